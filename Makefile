@@ -1,0 +1,67 @@
+# vae-run: what a newcomer types. Needs Python 3.11 or newer with venv; everything else is installed into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+
+# ARGS reaches the program as typed: its quotes are honoured, but neither make nor the shell expands
+# anything in it: ARGS='-m seed=range(3)' needs no second layer of quotes.
+override ARGS := $(value ARGS)
+export ARGS PYTHON VENV
+
+BIN = "$$VENV/bin/python"
+WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
+  os.execv(sys.executable, [sys.executable, *sys.argv[1:], *shlex.split(os.environ.pop("ARGS", ""))])'
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench clean setup
+
+help:  ## show this list
+	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
+	printf '\n  %svae-run%s: autoencoders, from one command to curves, pictures and checkpoints\n\n' "$$bold" "$$off"; \
+	awk -v on="$$cyan" -v off="$$off" -F ':.*## ' \
+	  '/^[a-z]+:.*## / { printf "    %smake %-8s%s %s\n", on, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST)); \
+	printf '\n  Examples\n\n'; \
+	printf '    %s\n' 'make run' "make run ARGS='model=dae dataset=mnist'" \
+	  "make run ARGS='-m model=ae,dae,vae latent_dim=2'" "make run ARGS=--help" "make test ARGS='-k likelihoods'"; \
+	printf '\n  Variables: ARGS (passed on), PYTHON (python3), VENV (.venv)\n\n'
+
+run: setup  ## train (a VAE on handwritten digits; ARGS='...' changes what)
+	@$(WITH_ARGS) -m vae_run
+
+test: setup  ## run the tests
+	@$(WITH_ARGS) -m pytest
+
+lint: setup  ## check formatting, style and types
+	@$(BIN) -m ruff format --check .
+	@$(BIN) -m ruff check .
+	@$(BIN) -m mypy
+
+format: setup  ## put the code into the house format, mend what can be mended
+	@$(BIN) -m ruff format .
+	@$(BIN) -m ruff check --fix .
+
+bench: setup  ## measure speed beside the usual tutorial loop, on MNIST
+	@$(WITH_ARGS) benchmarks/speed.py
+
+clean:  ## remove caches and builds (outputs/ and the environment stay)
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
+	@find benchmarks src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up, quick when there is nothing to do: a stamp newer than pyproject.toml says that the environment is whole and
+# is this checkout's. An environment that make itself began and never finished (.unfinished) is made anew.
+setup:
+	@stamp="$$VENV/.installed-$$(pwd -P | cksum | cut -d ' ' -f 1)"; \
+	if [ -e "$$stamp" ] && [ ! pyproject.toml -nt "$$stamp" ]; then exit 0; fi; \
+	if [ -e "$$VENV/.unfinished" ]; then rm -rf "$$VENV"; fi; \
+	if [ ! -x $(BIN) ]; then \
+	  command -v "$$PYTHON" >/dev/null || { \
+	    echo "make: there is no $$PYTHON here: install Python 3.11 or newer, or name it: make run PYTHON=python3.12" >&2; exit 1; }; \
+	  "$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "make: $$PYTHON is $$("$$PYTHON" -V 2>&1), vae-run needs 3.11 or newer: make run PYTHON=python3.12" >&2; exit 1; }; \
+	  "$$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "make: $$PYTHON comes without venv: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }; \
+	  mkdir -p "$$VENV" && touch "$$VENV/.unfinished" && "$$PYTHON" -m venv "$$VENV" || exit 1; \
+	fi; \
+	echo "Installing vae-run and what it needs into $$VENV; PyTorch is large, so this takes minutes, but only once." >&2; \
+	$(BIN) -m pip install $$([ -t 1 ] || echo --quiet) --disable-pip-version-check -e '.[dev]' >&2 || { \
+	  echo "make: the installation failed, see above; the same command tries again" >&2; exit 1; }; \
+	touch "$$stamp"; rm -f "$$VENV/.unfinished"

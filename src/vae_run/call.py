@@ -1,0 +1,68 @@
+"""What the command line hands to a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vae_run.config import Settings
+from vae_run.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Call:
+    """One job.
+
+    Attributes:
+        settings: the checked configuration.
+        directory: where a task that makes a run directory puts it.
+        overrides: what was typed, such as `corruption=masking` or `trainer.epochs=20`.
+        choices: the option chosen in each group.
+    """
+
+    settings: Settings
+    directory: Path
+    overrides: Sequence[str]
+    choices: Mapping[str, str]
+
+    def on_top_of(
+        self, config: Mapping[str, Any], *, allowed: Sequence[str], why: str
+    ) -> dict[str, Any]:
+        """`config`, a run's own, with what was typed put on top of it.
+
+        Args:
+            config: plain and nested; it is left as it is.
+            allowed: keys (or groups) that may be typed.
+            why: the end of the refusal of any other key.
+
+        Raises:
+            ConfigError: a key that is not allowed was typed.
+        """
+        merged = dict(config)
+        for override in self.overrides:
+            key = override.split("=", 1)[0].lstrip("+~").split("@")[0]
+            if key.split(".")[0] in ("task", "run", "trust", "hydra"):
+                continue
+            if not any(key == name or key.startswith(f"{name}.") for name in allowed):
+                raise ConfigError(f"{key}: {why}")
+            merged = _with(merged, key.split("."), self.settings.raw)
+        return merged
+
+    @property
+    def typed_keys(self) -> list[str]:
+        """The keys of the overrides."""
+        return [override.split("=", 1)[0].lstrip("+~") for override in self.overrides]
+
+
+def _with(
+    config: Mapping[str, Any], path: Sequence[str], source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`config` with the value at `path` taken from `source`."""
+    head, *rest = path
+    if head not in source:  # ~key took it away
+        return {key: value for key, value in config.items() if key != head}
+    if not rest or head not in config:
+        return {**config, head: source[head]}
+    return {**config, head: _with(config[head], rest, source[head])}

@@ -1,0 +1,228 @@
+"""The schema of a composed configuration, and every check that needs no data.
+
+A configuration is a mapping of fixed settings and of parts. A part is a group's mapping with
+`_target_`, the class, and that class's keyword arguments: its signature is its schema, so a part
+from anywhere is checked like our own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from vae_run.errors import ConfigError
+
+GROUPS = {
+    "network": "vae_run.networks.Network",
+    "posterior": "vae_run.posteriors.Posterior",
+    "prior": "vae_run.priors.Prior",
+    "likelihood": "vae_run.likelihoods.Likelihood",
+    "objective": "vae_run.objectives.Objective",
+    "corruption": "vae_run.corruptions.Corruption",
+    "dataset": "vae_run.data.splits.Dataset",
+    "optimizer": "torch.optim.Optimizer",
+    "schedule": "vae_run.schedules.Schedule",
+    "trainer": "vae_run.trainers.Trainer",
+    "evaluation": "vae_run.evaluation.Evaluation",
+}
+"""Each group of parts with the class that its options must be."""
+
+CONTEXT = frozenset({"latent_dim", "event_shape", "features", "projection", "params"})
+"""Constructor arguments that the program fills in; they are no configuration keys."""
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("it should be auto, cpu, mps, cuda or cuda:N")
+    return name
+
+
+class Sweep(BaseModel):
+    """Settings of a multirun."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    dir: str | None = None  # the sweep's folder; None: a new one under outputs/
+
+
+class Fixed(BaseModel):
+    """The settings that are not parts. Unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    task: str
+    latent_dim: Annotated[int, Field(ge=1)]  # D, dimensions of the code
+    seed: Annotated[int, Field(ge=0, lt=2**63)]  # initialisation, order of batches, noise
+    device: Annotated[str, AfterValidator(_device)]
+    precision: Literal["float32", "bfloat16"]  # of training; evaluation is always float32
+    run: str | None = None  # the run directory that a task works on
+    init_from: str | None = None  # a run whose best weights training starts from
+    trust: list[str] = []  # packages whose classes a foreign run directory may name
+    sweep: Sweep
+    # Keys of single tasks, present only under them.
+    checkpoint: Literal["best", "last"] = "best"
+    input: str | None = None  # a file of images
+    output: str | None = None  # a file to write
+    n: Annotated[int, Field(ge=1)] | None = None  # images to sample
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A checked configuration.
+
+    Attributes:
+        fixed: the settings that are not parts.
+        parts: for each group the keyword arguments of its class.
+        classes: for each group its class.
+        raw: the whole mapping as composed, with interpolations resolved.
+    """
+
+    fixed: Fixed
+    parts: Mapping[str, Mapping[str, Any]]
+    classes: Mapping[str, Any]
+    raw: Mapping[str, Any]
+
+    def build(self, group: str, /, **context: Any) -> Any:
+        """The part of `group`; of `context` its constructor gets what it asks for."""
+        cls = self.classes[group]
+        wanted = {
+            name: context[name] for name in inspect.signature(cls).parameters if name in context
+        }
+        try:
+            return cls(**wanted, **self.parts[group])
+        except ValueError as error:
+            raise ConfigError(f"{group}: {error}") from error
+
+
+def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> Settings:
+    """Check `config`, a plain mapping without interpolations.
+
+    Args:
+        config: as composed.
+        trust: packages whose classes parts may name besides this one; None when the user at the
+            command line composed it, who may name anything on the Python path.
+
+    Raises:
+        ConfigError: on the first key that is unknown, of a wrong type or out of range, and on
+            parts that exclude each other.
+    """
+    own = {key: value for key, value in config.items() if key not in GROUPS}
+    unknown = [key for key in own if key not in Fixed.model_fields]
+    if unknown:
+        raise ConfigError(unknown_key(unknown[0], [*Fixed.model_fields, *GROUPS]))
+    try:
+        fixed = Fixed.model_validate(own)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, "", list(Fixed.model_fields))) from error
+    classes, parts = {}, {}
+    for group in GROUPS:
+        if not isinstance(config.get(group), Mapping):
+            raise ConfigError(f"{group}: found {config.get(group)!r}, expected one of its options.")
+        classes[group] = part_class(group, config[group], trust)
+        parts[group] = _check_part(group, classes[group], config[group])
+    settings = Settings(fixed, parts, classes, config)
+    for group, cls in classes.items():
+        if not CONTEXT & set(inspect.signature(cls).parameters):
+            settings.build(group)
+        for message in getattr(cls, "conflicts", lambda *_: ())(settings, parts[group]):
+            raise ConfigError(message)
+    return settings
+
+
+def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:
+    """The class that a part names; nothing outside `trust` and this package is imported."""
+    key, target = f"{group}._target_", config.get("_target_")
+    if not isinstance(target, str) or "." not in target:
+        raise ConfigError(f"{key}: found {target!r}, expected the dotted path of a class.")
+    allowed = None if trust is None else {"vae_run", *trust}
+    if allowed is not None and target.split(".")[0] not in allowed:
+        raise ConfigError(
+            f"{key}: the run names {target}, which is not of vae-run. If you trust that package, "
+            f"say 'trust=[{target.split('.')[0]}]'."
+        )
+    module, _, name = target.rpartition(".")
+    try:
+        cls = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}: cannot import {target} ({error}).") from error
+    base_module, _, base_name = GROUPS[group].rpartition(".")
+    base = getattr(import_module(base_module), base_name)
+    # A class counts as a package's own only where it was defined, not where it is re-exported.
+    home = getattr(cls, "__module__", "")
+    if not (isinstance(cls, type) and issubclass(cls, base)) or (
+        allowed is not None and home.split(".")[0] not in allowed
+    ):
+        raise ConfigError(f"{key}: {target} is no {GROUPS[group]}, so it cannot be a {group}.")
+    return cls
+
+
+def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `cls` in `config`, checked against its annotated signature."""
+    signature = inspect.signature(cls).parameters
+    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
+    known = [name for name in signature if name not in CONTEXT]
+    given = {key: value for key, value in config.items() if key != "_target_"}
+    for key, value in given.items():
+        if key not in known:
+            raise ConfigError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in known]))
+        try:
+            adapter = TypeAdapter(hints.get(key, Any), config=ConfigDict(strict=True))
+            given[key] = adapter.validate_python(value)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, f"{group}.{key}", known)) from error
+    for name in known:
+        if name not in given and signature[name].default is inspect.Parameter.empty:
+            raise ConfigError(f"{group}.{name}: a value is needed; say {group}.{name}=...")
+    return given
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """The message for a key that does not exist, with the nearest that does."""
+    near = nearest(key, known)
+    return f"{key}: there is no such key." + (f" Did you mean {near}?" if near else "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The entry of `known` most like `word`, if any is."""
+    matches = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def _explain(error: ValidationError, key: str, known: Iterable[str]) -> str:
+    """One sentence on the first thing that pydantic found wrong under `key`."""
+    first = error.errors(include_url=False)[0]
+    place = [str(item) for item in first["loc"] if not _is_union_tag(item)]
+    full = ".".join(filter(None, [key, *place]))
+    if first["type"] == "extra_forbidden":
+        return unknown_key(full, known)
+    # A union fails once for each of its members: tell them all.
+    wanted = list(dict.fromkeys(_told(item["msg"]) for item in error.errors()))
+    return f"{full}: found {first['input']!r}; {', or '.join(wanted)}."
+
+
+def _is_union_tag(item: Any) -> bool:
+    """Whether pydantic put a type's name, not a key or index, into a location."""
+    types = {"int", "float", "str", "bool", "none"}
+    return isinstance(item, str) and (item in types or not item.isidentifier())
+
+
+def _told(message: str) -> str:
+    """What pydantic expected, as the second half of a sentence."""
+    message = message.removeprefix("Value error, ")
+    return re.sub(r"^(Input|String|List) should", "it should", message)
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(full key, value) of every leaf of a nested mapping."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,170 @@
+"""Minibatches gathered from a split on the device, in a seeded order, with seeded noise.
+
+Letters: N images of a split, K samples, B batch, D latent dimensions, E event shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_run.corruptions import Corruption
+from vae_run.data.splits import Split
+
+NOISE_CHUNK = 256
+"""Images that share one generator of evaluation noise, whatever the evaluation batch."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an objective sees of B images.
+
+    Attributes:
+        input: [B, *E], corrupted.
+        target: [B, *E], clean, in [0, 1].
+        noise: [K, B, D], standard normal, for K posterior samples an image.
+        label: int64 [B], or None.
+    """
+
+    input: Tensor
+    target: Tensor
+    noise: Tensor
+    label: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.target.shape[0]
+
+
+def seeded(device: torch.device | str, *key: object) -> torch.Generator:
+    """A generator on `device` whose seed is a hash of `key`: streams that do not overlap."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class TrainingBatches:
+    """An endless, seeded and resumable sequence of training batches.
+
+    Each epoch visits every image once in a fresh order; its last batch may be smaller. The order
+    is drawn on the CPU, so it is the same on every device.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        corruption: Corruption,
+        *,
+        batch_size: int,
+        noise: tuple[int, int],
+        seed: int,
+    ) -> None:
+        """`noise` is (K, D): posterior samples an image, and latent dimensions."""
+        self.split, self.corruption = split, corruption
+        self.batch_size, self.noise_shape = batch_size, noise
+        self.device = split.images.device
+        self.steps_per_epoch = -(-len(split) // batch_size)
+        self._order_generator = seeded("cpu", "order", seed)
+        self._noise_generator = seeded(self.device, "noise", seed)
+        self._position = 0
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        self._epoch_state = self._order_generator.get_state()
+        order = torch.randperm(len(self.split), generator=self._order_generator)
+        self._order = order.to(self.device)
+
+    def next(self) -> Batch:
+        """The next batch; begins a new epoch when the old one is used up."""
+        if self._position >= len(self.split):
+            self._position = 0
+            self._shuffle()
+        index = self._order[self._position : self._position + self.batch_size]
+        self._position += self.batch_size
+        generator = self._noise_generator
+        target = self.split.pixels(index)
+        if self.split.resample:
+            uniform = torch.rand(target.shape, generator=generator, device=self.device)
+            target = (uniform < target).to(target.dtype)
+        corrupted = self.corruption.apply(target, self.corruption.noise(target.shape, generator))
+        samples, latent_dim = self.noise_shape
+        shape = (samples, len(index), latent_dim)
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        label = None if self.split.labels is None else self.split.labels[index]
+        return Batch(corrupted, target, noise, label)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the sequence stands: enough to go on with the very next batch."""
+        return {
+            "order": self._epoch_state,
+            "position": self._position,
+            "noise": self._noise_generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._order_generator.set_state(state["order"])
+        self._shuffle()
+        self._position = state["position"]
+        self._noise_generator.set_state(state["noise"])
+
+
+def _per_image(
+    draw: Callable[[torch.Generator], Tensor | None],
+    start: int,
+    stop: int,
+    device: torch.device,
+    *key: object,
+) -> Tensor | None:
+    """Random numbers of the images start..stop, the same however a split is cut into batches."""
+    pieces = []
+    for chunk in range(start // NOISE_CHUNK, -(-stop // NOISE_CHUNK)):
+        drawn = draw(seeded(device, *key, chunk))
+        if drawn is None:
+            return None
+        base = chunk * NOISE_CHUNK
+        pieces.append(drawn[max(0, start - base) : stop - base])
+    return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+
+
+def evaluation_batches(
+    split: Split,
+    corruption: Corruption,
+    *,
+    batch_size: int,
+    noise: tuple[int, int],
+    limit: int | None = None,
+) -> Iterator[Batch]:
+    """Every image of `split` once, in order (or the first `limit`), with fixed noise.
+
+    The noise depends on the image's place in the split alone: not on the run's seed, on the
+    batch size or on what was evaluated before.
+    """
+    device, shape = split.images.device, split.event_shape
+    samples, latent_dim = noise
+    total = len(split) if limit is None else min(limit, len(split))
+
+    def uniform(generator: torch.Generator) -> Tensor:
+        return torch.rand((NOISE_CHUNK, *shape), generator=generator, device=device)
+
+    def normal(generator: torch.Generator) -> Tensor:
+        return torch.randn((NOISE_CHUNK, samples, latent_dim), generator=generator, device=device)
+
+    def corrupting(generator: torch.Generator) -> Tensor | None:
+        return corruption.noise(torch.Size((NOISE_CHUNK, *shape)), generator)
+
+    for start in range(0, total, batch_size):
+        stop = min(start + batch_size, total)
+        target = split.pixels(slice(start, stop))
+        if split.resample:
+            grey = _per_image(uniform, start, stop, device, "evaluation binarization")
+            assert grey is not None
+            target = (grey < target).to(target.dtype)
+        drawn = _per_image(corrupting, start, stop, device, "evaluation corruption")
+        codes = _per_image(normal, start, stop, device, "evaluation noise")
+        assert codes is not None
+        label = None if split.labels is None else split.labels[start:stop]
+        yield Batch(corruption.apply(target, drawn), target, codes.transpose(0, 1), label)

@@ -1,0 +1,29 @@
+"""Pictures of a model: CPU tensors in, one uint8 picture [height, width, 3] out.
+
+Nothing here knows a file, a writer or a model. Drawing uses matplotlib's objects only (no pyplot,
+no global state), so that it leaves a user's own plots alone; matplotlib is imported when the first
+picture is drawn.
+
+E is the event shape: images (C, H, W) or (H, W), or vectors (F,), which become small line plots on
+one common scale. Images are floats in [0, 1], clipped for display; one channel is grey, three are
+RGB, any other number is averaged and the picture says so. Values that are not finite are drawn in
+vermillion and counted under the title. Whatever is left out for want of room is said there too.
+"""
+
+from vae_run.figures.curves import learning_curves
+from vae_run.figures.images import (
+    interpolations,
+    manifold,
+    reconstructions,
+    samples,
+    traversals,
+)
+
+__all__ = [
+    "interpolations",
+    "learning_curves",
+    "manifold",
+    "reconstructions",
+    "samples",
+    "traversals",
+]

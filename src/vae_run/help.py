@@ -1,0 +1,97 @@
+"""The text of `vae-run --help`: groups, their options, examples; 80 columns."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from textwrap import fill
+
+GROUPS = {
+    "task": "what to do",
+    "model": "the family: a preset of the parts below",
+    "network": "images to features and back",
+    "posterior": "q(z|x)",
+    "prior": "p(z)",
+    "likelihood": "p(x|z)",
+    "objective": "what is minimised, in nats per image",
+    "corruption": "what the encoder sees instead of the clean image",
+    "dataset": "what is learned from",
+    "optimizer": "how weights move",
+    "schedule": "how the learning rate changes",
+    "trainer": "how parameters are found",
+    "evaluation": "what a model is judged by",
+    "experiment": "published results to reproduce",
+}
+
+HEAD = """\
+vae-run trains, judges and sweeps autoencoders.
+
+  vae-run [GROUP=OPTION] [KEY=VALUE] ...     train; alone: a VAE on 8x8 digits
+  vae-run -m KEY=A,B,C ...                   sweep: one run for every combination
+  vae-run task=TASK run=DIR ...              work on a trained run
+
+Groups and their options (the default stands first)
+"""
+
+TAIL = """\
+
+Keys used most
+  latent_dim=16  seed=0  device=auto  precision=float32  init_from=DIR
+  trainer.epochs=100  trainer.steps=N  trainer.batch_size=128
+  trainer.patience=N  trainer.max_time=SECONDS  trainer.clip_norm=X
+  network.widths=[512,256]  network.activation=relu  optimizer.lr=1e-3
+  objective.beta=1  likelihood.sigma=learned  corruption.level=0.3
+  dataset.root=DIR  dataset.path=FILE  dataset.binarize=none  dataset.val_size=0.1
+  hydra.run.dir=DIR  sweep.dir=DIR
+
+Examples
+  vae-run latent_dim=2
+  vae-run model=dae dataset=mnist corruption=masking corruption.level=0.5
+  vae-run likelihood=gaussian network=conv 'network.widths=[32,64]'
+  vae-run -m model=ae,dae,vae latent_dim=2,8 'seed=range(3)'
+  vae-run task=sample run=outputs/DAY/RUN n=100 output=samples.png
+
+See also
+  vae-run --cfg job            the whole configuration, with every key
+  vae-run task=check ...       build it and look at the data; train nothing
+  vae-run --hydra-help         Hydra's own options, such as --config-dir
+  tensorboard --logdir outputs
+"""
+
+
+def text(conf: Path) -> str:
+    """The help, with the options that `conf` and any `--config-dir` on the command line hold."""
+    folders = [conf, *_config_dirs(sys.argv)]
+    lines = [HEAD]
+    for group, meaning in GROUPS.items():
+        options = sorted(
+            {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+        )
+        chosen = _default(conf, group)
+        if chosen in options:
+            options.remove(chosen)
+            options.insert(0, chosen)
+        lines.append(f"  {group:<12}{meaning}")
+        lines.append(
+            fill(" ".join(options), 78, initial_indent=" " * 14, subsequent_indent=" " * 14)
+        )
+    # Hydra substitutes $NAME in the result.
+    return ("\n".join(lines) + "\n" + TAIL).replace("$", "$$")
+
+
+def _default(conf: Path, group: str) -> str | None:
+    """The option that `config.yaml`'s defaults list gives `group`."""
+    for line in (conf / "config.yaml").read_text(encoding="utf-8").splitlines():
+        if line.strip().startswith(f"- {group}: "):
+            return line.split(": ")[1].strip()
+    return None
+
+
+def _config_dirs(arguments: list[str]) -> list[Path]:
+    found = []
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word in ("--config-dir", "-cd"):
+            found.append(Path(following))
+        elif word.startswith("--config-dir="):
+            found.append(Path(word.split("=", 1)[1]))
+    return found

@@ -1,0 +1,28 @@
+"""The terms of the training objective over a split, and the ELBO beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from vae_run.evaluation import View
+
+
+def objective(view: View) -> dict[str, float]:
+    """`loss`, `reconstruction` and, where there is a prior, `kl` and `elbo`.
+
+    Means over all images, in nats per image. `elbo` = -(reconstruction + kl) whatever beta was.
+    """
+    totals: dict[str, Tensor] = {}
+    for batch in view.batches():
+        for name, term in view.objective(view.model, batch, view.epoch).items():
+            totals[name] = (
+                totals.get(name, torch.zeros((), dtype=torch.double)) + term.double().sum().cpu()
+            )
+    means = {name: float(total) / view.size for name, total in totals.items()}
+    if "kl" in means:
+        means["elbo"] = -(means["reconstruction"] + means["kl"])
+    return means

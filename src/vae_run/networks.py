@@ -1,0 +1,198 @@
+"""Networks: images to features (encoder) and codes to features (decoder).
+
+Letters: N items, D latent dimensions, F features, E event shape (C, H, W) or (F,) for vectors,
+k parameters a pixel that a likelihood asks for.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from vae_run.errors import ConfigError
+
+Widths = list[Annotated[int, Field(gt=0)]]
+
+
+def activation(name: str) -> type[nn.Module]:
+    """The torch.nn activation of that name, in any case, with or without underscores.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    known = {}
+    for entry in nn.modules.activation.__all__:
+        if entry not in {"MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"}:
+            known[entry.lower()] = getattr(nn, entry)
+    known.pop("threshold", None)  # the one that has no defaults
+    wanted = name.lower().replace("_", "")
+    if wanted not in known:
+        near = get_close_matches(wanted, known, n=1, cutoff=0.0)[0]
+        raise ConfigError(
+            f"network.activation: torch has no activation {name!r}; did you mean {near!r}? "
+            f"Known: {', '.join(sorted(known))}."
+        )
+    found: type[nn.Module] = known[wanted]
+    return found
+
+
+class Encoder(nn.Sequential):
+    """x [N, *E] -> features [N, features]."""
+
+    def __init__(self, *layers: nn.Module, features: int) -> None:
+        super().__init__(*layers)
+        self.features = features
+
+
+class Decoder(nn.Sequential):
+    """z [N, D] -> features; `projection(k)` makes the layer from them to [N, k, *E]."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+
+    def projection(self, k: int) -> nn.Module:
+        """A new last layer with k parameters a pixel; a likelihood owns it."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Network(ABC):
+    """The architecture of both halves; builds them once the data's shape is known."""
+
+    widths: Widths
+    decoder_widths: Widths | None = None
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        self._activation = activation(self.activation)
+
+    @property
+    def upward(self) -> Widths:
+        """Decoder widths from code to image: the encoder's mirrored unless given."""
+        return self.widths[::-1] if self.decoder_widths is None else self.decoder_widths
+
+    @abstractmethod
+    def encoder(self, event_shape: tuple[int, ...]) -> Encoder: ...
+
+    @abstractmethod
+    def decoder(self, latent_dim: int, event_shape: tuple[int, ...]) -> Decoder: ...
+
+
+class FlatDecoder(Decoder):
+    """A decoder whose features are vectors [N, F]."""
+
+    def __init__(self, *layers: nn.Module, features: int, event_shape: tuple[int, ...]) -> None:
+        super().__init__(*layers)
+        self._features, self._event_shape = features, event_shape
+
+    def projection(self, k: int) -> nn.Module:
+        pixels = math.prod(self._event_shape)
+        return nn.Sequential(
+            nn.Linear(self._features, k * pixels), nn.Unflatten(1, (k, *self._event_shape))
+        )
+
+
+@dataclass(kw_only=True)
+class MLP(Network):
+    """Fully connected layers on the flattened image; `widths=[]` is a linear map."""
+
+    widths: Widths = field(default_factory=lambda: [512, 256])
+
+    def _stack(self, size: int, widths: Widths) -> tuple[list[nn.Module], int]:
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [nn.Linear(size, width), self._activation()]
+            size = width
+        return layers, size
+
+    def encoder(self, event_shape: tuple[int, ...]) -> Encoder:
+        layers, features = self._stack(math.prod(event_shape), self.widths)
+        return Encoder(nn.Flatten(), *layers, features=features)
+
+    def decoder(self, latent_dim: int, event_shape: tuple[int, ...]) -> Decoder:
+        layers, features = self._stack(latent_dim, self.upward)
+        return FlatDecoder(*layers, features=features, event_shape=event_shape)
+
+
+class MapDecoder(Decoder):
+    """A decoder whose features are maps [N, channels, H, W]."""
+
+    def __init__(self, *layers: nn.Module, channels: int, event_shape: tuple[int, ...]) -> None:
+        super().__init__(*layers)
+        self._channels, self._event_shape = channels, event_shape
+
+    def projection(self, k: int) -> nn.Module:
+        out = nn.Conv2d(self._channels, k * self._event_shape[0], kernel_size=3, padding=1)
+        return nn.Sequential(out, nn.Unflatten(1, (k, self._event_shape[0])))
+
+
+@dataclass(kw_only=True)
+class Conv(Network):
+    """A pyramid of 3x3 convolutions of stride 2: ceil(H/2), ceil(H/4), ... and back.
+
+    `widths` are the channels of each level; any H, W >= 1 works, odd sizes are restored exactly.
+    """
+
+    widths: Widths = field(default_factory=lambda: [32, 64, 128])
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.widths or not self.upward:
+            raise ConfigError("network.widths: a conv network needs at least one level, found [].")
+
+    @staticmethod
+    def _sizes(event_shape: tuple[int, ...], levels: int) -> list[tuple[int, int]]:
+        """(H, W) at each level, the image's own first."""
+        if len(event_shape) != 3:
+            raise ConfigError(
+                f"network=conv needs images [C, H, W], the data are vectors of shape "
+                f"{list(event_shape)}: use network=mlp."
+            )
+        sizes = [(event_shape[1], event_shape[2])]
+        for _ in range(levels):
+            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        return sizes
+
+    def encoder(self, event_shape: tuple[int, ...]) -> Encoder:
+        height, width = self._sizes(event_shape, len(self.widths))[-1]
+        layers: list[nn.Module] = []
+        channels = event_shape[0]
+        for out in self.widths:
+            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), self._activation()]
+            channels = out
+        return Encoder(*layers, nn.Flatten(), features=channels * height * width)
+
+    def decoder(self, latent_dim: int, event_shape: tuple[int, ...]) -> Decoder:
+        widths = self.upward
+        sizes = self._sizes(event_shape, len(widths))
+        height, width = sizes[-1]
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim, widths[0] * height * width),
+            nn.Unflatten(1, (widths[0], height, width)),
+            self._activation(),
+        ]
+        for level, (channels, out) in enumerate(
+            zip(widths, [*widths[1:], widths[-1]], strict=True)
+        ):
+            small, large = sizes[len(widths) - level], sizes[len(widths) - level - 1]
+            # A stride-2 transposed convolution gives 2h - 1; the padding restores an even size.
+            padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
+            up = nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)
+            layers += [up, self._activation()]
+        return MapDecoder(*layers, channels=widths[-1], event_shape=event_shape)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Trainable numbers in `module`."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def flatten_samples(z: Tensor) -> Tensor:
+    """[*K, B, D] -> [N, D] with N = prod(K) * B, as networks expect."""
+    return z.reshape(-1, z.shape[-1])

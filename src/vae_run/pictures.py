@@ -1,0 +1,158 @@
+"""What is drawn of a trained model: from a model before a split to named pictures.
+
+Each function returns a picture as uint8 [H, W, 3], or None where it has no meaning. Letters:
+N images, D latent dimensions, T columns, G grid points a side, E event shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, MultivariateNormal, kl_divergence
+
+from vae_run import figures
+from vae_run.data.batches import Batch, seeded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vae_run.evaluation import View
+
+    Picture = NDArray[Any]
+
+SHOWN = 512
+"""Images of the split that codes are computed for: enough for quantiles and KL order."""
+COLUMNS = 11
+GRID = 20
+MAX_ROWS = 10
+
+
+def draw(view: View, names: list[str]) -> dict[str, Picture]:
+    """The chosen pictures that make sense for this model and data, by name."""
+    drawn = {name: PICTURES[name](view) for name in names}
+    return {name: picture for name, picture in drawn.items() if picture is not None}
+
+
+def first_batch(view: View, count: int = SHOWN) -> Batch:
+    """The first `count` images of the split, with their fixed noise, as one batch."""
+    batches = list(replace(view, limit=count).batches())
+    label = (
+        None
+        if batches[0].label is None
+        else torch.cat([b.label for b in batches if b.label is not None])
+    )
+    return Batch(
+        torch.cat([b.input for b in batches]),
+        torch.cat([b.target for b in batches]),
+        torch.cat([b.noise for b in batches], dim=1),
+        label,
+    )
+
+
+def reconstructions(view: View) -> Picture:
+    """The first images of the split, corrupted if they were, and as the model returns them."""
+    batch = first_batch(view, 16)
+    corrupted = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
+    return figures.reconstructions(
+        batch.target.cpu(), corrupted, view.model.reconstruct(batch.input).cpu(), batch.label
+    )
+
+
+def samples(view: View) -> Picture:
+    """64 images decoded from codes drawn with a fixed seed."""
+    prior = view.model.latent_prior()
+    device = view.split.images.device
+    noise = torch.randn((64, view.latent_dim), generator=seeded(device, "samples"), device=device)
+    if isinstance(prior, Independent):
+        codes = prior.mean + prior.stddev * noise
+    elif isinstance(prior, MultivariateNormal):
+        codes = prior.mean + noise @ prior.scale_tril.T
+    else:
+        codes = prior.sample((64,))
+    note = f"64 samples from {view.model.prior.description}"
+    return figures.samples(view.model.decode(codes).mean.cpu(), note)
+
+
+def manifold(view: View) -> Picture | None:
+    """The decoder's images over a grid of a two-dimensional latent space.
+
+    The grid runs through the prior's quantiles; through those of the codes where there is no
+    prior. None for other than two dimensions.
+    """
+    if view.latent_dim != 2:
+        return None
+    levels = torch.linspace(0.02, 0.98, GRID)
+    if view.model.prior.generative:
+        axis = torch.special.ndtri(levels)
+        axes = torch.stack([axis, axis])
+        note = "decoded over the quantiles of the prior, 2 % to 98 %"
+    else:
+        codes = view.model.encode(first_batch(view).input).mean.cpu()
+        axes = torch.quantile(codes, levels, dim=0).T
+        note = "decoded over the quantiles of the codes, 2 % to 98 %"
+    # Row i, column j holds z = (axes[0, j], axes[1, i]).
+    grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="xy"), dim=-1)
+    device = view.split.images.device
+    images = view.model.decode(grid.reshape(-1, 2).to(device)).mean.cpu()
+    return figures.manifold(images.reshape(GRID, GRID, *images.shape[1:]), axes, note)
+
+
+def kl_per_dimension(view: View) -> Tensor | None:
+    """KL(q(z_d|x) || p(z_d)) in nats, mean over the first images, [D]; None if not factorised."""
+    if not (view.model.posterior.stochastic and view.model.prior.generative):
+        return None
+    q = view.model.encode(first_batch(view).input)
+    p = view.model.latent_prior()
+    if not (isinstance(q, Independent) and isinstance(p, Independent)):
+        return None
+    return kl_divergence(q.base_dist, p.base_dist).mean(0)
+
+
+def traversals(view: View) -> Picture:
+    """One code, moved along each latent dimension; the most informative dimensions first."""
+    codes = view.model.encode(first_batch(view).input).mean
+    information = kl_per_dimension(view)
+    if information is not None:
+        order = information.argsort(descending=True)[:MAX_ROWS]
+        names = [f"z{d + 1}  KL {information[d]:.2f} nats" for d in order.tolist()]
+        values = torch.linspace(-3, 3, COLUMNS, device=codes.device).expand(len(order), -1)
+        note = "one latent dimension a row, by KL"
+    else:
+        spread = codes.std(0, unbiased=False)
+        order = spread.argsort(descending=True)[:MAX_ROWS]
+        names = [f"z{d + 1}  sd {spread[d]:.2f}" for d in order.tolist()]
+        levels = torch.linspace(0.02, 0.98, COLUMNS, device=codes.device)
+        values = torch.quantile(codes[:, order], levels, dim=0).T
+        note = "one latent dimension a row, by spread of the codes, over their quantiles"
+    if len(order) < view.latent_dim:
+        note += f"; {len(order)} of {view.latent_dim} dimensions"
+    moved = codes[0].expand(len(order), COLUMNS, -1).clone()
+    moved[torch.arange(len(order)), :, order] = values
+    images = view.model.decode(moved).mean.cpu()
+    return figures.traversals(images, values.cpu(), names, note)
+
+
+def interpolations(view: View) -> Picture:
+    """Straight lines between the codes of pairs of images."""
+    batch = first_batch(view, 16)
+    codes = view.model.encode(batch.input).mean
+    pairs = max(1, len(codes) // 2)
+    start, end = codes[:pairs], codes[-pairs:]
+    t = torch.linspace(0, 1, COLUMNS, device=codes.device)[None, :, None]
+    lines = (1 - t) * start[:, None] + t * end[:, None]
+    images = view.model.decode(lines).mean.cpu()
+    return figures.interpolations(images, "linear in the latent space, between pairs of images")
+
+
+PICTURES: dict[str, Callable[[View], Any]] = {
+    "reconstructions": reconstructions,
+    "samples": samples,
+    "manifold": manifold,
+    "traversals": traversals,
+    "interpolations": interpolations,
+}
+"""Pictures by the name of their file and their TensorBoard tag."""

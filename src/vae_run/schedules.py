@@ -1,0 +1,60 @@
+"""Learning-rate schedules: a factor on `optimizer.lr` as a function of the time in epochs."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+Epochs = Annotated[float, Field(gt=0)]
+
+
+class Schedule(ABC):
+    """Reads only the time, so that a resumed run sees the same rates."""
+
+    horizon: float | None = None
+    """Length in epochs of a schedule that has an end; None is filled with the training's length
+    when the run starts, and then stays as it was when the run is extended."""
+
+    @abstractmethod
+    def factor(self, epoch: float) -> float:
+        """What the learning rate is multiplied by at `epoch` (0 at the start)."""
+
+
+@dataclass(kw_only=True)
+class Constant(Schedule):
+    """The same rate throughout."""
+
+    def factor(self, epoch: float) -> float:
+        return 1.0
+
+
+@dataclass(kw_only=True)
+class MultiStep(Schedule):
+    """The rate is multiplied by `gamma` at each of the `milestones`, given in epochs."""
+
+    milestones: list[Epochs] = field(default_factory=list)
+    gamma: Annotated[float, Field(gt=0)] = 0.1
+
+    def factor(self, epoch: float) -> float:
+        return float(self.gamma ** sum(epoch >= milestone for milestone in self.milestones))
+
+
+@dataclass(kw_only=True)
+class Cosine(Schedule):
+    """Linear warm-up, then half a cosine down to `final` times the rate at `horizon`."""
+
+    horizon: Epochs | None = None
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def factor(self, epoch: float) -> float:
+        assert self.horizon is not None, "the trainer fills the horizon"
+        if epoch < self.warmup_epochs:
+            return epoch / self.warmup_epochs
+        span = max(self.horizon - self.warmup_epochs, 1e-9)
+        progress = min(1.0, (epoch - self.warmup_epochs) / span)
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))

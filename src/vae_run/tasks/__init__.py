@@ -1,0 +1,1 @@
+"""Tasks: one module each, run by its `main(call)`."""

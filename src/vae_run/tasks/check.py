@@ -1,0 +1,98 @@
+"""`task=check`: compose, build and look at the data; train nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from rich.table import Table
+
+from vae_run.call import Call
+from vae_run.data.splits import Split
+from vae_run.experiment import Experiment, assemble, choose_device
+from vae_run.networks import parameter_count
+from vae_run.pictures import first_batch
+from vae_run.terminal import console
+
+MEBI = 2**20
+
+
+def main(call: Call) -> None:
+    """Print the summary of the configured experiment."""
+    experiment = assemble(call.settings, choose_device(call.settings.fixed.device))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, text in (*parts(call), *data(experiment), *model(experiment), *training(experiment)):
+        table.add_row(f"[bold]{name}[/]" if name else "", text)
+    console.print(table)
+
+
+def parts(call: Call) -> list[tuple[str, str]]:
+    """The options chosen in each group."""
+    groups = ("model", "network", "posterior", "prior", "likelihood", "objective", "corruption")
+    return [("parts", "  ".join(f"{g}={call.choices[g]}" for g in groups if g in call.choices))]
+
+
+def data(experiment: Experiment) -> list[tuple[str, str]]:
+    """Sizes, shape and range of the data."""
+    splits = experiment.splits
+    low, high = pixel_range(splits.train)
+    sizes = "  ".join(
+        f"{name} {len(split):,}"
+        for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+    )
+    stored = sum(
+        s.images.numel() * s.images.element_size() for s in (splits.train, splits.val, splits.test)
+    )
+    shape = " x ".join(str(size) for size in splits.event_shape)
+    likelihood = experiment.model.likelihood
+    support = "pixels in [0, 1]" if likelihood.unit_interval else "any real values"
+    return [
+        ("images", f"{sizes}  of {shape}  ({stored / MEBI:.1f} MiB on {experiment.device})"),
+        (
+            "range",
+            f"[{low:.4g}, {high:.4g}] in train; {type(likelihood).__name__} models {support}",
+        ),
+    ]
+
+
+def pixel_range(split: Split) -> tuple[float, float]:
+    """Least and greatest pixel value."""
+    return float(split.images.min()) / split.scale, float(split.images.max()) / split.scale
+
+
+def model(experiment: Experiment) -> list[tuple[str, str]]:
+    """Modules with their parameter counts, and the objective of an untrained model."""
+    whole = experiment.model
+    rows = [
+        (name, f"{type(module).__name__}, {parameter_count(module):,} parameters")
+        for name, module in whole.named_children()
+    ]
+    rows.append(("total", f"{parameter_count(whole):,} parameters"))
+    batch = first_batch(replace(experiment.view(experiment.splits.train)), 64)
+    with torch.no_grad():
+        terms = experiment.objective(whole, batch, math.inf)
+    start = "  ".join(f"{name} {float(value.mean()):.4g}" for name, value in terms.items())
+    rows.append(("untrained", f"{start}  (nats per image)"))
+    if "kl" in terms and float(terms["kl"].mean()) > 0:
+        beta = (terms["loss"] - terms["reconstruction"]).mean() / terms["kl"].mean()
+        rows.append(("beta", f"{float(beta):.4g} on the KL in nats per image, after any warm-up"))
+    return rows
+
+
+def training(experiment: Experiment) -> list[tuple[str, str]]:
+    """How long it would be, and what it would hold in memory at least."""
+    trainer = experiment.settings.build("trainer")
+    steps_per_epoch = -(-len(experiment.splits.train) // trainer.batch_size)
+    weights = 4 * parameter_count(experiment.model) / MEBI
+    return [
+        (
+            "steps",
+            f"{trainer.total_steps(steps_per_epoch):,}, {steps_per_epoch:,} an epoch of batch "
+            f"{trainer.batch_size}",
+        ),
+        (
+            "memory",
+            f"{4 * weights:.1f} MiB of weights, gradients and Adam's moments, and the images",
+        ),
+    ]

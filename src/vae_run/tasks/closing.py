@@ -1,0 +1,142 @@
+"""The end of a training: the best checkpoint's figures, pictures and numbers."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae_run import checkpoints, figures
+from vae_run.checkpoints import write_atomically
+from vae_run.config import flat
+from vae_run.evaluation import View, evaluating
+from vae_run.experiment import Experiment
+from vae_run.pictures import draw, first_batch
+from vae_run.runs import RunDirectory, load_weights
+from vae_run.terminal import numbers
+from vae_run.tracking import Tracker
+from vae_run.trainers import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger("vae_run")
+
+EMBEDDED = 1000
+"""Codes shown in TensorBoard's projector and histograms."""
+
+
+def conclude(
+    experiment: Experiment,
+    run: RunDirectory,
+    tracker: Tracker,
+    progress: Progress,
+    choices: Mapping[str, str],
+) -> None:
+    """Evaluate and draw the best checkpoint, and write everything where readers look for it."""
+    epoch = use_checkpoint(experiment, run, "best")
+    metrics = measure(experiment, epoch)
+    speed = {
+        "train_seconds": progress.seconds,
+        "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
+    }
+    run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
+    tracker.scalars("test", metrics["test"], progress.step)
+    best_val = {f"{name}": value for name, value in metrics["val"].items()}
+    tracker.hparams(hyperparameters(experiment, choices))
+    pictures = draw_all(experiment, epoch)
+    if tracker.history.rows:
+        pictures["learning_curves"] = learning_curves(tracker.history.rows)
+    write_pictures(run, pictures)
+    tracker.pictures(pictures, progress.step)
+    show_codes(experiment, tracker, progress.step)
+    for split, values in (("val ", best_val), ("test", metrics["test"])):
+        if values:
+            log.info("%s  %s", split, numbers(values))
+    log.info(
+        "best checkpoint of epoch %.4g; %.1f s of training, %s images/s",
+        epoch,
+        progress.seconds,
+        f"{speed['examples_per_second']:,.0f}",
+    )
+    log.info("%s", shortest(run.path))
+
+
+def shortest(path: Path) -> Path:
+    """`path` relative to the working directory where it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def use_checkpoint(experiment: Experiment, run: RunDirectory, name: str) -> float:
+    """Put the weights of `best.pt` or `last.pt` into the experiment's model; their epoch."""
+    file = run.best if name == "best" else run.last
+    state = checkpoints.read(file, experiment.device)
+    load_weights(experiment.model, state["model"], file)
+    return float(state["epoch"])
+
+
+def measure(experiment: Experiment, epoch: float) -> dict[str, dict[str, float]]:
+    """The chosen metrics on val (nothing when it is empty) and test."""
+    splits = experiment.splits
+    return {
+        name: experiment.evaluation.measure(experiment.view(split, epoch)) if len(split) else {}
+        for name, split in (("val", splits.val), ("test", splits.test))
+    }
+
+
+def shown(experiment: Experiment, epoch: float) -> View:
+    """The split that pictures are made of: val, or test where val is empty."""
+    splits = experiment.splits
+    return experiment.view(splits.val if len(splits.val) else splits.test, epoch)
+
+
+def draw_all(experiment: Experiment, epoch: float) -> dict[str, NDArray[Any]]:
+    """The chosen pictures of the model."""
+    with evaluating(experiment.model):
+        return draw(shown(experiment, epoch), experiment.evaluation.figures)
+
+
+def learning_curves(rows: list[dict[str, float]]) -> NDArray[Any]:
+    """The history's quantities, train beside val."""
+    names = [n for n in dict.fromkeys(key for row in rows for key in row) if "/" in n]
+    history = {name: [row.get(name, float("nan")) for row in rows] for name in names}
+    return figures.learning_curves(history, [row["epoch"] for row in rows])
+
+
+def write_pictures(run: RunDirectory, pictures: Mapping[str, NDArray[Any]]) -> None:
+    """The pictures as `figures/NAME.png`."""
+    from PIL import Image
+
+    run.figures.mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, format="PNG")
+        write_atomically(run.figures / f"{name}.png", buffer.getvalue())
+
+
+def show_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
+    """The projector and the histograms of the codes."""
+    view = shown(experiment, 0.0)
+    with evaluating(experiment.model):
+        batch = first_batch(view, EMBEDDED)
+        q = experiment.model.encode(batch.input)
+        means = q.mean.float().cpu()
+        scales = q.stddev.float().cpu() if experiment.model.posterior.stochastic else None
+    images = batch.target.cpu().clamp(0, 1)
+    thumbnails = images if images.dim() == 4 and images.shape[1] in (1, 3) else None
+    labels = None if batch.label is None else batch.label.cpu()
+    tracker.latents(means.clone(), scales, labels, thumbnails, step)
+
+
+def hyperparameters(experiment: Experiment, choices: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration as flat pairs, the chosen options among them."""
+    raw = experiment.settings.raw
+    skipped = ("run", "trust", "sweep", "task", "input", "output")
+    pairs = {
+        key: value
+        for key, value in flat(raw)
+        if key.split(".")[0] not in skipped and not key.endswith("_target_")
+    }
+    return {**{group: option for group, option in choices.items() if "/" not in group}, **pairs}

@@ -1,0 +1,32 @@
+"""`task=encode run=DIR input=FILE output=FILE.npz`: latent means and scales of one's own data."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from vae_run.call import Call
+from vae_run.tasks.files import check_output, read_images, write_arrays
+from vae_run.tasks.trained import trained
+
+log = logging.getLogger("vae_run")
+
+BATCH = 1000
+
+
+def main(call: Call) -> None:
+    """Write `mean` [N, D] and, where the code is random, `scale` [N, D]."""
+    fixed = call.settings.fixed
+    assert fixed.input is not None
+    assert fixed.output is not None
+    path = check_output(fixed.output, (".npz",))
+    run = trained(call)
+    images = read_images(fixed.input, run.event_shape)
+    with torch.inference_mode():
+        codes = [run.model.encode(batch.to(run.device)) for batch in torch.split(images, BATCH)]
+        found = {"mean": torch.cat([q.mean for q in codes])}
+        if run.model.posterior.stochastic:
+            found["scale"] = torch.cat([q.stddev for q in codes])
+    write_arrays(path, **found)
+    log.info("codes of %d images in %s (%s)", len(images), path, ", ".join(found))

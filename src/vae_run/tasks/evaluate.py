@@ -1,0 +1,79 @@
+"""`task=evaluate run=DIR`: a run's checkpoint measured again, on its own or on other data."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from rich.table import Table
+
+from vae_run.call import Call
+from vae_run.config import check
+from vae_run.experiment import assemble, choose_device
+from vae_run.runs import RunDirectory
+from vae_run.tasks.closing import draw_all, measure, use_checkpoint, write_pictures
+from vae_run.terminal import console
+from vae_run.tracking import Tracker
+
+log = logging.getLogger("vae_run")
+
+CONDITIONS = ("dataset", "corruption")
+"""Groups whose change makes other figures than the run's own."""
+ALLOWED = (*CONDITIONS, "evaluation", "checkpoint", "device", "precision")
+WHY = (
+    "task=evaluate rebuilds the run from its own configuration; only "
+    f"{', '.join(ALLOWED)} may be given."
+)
+
+
+def main(call: Call) -> None:
+    """Evaluate the run that `run` names."""
+    fixed = call.settings.fixed
+    assert fixed.run is not None, "the schema of task=evaluate asks for it"
+    run = RunDirectory.existing(fixed.run)
+    config = call.on_top_of(run.config(), allowed=ALLOWED, why=WHY)
+    config.pop("checkpoint", None)
+    experiment = assemble(check(config, trust=fixed.trust), choose_device(fixed.device))
+    epoch = use_checkpoint(experiment, run, fixed.checkpoint)
+    metrics = measure(experiment, epoch)
+    pictures = draw_all(experiment, epoch)
+    name = evaluation_name(call)
+    if name is None:
+        step = round(run.read_status().get("step", 0))
+        kept = run.metrics()
+        run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
+        tracker = Tracker(run.path, layout=False)
+        for split in ("val", "test"):
+            tracker.scalars(split, metrics[split], step)
+        tracker.pictures(pictures, step)
+        tracker.close()
+        place = run.path
+    else:
+        place = run.path / "evaluations" / name
+        place.mkdir(parents=True, exist_ok=True)
+        RunDirectory(place).write_metrics(metrics)
+    write_pictures(RunDirectory(place), pictures)
+    show(metrics)
+    log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
+
+
+def evaluation_name(call: Call) -> str | None:
+    """The folder below `evaluations/`, or None where the figures are the run's own test figures."""
+    conditions = [
+        override
+        for override in call.overrides
+        if override.lstrip("+~").split("=")[0].split(".")[0] in CONDITIONS
+    ]
+    if call.settings.fixed.checkpoint == "last":
+        conditions.append("last")
+    name = re.sub(r"[^\w.=,+-]+", "_", ",".join(sorted(conditions)))
+    return name[:120] or None
+
+
+def show(metrics: dict[str, dict[str, float]]) -> None:
+    """Val and test side by side, in a table on the terminal."""
+    table = Table("metric", *metrics, box=None, header_style="bold")
+    for name in dict.fromkeys(key for values in metrics.values() for key in values):
+        cells = (f"{v[name]:.6g}" if name in v else "" for v in metrics.values())
+        table.add_row(name, *cells)
+    console.print(table)

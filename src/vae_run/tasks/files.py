@@ -1,0 +1,128 @@
+"""The user's own files of images and codes, read and written by the tasks on a trained run."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_run.checkpoints import write_atomically
+from vae_run.errors import ConfigError, DataError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+def read_images(name: str, event_shape: tuple[int, ...]) -> Tensor:
+    """Images [N, *E] in [0, 1] from a `.npz`, a `.npy`, a picture, or a folder of pictures.
+
+    An archive's array is `images`, or its only one. uint8 is divided by 255, floats are taken as
+    they are; pictures are resized to E.
+
+    Raises:
+        DataError: the file is missing or unreadable, or its images are not of shape E.
+    """
+    path = Path(name)
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+            if not files:
+                raise DataError(f"input: {path} holds no pictures ({', '.join(PICTURES)}).")
+            return torch.cat([_picture(file, event_shape) for file in files])
+        if path.suffix.lower() in PICTURES:
+            return _picture(path, event_shape)
+        return _array(path, event_shape)
+    except FileNotFoundError as error:
+        raise DataError(f"input: there is no file {path}.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"input: {path} cannot be read: {error}") from error
+
+
+def _array(path: Path, event_shape: tuple[int, ...]) -> Tensor:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.lib.npyio.NpzFile):
+        key = "images" if "images" in loaded.files else loaded.files[0]
+        if key != "images" and len(loaded.files) != 1:
+            raise DataError(
+                f"input: {path} holds the arrays {', '.join(loaded.files)}; name one 'images'."
+            )
+        loaded = loaded[key]
+    scale = 255.0 if loaded.dtype == np.uint8 else 1.0
+    images = torch.from_numpy(np.ascontiguousarray(loaded, dtype=np.float32)) / scale
+    found, pixels = tuple(images.shape), math.prod(event_shape)
+    if images.dim() == 0 or images[:1].numel() != pixels or len(images) == 0:
+        raise DataError(
+            f"input: {path} has shape {list(found)}, but the run's images are "
+            f"[N, {', '.join(map(str, event_shape))}]."
+        )
+    if len(event_shape) == 3 and found[1:] == (*event_shape[1:], event_shape[0]):
+        images = images.permute(0, 3, 1, 2)
+    if not bool(torch.isfinite(images).all()):
+        raise DataError(f"input: {path} holds values that are not finite.")
+    return images.reshape(-1, *event_shape)
+
+
+def _picture(path: Path, event_shape: tuple[int, ...]) -> Tensor:
+    from PIL import Image
+
+    if len(event_shape) != 3 or event_shape[0] not in (1, 3):
+        raise DataError(
+            f"input: the run's data are {list(event_shape)}, which is no picture; use .npz."
+        )
+    channels, height, width = event_shape
+    with Image.open(path) as file:
+        picture = file.convert("L" if channels == 1 else "RGB").resize((width, height))
+    pixels = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0)
+    return pixels.reshape(height, width, channels).permute(2, 0, 1)[None]
+
+
+def check_output(name: str, suffixes: tuple[str, ...]) -> Path:
+    """The path to write to; its folder is made.
+
+    Raises:
+        ConfigError: the suffix is none of `suffixes`.
+    """
+    path = Path(name)
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(
+            f"output: found {name}, expected a name that ends in {' or '.join(suffixes)}."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_arrays(path: Path, **arrays: Tensor) -> None:
+    """`.npz` with the named arrays."""
+    buffer = io.BytesIO()
+    plain: dict[str, Any] = {name: array.cpu().numpy() for name, array in arrays.items()}
+    np.savez_compressed(buffer, **plain)
+    write_atomically(path, buffer.getvalue())
+
+
+def write_grid(path: Path, images: Tensor) -> None:
+    """`.png` of images [N, C, H, W] side by side in a square, a pixel between them."""
+    from PIL import Image
+
+    if images.dim() != 4 or images.shape[1] not in (1, 3):
+        raise ConfigError(
+            f"output: data of shape {list(images.shape[1:])} are no pictures; use .npz."
+        )
+    n, channels, height, width = images.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = -(-n // columns)
+    grid = torch.zeros(channels, rows * (height + 1) + 1, columns * (width + 1) + 1)
+    for i, image in enumerate(images.cpu().clamp(0, 1)):
+        top, left = 1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1)
+        grid[:, top : top + height, left : left + width] = image
+    pixels = (grid * 255).round().byte().permute(1, 2, 0).expand(-1, -1, 3).numpy()
+    scale = max(1, 512 // max(pixels.shape[:2]))
+    large = Image.fromarray(pixels).resize(
+        (pixels.shape[1] * scale, pixels.shape[0] * scale), Image.Resampling.NEAREST
+    )
+    buffer = io.BytesIO()
+    large.save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())

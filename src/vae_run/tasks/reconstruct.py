@@ -1,0 +1,41 @@
+"""`task=reconstruct run=DIR input=FILE output=FILE`: one's own images through the model.
+
+With a denoising family the input is taken as corrupted already, and comes out restored.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from vae_run.call import Call
+from vae_run.tasks.files import check_output, read_images, write_arrays, write_grid
+from vae_run.tasks.trained import trained
+
+log = logging.getLogger("vae_run")
+
+BATCH = 1000
+
+
+def main(call: Call) -> None:
+    """Write decode(encode(x).mean).mean as a `.png` grid, or as `images` in a `.npz`."""
+    fixed = call.settings.fixed
+    assert fixed.input is not None
+    assert fixed.output is not None
+    path = check_output(fixed.output, (".png", ".npz"))
+    run = trained(call)
+    images = read_images(fixed.input, run.event_shape)
+    with torch.inference_mode():
+        output = torch.cat(
+            [
+                run.model.reconstruct(batch.to(run.device)).cpu()
+                for batch in torch.split(images, BATCH)
+            ]
+        )
+    if path.suffix.lower() == ".png":
+        write_grid(path, output)
+    else:
+        write_arrays(path, images=output)
+    error = float((output - images).square().mean())
+    log.info("%d reconstructions in %s (mse against the input %.4g)", len(images), path, error)

@@ -1,0 +1,94 @@
+"""What a run says: lines on the terminal and in its `train.log`, and a live progress bar."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+console = Console(highlight=False, soft_wrap=True)
+log = logging.getLogger("vae_run")
+
+PLAIN_INTERVAL = 5.0
+"""Seconds between progress lines where there is no terminal to draw a bar on."""
+
+
+class _ConsoleHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        style = {"WARNING": "yellow", "ERROR": "bold red"}.get(record.levelname, "")
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        console.print(Text(prefix + record.getMessage(), style=style))
+
+
+def say_on_terminal() -> None:
+    """Send what the program logs to the terminal; safe to call again."""
+    if not any(isinstance(handler, _ConsoleHandler) for handler in log.handlers):
+        log.addHandler(_ConsoleHandler())
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+@contextmanager
+def also_in_file(path: Path) -> Iterator[None]:
+    """Append what is said to the file `path` as well, with the time."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def numbers(values: Mapping[str, float]) -> str:
+    """`name value` pairs on one line, with four significant digits or so."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+class _Numbers(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["numbers"], style="cyan")
+
+
+class TrainingDisplay:
+    """Progress of one training: a bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, total: int, steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(bar_width=24),
+                _Numbers(),
+                TimeRemainingColumn(compact=True),
+            )
+            self._bar = Progress(*columns, console=console, transient=True, refresh_per_second=5)
+            self._task = self._bar.add_task("", total=total, epoch="0", numbers="")
+            self._bar.start()
+
+    def update(self, step: int, values: Mapping[str, float]) -> None:
+        """Show the means of the last window."""
+        if self._bar is not None:
+            epoch = f"{step / self.steps_per_epoch:.1f}"
+            self._bar.update(self._task, completed=step, epoch=epoch, numbers=numbers(values))
+
+    def evaluated(self, step: int, values: Mapping[str, float], *, final: bool) -> None:
+        """Say a line about an evaluation, not more often than `PLAIN_INTERVAL`."""
+        now = time.monotonic()
+        if final or now - self._last_line >= PLAIN_INTERVAL:
+            self._last_line = now
+            log.info("epoch %.4g  val %s", step / self.steps_per_epoch, numbers(values))
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

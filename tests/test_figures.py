@@ -1,0 +1,377 @@
+"""The pictures: every cell at its place and the right way up, whatever the pixels are.
+
+Cells of one known colour each are found again on the page by that colour.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vae_run import figures
+from vae_run.figures import cells as cells_module
+from vae_run.figures.curves import _panels
+from vae_run.figures.grid import Grid
+from vae_run.figures.images import _ticks
+from vae_run.figures.sheet import BLUE, ORANGE, VERMILLION, rgb, shorten, text_width, wrap
+
+Picture = NDArray[np.uint8]
+NAN = float("nan")
+
+
+def palette(*leading: int, size: tuple[int, int] = (4, 4)) -> Tensor:
+    """Images [*leading, 3, *size], each filled with a colour of its own: (index, 77, 200) / 255."""
+    count = int(np.prod(leading))
+    colours = torch.tensor([[index, 77.0, 200.0] for index in range(count)]) / 255
+    return colours.reshape(*leading, 3, 1, 1).expand(*leading, 3, *size)
+
+
+def where(picture: Picture, colour: Picture | list[int]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (picture == np.asarray(colour, dtype=np.uint8)).all(axis=-1)
+    return found
+
+
+def box(picture: Picture, colour: Picture | list[int]) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of the pixels of a colour, which must fill their rectangle."""
+    found = where(picture, colour)
+    y, x = np.nonzero(found)
+    assert len(y), f"{colour} is nowhere"
+    top, bottom, left, right = y.min(), y.max() + 1, x.min(), x.max() + 1
+    assert found[top:bottom, left:right].all()
+    return int(top), int(bottom), int(left), int(right)
+
+
+def places(picture: Picture, count: int) -> NDArray[np.int_]:
+    """The page's (row, column) of each palette image, counted among all images [count, 2]."""
+    corners = np.array([box(picture, [index, 77, 200]) for index in range(count)])[:, [0, 2]]
+    return np.stack([np.unique(axis, return_inverse=True)[1] for axis in corners.T], axis=1)
+
+
+def is_picture(picture: Picture) -> bool:
+    return picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Grid]:
+    """The grids that are handed over for drawing, undrawn."""
+    grids: list[Grid] = []
+    monkeypatch.setattr(Grid, "draw", lambda grid: grids.append(grid))
+    return grids
+
+
+def test_an_image_keeps_its_orientation_and_whole_pixel_scale():
+    image = torch.zeros(1, 3, 2, 3)
+    image[0, :, 0, 2] = torch.tensor([1.0, 0.0, 0.0])
+    image[0, :, 1, 0] = torch.tensor([0.0, 1.0, 0.0])
+    picture = figures.samples(image, "note")
+    red, green = box(picture, [255, 0, 0]), box(picture, [0, 255, 0])
+    side = red[1] - red[0]
+    assert side == red[3] - red[2] == green[1] - green[0] == green[3] - green[2] > 10
+    assert green[0] == red[1]
+    assert green[3] + side == red[2]
+
+
+def test_a_grey_checker_is_drawn_bright_on_dark():
+    checker = (torch.arange(64).reshape(8, 8) // 8 + torch.arange(8)) % 2
+    picture = figures.samples(checker[None, None].float(), "note")
+    y, x = np.nonzero(where(picture, [0, 0, 0]))
+    tile = picture[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    scale = tile.shape[0] // 8
+    assert tile.shape[:2] == (8 * scale, 8 * scale)
+    assert np.array_equal(tile[::scale, ::scale, 0], checker.numpy() * 255)
+
+
+def test_samples_fill_rows_in_order_and_leave_the_rest_white():
+    picture = figures.samples(palette(7), "note")
+    expected = [[i // 3, i % 3] for i in range(7)]
+    assert places(picture, 7).tolist() == expected
+    top, bottom, _, _ = box(picture, [6, 77, 200])
+    _, _, left, right = box(picture, [5, 77, 200])
+    assert (picture[top - 2 : bottom + 2, left - 2 : right + 2] == 255).all()
+
+
+def test_samples_show_at_most_256():
+    full = figures.samples(palette(256), "note")
+    corners = [box(full, [index, 77, 200]) for index in (0, 15, 240, 255)]
+    assert corners[0][0] == corners[1][0] < corners[2][0] == corners[3][0]
+    assert corners[0][2] == corners[2][2] < corners[1][2] == corners[3][2]
+    pale = torch.cat([palette(256), torch.ones(10, 3, 4, 4) * torch.tensor(9 / 255)])
+    assert not where(figures.samples(pale, "note"), [9, 9, 9]).any()
+
+
+@pytest.mark.parametrize("corrupted", [False, True])
+def test_reconstructions_stand_under_their_originals(corrupted):
+    images = palette(9)
+    output, seen = images[6:9], images[3:6] if corrupted else None
+    picture = figures.reconstructions(images[:3], seen, output, labels=torch.tensor([4, 1, 9]))
+    rows = [box(picture, [i, 77, 200])[0] for i in (0, 3, 6) if corrupted or i != 3]
+    assert rows == sorted(set(rows))
+    for column in range(3):
+        lefts = {box(picture, [i, 77, 200])[2] for i in (column, column + 6)}
+        assert len(lefts) == 1
+    assert where(picture, [3, 77, 200]).any() == corrupted
+
+
+def test_a_corrupted_image_may_be_smaller_and_grey():
+    target = palette(2, size=(8, 8))
+    picture = figures.reconstructions(target, torch.full((2, 1, 4, 4), 0.2), target)
+    y, x = np.nonzero(where(picture, [51, 51, 51]))
+    left, right = (np.nonzero(where(picture, [i, 77, 200]).any(0))[0][[0, -1]] for i in (0, 1))
+    assert (x.min(), x.max()) == (left[0], right[1])
+    assert y.max() - y.min() == left[1] - left[0]
+
+
+def test_reconstruction_errors_are_means_over_the_event(drawn):
+    target = torch.zeros(3, 1, 2, 2)
+    output = torch.tensor([0.0, 0.5, 2.0]).reshape(3, 1, 1, 1).expand_as(target)
+    figures.reconstructions(target, None, output)
+    assert drawn[0].footer == ["0", "0.2500", "4.0000"]
+    assert drawn[0].notes == ["Squared error 1.4167 per pixel, mean over 3 images"]
+
+
+def test_manifold_has_z1_to_the_right_and_z2_upwards():
+    side = 5
+    picture = figures.manifold(palette(side, side), torch.linspace(-2, 2, side), "note")
+    expected = [[side - 1 - i, j] for i in range(side) for j in range(side)]
+    assert places(picture, side * side).tolist() == expected
+
+
+def test_manifold_labels_each_axis_with_its_own_values(drawn):
+    axes = torch.tensor([[-1.0, 0.0, 1.0], [-0.004, 10.0, 20.25]])
+    figures.manifold(palette(3, 3), axes, "note")
+    assert drawn[0].footer == ["−1", "0", "1"]
+    assert drawn[0].row_names == ["20.25", "10", "0"]
+
+
+@pytest.mark.parametrize("count", [*range(1, 31), 64])
+def test_manifold_ticks_are_symmetric_apart_and_reach_both_ends(count):
+    ticks = sorted(_ticks(count))
+    assert ticks == [count - 1 - tick for tick in reversed(ticks)]
+    assert ticks[0] == 0
+    assert all(b - a >= -(-count // 10) for a, b in pairwise(ticks))
+
+
+def test_traversals_keep_rows_and_columns():
+    names = [f"z{row}  KL 1.00 nats" for row in range(3)]
+    for values in (torch.arange(4.0), torch.rand(3, 4)):
+        picture = figures.traversals(palette(3, 4), values, names, "note")
+        assert places(picture, 12).tolist() == [[i // 4, i % 4] for i in range(12)]
+
+
+def test_traversal_values_stand_above_where_rows_agree_else_under_the_images(drawn):
+    agreeing = torch.tensor([-1.5, 0.0]).expand(3, 2)
+    figures.traversals(palette(3, 2), agreeing, ["a"] * 3, "note")
+    figures.traversals(palette(3, 2), agreeing * torch.tensor([[1.0], [2], [3]]), ["a"] * 3, "")
+    assert (drawn[0].column_names, drawn[0].captions) == (["−1.5", "0"], [])
+    assert drawn[1].captions == [["−1.5", "0"], ["−3", "0"], ["−4.5", "0"]]
+
+
+def test_what_does_not_fit_is_left_out_and_told(drawn):
+    many = torch.rand(40, 31, 1, 28, 28)
+    figures.traversals(many, torch.linspace(-3, 3, 31), ["z"] * 40, "note")
+    figures.interpolations(many, "note")
+    for grid in drawn:
+        assert grid.cells.shape[:2] == (12, 16)
+        assert "The first 12 of 40" in grid.notes[0]
+    assert drawn[0].column_names[::15] == ["−3", "3"]
+    assert drawn[1].column_names[::15] == ["t = 0", "1"]
+
+
+def test_interpolations_frame_their_ends_only():
+    picture = figures.interpolations(palette(2, 5), "note")
+    assert places(picture, 10).tolist() == [[i // 5, i % 5] for i in range(10)]
+    for index in range(10):
+        top, bottom, left, right = box(picture, [index, 77, 200])
+        ring = [picture[top - 1, left:right], picture[bottom, left:right]]
+        ring += [picture[top:bottom, left - 1], picture[top:bottom, right]]
+        framed = all((side == rgb(BLUE)).all() for side in ring)
+        assert framed == (index % 5 in (0, 4))
+
+
+@pytest.mark.parametrize("bad", [NAN, float("inf"), -float("inf")])
+def test_pixels_that_are_not_finite_are_marked_at_their_place(bad):
+    images = palette(4, size=(6, 6)).clone()
+    images[2, 1, 4:, :2] = bad
+    picture = figures.samples(images, "note")
+    found = where(picture, rgb(VERMILLION))
+    tile = box(picture, [1, 77, 200])
+    side = (tile[1] - tile[0]) // 6
+    x, y = box(picture, [0, 77, 200])[2], box(picture, [3, 77, 200])[0]
+    marked = found[y : y + 6 * side, x : x + 6 * side]
+    assert marked[4 * side :, : 2 * side].all()
+    assert marked.sum() == (2 * side) ** 2
+
+
+def test_a_large_image_shrinks_and_keeps_its_lost_pixel():
+    images = torch.full((1, 1, 401, 523), 0.5)
+    images[0, 0, 400, 522] = NAN
+    picture = figures.samples(images, "note")
+    assert max(picture.shape) < 600
+    y, x = np.nonzero(where(picture, [128, 128, 128]))
+    assert (picture[y.max(), x.max()] == rgb(VERMILLION)).all()
+
+
+def test_values_outside_the_unit_interval_are_clipped():
+    images = torch.tensor([-3.0, 7.0]).reshape(2, 1, 1, 1).expand(2, 1, 4, 4)
+    picture = figures.samples(images, "note")
+    assert where(picture, [0, 0, 0]).sum() > 1000
+    assert not where(picture, rgb(VERMILLION)).any()
+
+
+def test_other_channel_counts_are_averaged():
+    images = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
+    assert where(figures.samples(images, "note"), [128, 128, 128]).sum() > 1000
+
+
+def test_the_callers_tensor_is_left_alone():
+    images = torch.tensor([[[[NAN, 2.0], [0.0, -1.0]]]])
+    before = images.clone()
+    figures.reconstructions(images, images, images)
+    assert torch.equal(images.nan_to_num(9), before.nan_to_num(9))
+
+
+EVENTS = [
+    (1, 28, 28),
+    (8, 8),
+    (3, 32, 32),
+    (2, 5, 9),
+    (1, 1, 1),
+    (1, 3, 90),
+    (3, 90, 3),
+    (1,),
+    (2,),
+]
+
+
+@pytest.mark.parametrize("event", [*EVENTS, (40,), (3, 218, 178)], ids=str)
+@pytest.mark.parametrize("fill", [1.0, NAN])
+def test_any_event_can_be_drawn(event, fill):
+    def make(*leading: int) -> Tensor:
+        return torch.full((*leading, *event), fill)
+
+    pictures = [
+        figures.reconstructions(make(1), None, make(1)),
+        figures.reconstructions(make(3), make(3), make(3), ["a long name", 2, None]),
+        figures.samples(make(1), ""),
+        figures.samples(make(5), "$x^2$ & a_b"),
+        figures.manifold(make(1, 1), torch.zeros(1), ""),
+        figures.manifold(make(3, 3), torch.tensor([-1.0, 0.0, 1.0]), "note"),
+        figures.traversals(make(1, 1), torch.zeros(1), ["z1"], "note"),
+        figures.interpolations(make(2, 1), "note"),
+        figures.interpolations(make(2, 3), "note"),
+    ]
+    for picture in pictures:
+        assert is_picture(picture)
+        assert 200 < picture.shape[1] <= 1200
+        assert np.isnan(fill) == where(picture, rgb(VERMILLION)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_any_float_type_and_a_graph_are_accepted(dtype):
+    images = torch.rand(4, 1, 8, 8, dtype=dtype).requires_grad_()
+    assert is_picture(figures.reconstructions(images, images, images * 0.5))
+
+
+def test_what_does_not_match_is_refused():
+    with pytest.raises(ValueError, match="nothing to draw"):
+        figures.samples(torch.zeros(0, 1, 8, 8), "note")
+    with pytest.raises(ValueError, match="differ"):
+        figures.reconstructions(torch.zeros(2, 4), None, torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="do not match"):
+        figures.manifold(torch.zeros(3, 3, 4), torch.zeros(4), "note")
+
+
+def test_vectors_share_one_scale_and_break_where_a_value_is_lost():
+    vectors = np.array([[0.0, 10.0, 5.0], [5.0, NAN, 10.0]])
+    lines, lost = cells_module.polylines(vectors, (48, 72))
+    assert lines[0, :, 1].tolist() == [44, 4, 24]
+    assert lines[1, [0, 2], 1].tolist() == [24, 4]
+    assert np.isnan(lines[1, 1, 1])
+    assert lost.tolist() == [[1, 36]]
+
+
+def test_vectors_are_drawn_in_their_cells():
+    vectors = torch.stack([torch.zeros(20), torch.ones(20)])
+    picture = figures.samples(vectors, "note")
+    y = np.nonzero(where(picture, rgb(BLUE)) | (picture[..., 0] < 60) & (picture[..., 2] > 150))[0]
+    assert y.max() - y.min() > 80
+
+
+HISTORY = {
+    "train/loss": [3.0, 2.0, 1.0],
+    "val/loss": [3.5, 2.5, 1.5],
+    "val/mse": [0.3, 0.2, 0.1],
+    "train/kl": [NAN, NAN, NAN],
+    "epoch": [1.0, 2.0, 3.0],
+}
+
+
+def test_a_panel_for_every_quantity_that_has_values():
+    panels = _panels({"val/mse": [0.1], "train/other": [1.0], **HISTORY, "val/kl": [NAN, 1.0]})
+    assert list(panels) == ["loss", "kl", "mse", "other"]
+    assert list(panels["loss"]) == ["train", "val"]
+    assert list(panels["kl"]) == ["val"]
+
+
+def test_learning_curves_fall_from_left_to_right_in_their_colours():
+    picture = figures.learning_curves({"train/loss": [9.0, 1.0], "val/loss": [9.5, 8.0]}, [1, 2])
+    for colour, drop in ((BLUE, 100), (ORANGE, 10)):
+        y, x = np.nonzero(where(picture, rgb(colour)))
+        y, x = y[y > 90], x[y > 90]
+        assert y[x == x.max()].mean() - y[x == x.min()].mean() > drop
+    assert picture.shape[1] >= 440
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2, 3])
+def test_learning_curves_of_few_epochs(epochs):
+    history = {name: values[:epochs] for name, values in HISTORY.items()}
+    picture = figures.learning_curves(history, list(range(epochs)))
+    assert is_picture(picture)
+    assert where(picture, rgb(ORANGE)).any() == (epochs > 0)
+
+
+def test_learning_curves_survive_what_is_not_finite_constant_or_short():
+    history = {
+        "train/loss": [NAN, 1.0, float("inf"), 2.0],
+        "val/loss": [NAN, NAN, 5.0, NAN],
+        "train/learning_rate": [1e-3] * 4,
+        "train/kl": [0.0] * 4,
+        "val/kl": [1e30],
+        **{f"val/extra_{i}": [float(i)] for i in range(20)},
+    }
+    assert is_picture(figures.learning_curves(history, [1, 2, 3, 4]))
+
+
+def test_text_is_measured_shortened_and_wrapped():
+    assert text_width("wide words", 12) > text_width("wide", 12) > 0
+    short = shorten("a rather long name", 60, 11)
+    assert short.endswith("…")
+    assert text_width(short, 11) <= 60
+    lines = wrap("several words that need more than one line", 100, 12)
+    assert " ".join(lines) == "several words that need more than one line"
+    assert all(text_width(line, 12) <= 100 for line in lines)
+
+
+def test_the_same_tensors_give_the_same_bytes():
+    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    first, second = (figures.samples(images, "note") for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_drawing_needs_no_pyplot_and_importing_needs_no_matplotlib():
+    program = """
+import sys, numpy, torch, vae_run.figures as figures
+assert not any(name.startswith("matplotlib") for name in sys.modules)
+figures.samples(torch.rand(4, 1, 8, 8), "note")
+figures.learning_curves({"val/loss": [1.0, 2.0]}, [1, 2])
+assert "matplotlib" in sys.modules
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
