@@ -195,11 +195,13 @@ def _explain(error: Exception) -> str:
     """One message for a person."""
     if isinstance(error, RunError):
         return str(error)
+    if isinstance(error, hydra.errors.OverrideParseException):
+        return (
+            f"{error.override}: this cannot be read as KEY=VALUE. Quote a value with brackets, "
+            "spaces, * or =, and close its brackets: 'network.widths=[400,200]'."
+        )
     if isinstance(error, (OmegaConfBaseException, hydra.errors.HydraException)):
         from vae_run.composition import explain
 
         return explain(error, CONF)
-    kind = type(error).__name__
-    if kind.startswith(("Lexer", "Parse", "InputMismatch", "NoViableAlt")):
-        return f"the command line cannot be read at {error}: quote values with brackets or spaces."
-    return f"{kind}: {error}\nSet HYDRA_FULL_ERROR=1 for the traceback."
+    return f"{type(error).__name__}: {error}\nSet HYDRA_FULL_ERROR=1 for the traceback."

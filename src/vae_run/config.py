@@ -38,6 +38,10 @@ CONTEXT = frozenset({"latent_dim", "event_shape", "features", "projection", "par
 """Constructor arguments that the program fills in; they are no configuration keys."""
 
 
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+"""How arguments of parts are checked; classes that pydantic does not know are checked as such."""
+
+
 def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise ValueError("it should be auto, cpu, mps, cuda or cuda:N")
@@ -139,7 +143,7 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
 def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:
     """The class that a part names; nothing outside `trust` and this package is imported."""
     key, target = f"{group}._target_", config.get("_target_")
-    if not isinstance(target, str) or "." not in target:
+    if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
         raise ConfigError(f"{key}: found {target!r}, expected the dotted path of a class.")
     allowed = None if trust is None else {"vae_run", *trust}
     if allowed is not None and target.split(".")[0] not in allowed:
@@ -159,7 +163,9 @@ def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | Non
     if not (isinstance(cls, type) and issubclass(cls, base)) or (
         allowed is not None and home.split(".")[0] not in allowed
     ):
-        raise ConfigError(f"{key}: {target} is no {GROUPS[group]}, so it cannot be a {group}.")
+        raise ConfigError(f"{key}: {target} is no {GROUPS[group]}, which every {group} is.")
+    if inspect.isabstract(cls):
+        raise ConfigError(f"{key}: {target} is abstract; name a class that fills it in.")
     return cls
 
 
@@ -173,7 +179,7 @@ def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, An
         if key not in known:
             raise ConfigError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in known]))
         try:
-            adapter = TypeAdapter(hints.get(key, Any), config=ConfigDict(strict=True))
+            adapter = TypeAdapter(hints.get(key, Any), config=_STRICT)
             given[key] = adapter.validate_python(value)
         except ValidationError as error:
             raise ConfigError(_explain(error, f"{group}.{key}", known)) from error

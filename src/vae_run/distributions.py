@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints, kl_divergence
+from torch.distributions import Distribution, Independent, constraints, kl_divergence
 
 
 class Delta(Distribution):
@@ -33,6 +33,13 @@ class Delta(Distribution):
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         return self.value.expand(*sample_shape, *self.value.shape)
+
+
+def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q_d || p_d) in nats, [B, D], where both are independent normals; None otherwise."""
+    if isinstance(q, Independent) and isinstance(p, Independent):
+        return kl_divergence(q.base_dist, p.base_dist)
+    return None
 
 
 def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:

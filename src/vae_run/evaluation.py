@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
@@ -118,10 +118,6 @@ def calibrate(view: View) -> None:
                 total += float((model.decode(z).mean - batch.target).double().square().sum())
             model.likelihood.calibrate(total / (view.size * view.split.images[0].numel()))
         if model.prior.fitted_to_codes:
-            codes, seen = [], 0
-            for batch in view.batches():
-                codes.append(model.encode(batch.input).mean)
-                seen += len(batch)
-                if seen >= CODES_FOR_PRIOR:
-                    break
+            few = replace(view, limit=CODES_FOR_PRIOR)
+            codes = [model.encode(batch.input).mean for batch in few.batches()]
             model.prior.fit(torch.cat(codes))

@@ -26,9 +26,9 @@ GROUPS = {
 HEAD = """\
 vae-run trains, judges and sweeps autoencoders.
 
-  vae-run [GROUP=OPTION] [KEY=VALUE] ...     train; alone: a VAE on 8x8 digits
-  vae-run -m KEY=A,B,C ...                   sweep: one run for every combination
-  vae-run task=TASK run=DIR ...              work on a trained run
+  vae-run [GROUP=OPTION] [KEY=VALUE] ...   train; alone: a VAE on 8x8 digits
+  vae-run -m KEY=A,B,C ...                 sweep: a run for every combination
+  vae-run task=TASK run=DIR ...            work on a trained run
 
 Groups and their options (the default stands first)
 """
@@ -41,8 +41,8 @@ Keys used most
   trainer.patience=N  trainer.max_time=SECONDS  trainer.clip_norm=X
   network.widths=[512,256]  network.activation=relu  optimizer.lr=1e-3
   objective.beta=1  likelihood.sigma=learned  corruption.level=0.3
-  dataset.root=DIR  dataset.path=FILE  dataset.binarize=none  dataset.val_size=0.1
-  hydra.run.dir=DIR  sweep.dir=DIR
+  dataset.root=DIR  dataset.path=FILE  dataset.binarize=none
+  dataset.val_size=0.1  hydra.run.dir=DIR  sweep.dir=DIR
 
 Examples
   vae-run latent_dim=2

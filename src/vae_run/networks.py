@@ -19,6 +19,14 @@ from vae_run.errors import ConfigError
 
 Widths = list[Annotated[int, Field(gt=0)]]
 
+_NO_ACTIVATIONS = {
+    *("MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"),  # not pixel by pixel
+    "GLU",  # halves its input
+    "RReLU",  # draws from torch's global generator, which no run can resume
+    "Threshold",  # has no defaults
+}
+"""Classes of torch.nn's activations that cannot stand between two layers."""
+
 
 def activation(name: str) -> type[nn.Module]:
     """The torch.nn activation of that name, in any case, with or without underscores.
@@ -28,9 +36,8 @@ def activation(name: str) -> type[nn.Module]:
     """
     known = {}
     for entry in nn.modules.activation.__all__:
-        if entry not in {"MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"}:
+        if entry not in _NO_ACTIVATIONS:
             known[entry.lower()] = getattr(nn, entry)
-    known.pop("threshold", None)  # the one that has no defaults
     wanted = name.lower().replace("_", "")
     if wanted not in known:
         near = get_close_matches(wanted, known, n=1, cutoff=0.0)[0]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import nn
 
+if TYPE_CHECKING:
+    from vae_run.config import Settings
+
 Rate = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0)]
-Betas = list[Annotated[float, Field(ge=0, lt=1)]]
+Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
 
 
 class Adam(torch.optim.Adam):
@@ -66,3 +69,11 @@ class SGD(torch.optim.SGD):
             weight_decay=weight_decay,
             fused=True,
         )
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        if options.get("nesterov") and options.get("momentum") == 0:
+            yield (
+                "optimizer.nesterov: found true, but optimizer.momentum is 0. Raise the momentum, "
+                "or leave nesterov false."
+            )

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, MultivariateNormal, kl_divergence
+from torch.distributions import Independent, MultivariateNormal
 
 from vae_run import figures
 from vae_run.data.batches import Batch, seeded
+from vae_run.distributions import kl_per_dimension
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,24 +102,22 @@ def manifold(view: View) -> Picture | None:
     return figures.manifold(images.reshape(GRID, GRID, *images.shape[1:]), axes, note)
 
 
-def kl_per_dimension(view: View) -> Tensor | None:
+def information(view: View) -> Tensor | None:
     """KL(q(z_d|x) || p(z_d)) in nats, mean over the first images, [D]; None if not factorised."""
     if not (view.model.posterior.stochastic and view.model.prior.generative):
         return None
     q = view.model.encode(first_batch(view).input)
-    p = view.model.latent_prior()
-    if not (isinstance(q, Independent) and isinstance(p, Independent)):
-        return None
-    return kl_divergence(q.base_dist, p.base_dist).mean(0)
+    each = kl_per_dimension(q, view.model.latent_prior())
+    return None if each is None else each.mean(0)
 
 
 def traversals(view: View) -> Picture:
     """One code, moved along each latent dimension; the most informative dimensions first."""
     codes = view.model.encode(first_batch(view).input).mean
-    information = kl_per_dimension(view)
-    if information is not None:
-        order = information.argsort(descending=True)[:MAX_ROWS]
-        names = [f"z{d + 1}  KL {information[d]:.2f} nats" for d in order.tolist()]
+    nats = information(view)
+    if nats is not None:
+        order = nats.argsort(descending=True)[:MAX_ROWS]
+        names = [f"z{d + 1}  KL {nats[d]:.2f} nats" for d in order.tolist()]
         values = torch.linspace(-3, 3, COLUMNS, device=codes.device).expand(len(order), -1)
         note = "one latent dimension a row, by KL"
     else:

@@ -27,6 +27,10 @@ class Posterior(nn.Module, ABC):
     def sample(self, q: Distribution, noise: Tensor) -> Tensor:
         """Standard normal `noise` [*K, B, D] turned into samples of q [*K, B, D]."""
 
+    def detached(self, q: Distribution) -> Distribution:
+        """q with its parameters held constant: its density has no gradient but through z."""
+        raise NotImplementedError(f"{type(self).__name__} has no density to hold constant")
+
 
 class DeltaPosterior(Posterior):
     """A deterministic code: z = W h + b."""
@@ -61,3 +65,7 @@ class NormalPosterior(Posterior):
 
     def sample(self, q: Distribution, noise: Tensor) -> Tensor:
         return q.mean + q.stddev * noise
+
+    def detached(self, q: Distribution) -> Distribution:
+        normal = Normal(q.mean.detach(), q.stddev.detach(), validate_args=False)
+        return Independent(normal, 1, validate_args=False)

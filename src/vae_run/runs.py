@@ -174,7 +174,8 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
         weights = state["model"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{file}: is a checkpoint, but not of a model ({error}).") from error
-    model = build_model(settings, event_shape)
+    with torch.random.fork_rng(devices=[]):  # initial weights are not the caller's random numbers
+        model = build_model(settings, event_shape)
     load_weights(model, weights, file)
     return model
 

@@ -14,7 +14,7 @@ from vae_run.checkpoints import write_atomically
 from vae_run.runs import RunDirectory
 from vae_run.terminal import console
 
-SHOWN = ("val/elbo", "val/loss", "val/mse", "test/elbo", "test/loss", "test/mse")
+SHOWN = ("val/elbo", "val/loss", "val/mse", "test/elbo", "test/loss")
 
 
 def summarise(folder: Path) -> None:
@@ -61,9 +61,9 @@ def show(rows: list[dict[str, Any]]) -> None:
     ]
     shown = [name for name in SHOWN if any(name in entry for entry in rows)]
     for name in ("job", *swept, "state"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in shown:
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True, justify="right")
     for entry in rows:
         cells = [entry["run"].split("-")[0], *(entry.get(key, "") for key in swept), entry["state"]]
         cells += [f"{entry[name]:.4g}" if name in entry else "" for name in shown]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-console = Console(highlight=False, soft_wrap=True)
+# A file or a pipe has no width of its own: tables in it are not cut.
+_free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+console = Console(highlight=False, soft_wrap=True, width=160 if _free else None)
 log = logging.getLogger("vae_run")
 
 PLAIN_INTERVAL = 5.0

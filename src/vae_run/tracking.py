@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -118,10 +119,9 @@ class Tracker:
         self._writer.add_histogram("latent/mean", means, step)
         if scales is not None:
             self._writer.add_histogram("latent/scale", scales, step)
-        if means.shape[1] < 2:
-            return  # the projector draws at least a plane
+        points = pad(means, (0, max(0, 3 - means.shape[1])))  # below 3-D the projector stays empty
         metadata = None if labels is None else [str(label) for label in labels.tolist()]
-        self._writer.add_embedding(means, metadata, images, global_step=step, tag="latent")
+        self._writer.add_embedding(points, metadata, images, global_step=step, tag="latent")
 
     def text(self, name: str, markdown: str) -> None:
         self._writer.add_text(name, markdown, 0)

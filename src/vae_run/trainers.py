@@ -1,61 +1,23 @@
-"""How parameters are found: the trainers, and when they log, evaluate, save and stop."""
+"""How parameters are found: the trainers and their settings."""
 
 from __future__ import annotations
 
-import logging
-import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from vae_run import checkpoints
 from vae_run.config import Settings
-from vae_run.data.batches import TrainingBatches
-from vae_run.errors import DivergedError, Interrupted
-from vae_run.evaluation import Evaluation, calibrate
 from vae_run.experiment import Experiment
+from vae_run.loop import Loop, Progress
 from vae_run.runs import RunDirectory
-from vae_run.schedules import Schedule
 from vae_run.signals import StopRequests
-from vae_run.terminal import TrainingDisplay
 from vae_run.tracking import Tracker
-from vae_run.training import Meter, StepRecord, fit
-
-log = logging.getLogger("vae_run")
 
 Count = Annotated[int, Field(ge=1)]
-
-
-@dataclass
-class Progress:
-    """Where a training stands, in plain numbers that a checkpoint carries.
-
-    Attributes:
-        step: optimiser steps done.
-        seconds: spent in steps so far, evaluation and saving excluded.
-        examples: images trained on so far.
-        best_value: the highest val ELBO (or negative val loss) so far; None before the first.
-        best_step: the step of it.
-        stale: evaluations since it.
-        horizon: epochs that schedules with an end run over, fixed at the start.
-        steps_per_epoch: of the training data and batch size.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    examples: int = 0
-    best_value: float | None = None
-    best_step: int = 0
-    stale: int = 0
-    horizon: float = 0.0
-    steps_per_epoch: int = 1
 
 
 class Trainer(ABC):
@@ -135,7 +97,7 @@ class Gradient(Trainer):
         stop: StopRequests,
         saved: Mapping[str, Any] | None,
     ) -> Progress:
-        loop = _Loop(self, experiment, run, tracker)
+        loop = Loop(self, experiment, run, tracker)
         loop.restore(saved) if saved is not None else loop.save()
         if self.is_over(loop.progress):
             return loop.progress
@@ -148,221 +110,3 @@ class Gradient(Trainer):
                 if loop.save_is_due():
                     loop.save()
         return loop.progress
-
-
-@dataclass
-class _Loop:
-    """The state of one training and what happens between its steps."""
-
-    trainer: Gradient
-    experiment: Experiment
-    run: RunDirectory
-    tracker: Tracker
-    progress: Progress = field(default_factory=Progress)
-    meter: Meter = field(default_factory=Meter)
-
-    def __post_init__(self) -> None:
-        settings, model = self.experiment.settings, self.experiment.model
-        self.batches = TrainingBatches(
-            self.experiment.splits.train,
-            self.experiment.corruption,
-            batch_size=self.trainer.batch_size,
-            noise=(self.experiment.objective.samples, settings.fixed.latent_dim),
-            seed=settings.fixed.seed,
-        )
-        self.steps_per_epoch = self.batches.steps_per_epoch
-        self.total = self.trainer.total_steps(self.steps_per_epoch)
-        self.optimizer = settings.build(
-            "optimizer", params=[p for p in model.parameters() if p.requires_grad]
-        )
-        self.schedule: Schedule = settings.build("schedule")
-        self.progress.steps_per_epoch = self.steps_per_epoch
-        self.progress.horizon = self.schedule.horizon or self.total / self.steps_per_epoch
-        self.display = TrainingDisplay(self.total, self.steps_per_epoch)
-        self._best: dict[str, Tensor] | None = None
-        self._best_on_disk = False
-        self._val: dict[str, float] = {}
-        self._norm: Tensor | None = None
-        self._window_start = (0, 0.0)
-        self._saved_at = time.monotonic()
-
-    def steps(self) -> Iterator[StepRecord]:
-        """The loop's own records, with the time spent in each step added up."""
-        fixed = self.experiment.settings.fixed
-        self.schedule.horizon = self.progress.horizon
-        precision = (
-            torch.autocast(self.experiment.device.type, dtype=torch.bfloat16)
-            if fixed.precision == "bfloat16"
-            else nullcontext()
-        )
-        records = fit(
-            self.experiment.model,
-            self.experiment.objective,
-            self.batches,
-            self.optimizer,
-            self.schedule,
-            step=self.progress.step,
-            clip_norm=self.trainer.clip_norm,
-            norm_every=self.trainer.log_every,
-            precision=precision,
-        )
-        self.experiment.model.train()
-        while self.progress.step < self.total:
-            started = time.perf_counter()
-            record = next(records)
-            self.progress.seconds += time.perf_counter() - started
-            yield record
-
-    @property
-    def epoch(self) -> float:
-        return self.progress.step / self.steps_per_epoch
-
-    def take(self, record: StepRecord) -> None:
-        """Count a step; log, evaluate and close the epoch where they are due."""
-        self.progress.step = record.step
-        self.progress.examples += record.size
-        self.meter.add(record)
-        if record.grad_norm is not None:
-            self._norm = record.grad_norm
-        last = record.step == self.total
-        epoch_ends = record.step % self.steps_per_epoch == 0
-        if record.step % self.trainer.log_every == 0 or epoch_ends or last:
-            self.log(record.learning_rate)
-        if self._evaluation_is_due(epoch_ends) or last:
-            self.evaluate(final=last)
-        if epoch_ends or last:
-            self.close_epoch(record.learning_rate, complete=epoch_ends)
-
-    def _evaluation_is_due(self, epoch_ends: bool) -> bool:
-        if self.trainer.evaluate_every_steps is not None:
-            return self.progress.step % self.trainer.evaluate_every_steps == 0
-        epochs = self.progress.step // self.steps_per_epoch
-        return epoch_ends and epochs % self.trainer.evaluate_every == 0
-
-    def log(self, learning_rate: float) -> None:
-        """Read the sums of the window back from the device, and write them out."""
-        started = time.perf_counter()
-        window = self.meter.window()  # waits for the device: that wait belongs to the steps
-        self.progress.seconds += time.perf_counter() - started
-        if not all(math.isfinite(value) for value in window.values()):
-            raise DivergedError(self._diverged(f"the training loss is {window['loss']}"))
-        examples, seconds = self._window_start
-        rate = (self.progress.examples - examples) / max(self.progress.seconds - seconds, 1e-9)
-        self._window_start = (self.progress.examples, self.progress.seconds)
-        self.display.update(self.progress.step, {**window, "images/s": rate})
-        extra = {"learning_rate": learning_rate, "examples_per_second": rate}
-        if self._norm is not None:
-            extra["grad_norm"] = float(self._norm)
-            self._norm = None
-        if "kl" in window:
-            extra["elbo"] = -(window["reconstruction"] + window["kl"])
-        self.tracker.scalars("train", {**window, **extra}, self.progress.step)
-
-    def evaluate(self, *, final: bool) -> None:
-        """Measure on val, and keep the weights if they are the best so far."""
-        experiment, progress = self.experiment, self.progress
-        calibrate(experiment.view(experiment.splits.train, self.epoch))
-        if len(experiment.splits.val) == 0:
-            progress.best_step = progress.step
-            self._keep_best()
-            return
-        measures = Evaluation(
-            metrics=["objective", "mse"], batch_size=experiment.evaluation.batch_size
-        )
-        values = measures.measure(experiment.view(experiment.splits.val, self.epoch))
-        self._val = values
-        self.tracker.scalars("val", values, progress.step)
-        self.display.evaluated(progress.step, values, final=final)
-        self.run.status(epoch=self.epoch, step=progress.step)
-        value = values.get("elbo", -values["loss"])
-        progress.stale += 1
-        if math.isfinite(value) and (progress.best_value is None or value > progress.best_value):
-            progress.best_value, progress.best_step, progress.stale = value, progress.step, 0
-            self._keep_best()
-
-    def _keep_best(self) -> None:
-        weights = self.experiment.model.state_dict()
-        self._best = {name: tensor.clone() for name, tensor in weights.items()}
-        self._best_on_disk = False
-
-    def close_epoch(self, learning_rate: float, *, complete: bool) -> None:
-        """Write the epoch's row of the history."""
-        row: dict[str, float] = {"epoch": math.ceil(self.epoch), "step": self.progress.step}
-        row |= {f"train/{name}": value for name, value in self.meter.epoch().items()}
-        row |= {f"val/{name}": value for name, value in self._val.items()}
-        row |= {"learning_rate": learning_rate, "train_seconds": round(self.progress.seconds, 3)}
-        self.tracker.history.add(row)
-        self._val = {}
-        if complete:
-            self.meter.new_epoch()
-
-    def reason_to_stop(self, stop: StopRequests) -> str | None:
-        """Why training ends at this step, or None."""
-        return "interrupted" if stop.received is not None else self.trainer.why_over(self.progress)
-
-    def finish(self, reason: str, stop: StopRequests) -> None:
-        """Write the last checkpoint, and tell an interruption from an end."""
-        if stop.received is not None:
-            self.save()
-            raise Interrupted(
-                f"interrupted at step {self.progress.step}; go on with: "
-                f"vae-run task=resume 'run={self.run.path}'",
-                stop.received,
-            )
-        if reason != "finished":
-            log.info("stopped at epoch %.4g: %s", self.epoch, reason)
-            if self._best is None and not self.run.best.exists():
-                self.evaluate(final=True)
-        self.save()
-
-    def save_is_due(self) -> bool:
-        """At most every `checkpoint_seconds`, and only where the sums were just found finite."""
-        waited = time.monotonic() - self._saved_at
-        at_log = self.progress.step % self.trainer.log_every == 0
-        at_end = self.progress.step % self.steps_per_epoch == 0
-        return (at_log or at_end) and waited >= self.trainer.checkpoint_seconds
-
-    def save(self) -> None:
-        """Write `best.pt` if it is new, then `last.pt`, which says which best belongs to it."""
-        model = self.experiment.model
-        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
-            raise DivergedError(self._diverged("a weight is not finite"))
-        about = {"event_shape": list(self.experiment.splits.event_shape)}
-        self.run.best.parent.mkdir(exist_ok=True)
-        if self._best is not None and not self._best_on_disk:
-            when = {
-                "step": self.progress.best_step,
-                "epoch": self.progress.best_step / self.steps_per_epoch,
-            }
-            checkpoints.save(self.run.best, {**about, **when, "model": self._best})
-            self._best_on_disk = True
-        self.tracker.flush()
-        state = {
-            **about,
-            "step": self.progress.step,
-            "epoch": self.epoch,
-            "model": model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "batches": self.batches.state_dict(),
-            "meter": self.meter.state_dict(),
-            "progress": asdict(self.progress),
-            "val": self._val,
-            "trainer": {key: getattr(self.trainer, key) for key in ("epochs", "steps", "max_time")},
-        }
-        checkpoints.save(self.run.last, state)
-        self._saved_at = time.monotonic()
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Stand where the checkpoint `saved` stood."""
-        self.progress = Progress(**saved["progress"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.batches.load_state_dict(saved["batches"])
-        self.meter.load_state_dict(saved["meter"], self.experiment.device)
-        self._val = dict(saved["val"])
-        self._window_start = (self.progress.examples, self.progress.seconds)
-
-    def _diverged(self, what: str) -> str:
-        return (
-            f"training diverged by step {self.progress.step}: {what}. The last good checkpoint is "
-            f"kept in {self.run.last}. Lower optimizer.lr, or set trainer.clip_norm."
-        )

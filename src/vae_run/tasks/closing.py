@@ -13,11 +13,11 @@ from vae_run.checkpoints import write_atomically
 from vae_run.config import flat
 from vae_run.evaluation import View, evaluating
 from vae_run.experiment import Experiment
+from vae_run.loop import Progress
 from vae_run.pictures import draw, first_batch
 from vae_run.runs import RunDirectory, load_weights
 from vae_run.terminal import numbers
 from vae_run.tracking import Tracker
-from vae_run.trainers import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,6 +6,7 @@ import io
 import math
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -38,28 +39,30 @@ def read_images(name: str, event_shape: tuple[int, ...]) -> Tensor:
         return _array(path, event_shape)
     except FileNotFoundError as error:
         raise DataError(f"input: there is no file {path}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"input: {path} cannot be read: {error}") from error
 
 
 def _array(path: Path, event_shape: tuple[int, ...]) -> Tensor:
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.lib.npyio.NpzFile):
-        key = "images" if "images" in loaded.files else loaded.files[0]
-        if key != "images" and len(loaded.files) != 1:
-            raise DataError(
-                f"input: {path} holds the arrays {', '.join(loaded.files)}; name one 'images'."
-            )
-        loaded = loaded[key]
+        names = ["images"] if "images" in loaded.files else loaded.files
+        if len(names) != 1:
+            held = ", ".join(names) or "nothing"
+            raise DataError(f"input: {path} holds {held}; expected one array, or one named images.")
+        loaded = loaded[names[0]]
     scale = 255.0 if loaded.dtype == np.uint8 else 1.0
     images = torch.from_numpy(np.ascontiguousarray(loaded, dtype=np.float32)) / scale
-    found, pixels = tuple(images.shape), math.prod(event_shape)
-    if images.dim() == 0 or images[:1].numel() != pixels or len(images) == 0:
+    found, known = tuple(images.shape), [event_shape, (math.prod(event_shape),)]
+    if len(event_shape) == 3:
+        channels, *size = event_shape
+        known += [(*size, channels)] + ([tuple(size)] if channels == 1 else [])
+    if found[1:] not in known or len(images) == 0:
         raise DataError(
             f"input: {path} has shape {list(found)}, but the run's images are "
             f"[N, {', '.join(map(str, event_shape))}]."
         )
-    if len(event_shape) == 3 and found[1:] == (*event_shape[1:], event_shape[0]):
+    if len(event_shape) == 3 and found[1:] == (*event_shape[1:], event_shape[0]) != event_shape:
         images = images.permute(0, 3, 1, 2)
     if not bool(torch.isfinite(images).all()):
         raise DataError(f"input: {path} holds values that are not finite.")

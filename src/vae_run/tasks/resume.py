@@ -7,13 +7,13 @@ import logging
 from vae_run import checkpoints
 from vae_run.call import Call
 from vae_run.config import check
+from vae_run.loop import Progress
 from vae_run.runs import RunDirectory, load_weights
 from vae_run.signals import StopRequests
 from vae_run.tasks.closing import conclude
 from vae_run.tasks.train import prepare, train
 from vae_run.terminal import also_in_file
 from vae_run.tracking import Tracker
-from vae_run.trainers import Progress
 
 log = logging.getLogger("vae_run")
 

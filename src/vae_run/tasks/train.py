@@ -13,13 +13,13 @@ from vae_run.call import Call
 from vae_run.config import Settings
 from vae_run.errors import CheckpointError
 from vae_run.experiment import Experiment, assemble, choose_device
+from vae_run.loop import Progress
 from vae_run.networks import parameter_count
 from vae_run.runs import RunDirectory, load_weights
 from vae_run.signals import StopRequests
 from vae_run.tasks.closing import conclude
 from vae_run.terminal import also_in_file
 from vae_run.tracking import Tracker
-from vae_run.trainers import Progress
 
 log = logging.getLogger("vae_run")
 

@@ -1,4 +1,4 @@
-"""Objectives: what is minimised, in nats per example.
+"""What every objective is, and what those share that bound log p(x).
 
 Letters: K samples, B batch, D latent dimensions.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vae_run.data.batches import Batch
 from vae_run.distributions import kl
@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 Terms = Mapping[str, Tensor]
 """Named parts of an objective, each [B] in nats per example; `loss` is always there."""
 
+NonNegative = Annotated[float, Field(ge=0)]
+Samples = Annotated[int, Field(ge=1)]
+
 
 class Objective(ABC):
     """Consumes the distributions that the model returns."""
 
     samples: int = 1
     """K, the posterior samples an image: the noise of a batch is [K, B, D]."""
+    warmup_epochs: float = 0.0
+    """Epochs until the loss has its final form."""
 
     @abstractmethod
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
@@ -40,41 +45,8 @@ class Objective(ABC):
         yield from ()
 
 
-@dataclass(kw_only=True)
-class Reconstruction(Objective):
-    """loss = -E_q log p(x|z): the code is not held to any prior."""
-
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
-        q = model.encode(batch.input)
-        z = model.posterior.sample(q, batch.noise[0])
-        reconstruction = -model.decode(z).log_prob(batch.target)
-        return {"loss": reconstruction, "reconstruction": reconstruction}
-
-
-@dataclass(kw_only=True)
-class ELBO(Objective):
-    """loss = -E_q log p(x|z) + beta KL(q(z|x) || p(z)) (Kingma & Welling 2014, eq. 3).
-
-    beta = 1 is the negative evidence lower bound, other values are the beta-VAE of Higgins et
-    al. 2017. beta rises linearly from 0 over the first `warmup_epochs` (Bowman et al. 2016).
-    """
-
-    beta: Annotated[float, Field(ge=0)] = 1.0
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
-        q = model.encode(batch.input)
-        z = model.posterior.sample(q, batch.noise[0])
-        reconstruction = -model.decode(z).log_prob(batch.target)
-        divergence = kl(q, model.latent_prior(), z)
-        loss = reconstruction + self.beta_at(epoch) * divergence
-        return {"loss": loss, "reconstruction": reconstruction, "kl": divergence}
-
-    def beta_at(self, epoch: float) -> float:
-        """The weight of the KL term at `epoch`."""
-        if epoch >= self.warmup_epochs:
-            return self.beta
-        return self.beta * epoch / self.warmup_epochs
+class Bound(Objective):
+    """An objective that needs a density of q and a prior p: what every bound on log p(x) shares."""
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
@@ -88,10 +60,26 @@ class ELBO(Objective):
                 "objective: an ELBO needs a prior, and prior=fitted_gaussian is none while "
                 "training. Use prior=standard_normal, or objective=reconstruction."
             )
-        epochs, warmup = settings.parts["trainer"].get("epochs"), options.get("warmup_epochs", 0)
+        trainer, warmup = settings.parts["trainer"], options.get("warmup_epochs", 0)
+        epochs = trainer.get("epochs") if trainer.get("steps") is None else None
         if epochs is not None and warmup > epochs:
             yield (
                 f"objective.warmup_epochs: found {warmup}, longer than the training of "
                 f"{epochs} epochs, so beta would never be reached. Lower it, or raise "
                 "trainer.epochs."
             )
+
+
+def warmed(epoch: float, warmup_epochs: float) -> float:
+    """How far a linear warm-up from 0 is at `epoch`, in [0, 1]."""
+    return 1.0 if epoch >= warmup_epochs else epoch / warmup_epochs
+
+
+def elbo_terms(
+    model: LatentVariableModel, batch: Batch
+) -> tuple[Distribution, Tensor, Tensor, Tensor]:
+    """q(z|x), one sample z of it [B, D], -log p(x|z) [B] and KL(q || p) [B]."""
+    q = model.encode(batch.input)
+    z = model.posterior.sample(q, batch.noise[0])
+    reconstruction = -model.decode(z).log_prob(batch.target)
+    return q, z, reconstruction, kl(q, model.latent_prior(), z)

@@ -1,0 +1,101 @@
+"""The ELBO, with the KL term weighed, scheduled or floored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from vae_run.data.batches import Batch
+from vae_run.distributions import kl, kl_per_dimension
+from vae_run.errors import ConfigError
+from vae_run.model import LatentVariableModel
+from vae_run.objectives.base import Bound, NonNegative, Terms, elbo_terms, warmed
+
+
+@dataclass(kw_only=True)
+class ELBO(Bound):
+    """loss = -E_q log p(x|z) + beta KL(q(z|x) || p(z)) (Kingma & Welling 2014, eq. 3).
+
+    beta = 1 is the negative evidence lower bound, other values are the beta-VAE of Higgins et
+    al. 2017. beta rises linearly from 0 over the first `warmup_epochs` (Bowman et al. 2016), and
+    again every `cycle_epochs` where they are given (Fu et al. 2019).
+
+    `gradient` of the reconstruction term with respect to q: through the sample, or by the score
+    function, E_q[log p(x|z) grad log q(z|x)] (Paisley et al. 2012), which needs no derivative of
+    p(x|z) and has a far larger variance.
+    """
+
+    beta: NonNegative = 1.0
+    warmup_epochs: NonNegative = 0.0
+    cycle_epochs: Annotated[float, Field(gt=0)] | None = None
+    gradient: Literal["reparameterized", "score_function"] = "reparameterized"
+
+    def __post_init__(self) -> None:
+        if self.cycle_epochs is not None and self.cycle_epochs < self.warmup_epochs:
+            raise ConfigError(
+                f"objective.cycle_epochs: found {self.cycle_epochs}, shorter than the warm-up of "
+                f"{self.warmup_epochs} epochs in each cycle."
+            )
+
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+        if self.gradient == "reparameterized":
+            _, _, reconstruction, divergence = elbo_terms(model, batch)
+            score: Tensor | float = 0.0
+        else:
+            q = model.encode(batch.input)
+            z = model.posterior.sample(q, batch.noise[0]).detach()
+            reconstruction = -model.decode(z).log_prob(batch.target)
+            divergence = kl(q, model.latent_prior(), z)
+            estimate = reconstruction.detach() * q.log_prob(z)
+            score = estimate - estimate.detach()  # 0, with the gradient of the score function
+        loss = reconstruction + score + self.beta_at(epoch) * divergence
+        return {"loss": loss, "reconstruction": reconstruction, "kl": divergence}
+
+    def beta_at(self, epoch: float) -> float:
+        """The weight of the KL term at `epoch`."""
+        if self.cycle_epochs is not None:
+            epoch = epoch % self.cycle_epochs
+        return self.beta * warmed(epoch, self.warmup_epochs)
+
+
+@dataclass(kw_only=True)
+class Capacity(Bound):
+    """loss = -E_q log p(x|z) + gamma |KL - C| (Burgess et al. 2018, eq. 8).
+
+    C rises linearly from 0 to `capacity` nats over the first `warmup_epochs`.
+    """
+
+    gamma: NonNegative = 10.0
+    capacity: NonNegative = 10.0
+    warmup_epochs: NonNegative = 0.0
+
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+        _, _, reconstruction, divergence = elbo_terms(model, batch)
+        target = self.capacity * warmed(epoch, self.warmup_epochs)
+        loss = reconstruction + self.gamma * (divergence - target).abs()
+        return {"loss": loss, "reconstruction": reconstruction, "kl": divergence}
+
+
+@dataclass(kw_only=True)
+class FreeBits(Bound):
+    """loss = -E_q log p(x|z) + sum_d max(floor, KL_d): no dimension gains by going below `floor`.
+
+    Kingma et al. 2016, appendix C.8, but with the maximum taken for each image, not for the mean
+    of the batch, so that the loss does not depend on how images are put into batches.
+    """
+
+    floor: NonNegative = 0.1
+
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+        q, _, reconstruction, divergence = elbo_terms(model, batch)
+        each = kl_per_dimension(q, model.latent_prior())
+        if each is None:
+            raise ConfigError(
+                "objective=free_bits: the KL of this posterior and prior does not factorise over "
+                "dimensions. Use posterior=normal prior=standard_normal."
+            )
+        loss = reconstruction + each.clamp(min=self.floor).sum(-1)
+        return {"loss": loss, "reconstruction": reconstruction, "kl": divergence}

@@ -1,0 +1,122 @@
+"""The command line inside the test process, and trained runs that many tests read.
+
+A subprocess pays seconds of imports, so tests call `vae_run(...)`, which does what the console
+script does; only tests of processes (signals, imports) start one, with `python_environment`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Two spinning threads of tiny matrix products are a hundred times slower on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+
+from vae_run import cli
+
+SMALL = ("device=cpu", "network.widths=[16]", "trainer.epochs=2", "evaluation.figures=[]")
+"""Overrides that make a training on the digits take a fraction of a second."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended: its exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+Run = Callable[..., Finished]
+Train = Callable[..., Path]
+
+
+def _vae_run(*arguments: object, cwd: Path | None = None) -> Finished:
+    out, err = io.StringIO(), io.StringIO()
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["vae-run", *map(str, arguments)]
+    cli._Outcome.exit_code, cli._Outcome.sweep = 0, None
+    code: object = 0
+    try:
+        with (
+            contextlib.chdir(cwd or Path.cwd()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            cli.main()
+    except SystemExit as exit_:
+        code = exit_.code
+    finally:
+        sys.argv = before[0]
+        if before[1] is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+    return Finished(int(str(code or 0)), out.getvalue(), err.getvalue())
+
+
+def _train(directory: Path, *overrides: object) -> Path:
+    finished = _vae_run(*SMALL, f"hydra.run.dir={directory}", *overrides, cwd=directory.parent)
+    assert finished.code == 0, finished.said
+    return directory
+
+
+@pytest.fixture(scope="session")
+def vae_run() -> Run:
+    """`vae_run("latent_dim=2", cwd=...)` runs the program and returns its code and output."""
+    return _vae_run
+
+
+@pytest.fixture(scope="session")
+def train() -> Train:
+    """`train(directory, "model=ae")` makes a small run that must succeed."""
+    return _train
+
+
+@pytest.fixture(scope="session")
+def python_environment() -> dict[str, str]:
+    """The environment of a subprocess: this one's, without what would change messages."""
+    dropped = ("HYDRA_FULL_ERROR", "VAE_RUN_DATA")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, "COLUMNS": "80", "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that forgets its directory must not write into the checkout."""
+    if "vae_run" in request.fixturenames:
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))
+
+
+@pytest.fixture(scope="session")
+def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished VAE with two latent dimensions, every figure drawn. Read only."""
+    directory = tmp_path_factory.mktemp("runs") / "vae"
+    figures = "[reconstructions,samples,manifold,traversals,interpolations]"
+    return _train(
+        directory,
+        "latent_dim=2",
+        "network.widths=[32]",
+        "network.activation=silu",  # 32 rectifiers die, and the posterior collapses
+        "trainer.epochs=20",
+        "trainer.log_every=10",
+        "optimizer.lr=0.01",
+        f"evaluation.figures={figures}",
+    )
+
+
+@pytest.fixture(scope="session")
+def dae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished denoising autoencoder with three latent dimensions. Read only."""
+    directory = tmp_path_factory.mktemp("runs") / "dae"
+    figures = "[reconstructions,samples,manifold]"
+    return _train(directory, "model=dae", "latent_dim=3", f"evaluation.figures={figures}")

@@ -1,0 +1,269 @@
+"""Every option of every group: composes, is checked, builds, trains; YAML and constructors agree."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from PIL import Image
+
+from vae_run import cli
+from vae_run.config import CONTEXT, GROUPS, Settings, check
+from vae_run.data.batches import TrainingBatches
+from vae_run.data.splits import Split, Splits
+from vae_run.experiment import Experiment, assemble
+from vae_run.training import fit
+
+FILES = sorted(cli.CONF.glob("*/*.yaml"))
+OPTIONS = [(file.parent.name, file.stem) for file in FILES]
+PARTS = [(group, option) for group, option in OPTIONS if group in GROUPS]
+NEEDED = {
+    ("task", "encode"): ["run=x", "input=x.npz", "output=y.npz"],
+    ("task", "reconstruct"): ["run=x", "input=x.npz", "output=y.npz"],
+    ("task", "sample"): ["run=x", "output=y.npz"],
+    ("task", "evaluate"): ["run=x"],
+    ("task", "resume"): ["run=x"],
+    ("posterior", "delta"): ["model=ae"],
+    ("prior", "fitted_gaussian"): ["model=ae"],
+    ("objective", "reconstruction"): ["model=ae"],
+}
+"""What an option cannot be composed without."""
+DIFFERS = {("likelihood", "mse", "sigma")}
+"""Options that are another setting of a class: the YAML's value is not the constructor's."""
+
+Compose = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Compose]:
+    """`settings("model=ae")`: the checked configuration of a command line."""
+    cli._register_resolvers()
+    with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+
+        def composed(*overrides: str) -> Settings:
+            config = compose("config", list(overrides))
+            plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            assert isinstance(plain, dict)
+            return check({str(key): value for key, value in plain.items()})
+
+        yield composed
+
+
+@pytest.fixture(scope="module")
+def own_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What the datasets of one's own files need."""
+    folder = tmp_path_factory.mktemp("own")
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 6, 5), dtype=np.uint8)
+    np.savez(folder / "arrays.npz", train=pixels)
+    (folder / "images").mkdir()
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / "images" / f"{i:02d}.png")
+    return {
+        "arrays": [f"dataset.path={folder / 'arrays.npz'}"],
+        "image_folder": [f"dataset.path={folder / 'images'}", "dataset.image_size=6"],
+    }
+
+
+def steps(settings: Settings, count: int) -> tuple[Experiment, list[dict[str, float]]]:
+    """Train for `count` steps of batch 16; the experiment and each step's mean terms."""
+    experiment = assemble(settings, torch.device("cpu"))
+    model, objective = experiment.model, experiment.objective
+    batches = TrainingBatches(
+        experiment.splits.train,
+        experiment.corruption,
+        batch_size=16,
+        noise=(objective.samples, settings.fixed.latent_dim),
+        seed=0,
+    )
+    optimizer = settings.build("optimizer", params=list(model.parameters()))
+    schedule = settings.build("schedule")
+    schedule.horizon = schedule.horizon or 1.0
+    records = fit(
+        model.train(),
+        objective,
+        batches,
+        optimizer,
+        schedule,
+        step=0,
+        clip_norm=None,
+        norm_every=1,
+        precision=torch.enable_grad(),
+    )
+    taken = [next(records) for _ in range(count)]
+    return experiment, [{k: float(v.detach().mean()) for k, v in r.terms.items()} for r in taken]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: value)
+def test_every_option_composes_and_builds(
+    group: str, option: str, settings: Compose, own_data: dict[str, list[str]]
+) -> None:
+    needed = NEEDED.get((group, option), [])
+    if group == "dataset":
+        needed = own_data.get(option, [])
+    checked = settings(f"{group}={option}", *needed)
+    if group in GROUPS:
+        file = OmegaConf.load(cli.CONF / group / f"{option}.yaml")
+        assert f"{checked.classes[group].__module__}.{checked.classes[group].__name__}" == (
+            file["_target_"]
+        )
+    if group == "task":
+        assert checked.fixed.task == option
+        assert (cli.HERE / "tasks" / f"{option}.py").is_file()
+
+
+@pytest.mark.parametrize("group", ["optimizer", "schedule", "corruption", "trainer"])
+def test_every_option_takes_a_step(group: str, settings: Compose) -> None:
+    for option in (option for g, option in OPTIONS if g == group):
+        experiment, before = steps(settings(f"{group}={option}", "network.widths=[8]"), 3)
+        assert np.isfinite([terms["loss"] for terms in before]).all(), option
+        assert all(p.isfinite().all() for p in experiment.model.parameters()), option
+
+
+@pytest.mark.parametrize("option", ["digits", "arrays", "image_folder"])
+def test_every_offline_dataset_trains(
+    option: str, settings: Compose, own_data: dict[str, list[str]]
+) -> None:
+    chosen = [f"dataset={option}", *own_data.get(option, [])]
+    experiment, terms = steps(settings(*chosen, "network.widths=[8]"), 1)
+    assert terms[0]["loss"] > 0
+    assert min(len(s) for s in (experiment.splits.train, experiment.splits.val)) > 0
+
+
+@pytest.mark.parametrize(
+    ("preset", "likelihood", "network"),
+    list(
+        product(
+            [option for group, option in OPTIONS if group == "model"],
+            [option for group, option in OPTIONS if group == "likelihood"],
+            [option for group, option in OPTIONS if group == "network"],
+        )
+    ),
+)
+def test_every_preset_likelihood_and_network_train_together(
+    preset: str, likelihood: str, network: str, settings: Compose
+) -> None:
+    checked = settings(
+        f"model={preset}",
+        f"likelihood={likelihood}",
+        f"network={network}",
+        "network.widths=[8,12]",
+        "latent_dim=3",
+    )
+    torch.manual_seed(0)
+    experiment, terms = steps(checked, 2)
+    start = {name: p.clone() for name, p in assemble(checked, experiment.device).model.named_parameters()}
+    moved = [
+        name for name, p in experiment.model.named_parameters() if not torch.equal(p, start[name])
+    ]
+    assert sorted(moved) == sorted(start), "some parameter never gets a gradient"
+    for term in terms:
+        expected = term["reconstruction"] + term.get("kl", 0.0)
+        assert term["loss"] == pytest.approx(expected, rel=1e-6)
+    assert ("kl" in terms[0]) == (preset == "vae")
+    assert experiment.model.reconstruct(torch.rand(2, 1, 8, 8)).shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("group", "option"), PARTS, ids=lambda value: value)
+def test_parts_list_their_constructors_parameters(group: str, option: str) -> None:
+    given = OmegaConf.to_container(OmegaConf.load(cli.CONF / group / f"{option}.yaml"))
+    assert isinstance(given, dict)
+    module, _, name = given.pop("_target_").rpartition(".")
+    defaults = constructor_defaults(getattr(import_module(module), name))
+    assert sorted(given) == sorted(defaults)
+    for key, default in defaults.items():
+        if (group, option, key) in DIFFERS or "${" in str(given[key]):
+            continue
+        assert given[key] == ("???" if default is inspect.Parameter.empty else default), key
+        assert type(given[key]) is type(default) or default is inspect.Parameter.empty, key
+
+
+def constructor_defaults(cls: Any) -> dict[str, Any]:
+    """Configuration keys of a part with their defaults."""
+    found = {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if name not in CONTEXT
+    }
+    if dataclasses.is_dataclass(cls):
+        made = {f.name: f.default_factory for f in dataclasses.fields(cls)}
+        for name, factory in made.items():
+            if name in found and factory is not dataclasses.MISSING:
+                found[name] = factory()
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_files_begin_with_a_comment_for_people(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if lines[0] == "# @package _global_":
+        del lines[0]
+    assert lines[0].startswith("# ")
+    assert len(lines[0]) > 5
+    keys = [line for line in lines if line and not line.startswith((" ", "#", "-"))]
+    assert keys, "an option without keys"
+
+
+def test_root_datasets_share_one_folder(settings: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAE_RUN_DATA", "somewhere")
+    with_root = [o for g, o in PARTS if g == "dataset" and "root:" in text_of(g, o)]
+    assert set(with_root) == {
+        *("mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba")
+    }
+    for option in with_root:
+        assert settings(f"dataset={option}").parts["dataset"]["root"] == "somewhere"
+
+
+def text_of(group: str, option: str) -> str:
+    return (cli.CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
+
+
+def test_presets_yield_to_what_is_typed(settings: Compose) -> None:
+    dae = settings("model=dae")
+    assert dae.classes["corruption"].__name__ == "GaussianNoise"
+    assert settings("model=dae", "corruption=masking").classes["corruption"].__name__ == "Masking"
+    quick = settings("experiment=mnist_quick", "trainer.epochs=1", "dataset=digits")
+    assert quick.parts["network"]["widths"] == [400]
+    assert quick.parts["trainer"]["epochs"] == 1
+    assert quick.fixed.latent_dim == 20
+    assert quick.classes["dataset"].__name__ == "Digits"
+
+
+def test_mnist_quick_is_the_recipe_of_the_figure(settings: Compose) -> None:
+    quick = settings("experiment=mnist_quick")
+    assert quick.classes["dataset"].__name__ == "MNIST"
+    assert quick.classes["likelihood"].__name__ == "BernoulliLikelihood"
+    assert (quick.parts["trainer"]["epochs"], quick.parts["trainer"]["batch_size"]) == (10, 128)
+    assert quick.parts["optimizer"]["lr"] == 1e-3
+    assert quick.parts["objective"] == {"beta": 1.0, "warmup_epochs": 0.0}
+    assert quick.parts["dataset"]["binarize"] == "none"
+
+
+def test_multistep_and_cosine_factors(settings: Compose) -> None:
+    multi = settings("schedule=multistep", "schedule.milestones=[1,2]").build("schedule")
+    assert [multi.factor(t) for t in (0, 0.99, 1, 2)] == pytest.approx([1, 1, 0.1, 0.01])
+    cosine = settings("schedule=cosine", "schedule.horizon=4").build("schedule")
+    factors = [cosine.factor(t) for t in (0, 1, 2, 3, 4, 5)]
+    assert factors == pytest.approx([1, 0.853553, 0.5, 0.146447, 0, 0], abs=1e-6)
+    assert all(a >= b for a, b in pairwise(factors))
+
+
+def test_vectors_suit_the_mlp_alone(settings: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = Split(torch.rand(20, 7))
+    monkeypatch.setattr(
+        "vae_run.experiment.load_splits", lambda _: Splits(flat, flat.take(torch.arange(5)), flat)
+    )
+    experiment, terms = steps(settings("network=mlp", "network.widths=[8]"), 1)
+    assert experiment.model.sample(3).shape == (3, 7)
+    assert np.isfinite(terms[0]["loss"])
+    with pytest.raises(Exception, match="network"):
+        steps(settings("network=conv", "network.widths=[8]"), 1)

@@ -1,0 +1,73 @@
+"""The model: shapes, samples and that codes are decoded one by one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from parts import composed, options
+
+from vae_run.config import check
+from vae_run.experiment import build_model
+
+B, D = 4, 3
+
+
+def built(shape=(1, 8, 8), *words):
+    torch.manual_seed(0)
+    settings = check(composed(f"latent_dim={D}", "network.widths=[6]", *words))
+    return build_model(settings, shape).eval()
+
+
+@pytest.mark.parametrize("network", options("network"))
+def test_samples_in_front_of_the_batch_are_decoded_one_by_one(network):
+    model, z = built((2, 5, 7), f"network={network}"), torch.randn(2, 3, B, D)
+    whole = model.decode(z)
+    assert whole.mean.shape == (2, 3, B, 2, 5, 7)
+    x = torch.rand(B, 2, 5, 7)
+    assert whole.log_prob(x).shape == (2, 3, B)
+    for i in range(2):
+        for k in range(3):
+            alone = model.decode(z[i, k])
+            torch.testing.assert_close(whole.mean[i, k], alone.mean)
+            torch.testing.assert_close(whole.log_prob(x)[i, k], alone.log_prob(x))
+            for b in range(B):
+                single = model.decode(z[i, k, b][None]).mean[0]
+                torch.testing.assert_close(whole.mean[i, k, b], single)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 7), (11,)], ids=str)
+def test_codes_and_images_have_their_shapes(shape):
+    model, x = built(shape), torch.rand(B, *shape)
+    q = model.encode(x)
+    assert q.mean.shape == (B, D)
+    assert q.log_prob(q.mean).shape == (B,)
+    assert model.latent_prior().sample().shape == (D,)
+    assert model.reconstruct(x).shape == x.shape
+    assert model.sample(5).shape == (5, *shape)
+
+
+def test_reconstruct_is_the_mean_of_the_mean():
+    model, x = built(), torch.rand(B, 1, 8, 8)
+    expected = model.decode(model.encode(x).mean).mean
+    found = model.reconstruct(x)
+    assert torch.equal(found, expected)
+    assert not found.requires_grad
+
+
+def test_samples_are_decoded_from_the_prior_and_follow_torchs_seed():
+    model = built()
+    torch.manual_seed(5)
+    first = model.sample(6)
+    torch.manual_seed(5)
+    assert torch.equal(model.sample(6), first)
+    assert not torch.equal(model.sample(6), first)
+    torch.manual_seed(5)
+    z = torch.distributions.Normal(torch.zeros(D), torch.ones(D)).sample((6,))
+    assert torch.equal(model.decode(z).mean, first)
+
+
+def test_the_weights_follow_the_seed():
+    words = ("likelihood=gaussian", "network=conv")
+    states = [built((1, 8, 8), *words).state_dict() for _ in range(2)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

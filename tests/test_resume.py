@@ -1,0 +1,377 @@
+"""Runs that are killed, interrupted or extended end as if nothing had happened, bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from vae_run import checkpoints
+
+if TYPE_CHECKING:
+    from conftest import Run, Train
+
+KILLED = (
+    *("device=cpu", "network.widths=[24]", "latent_dim=3", "trainer.epochs=60", "model=vae"),
+    *("corruption=masking", "dataset.binarize=dynamic", "evaluation.figures=[]"),
+    *("trainer.log_every=4", "trainer.checkpoint_seconds=0", "schedule=cosine"),
+)
+"""Random numbers in order, binarization, corruption and codes; a save every fourth step."""
+TIMING = ("train_seconds", "examples_per_second")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("resume")
+
+
+@pytest.fixture
+def start(python_environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the program in a process of its own; none outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vae_run", *arguments],
+            cwd=cwd,
+            env=python_environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.002)
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
+
+
+def rows_of(run: Path) -> int:
+    file = run / "history.csv"
+    return len(file.read_text(encoding="utf-8").splitlines()) - 1 if file.exists() else 0
+
+
+def metrics(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read(run / "metrics.json")
+    found["train"] = {k: v for k, v in found["train"].items() if k not in TIMING}
+    return found
+
+
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every scalar of TensorBoard, as its page reads it, but what measures time."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    events.Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if not tag.endswith(TIMING)
+    }
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def assert_same_run(a: Path, b: Path, *, but: tuple[str, ...] = ()) -> None:
+    """Weights, optimiser, random states, figures, history and curves are equal, bit for bit.
+
+    `but` names what may differ in `last.pt`.
+    """
+    for name in ("best", "last"):
+        first, second = (checkpoints.read(run / "checkpoints" / f"{name}.pt") for run in (a, b))
+        for state in (first, second):
+            state.get("progress", {}).pop("seconds", None)
+            for key in but:
+                state.pop(key, None)
+        assert first.keys() == second.keys()
+        for key in first:
+            assert same(first[key], second[key]), f"{name}.pt: {key}"
+    assert metrics(a) == metrics(b)
+    assert history(a) == history(b)
+    first_curves, second_curves = curves(a), curves(b)
+    assert first_curves.keys() == second_curves.keys()
+    for tag, points in first_curves.items():
+        steps = [step for step, _ in points]
+        assert steps == sorted(set(steps)), f"{tag} of {a}"
+        assert points == second_curves[tag], tag
+
+
+# --- killed -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path, train: Train) -> Path:
+    """The run of `KILLED` that nobody stopped."""
+    return train(place / "whole", *KILLED)
+
+
+def test_three_runs_killed_at_random_points_end_like_one_that_was_not(
+    whole: Path, start: Any, vae_run: Run, place: Path
+) -> None:
+    dice = random.Random()
+    # Thirds of the training, so that early, middle and late kills are all among them.
+    points = [dice.randrange(1 + 18 * third, 18 * (third + 1)) for third in range(3)]
+    runs = {place / f"killed-{epoch}": epoch for epoch in points}
+    processes = {}
+    for run, epoch in runs.items():
+        processes[run] = start(*KILLED, f"hydra.run.dir={run}", cwd=place)
+        if epoch == points[0]:
+            wait_for(lambda: (place / f"killed-{points[0]}").exists())
+    waiting = dict(runs)
+    while waiting:
+        for run, epoch in list(waiting.items()):
+            assert processes[run].poll() is None, processes[run].communicate()[0]
+            if rows_of(run) >= epoch:
+                time.sleep(dice.random() * 0.03)
+                processes[run].send_signal(signal.SIGKILL)
+                del waiting[run]
+        time.sleep(0.002)
+    for run, epoch in runs.items():
+        assert processes[run].wait() == -signal.SIGKILL
+        assert read(run / "status.json")["state"] == "running"
+        assert not (run / "metrics.json").exists()
+        saved = checkpoints.read(run / "checkpoints" / "last.pt")
+        assert 0 < saved["step"] < 60 * 11, f"killed after epoch {epoch}"
+        hydra = (run / ".hydra" / "config.yaml").read_bytes()
+        finished = vae_run("task=resume", f"run={run}")
+        assert finished.code == 0, finished.said
+        assert f"goes on at epoch {saved['epoch']:.4g}" in finished.out
+        assert read(run / "status.json")["state"] == "completed"
+        assert_same_run(run, whole)
+        assert (run / ".hydra" / "config.yaml").read_bytes() == hydra
+        log = (run / "train.log").read_text(encoding="utf-8")
+        assert log.count("cross-entropies") + log.count("images of 1x8x8") >= 2
+
+
+def test_a_run_stopped_at_every_kind_of_step_ends_the_same(
+    place: Path, vae_run: Run, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first step, amid a logging window, at an epoch's end, amid the last epoch."""
+    plan = ("trainer.epochs=3", "trainer.log_every=4", "corruption=salt_and_pepper",
+            "likelihood=gaussian", "likelihood.sigma=optimal", "optimizer=sgd")  # fmt: skip
+    never = train(place / "never", *plan)
+    stopped = place / "stopped"
+    stop_at(monkeypatch, 1)
+    command: tuple[str, ...] = (*SMALL_RUN, f"hydra.run.dir={stopped}", *plan)
+    for step in (1, 2, 11, 17, 32, 33):
+        stop_at(monkeypatch, step)
+        finished = vae_run(*command)
+        assert finished.code == 143, finished.said
+        assert read(stopped / "status.json")["state"] == "interrupted"
+        assert checkpoints.read(stopped / "checkpoints" / "last.pt")["step"] == step
+        assert "task=resume" in finished.out
+        command = ("task=resume", f"run={stopped}")
+    stop_at(monkeypatch, None)
+    assert vae_run(*command).code == 0
+    assert_same_run(stopped, never)
+
+
+SMALL_RUN = ("device=cpu", "network.widths=[16]", "evaluation.figures=[]")
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int | None) -> None:
+    """Let SIGTERM arrive during that step."""
+    from vae_run.trainers import Loop
+
+    take = ORIGINAL_TAKE
+
+    def taken(loop: Any, record: Any) -> None:
+        take(loop, record)
+        if record.step == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Loop, "take", taken)
+
+
+def _original_take() -> Any:
+    from vae_run.trainers import Loop
+
+    return Loop.take
+
+
+ORIGINAL_TAKE = _original_take()
+
+
+# --- interrupted ------------------------------------------------------------------------------
+
+
+def test_signals_end_a_run_with_a_checkpoint_and_their_exit_code(
+    start: Any, vae_run: Run, tmp_path: Path
+) -> None:
+    """Two starts at the same time, from the same folder, without a directory given."""
+    typed = ("device=cpu", "network.widths=[8]", "trainer.epochs=1000000", "evaluation.figures=[]")
+    sent = {signal.SIGTERM: 143, signal.SIGINT: 130}
+    processes = {number: start(*typed, cwd=tmp_path) for number in sent}
+
+    def running() -> dict[int, Path]:
+        found = {}
+        for file in tmp_path.glob("outputs/*/*/status.json"):
+            status = read(file)
+            if status.get("step", 0) > 0:
+                found[status["pid"]] = file.parent
+        return found
+
+    wait_for(lambda: len(running()) == 2 or any(p.poll() is not None for p in processes.values()))
+    directories = running()
+    assert len(set(directories.values())) == 2
+    for number, process in processes.items():
+        process.send_signal(number)
+    for number, process in processes.items():
+        said = process.communicate(timeout=60)[0]
+        run = directories[process.pid]
+        assert process.returncode == sent[number], said
+        assert "Traceback" not in said
+        status = read(run / "status.json")
+        assert status["state"] == "interrupted"
+        assert "task=resume" in status["message"]
+        saved = checkpoints.read(run / "checkpoints" / "last.pt")
+        assert saved["step"] > 0
+        assert f"interrupted at step {saved['step']}" in said
+        finished = vae_run("task=resume", f"run={run}", "trainer.epochs=1")
+        assert finished.code == 0, "it is past that already: the end of a training is left to do"
+        assert read(run / "status.json")["state"] == "completed"
+        assert metrics(run)["train"]["steps"] == saved["step"]
+
+
+# --- extended ---------------------------------------------------------------------------------
+
+
+def test_an_extended_run_is_a_run_of_that_length(place: Path, train: Train, vae_run: Run) -> None:
+    plan = ("model=dae", "latent_dim=2", "trainer.log_every=3")
+    long = train(place / "long", "trainer.epochs=6", *plan)
+    short = train(place / "short", "trainer.epochs=2", *plan)
+    hydra = digests(short / ".hydra")
+    assert vae_run("task=resume", f"run={short}", "trainer.epochs=4").code == 0
+    assert read(short / "status.json")["epoch"] == 4
+    assert vae_run("task=resume", f"run={short}", "trainer.epochs=6").code == 0
+    assert digests(short / ".hydra") == hydra
+    extended = curves(short)
+    for tag, points in curves(long).items():
+        steps = [step for step, _ in extended[tag]]
+        assert steps == sorted(set(steps)), tag
+        assert points == extended[tag] or tag.startswith("test/"), tag
+    for name in ("best", "last"):
+        a, b = (checkpoints.read(run / "checkpoints" / f"{name}.pt") for run in (long, short))
+        for key in ("model", "optimizer", "batches", "meter", "step"):
+            assert key not in a or same(a[key], b[key]), f"{name}.pt: {key}"
+    assert metrics(short) == metrics(long)
+    assert history(short) == history(long)
+
+
+def test_an_extension_of_a_partial_epoch_replaces_its_row(
+    place: Path, train: Train, vae_run: Run
+) -> None:
+    run = train(place / "partial", "trainer.steps=15", "trainer.log_every=100")
+    assert [row["step"] for row in history(run)] == ["11", "15"]
+    assert vae_run("task=resume", f"run={run}", "trainer.steps=33").code == 0
+    assert [row["step"] for row in history(run)] == ["11", "22", "33"]
+    whole = train(place / "not-partial", "trainer.steps=33", "trainer.log_every=100")
+    states = [checkpoints.read(r / "checkpoints" / "last.pt") for r in (run, whole)]
+    assert same(states[0]["model"], states[1]["model"])
+
+
+def test_a_cosine_keeps_its_horizon_when_a_run_is_extended(
+    place: Path, train: Train, vae_run: Run
+) -> None:
+    run = train(place / "cosine", "schedule=cosine", "trainer.epochs=4", "trainer.log_every=1")
+    before = curves(run)["train/learning_rate"]
+    assert vae_run("task=resume", f"run={run}", "trainer.epochs=6").code == 0
+    after = curves(run)["train/learning_rate"]
+    assert after[:44] == before
+    assert [rate for _, rate in after[44:]] == [0.0] * 22, "past the horizon"
+    given = train(
+        place / "given", "schedule=cosine", "schedule.horizon=6", "trainer.epochs=3",
+        "trainer.log_every=1",
+    )  # fmt: skip
+    assert vae_run("task=resume", f"run={given}", "trainer.epochs=6").code == 0
+    straight = train(
+        place / "straight", "schedule=cosine", "trainer.epochs=6", "trainer.log_every=1"
+    )
+    rates = "train/learning_rate"
+    assert curves(given)[rates] == curves(straight)[rates]
+
+
+def test_resuming_a_completed_run_does_nothing_and_says_so(
+    vae: Path, vae_run: Run, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(vae, tmp_path / "run"))
+    before = digests(run)
+    for typed in ([], ["trainer.epochs=3"]):
+        finished = vae_run("task=resume", f"run={run}", *typed)
+        assert finished.code == 0
+        assert "is complete at epoch 20; nothing to do" in finished.out
+        assert "trainer.epochs=N" in finished.out
+    after = digests(run)
+    assert {name for name in after if after[name] != before.get(name)} <= {"train.log"}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    "typed", ["optimizer.lr=1", "seed=1", "model=ae", "trainer.batch_size=3", "latent_dim=3"]
+)
+def test_only_what_extends_a_run_may_change(typed: str, vae: Path, vae_run: Run) -> None:
+    before = digests(vae)
+    finished = vae_run("task=resume", f"run={vae}", typed)
+    assert finished.code == 1
+    assert f"{typed.split('=')[0]}: task=resume goes on with the run as it was" in finished.said
+    assert "trainer.epochs, trainer.steps, trainer.max_time" in finished.said
+    assert digests(vae) == before
+
+
+def test_a_damaged_last_checkpoint_cannot_be_resumed(
+    vae: Path, vae_run: Run, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(vae, tmp_path / "run"))
+    file = run / "checkpoints" / "last.pt"
+    file.write_bytes(file.read_bytes()[:-200])
+    finished = vae_run("task=resume", f"run={run}", "trainer.epochs=30")
+    assert finished.code == 3
+    assert "last.pt" in finished.said
+    assert read(run / "status.json")["state"] == "completed"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

@@ -1,0 +1,63 @@
+"""Learning-rate schedules against torch's own and by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from parts import composed, options
+
+from vae_run.config import check
+from vae_run.schedules import Constant, Cosine, MultiStep
+
+
+def torchs(scheduler, epochs, **arguments):
+    """The factors that a scheduler of torch.optim gives at whole epochs."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = scheduler(optimizer, **arguments)
+    factors = []
+    for _ in range(epochs):
+        factors.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return factors
+
+
+def test_constant_is_1():
+    assert [Constant().factor(epoch) for epoch in (0, 0.5, 1e6)] == [1, 1, 1]
+
+
+def test_multistep_is_torchs():
+    schedule = MultiStep(milestones=[3, 5.0], gamma=0.2)
+    expected = torchs(torch.optim.lr_scheduler.MultiStepLR, 8, milestones=[3, 5], gamma=0.2)
+    assert [schedule.factor(epoch) for epoch in range(8)] == pytest.approx(expected)
+    assert schedule.factor(2.999) == 1
+    assert MultiStep().factor(100) == 1
+
+
+def test_cosine_is_torchs_and_stays_at_its_end():
+    schedule = Cosine(horizon=10, final=0.1)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR
+    expected = torchs(cosine, 11, T_max=10, eta_min=0.1)
+    assert [schedule.factor(epoch) for epoch in range(11)] == pytest.approx(expected)
+    assert schedule.factor(10.5) == schedule.factor(1000) == pytest.approx(0.1)
+
+
+def test_cosine_warms_up_linearly_and_then_spans_what_is_left():
+    schedule = Cosine(horizon=12, warmup_epochs=4)
+    assert [schedule.factor(epoch) for epoch in (0, 1, 2, 4)] == pytest.approx([0, 0.25, 0.5, 1])
+    assert schedule.factor(8) == pytest.approx(0.5)
+    assert schedule.factor(6) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+    assert schedule.factor(12) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("option", options("schedule"))
+def test_every_schedule_is_a_function_of_the_time_alone(option):
+    schedule = check(composed(f"schedule={option}")).build("schedule")
+    schedule.horizon = schedule.horizon or 10.0
+    times = [i / 7 for i in range(100)]
+    forward = [schedule.factor(time) for time in times]
+    assert forward == [schedule.factor(time) for time in reversed(times)][::-1]
+    assert all(0 <= factor < 100 for factor in forward)
+    assert max(forward) > 0
