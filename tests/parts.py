@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import torch
 from omegaconf import OmegaConf
 
 from vae_run.config import GROUPS, check
-from vae_run.data.splits import Split, Splits
-from vae_run.experiment import Experiment, build_model
+from vae_run.data.splits import Dataset, Parts, Split
+from vae_run.experiment import Experiment, assemble
 
 CONF = Path(__file__).parents[1] / "conf"
 SHAPE = (1, 4, 5)
@@ -61,17 +62,20 @@ def grey(n: int, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Split:
     return Split(torch.rand((n, *shape), generator=generator), torch.arange(n))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Noise(Dataset):
+    """n random grey training images, 37 for validation and 41 to test on."""
+
+    n: int
+    shape: list[int]
+
+    def read(self) -> Parts:
+        shape = tuple(self.shape)
+        return Parts(grey(self.n, shape, 1), grey(37, shape, 2), grey(41, shape, 3))
+
+
 def experiment(*words: str, n: int = 90, shape: tuple[int, ...] = SHAPE) -> Experiment:
-    """A small experiment on n random training images, 3 latent dimensions, a small network."""
-    small = ["latent_dim=3", "network.widths=[8]", "network.activation=tanh"]
-    settings = check(composed(*small, *words))
-    torch.manual_seed(settings.fixed.seed)
-    return Experiment(
-        settings,
-        torch.device("cpu"),
-        Splits(grey(n, shape, 1), grey(37, shape, 2), grey(41, shape, 3)),
-        build_model(settings, shape),
-        settings.build("objective"),
-        settings.build("corruption"),
-        settings.build("evaluation"),
-    )
+    """A small experiment on `Noise`: 3 latent dimensions, a small network."""
+    config = composed("latent_dim=3", "network.widths=[8]", "network.activation=tanh", *words)
+    config["dataset"] = {"_target_": "parts.Noise", "n": n, "shape": list(shape)}
+    return assemble(check(config), torch.device("cpu"))

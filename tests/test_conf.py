@@ -1,4 +1,4 @@
-"""Every option of every group: composes, is checked, builds, trains; YAML and constructors agree."""
+"""Every option of every group composes, builds and trains; YAML and constructors agree."""
 
 from __future__ import annotations
 
@@ -113,8 +113,9 @@ def test_every_option_composes_and_builds(
     checked = settings(f"{group}={option}", *needed)
     if group in GROUPS:
         file = OmegaConf.load(cli.CONF / group / f"{option}.yaml")
-        assert f"{checked.classes[group].__module__}.{checked.classes[group].__name__}" == (
-            file["_target_"]
+        assert (
+            f"{checked.classes[group].__module__}.{checked.classes[group].__name__}"
+            == (file["_target_"])
         )
     if group == "task":
         assert checked.fixed.task == option
@@ -161,7 +162,9 @@ def test_every_preset_likelihood_and_network_train_together(
     )
     torch.manual_seed(0)
     experiment, terms = steps(checked, 2)
-    start = {name: p.clone() for name, p in assemble(checked, experiment.device).model.named_parameters()}
+    start = {
+        name: p.clone() for name, p in assemble(checked, experiment.device).model.named_parameters()
+    }
     moved = [
         name for name, p in experiment.model.named_parameters() if not torch.equal(p, start[name])
     ]

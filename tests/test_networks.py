@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from parts import composed, options
@@ -58,7 +60,7 @@ def test_mlp_mirrors_its_widths_unless_the_decoder_has_its_own():
         sizes = [D, *upward, 20]
         decoder = network.decoder(D, (1, 4, 5))
         both = linear_sizes(decoder) + linear_sizes(decoder.projection(1))
-        assert both == list(zip(sizes[:-1], sizes[1:], strict=True))
+        assert both == list(pairwise(sizes))
 
 
 def test_conv_mirrors_its_widths_unless_the_decoder_has_its_own():
@@ -98,7 +100,9 @@ def test_an_activation_is_found_in_any_spelling():
 
 
 def test_every_activation_keeps_the_shape_and_draws_no_random_numbers():
-    known = str(pytest.raises(ConfigError, activation, "?").value).split("Known: ")[1]
+    with pytest.raises(ConfigError) as caught:
+        activation("?")
+    known = str(caught.value).split("Known: ")[1]
     x = torch.linspace(-4, 4, 14).reshape(2, 7)
     for name in known.rstrip(".").split(", "):
         layer = activation(name)().train()

@@ -1,4 +1,4 @@
-"""What a finished run leaves: the files of its directory, and figures that agree with each other."""
+"""What a finished run leaves: its files, and figures that agree with each other."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def history(run: Path) -> list[dict[str, float]]:
 
 def test_the_files_of_a_finished_run(vae: Path) -> None:
     files = {str(path.relative_to(vae)) for path in vae.rglob("*") if path.is_file()}
-    figures = ("reconstructions samples manifold traversals interpolations learning_curves").split()
+    figures = ("reconstructions", "samples", "manifold", "traversals", "interpolations")
     expected = {
         *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
         *("status.json", "metrics.json", "environment.json", "history.csv", "train.log"),
         *("checkpoints/best.pt", "checkpoints/last.pt", "projector_config.pbtxt"),
-        *(f"figures/{name}.png" for name in figures),
+        *(f"figures/{name}.png" for name in (*figures, "learning_curves")),
         *(f"00220/latent/{name}" for name in ("tensors.tsv", "metadata.tsv", "sprite.png")),
     }
     events = {name for name in files if re.fullmatch(r"events\.out\.tfevents\.[^/]+", name)}

@@ -140,9 +140,7 @@ def test_a_key_of_the_runs_own_part_can_be_changed(copy: Path, vae_run: Run) -> 
 
 
 @pytest.mark.parametrize("typed", ["latent_dim=3", "model=vae", "objective=elbo", "seed=1"])
-def test_evaluate_refuses_what_would_be_another_model(
-    typed: str, copy: Path, vae_run: Run
-) -> None:
+def test_evaluate_refuses_what_would_be_another_model(typed: str, copy: Path, vae_run: Run) -> None:
     files = snapshot(copy)
     finished = vae_run("task=evaluate", f"run={copy}", typed)
     assert finished.code == 1
@@ -489,7 +487,9 @@ def test_gradients_are_clipped(train: Train, tmp_path: Path) -> None:
     plan = ("optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0", "trainer.steps=1")
     clipped = train(tmp_path / "clipped", *plan, "trainer.clip_norm=0.01")
     still = train(tmp_path / "still", *STILL, "trainer.steps=1")
-    states = [checkpoints.read(run / "checkpoints" / "last.pt")["model"] for run in (clipped, still)]
+    states = [
+        checkpoints.read(run / "checkpoints" / "last.pt")["model"] for run in (clipped, still)
+    ]
     moved = sum(float((states[0][name] - states[1][name]).square().sum()) for name in states[0])
     assert math.sqrt(moved) == pytest.approx(0.01, rel=1e-3)
 

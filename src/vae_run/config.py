@@ -8,6 +8,7 @@ from anywhere is checked like our own.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
@@ -34,7 +35,12 @@ GROUPS = {
 }
 """Each group of parts with the class that its options must be."""
 
-CONTEXT = frozenset({"latent_dim", "event_shape", "features", "projection", "params"})
+CONTEXT = frozenset(
+    {
+        *("latent_dim", "event_shape", "levels", "features", "projection", "encode"),  # the model's
+        *("params", "train_size"),  # of optimizers, of objectives
+    }
+)
 """Constructor arguments that the program fills in; they are no configuration keys."""
 
 
@@ -173,14 +179,20 @@ def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, An
     """The keyword arguments of `cls` in `config`, checked against its annotated signature."""
     signature = inspect.signature(cls).parameters
     hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
-    known = [name for name in signature if name not in CONTEXT]
+    kinds = {parameter.kind for parameter in signature.values()}
+    open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # takes keys that it does not name
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = [name for name, p in signature.items() if name not in CONTEXT and p.kind in named]
     given = {key: value for key, value in config.items() if key != "_target_"}
     for key, value in given.items():
+        if key not in known and open_ended and key not in CONTEXT:
+            continue
         if key not in known:
             raise ConfigError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in known]))
         try:
             adapter = TypeAdapter(hints.get(key, Any), config=_STRICT)
-            given[key] = adapter.validate_python(value)
+            # As JSON, a list may become a tuple, and nothing else changes its type.
+            given[key] = adapter.validate_json(json.dumps(value))
         except ValidationError as error:
             raise ConfigError(_explain(error, f"{group}.{key}", known)) from error
     for name in known:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, constraints, kl_divergence
+from torch.distributions import (
+    Distribution,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    constraints,
+    kl_divergence,
+    register_kl,
+)
+
+from vae_run.errors import ConfigError
 
 
 class Delta(Distribution):
@@ -33,6 +43,60 @@ class Delta(Distribution):
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         return self.value.expand(*sample_shape, *self.value.shape)
+
+
+class Flat(Distribution):
+    """The improper density 1 over all of R^D, of the shape and device of `like` [D]."""
+
+    arg_constraints: ClassVar = {}
+    support = constraints.real_vector
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        super().__init__(like.shape[:-1], like.shape[-1:], validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """0: the constant is arbitrary."""
+        return torch.zeros_like(value[..., 0])
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        raise ConfigError(
+            "prior=flat is improper: it has no samples. Train with prior=standard_normal, or with "
+            "any other prior, to sample."
+        )
+
+
+def _entropy(q: Any) -> Tensor:
+    entropy: Tensor = q.entropy()
+    return entropy
+
+
+def _kl_to_flat(q: Independent[Any], p: Flat) -> Tensor:
+    """-H(q): the KL up to the constant that a flat prior lacks."""
+    return -_entropy(q)
+
+
+def _kl_full_to_flat(q: MultivariateNormal, p: Flat) -> Tensor:
+    return -_entropy(q)
+
+
+def _kl_full_to_diagonal(q: MultivariateNormal, p: Independent[Any]) -> Tensor:
+    """1/2 (tr(P^-1 S) + (m - p)^T P^-1 (m - p) - D + log det P - log det S), P diagonal."""
+    if not isinstance(p.base_dist, Normal):
+        raise NotImplementedError
+    precision = p.base_dist.scale.square().reciprocal()
+    trace = (q.scale_tril.square().sum(-1) * precision).sum(-1)
+    distance = ((q.mean - p.mean).square() * precision).sum(-1)
+    log_det_q = 2 * q.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_det_p = -precision.log().sum(-1)
+    kl_sum: Tensor = trace + distance - q.mean.shape[-1] + log_det_p - log_det_q
+    return 0.5 * kl_sum
+
+
+_closed_form: Any = register_kl  # torch leaves it without types
+_closed_form(Independent, Flat)(_kl_to_flat)
+_closed_form(MultivariateNormal, Flat)(_kl_full_to_flat)
+_closed_form(MultivariateNormal, Independent)(_kl_full_to_diagonal)
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor | None:

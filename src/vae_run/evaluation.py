@@ -115,7 +115,8 @@ def calibrate(view: View) -> None:
             total = 0.0
             for batch in view.batches():
                 z = model.posterior.sample(model.encode(batch.input), batch.noise[0])
-                total += float((model.decode(z).mean - batch.target).double().square().sum())
+                error = model.decode(z).mean - batch.target
+                total += float(error.cpu().double().square().sum())
             model.likelihood.calibrate(total / (view.size * view.split.images[0].numel()))
         if model.prior.fitted_to_codes:
             few = replace(view, limit=CODES_FOR_PRIOR)

@@ -65,15 +65,25 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def build_model(settings: Settings, event_shape: tuple[int, ...]) -> LatentVariableModel:
-    """The model for images of `event_shape`, on the CPU, initialised from torch's global seed."""
+def build_model(
+    settings: Settings, event_shape: tuple[int, ...], levels: int | None = None
+) -> LatentVariableModel:
+    """The model for images of `event_shape`, on the CPU, initialised from torch's global seed.
+
+    `levels`, the grey levels of the data, is needed by likelihoods that are `discrete`.
+    """
     latent_dim = settings.fixed.latent_dim
     network = settings.build("network")
     encoder, decoder = network.encoder(event_shape), network.decoder(latent_dim, event_shape)
     posterior = settings.build("posterior", features=encoder.features, latent_dim=latent_dim)
-    prior = settings.build("prior", latent_dim=latent_dim)
+    prior = settings.build(
+        "prior",
+        latent_dim=latent_dim,
+        event_shape=event_shape,
+        encode=lambda x: posterior(encoder(x)),
+    )
     likelihood = settings.build(
-        "likelihood", event_shape=event_shape, projection=decoder.projection
+        "likelihood", event_shape=event_shape, levels=levels, projection=decoder.projection
     )
     return LatentVariableModel(encoder, posterior, prior, decoder, likelihood)
 
@@ -87,18 +97,24 @@ def load_splits(settings: Settings) -> Splits:
     splits: Splits = settings.build("dataset").load()
     likelihood: Any = settings.classes["likelihood"]
     name = likelihood.__name__
+    if likelihood.discrete and splits.levels is None:
+        raise DataError(
+            f"dataset: {settings.classes['dataset'].__name__} holds floats, but likelihood {name} "
+            "gives probabilities to grey levels. Store the images as uint8, set dataset.binarize, "
+            "or use a density such as likelihood=gaussian."
+        )
     low, high, grey = 0.0, 1.0, False
     for split in (splits.train, splits.val, splits.test):
         if len(split):
             low = min(low, float(split.images.min()) / split.scale)
             high = max(high, float(split.images.max()) / split.scale)
-            grey = grey or _has_grey(split)
+            grey = grey or split.has_grey
     if likelihood.unit_interval and (low < 0 or high > 1):
         raise DataError(
             f"dataset: values lie in [{low:.4g}, {high:.4g}], but likelihood {name} models pixels "
             "in [0, 1]. Rescale the data, or use likelihood=gaussian."
         )
-    if likelihood.binary and grey and settings.parts["dataset"].get("binarize") != "dynamic":
+    if likelihood.binary and grey:
         log.warning(
             "Grey pixels under a Bernoulli likelihood: reconstruction, ELBO and loss are "
             "cross-entropies, not likelihoods (dataset.binarize=dynamic makes them so)."
@@ -106,22 +122,17 @@ def load_splits(settings: Settings) -> Splits:
     return splits
 
 
-def _has_grey(split: Split) -> bool:
-    """Whether any value lies strictly between 0 and 1."""
-    return bool(((split.images > 0) & (split.images < split.scale)).any())
-
-
 def assemble(settings: Settings, device: torch.device) -> Experiment:
     """Load the data and build all parts; the seed is set before the model is built."""
     splits = load_splits(settings)
     torch.manual_seed(settings.fixed.seed)
-    model = build_model(settings, splits.event_shape).to(device)
+    model = build_model(settings, splits.event_shape, splits.levels).to(device)
     return Experiment(
         settings,
         device,
         splits.to(device),
         model,
-        settings.build("objective"),
+        settings.build("objective", train_size=len(splits.train)),
         settings.build("corruption"),
         settings.build("evaluation"),
     )

@@ -240,7 +240,8 @@ class Loop:
         model = self.experiment.model
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise DivergedError(self._diverged("a weight is not finite"))
-        about = {"event_shape": list(self.experiment.splits.event_shape)}
+        splits = self.experiment.splits
+        about = {"event_shape": list(splits.event_shape), "levels": splits.levels}
         self.run.best.parent.mkdir(exist_ok=True)
         if self._best is not None and not self._best_on_disk:
             when = {

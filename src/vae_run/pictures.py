@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, MultivariateNormal
 
 from vae_run import figures
-from vae_run.data.batches import Batch, seeded
+from vae_run.data.batches import Batch
 from vae_run.distributions import kl_per_dimension
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 SHOWN = 512
 """Images of the split that codes are computed for: enough for quantiles and KL order."""
 COLUMNS = 11
+SAMPLES_SEED = 0
 GRID = 20
 MAX_ROWS = 10
 
@@ -63,17 +63,14 @@ def reconstructions(view: View) -> Picture:
     )
 
 
-def samples(view: View) -> Picture:
-    """64 images decoded from codes drawn with a fixed seed."""
-    prior = view.model.latent_prior()
+def samples(view: View) -> Picture | None:
+    """64 images decoded from codes drawn with a fixed seed; None under an improper prior."""
+    if not view.model.prior.proper:
+        return None
     device = view.split.images.device
-    noise = torch.randn((64, view.latent_dim), generator=seeded(device, "samples"), device=device)
-    if isinstance(prior, Independent):
-        codes = prior.mean + prior.stddev * noise
-    elif isinstance(prior, MultivariateNormal):
-        codes = prior.mean + noise @ prior.scale_tril.T
-    else:
-        codes = prior.sample((64,))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(SAMPLES_SEED)
+        codes = view.model.latent_prior().sample((64,))
     note = f"64 samples from {view.model.prior.description}"
     return figures.samples(view.model.decode(codes).mean.cpu(), note)
 
@@ -81,13 +78,13 @@ def samples(view: View) -> Picture:
 def manifold(view: View) -> Picture | None:
     """The decoder's images over a grid of a two-dimensional latent space.
 
-    The grid runs through the prior's quantiles; through those of the codes where there is no
-    prior. None for other than two dimensions.
+    The grid runs through the quantiles of a normal prior; through those of the codes under any
+    other. None for other than two dimensions.
     """
     if view.latent_dim != 2:
         return None
     levels = torch.linspace(0.02, 0.98, GRID)
-    if view.model.prior.generative:
+    if view.model.prior.gaussian:
         axis = torch.special.ndtri(levels)
         axes = torch.stack([axis, axis])
         note = "decoded over the quantiles of the prior, 2 % to 98 %"

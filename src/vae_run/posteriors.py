@@ -6,9 +6,12 @@ Letters: K samples, B batch, D latent dimensions, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Annotated
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from vae_run.distributions import Delta
 
@@ -26,6 +29,10 @@ class Posterior(nn.Module, ABC):
     @abstractmethod
     def sample(self, q: Distribution, noise: Tensor) -> Tensor:
         """Standard normal `noise` [*K, B, D] turned into samples of q [*K, B, D]."""
+
+    def scale(self, q: Distribution) -> Tensor | None:
+        """Standard deviations of the codes [B, D]; None where the code has none to tell."""
+        return q.stddev if self.stochastic else None
 
     def detached(self, q: Distribution) -> Distribution:
         """q with its parameters held constant: its density has no gradient but through z."""
@@ -69,3 +76,73 @@ class NormalPosterior(Posterior):
     def detached(self, q: Distribution) -> Distribution:
         normal = Normal(q.mean.detach(), q.stddev.detach(), validate_args=False)
         return Independent(normal, 1, validate_args=False)
+
+
+class FullNormalPosterior(Posterior):
+    """N(mu, L L^T) with a full lower-triangular L, whose diagonal is exp of its features.
+
+    Its D (D + 1) / 2 scale parameters a code are more than the diagonal's D.
+    """
+
+    def __init__(self, *, features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.projection = nn.Linear(features, 2 * latent_dim + latent_dim * (latent_dim - 1) // 2)
+        with torch.no_grad():  # start near the diagonal
+            self.projection.weight[2 * latent_dim :] *= 0.1
+            self.projection.bias[2 * latent_dim :] = 0.0
+
+    def forward(self, features: Tensor) -> Distribution:
+        size = self.latent_dim
+        loc, log_diagonal, below = (
+            self.projection(features).float().split([size, size, size * (size - 1) // 2], dim=-1)
+        )
+        # Scattered by a constant matrix: no in-place write, so it can be batched over models.
+        row, column = torch.tril_indices(size, size, -1, device=features.device)
+        place = torch.zeros(below.shape[-1], size * size, dtype=loc.dtype, device=loc.device)
+        place[torch.arange(below.shape[-1], device=loc.device), row * size + column] = 1.0
+        lower = (below @ place).unflatten(-1, (size, size))
+        scale = lower + torch.diag_embed((0.5 * log_diagonal).exp())
+        return MultivariateNormal(loc, scale_tril=scale, validate_args=False)
+
+    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
+        assert isinstance(q, MultivariateNormal)
+        return q.mean + (q.scale_tril @ noise[..., None]).squeeze(-1)
+
+    def detached(self, q: Distribution) -> Distribution:
+        assert isinstance(q, MultivariateNormal)
+        scale = q.scale_tril.detach()
+        return MultivariateNormal(q.mean.detach(), scale_tril=scale, validate_args=False)
+
+
+class FlowPosterior(Posterior):
+    """A neural spline flow (Durkan et al. 2019) of standard normal noise, given the features.
+
+    Its mean is taken to be the image of the noise's mean.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        latent_dim: int,
+        transforms: Annotated[int, Field(ge=1)] = 2,
+        hidden: list[Annotated[int, Field(ge=1)]],
+    ) -> None:
+        from vae_run.flows import Flow
+
+        super().__init__()
+        self.flow = Flow(latent_dim, features, transforms, hidden)
+
+    def forward(self, features: Tensor) -> Distribution:
+        q: Distribution = self.flow(features.float())
+        return q
+
+    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
+        from vae_run.flows import FlowDistribution
+
+        assert isinstance(q, FlowDistribution)
+        return q.push(noise)
+
+    def scale(self, q: Distribution) -> None:
+        return None

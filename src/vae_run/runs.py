@@ -171,11 +171,14 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
     """The model that `settings` describe with the weights of the checkpoint `state`."""
     try:
         event_shape = tuple(int(size) for size in state["event_shape"])
+        levels = None if state.get("levels") is None else int(state["levels"])
         weights = state["model"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{file}: is a checkpoint, but not of a model ({error}).") from error
+    if levels is None and settings.classes["likelihood"].discrete:
+        raise CheckpointError(f"{file}: does not tell the grey levels that its likelihood models.")
     with torch.random.fork_rng(devices=[]):  # initial weights are not the caller's random numbers
-        model = build_model(settings, event_shape)
+        model = build_model(settings, event_shape, levels)
     load_weights(model, weights, file)
     return model
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from vae_run.errors import ConfigError
+
 Epochs = Annotated[float, Field(gt=0)]
 
 
@@ -50,6 +52,13 @@ class Cosine(Schedule):
     horizon: Epochs | None = None
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.horizon is not None and self.horizon <= self.warmup_epochs:
+            raise ConfigError(
+                f"schedule.warmup_epochs: found {self.warmup_epochs}, which leaves nothing of the "
+                f"horizon of {self.horizon} epochs. Lower it, or raise schedule.horizon."
+            )
 
     def factor(self, epoch: float) -> float:
         assert self.horizon is not None, "the trainer fills the horizon"

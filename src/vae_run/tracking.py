@@ -44,7 +44,7 @@ class History:
         if keep_to_step is not None and path.exists():
             with path.open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
-                    values = {key: float(value) for key, value in row.items() if value}
+                    values = {key: _number(value) for key, value in row.items() if value}
                     if values.get("step", math.inf) <= keep_to_step:
                         self._take(values)
             self._rewrite()
@@ -77,6 +77,11 @@ class History:
         else:
             with self._path.open("a", encoding="utf-8", newline="") as file:
                 file.write(self._text(self.rows[-1:], header=False))
+
+
+def _number(text: str) -> float:
+    """The number that was written as `text`; epochs and steps come back without a point."""
+    return int(text) if text.isdecimal() else float(text)
 
 
 class Tracker:

@@ -61,7 +61,7 @@ class Gradient(Trainer):
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
-        if options.get("epochs") is None and options.get("steps") is None:
+        if options.get("epochs", cls.epochs) is None and options.get("steps") is None:
             yield "trainer.epochs: found null, and trainer.steps too; one of them must be a number."
         if options.get("patience") is not None and settings.parts["dataset"].get("val_size") == 0:
             yield (

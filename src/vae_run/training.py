@@ -110,7 +110,7 @@ class Meter:
     def state_dict(self) -> dict[str, Any]:
         return {
             "names": self._names,
-            "window": None if self._window is None else self._window.cpu(),
+            "window": None if self._window is None else self._window.cpu().clone(),
             "window_size": self._window_size,
             "epoch": self._epoch,
             "epoch_size": self._epoch_size,

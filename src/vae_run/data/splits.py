@@ -51,10 +51,28 @@ class Split:
         """E: (C, H, W), or (F,) for flat vectors."""
         return tuple(self.images.shape[1:])
 
+    @property
+    def levels(self) -> int | None:
+        """L, where pixels lie on the grid v/(L-1): 256 in 8-bit images; None for floats."""
+        if self.resample:
+            return 2
+        whole = not self.images.is_floating_point() and float(self.scale).is_integer()
+        return int(self.scale) + 1 if whole else None
+
+    @property
+    def has_grey(self) -> bool:
+        """Whether any pixel that is visited lies strictly between 0 and 1."""
+        if self.resample:
+            return False
+        return bool(((self.images > 0) & (self.images < self.scale)).any())
+
     def pixels(self, index: Tensor | slice) -> Tensor:
         """Images `index` as float32 [B, *E]; 8-bit data fall in [0, 1]."""
         chosen = self.images[index].to(torch.float32)
-        return chosen if self.scale == 1.0 else chosen * (1.0 / self.scale)
+        if self.scale != 1.0:
+            return chosen * (1.0 / self.scale)
+        # A slice of floats is a view: whoever writes into a batch must not reach the data.
+        return chosen.clone() if isinstance(index, slice) else chosen
 
     def to(self, device: torch.device) -> "Split":
         """The same split with its tensors on `device`."""
@@ -85,6 +103,11 @@ class Splits:
     def event_shape(self) -> tuple[int, ...]:
         """E: (C, H, W), or (F,) for flat vectors."""
         return self.train.event_shape
+
+    @property
+    def levels(self) -> int | None:
+        """L, where pixels lie on the grid v/(L-1), and None for floats; all splits agree."""
+        return self.train.levels
 
     def to(self, device: torch.device) -> "Splits":
         """The same splits with their tensors on `device`."""

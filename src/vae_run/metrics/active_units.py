@@ -15,4 +15,4 @@ def active_units(view: View) -> dict[str, float]:
     if not view.model.posterior.stochastic or view.size < 2:
         return {}
     means = torch.cat([view.model.encode(batch.input).mean for batch in view.batches()])
-    return {"active_units": float((means.double().var(0) > 0.01).sum())}
+    return {"active_units": float((means.cpu().double().var(0) > 0.01).sum())}

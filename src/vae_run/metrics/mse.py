@@ -14,5 +14,5 @@ def mse(view: View) -> dict[str, float]:
     total = 0.0
     for batch in view.batches():
         error = view.model.reconstruct(batch.input) - batch.target
-        total += float(error.double().square().sum())
+        total += float(error.cpu().double().square().sum())
     return {"mse": total / (view.size * math.prod(view.split.event_shape))}

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 if TYPE_CHECKING:
     from vae_run.evaluation import View
 
@@ -16,13 +13,11 @@ def objective(view: View) -> dict[str, float]:
 
     Means over all images, in nats per image. `elbo` = -(reconstruction + kl) whatever beta was.
     """
-    totals: dict[str, Tensor] = {}
+    totals: dict[str, float] = {}
     for batch in view.batches():
         for name, term in view.objective(view.model, batch, view.epoch).items():
-            totals[name] = (
-                totals.get(name, torch.zeros((), dtype=torch.double)) + term.double().sum().cpu()
-            )
-    means = {name: float(total) / view.size for name, total in totals.items()}
+            totals[name] = totals.get(name, 0.0) + float(term.cpu().double().sum())
+    means = {name: total / view.size for name, total in totals.items()}
     if "kl" in means:
         means["elbo"] = -(means["reconstruction"] + means["kl"])
     return means

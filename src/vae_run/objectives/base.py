@@ -48,6 +48,9 @@ class Objective(ABC):
 class Bound(Objective):
     """An objective that needs a density of q and a prior p: what every bound on log p(x) shares."""
 
+    takes_improper_prior = False
+    """Whether -H(q) may stand in for the KL."""
+
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         if not settings.classes["posterior"].stochastic:
@@ -55,10 +58,15 @@ class Bound(Objective):
                 "objective: an ELBO needs a posterior with a density, and a deterministic code "
                 "has none. Use posterior=normal, or objective=reconstruction."
             )
-        if not settings.classes["prior"].generative:
+        if not settings.classes["prior"].trained_with:
             yield (
                 "objective: an ELBO needs a prior, and prior=fitted_gaussian is none while "
                 "training. Use prior=standard_normal, or objective=reconstruction."
+            )
+        if not settings.classes["prior"].proper and not cls.takes_improper_prior:
+            yield (
+                "objective: prior=flat is improper, so there is no bound on log p(x) to train on. "
+                "Use objective=elbo, whose KL becomes -H(q), or prior=standard_normal."
             )
         trainer, warmup = settings.parts["trainer"], options.get("warmup_epochs", 0)
         epochs = trainer.get("epochs") if trainer.get("steps") is None else None

@@ -26,12 +26,16 @@ class ELBO(Bound):
     `gradient` of the reconstruction term with respect to q: through the sample, or by the score
     function, E_q[log p(x|z) grad log q(z|x)] (Paisley et al. 2012), which needs no derivative of
     p(x|z) and has a far larger variance.
+
+    Under an improper prior the KL is -H(q) up to a constant; it is then reported as
+    `negative_entropy`, and there is no ELBO.
     """
 
     beta: NonNegative = 1.0
     warmup_epochs: NonNegative = 0.0
     cycle_epochs: Annotated[float, Field(gt=0)] | None = None
     gradient: Literal["reparameterized", "score_function"] = "reparameterized"
+    takes_improper_prior = True
 
     def __post_init__(self) -> None:
         if self.cycle_epochs is not None and self.cycle_epochs < self.warmup_epochs:
@@ -52,7 +56,8 @@ class ELBO(Bound):
             estimate = reconstruction.detach() * q.log_prob(z)
             score = estimate - estimate.detach()  # 0, with the gradient of the score function
         loss = reconstruction + score + self.beta_at(epoch) * divergence
-        return {"loss": loss, "reconstruction": reconstruction, "kl": divergence}
+        name = "kl" if model.prior.proper else "negative_entropy"
+        return {"loss": loss, "reconstruction": reconstruction, name: divergence}
 
     def beta_at(self, epoch: float) -> float:
         """The weight of the KL term at `epoch`."""

@@ -123,7 +123,8 @@ def show_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
         batch = first_batch(view, EMBEDDED)
         q = experiment.model.encode(batch.input)
         means = q.mean.float().cpu()
-        scales = q.stddev.float().cpu() if experiment.model.posterior.stochastic else None
+        scales = experiment.model.posterior.scale(q)
+        scales = None if scales is None else scales.cpu()
     images = batch.target.cpu().clamp(0, 1)
     thumbnails = images if images.dim() == 4 and images.shape[1] in (1, 3) else None
     labels = None if batch.label is None else batch.label.cpu()

@@ -26,7 +26,8 @@ def main(call: Call) -> None:
     with torch.inference_mode():
         codes = [run.model.encode(batch.to(run.device)) for batch in torch.split(images, BATCH)]
         found = {"mean": torch.cat([q.mean for q in codes])}
-        if run.model.posterior.stochastic:
-            found["scale"] = torch.cat([q.stddev for q in codes])
+        scales = [run.model.posterior.scale(q) for q in codes]
+        if any(scale is not None for scale in scales):
+            found["scale"] = torch.cat([scale for scale in scales if scale is not None])
     write_arrays(path, **found)
     log.info("codes of %d images in %s (%s)", len(images), path, ", ".join(found))
