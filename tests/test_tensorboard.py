@@ -210,45 +210,49 @@ def wait_for_run(address: str, name: str, server: subprocess.Popen[bytes]) -> No
         time.sleep(0.2)
 
 
-def rendered(address: str, profile: Path) -> str:
-    """The page's document once its scripts have run."""
+def rendered(address: str, tags: list[str], folder: Path) -> str:
+    """The page's document once its scripts have run and it holds `tags`.
+
+    Chromium's clock is a virtual one, which can run out before the last card is drawn: three
+    attempts.
+    """
     assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-            *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-            *("--disable-sync", "--disable-dev-shm-usage", "--window-size=1600,6000"),
-            *(f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--dump-dom", address),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    for attempt in range(3):
+        done = subprocess.run(
+            [
+                *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+                *("--disable-component-update", "--disable-dev-shm-usage"),
+                *("--window-size=1600,6000", "--virtual-time-budget=20000"),
+                *(f"--user-data-dir={folder / str(attempt)}", "--dump-dom", address),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        missing = [tag for tag in tags if tag not in done.stdout]
+        if not missing:
+            break
+    assert missing == [], "these are not on the page"
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    ("group", "names"),
-    [
-        ("train", [*TERMS, "learning_rate", "grad_norm", "examples_per_second"]),
-        ("val", [*TERMS, "mse"]),
-        ("test", [*TERMS, "mse", "active_units"]),
-        ("images", list(PICTURES)),
-    ],
-)
-def test_a_browser_shows_the_finished_run(
-    group: str, names: list[str], page: str, vae: Path, tmp_path: Path
-) -> None:
-    document = rendered(f"{page}?tagFilter={group}/#timeseries", tmp_path)
-    assert f">{vae.name}<" in document.replace("> ", ">").replace(" <", "<")
-    for name in names:
-        assert f"{group}/{name}" in document, f"{group}/{name} is not on the page"
-    if group == "images":
-        sources = re.findall(r'<img [^>]*src="(data/[^"]+)"', document)
-        shown = {fetched(page + html.unescape(source)) for source in sources}
-        files = {size_of(file.read_bytes()) for file in (vae / "figures").glob("*.png")}
-        assert shown == files, "the pictures of the page are not the run's"
+def test_a_browser_shows_the_curves(page: str, vae: Path, tmp_path: Path) -> None:
+    about = ("learning_rate", "grad_norm", "examples_per_second")
+    tags = [f"train/{name}" for name in (*TERMS, *about)]
+    tags += [f"test/{name}" for name in (*TERMS, "mse", "active_units")]
+    document = rendered(f"{page}?tagFilter=train/%7Ctest/#timeseries", tags, tmp_path)
+    assert vae.name in re.findall(r">\s*([^<>]+?)\s*<", document)
+
+
+def test_a_browser_shows_the_pictures(page: str, vae: Path, tmp_path: Path) -> None:
+    tags = [f"images/{name}" for name in PICTURES] + [f"val/{name}" for name in (*TERMS, "mse")]
+    document = rendered(f"{page}?tagFilter=images/%7Cval/#timeseries", tags, tmp_path)
+    sources = re.findall(r'<img [^>]*src="(data/[^"]+)"', document)
+    shown = {fetched(page + html.unescape(source)) for source in sources}
+    files = {size_of(file.read_bytes()) for file in (vae / "figures").glob("*.png")}
+    assert shown == files, "the pictures of the page are not the run's"
 
 
 def fetched(address: str) -> tuple[int, int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
@@ -21,6 +22,9 @@ from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
 from vae_run.model import LatentVariableModel
 from vae_run.objectives import Objective
+
+if TYPE_CHECKING:
+    from vae_run.config import Settings
 
 CODES_FOR_PRIOR = 10_000
 """Training images whose codes fit the Gaussian of a family without a prior."""
@@ -69,27 +73,43 @@ def _named(kind: str, names: list[str], known: list[str]) -> None:
 
 @dataclass(kw_only=True)
 class Evaluation:
-    """What is measured and drawn of a model, and how many images at a time."""
+    """What is measured and drawn of a model, and how many images at a time.
 
-    metrics: list[str] = field(default_factory=lambda: ["objective", "mse", "active_units"])
+    A metric written `NAME?` is measured where it exists; one without `?` is refused where the
+    model cannot have it.
+    """
+
+    metrics: list[str] = field(
+        default_factory=lambda: ["objective", "mse", "active_units", "bits_per_dim?"]
+    )
     figures: list[str] = field(default_factory=lambda: list(pictures.PICTURES))
     batch_size: Annotated[int, Field(ge=1)] = 1000
 
     def __post_init__(self) -> None:
         known = [module.name for module in iter_modules(metrics_package.__path__)]
-        _named("metrics", self.metrics, known)
+        _named("metrics", [name.removesuffix("?") for name in self.metrics], known)
         _named("figures", self.figures, list(pictures.PICTURES))
 
     def measure(self, view: View) -> dict[str, float]:
         """All chosen metrics of `view`; evaluation leaves the model in the mode it was in."""
         found: dict[str, float] = {}
         with evaluating(view.model):
-            for name in self.metrics:
-                metric: Callable[[View], dict[str, float]] = getattr(
-                    import_module(f"vae_run.metrics.{name}"), name
-                )
+            for name in (entry.removesuffix("?") for entry in self.metrics):
+                metric: Callable[[View], dict[str, float]] = getattr(_metric_module(name), name)
                 found |= metric(view)
         return found
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        """Metrics asked for, without `?`, that these parts cannot have."""
+        for name in options.get("metrics", []):
+            if not name.endswith("?"):
+                why = getattr(_metric_module(name), "conflicts", lambda _: ())
+                yield from (f"evaluation.metrics: {name}: {reason}" for reason in why(settings))
+
+
+def _metric_module(name: str) -> ModuleType:
+    return import_module(f"vae_run.metrics.{name}")
 
 
 @contextmanager

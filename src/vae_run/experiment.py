@@ -14,6 +14,7 @@ from vae_run.data.splits import Split, Splits
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation import Evaluation, View
 from vae_run.model import LatentVariableModel
+from vae_run.networks import tie
 from vae_run.objectives import Objective
 
 log = logging.getLogger("vae_run")
@@ -42,6 +43,10 @@ class Experiment:
             self.evaluation.batch_size,
             epoch,
         )
+
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint must tell of the data for its model to be built again."""
+        return {"event_shape": list(self.splits.event_shape), "levels": self.splits.levels}
 
 
 def choose_device(name: str) -> torch.device:
@@ -85,6 +90,8 @@ def build_model(
     likelihood = settings.build(
         "likelihood", event_shape=event_shape, levels=levels, projection=decoder.projection
     )
+    if getattr(network, "tied", False):
+        tie(encoder, posterior, decoder, likelihood.projection)
     return LatentVariableModel(encoder, posterior, prior, decoder, likelihood)
 
 
@@ -113,6 +120,11 @@ def load_splits(settings: Settings) -> Splits:
         raise DataError(
             f"dataset: values lie in [{low:.4g}, {high:.4g}], but likelihood {name} models pixels "
             "in [0, 1]. Rescale the data, or use likelihood=gaussian."
+        )
+    if likelihood.binary and grey and "bits_per_dim" in settings.parts["evaluation"]["metrics"]:
+        raise DataError(
+            "evaluation.metrics: bits_per_dim: the pixels are grey, and of those a Bernoulli gives "
+            "no probability. Use dataset.binarize=dynamic, or likelihood=categorical."
         )
     if likelihood.binary and grey:
         log.warning(

@@ -240,8 +240,7 @@ class Loop:
         model = self.experiment.model
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise DivergedError(self._diverged("a weight is not finite"))
-        splits = self.experiment.splits
-        about = {"event_shape": list(splits.event_shape), "levels": splits.levels}
+        about = self.experiment.about()
         self.run.best.parent.mkdir(exist_ok=True)
         if self._best is not None and not self._best_on_disk:
             when = {

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from vae_run.errors import ConfigError
 
@@ -28,13 +31,20 @@ _NO_ACTIVATIONS = {
 """Classes of torch.nn's activations that cannot stand between two layers."""
 
 
+class Cos(nn.Module):
+    """cos(x): periodic, so that a code can be folded; the layer before it learns the shift."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.cos()
+
+
 def activation(name: str) -> type[nn.Module]:
     """The torch.nn activation of that name, in any case, with or without underscores.
 
     Raises:
         ConfigError: there is none; the message names the nearest.
     """
-    known = {}
+    known: dict[str, type[nn.Module]] = {"cos": Cos}
     for entry in nn.modules.activation.__all__:
         if entry not in _NO_ACTIVATIONS:
             known[entry.lower()] = getattr(nn, entry)
@@ -45,8 +55,7 @@ def activation(name: str) -> type[nn.Module]:
             f"network.activation: torch has no activation {name!r}; did you mean {near!r}? "
             f"Known: {', '.join(sorted(known))}."
         )
-    found: type[nn.Module] = known[wanted]
-    return found
+    return known[wanted]
 
 
 class Encoder(nn.Sequential):
@@ -84,6 +93,11 @@ class Network(ABC):
         """Decoder widths from code to image: the encoder's mirrored unless given."""
         return self.widths[::-1] if self.decoder_widths is None else self.decoder_widths
 
+    @property
+    def linear(self) -> bool:
+        """Whether both halves are linear maps."""
+        return False
+
     @abstractmethod
     def encoder(self, event_shape: tuple[int, ...]) -> Encoder: ...
 
@@ -107,9 +121,26 @@ class FlatDecoder(Decoder):
 
 @dataclass(kw_only=True)
 class MLP(Network):
-    """Fully connected layers on the flattened image; `widths=[]` is a linear map."""
+    """Fully connected layers on the flattened image; `widths=[]` is a linear map.
+
+    With `tied` each layer of the decoder has the transposed weight of its mirror in the encoder,
+    and a bias of its own; a linear autoencoder is then W^T W.
+    """
 
     widths: Widths = field(default_factory=lambda: [512, 256])
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tied and self.upward != self.widths[::-1]:
+            raise ConfigError(
+                f"network.decoder_widths: found {self.decoder_widths}, but network.tied needs the "
+                f"mirror of network.widths, {self.widths[::-1]}. Leave it null."
+            )
+
+    @property
+    def linear(self) -> bool:
+        return not self.widths and not self.upward
 
     def _stack(self, size: int, widths: Widths) -> tuple[list[nn.Module], int]:
         layers: list[nn.Module] = []
@@ -153,6 +184,10 @@ class Conv(Network):
         if not self.widths or not self.upward:
             raise ConfigError("network.widths: a conv network needs at least one level, found [].")
 
+    def level(self, channels: int) -> list[nn.Module]:
+        """What follows the change of size at a level with `channels`."""
+        return [self._activation()]
+
     @staticmethod
     def _sizes(event_shape: tuple[int, ...], levels: int) -> list[tuple[int, int]]:
         """(H, W) at each level, the image's own first."""
@@ -171,7 +206,7 @@ class Conv(Network):
         layers: list[nn.Module] = []
         channels = event_shape[0]
         for out in self.widths:
-            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), self._activation()]
+            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), *self.level(out)]
             channels = out
         return Encoder(*layers, nn.Flatten(), features=channels * height * width)
 
@@ -191,8 +226,73 @@ class Conv(Network):
             # A stride-2 transposed convolution gives 2h - 1; the padding restores an even size.
             padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
             up = nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)
-            layers += [up, self._activation()]
+            layers += [up, *self.level(out)]
         return MapDecoder(*layers, channels=widths[-1], event_shape=event_shape)
+
+
+class Residual(nn.Module):
+    """x + f(x), f two 3x3 convolutions that start as 0 (He et al. 2016, pre-activation)."""
+
+    def __init__(self, channels: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(second.weight)
+        first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.body = nn.Sequential(activation(), first, activation(), second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        change: Tensor = self.body(x)
+        return x + change
+
+
+@dataclass(kw_only=True)
+class ResNet(Conv):
+    """The convolutional pyramid with `blocks` residual blocks at each level, there and back."""
+
+    blocks: Annotated[int, Field(ge=1)] = 2
+
+    def level(self, channels: int) -> list[nn.Module]:
+        residual = [Residual(channels, self._activation) for _ in range(self.blocks)]
+        return [*residual, self._activation()]
+
+
+class TiedLinear(nn.Module):
+    """The transposed weight of `source`, a layer of the encoder, with a bias of its own."""
+
+    _source: Callable[[], nn.Linear]
+
+    def __init__(self, source: nn.Linear) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(source.in_features))
+        self._source = lambda: source  # a function, so that the encoder alone owns it
+
+    @property
+    def weight(self) -> Tensor:
+        """The source's weight, [D, P], as it stands."""
+        return self._source().weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight.T, self.bias)
+
+
+def tie(encoder: nn.Module, head: nn.Module, decoder: nn.Module, last: nn.Module) -> None:
+    """Replace each linear layer of `decoder` and `last` by the mirror of `encoder` and `head`."""
+    sources = [m for part in (encoder, head) for m in part.modules() if isinstance(m, nn.Linear)]
+    places = [
+        (parent, name)
+        for part in (decoder, last)
+        for parent in part.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.Linear)
+    ]
+    for source, (parent, name) in zip(reversed(sources), places, strict=True):
+        target = getattr(parent, name)
+        if (target.in_features, target.out_features) != (source.out_features, source.in_features):
+            raise ConfigError(
+                "network.tied: needs a posterior and a likelihood with one number a dimension and "
+                "pixel. Use posterior=delta likelihood=mse."
+            )
+        setattr(parent, name, TiedLinear(source))
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -40,6 +40,10 @@ class Trainer(ABC):
         """
 
     @abstractmethod
+    def plan(self, train_size: int) -> str:
+        """How many steps training on `train_size` images would take, for a person."""
+
+    @abstractmethod
     def is_over(self, progress: Progress) -> bool:
         """Whether a training that stands at `progress` has nothing left to do."""
 
@@ -75,6 +79,11 @@ class Gradient(Trainer):
             return self.steps
         assert self.epochs is not None
         return self.epochs * steps_per_epoch
+
+    def plan(self, train_size: int) -> str:
+        steps_per_epoch = -(-train_size // self.batch_size)
+        total = self.total_steps(steps_per_epoch)
+        return f"{total:,}, {steps_per_epoch:,} an epoch of batch {self.batch_size}"
 
     def why_over(self, progress: Progress) -> str | None:
         """What ends a training that stands at `progress`, or None."""

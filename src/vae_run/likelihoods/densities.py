@@ -69,8 +69,12 @@ class GaussianLikelihood(Likelihood):
         return self.kind == "optimal"
 
     def calibrate(self, mean_squared_error: float) -> None:
-        """Store the train split's optimal sigma."""
-        self.stored.fill_(max(self.floor, math.sqrt(mean_squared_error)))
+        """Set sigma to the root of the train split's error; a given number stays."""
+        sigma = max(self.floor, math.sqrt(mean_squared_error))
+        if self.kind == "optimal":
+            self.stored.fill_(sigma)
+        elif self.kind == "learned":
+            self.rho.fill_(raw_scale(max(sigma - self.floor, 1e-9)))
 
     def forward(self, parameters: Tensor) -> Distribution:
         (loc,) = self.split(parameters)
@@ -95,7 +99,7 @@ class GaussianPixelLikelihood(Likelihood):
         *,
         event_shape: tuple[int, ...],
         projection: Projection,
-        floor: Annotated[float, Field(gt=0, lt=start)] = 0.01,
+        floor: Annotated[float, Field(gt=0, lt=0.3)] = 0.01,
     ) -> None:
         super().__init__(event_shape=event_shape, projection=projection, k=2)
         self.floor = floor

@@ -4,17 +4,51 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor, nn
+
 from vae_run.data.batches import Batch
+from vae_run.errors import ConfigError
 from vae_run.model import LatentVariableModel
-from vae_run.objectives.base import Objective, Terms
+from vae_run.networks import TiedLinear
+from vae_run.objectives.base import NonNegative, Objective, Terms
 
 
 @dataclass(kw_only=True)
 class Reconstruction(Objective):
-    """loss = -E_q log p(x|z): the code is not held to any prior."""
+    """loss = -E_q log p(x|z): the code is not held to any prior.
+
+    `orthonormality` adds that many times |U^T U - I|^2 for the decoder's last layer U [P, H]: the
+    columns of a linear decoder become an orthonormal basis.
+    """
+
+    orthonormality: NonNegative = 0.0
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q = model.encode(batch.input)
         z = model.posterior.sample(q, batch.noise[0])
         reconstruction = -model.decode(z).log_prob(batch.target)
-        return {"loss": reconstruction, "reconstruction": reconstruction}
+        loss = reconstruction
+        if self.orthonormality:
+            loss = loss + self.orthonormality * distance_from_orthonormal(last_weight(model))
+        return {"loss": loss, "reconstruction": reconstruction}
+
+
+def last_weight(model: LatentVariableModel) -> Tensor:
+    """The weight [P, H] of the decoder's last linear layer.
+
+    Raises:
+        ConfigError: it is no linear layer.
+    """
+    layer = next(model.likelihood.projection.children())
+    if isinstance(layer, TiedLinear):
+        return layer.weight.T
+    if not isinstance(layer, nn.Linear):
+        raise ConfigError("objective.orthonormality: is for linear layers. Use network=mlp.")
+    return layer.weight
+
+
+def distance_from_orthonormal(columns: Tensor) -> Tensor:
+    """|U^T U - I|^2 of U [P, H]: U^T U, since U U^T = I is impossible for H < P."""
+    gram = columns.T @ columns
+    return (gram - torch.eye(len(gram), device=gram.device)).square().sum()

@@ -47,6 +47,8 @@ def data(experiment: Experiment) -> list[tuple[str, str]]:
     shape = " x ".join(str(size) for size in splits.event_shape)
     likelihood = experiment.model.likelihood
     support = "pixels in [0, 1]" if likelihood.unit_interval else "any real values"
+    if likelihood.discrete:
+        support = f"{splits.levels} grey levels"
     return [
         ("images", f"{sizes}  of {shape}  ({stored / MEBI:.1f} MiB on {experiment.device})"),
         (
@@ -82,15 +84,10 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
 
 def training(experiment: Experiment) -> list[tuple[str, str]]:
     """How long it would be, and what it would hold in memory at least."""
-    trainer = experiment.settings.build("trainer")
-    steps_per_epoch = -(-len(experiment.splits.train) // trainer.batch_size)
     weights = 4 * parameter_count(experiment.model) / MEBI
+    plan = experiment.settings.build("trainer").plan(len(experiment.splits.train))
     return [
-        (
-            "steps",
-            f"{trainer.total_steps(steps_per_epoch):,}, {steps_per_epoch:,} an epoch of batch "
-            f"{trainer.batch_size}",
-        ),
+        ("steps", plan),
         (
             "memory",
             f"{4 * weights:.1f} MiB of weights, gradients and Adam's moments, and the images",

@@ -1,0 +1,157 @@
+"""Principal components: the trainer that needs one pass and no steps.
+
+Letters: N images, D latent dimensions, P pixels of an image.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vae_run import checkpoints
+from vae_run.config import Settings
+from vae_run.corruptions import NoCorruption
+from vae_run.data.splits import Split
+from vae_run.errors import ConfigError
+from vae_run.evaluation import Evaluation, calibrate
+from vae_run.experiment import Experiment
+from vae_run.likelihoods import GaussianLikelihood
+from vae_run.loop import Progress
+from vae_run.model import LatentVariableModel
+from vae_run.posteriors import DeltaPosterior, NormalPosterior
+from vae_run.runs import RunDirectory
+from vae_run.signals import StopRequests
+from vae_run.tracking import Tracker
+from vae_run.trainers import Trainer
+
+log = logging.getLogger("vae_run")
+
+CHUNK = 4096  # images
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Mean [P] of the images, eigenvalues [P] of their covariance, falling, and vectors [P, P]."""
+
+    mean: Tensor
+    values: Tensor
+    vectors: Tensor
+
+
+def spectrum(split: Split) -> Spectrum:
+    """The spectrum of the covariance (over N) of the images of `split`, in float64 on the CPU.
+
+    Each eigenvector's largest entry is positive, so that equal data give equal signs.
+    """
+    chunks = range(0, len(split), CHUNK)
+    pixels = [split.pixels(slice(i, i + CHUNK)).flatten(1).cpu().double().sum(0) for i in chunks]
+    mean = torch.stack(pixels).sum(0) / len(split)
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.double)
+    for i in chunks:
+        centred = split.pixels(slice(i, i + CHUNK)).flatten(1).cpu().double() - mean
+        covariance += centred.T @ centred
+    values, vectors = torch.linalg.eigh(covariance / len(split))
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    return Spectrum(mean, values, vectors * largest.sign())
+
+
+@torch.no_grad()
+def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int) -> None:
+    """Make a linear `model` the PCA of `found`, or its probabilistic PCA where the code is random.
+
+    PCA: z = U^T (x - mu), x = U z + mu. Probabilistic PCA (Tipping & Bishop 1999, eqs. 7 and 8):
+    W = U (L - s^2)^(1/2), s^2 the mean of the discarded eigenvalues; the posterior has the mean
+    L^-1 W^T (x - mu) and the covariance s^2 L^-1, which is diagonal.
+    """
+    kept, basis = found.values[:latent_dim], found.vectors[:, :latent_dim]
+    discarded = found.values[latent_dim:]
+    head = model.posterior.projection
+    last = model.likelihood.projection[0]  # type: ignore[index]
+    assert isinstance(head, nn.Linear)
+    assert isinstance(last, nn.Linear)
+    if model.posterior.stochastic:
+        variance = discarded.mean().clamp(min=GaussianLikelihood.floor**2)
+        kept = kept.clamp(min=float(variance) * (1 + 1e-9))
+        loadings = basis * (kept - variance).sqrt()
+        encoder = (loadings / kept).T
+        noise = (variance / kept).log()
+        head.weight.copy_(torch.cat([encoder, torch.zeros_like(encoder)]))
+        head.bias.copy_(torch.cat([-encoder @ found.mean, noise]))
+    else:
+        variance, loadings, encoder = discarded.sum() / len(found.values), basis, basis.T
+        head.weight.copy_(encoder)
+        head.bias.copy_(-encoder @ found.mean)
+    last.weight.copy_(loadings)
+    last.bias.copy_(found.mean)
+    model.likelihood.calibrate(float(variance))
+
+
+@dataclass(kw_only=True)
+class ClosedForm(Trainer):
+    """The maximum-likelihood linear model, from the eigenvectors of the train split's covariance.
+
+    With a deterministic code it is PCA, with a normal posterior probabilistic PCA, whose ELBO is
+    log p(x) itself.
+    """
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        if not settings.build("network").linear:
+            yield "trainer=closed_form: is for linear maps. Use network=mlp 'network.widths=[]'."
+        if not issubclass(settings.classes["posterior"], (DeltaPosterior, NormalPosterior)):
+            yield "trainer=closed_form: is PCA with posterior=delta, or ppca with posterior=normal."
+        if not issubclass(settings.classes["likelihood"], GaussianLikelihood):
+            yield "trainer=closed_form: maximises a Gaussian likelihood. Use likelihood=gaussian."
+        if not issubclass(settings.classes["corruption"], NoCorruption):
+            yield "trainer=closed_form: has no solution for corrupted input. Use corruption=none."
+
+    def plan(self, train_size: int) -> str:
+        return "none: one pass over the data"
+
+    def is_over(self, progress: Progress) -> bool:
+        return progress.step > 0
+
+    def train(
+        self,
+        experiment: Experiment,
+        run: RunDirectory,
+        tracker: Tracker,
+        stop: StopRequests,
+        saved: Mapping[str, Any] | None,
+    ) -> Progress:
+        if saved is not None and saved["step"]:
+            return Progress(**saved["progress"])
+        latent_dim = experiment.settings.fixed.latent_dim
+        pixels = experiment.splits.train.images[0].numel()
+        if latent_dim > pixels:
+            raise ConfigError(
+                f"latent_dim: found {latent_dim}, but the images have {pixels} pixels, and "
+                "trainer=closed_form finds no more components than that."
+            )
+        started = time.perf_counter()
+        train = experiment.splits.train
+        set_linear_maps(experiment.model, spectrum(train), latent_dim)
+        progress = Progress(step=1, seconds=time.perf_counter() - started, examples=len(train))
+        calibrate(experiment.view(train))
+        if len(experiment.splits.val):
+            values = Evaluation(metrics=["objective", "mse"]).measure(
+                experiment.view(experiment.splits.val)
+            )
+            tracker.scalars("val", values, 1)
+            tracker.history.add(
+                {"epoch": 1, "step": 1} | {f"val/{k}": v for k, v in values.items()}
+            )
+        run.status(epoch=1.0, step=1)
+        run.best.parent.mkdir(exist_ok=True)
+        state = {"model": experiment.model.state_dict(), "step": 1, "epoch": 1.0}
+        state |= {"progress": asdict(progress), "trainer": {}, **experiment.about()}
+        checkpoints.save(run.best, state)
+        checkpoints.save(run.last, state)
+        return progress
