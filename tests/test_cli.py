@@ -27,7 +27,7 @@ REFUSED = [
     ("+network.wid=[3]", ["network.wid:", "network.widths?"]),
     ("+latentdim=3", ["latentdim:", "latent_dim?"]),
     ("latentdim=3", ["latentdim:", "latent_dim?"]),
-    ("model=vaee", ["model=vaee", "model=vae?", "ae, dae, vae"]),
+    ("model=vaee", ["model=vaee", "model=vae?", "Options: ae, "]),
     ("dataset=mnst", ["dataset=mnst", "dataset=mnist?"]),
     ("modle=vae", ["modle:", "model?"]),
     ("latent_dim=0", ["latent_dim:", "found 0", "greater than or equal to 1"]),

@@ -16,6 +16,7 @@ from vae_run.likelihoods import BernoulliLikelihood, GaussianLikelihood
 
 K, B, SHAPE = 3, 4, (2, 3, 5)
 PIXELS = math.prod(SHAPE)
+LEVELS = 17
 
 
 def gaussian(sigma, shape=SHAPE):
@@ -169,12 +170,25 @@ def test_a_fixed_sigma_is_no_part_of_a_checkpoint():
 # Every option of conf/likelihood
 
 
+def of_settings(settings, shape, projection):
+    return settings.build("likelihood", event_shape=shape, levels=LEVELS, projection=projection)
+
+
+def of_option(option):
+    """The head of `option` in training mode, over given parameters; `k` is how many it asks for."""
+    asked = []
+    settings = check(composed(f"likelihood={option}"))
+    head = of_settings(settings, SHAPE, lambda k: asked.append(k) or nn.Identity())
+    head.k = asked[0]
+    return head.train()
+
+
 def built(option, shape):
     """The head of `option` in eval mode, and what it makes of random features."""
     settings = check(composed(f"likelihood={option}"))
     torch.manual_seed(0)
     decoder = settings.build("network").decoder(6, shape)
-    head = settings.build("likelihood", event_shape=shape, projection=decoder.projection).eval()
+    head = of_settings(settings, shape, decoder.projection).eval()
     z = torch.randn(K * B, 6)
     parameters = head.projection(decoder(z)).unflatten(0, (K, B))
     return head, head(parameters)
@@ -199,7 +213,7 @@ def test_every_likelihood_is_over_the_images_of_every_sample(option, shape):
 def test_every_likelihood_of_one_pixel_sums_to_one(option):
     head, p = built(option, (1,))
     if p.support.is_discrete:
-        levels = torch.linspace(0, 1, 2 if head.binary else 256)
+        levels = torch.linspace(0, 1, 2 if head.binary else LEVELS)
         total = sum(p.log_prob(level.expand(K, B, 1)).exp() for level in levels)
     else:
         low, high = (1e-6, 1 - 1e-6) if head.unit_interval else (-30, 30)
@@ -214,7 +228,7 @@ def test_every_likelihood_is_in_float32_whatever_the_features(option):
     settings = check(composed(f"likelihood={option}"))
     shape = (1, 4, 5)
     decoder = settings.build("network").decoder(6, shape)
-    head = settings.build("likelihood", event_shape=shape, projection=decoder.projection)
+    head = of_settings(settings, shape, decoder.projection)
     with torch.autocast("cpu", torch.bfloat16):
         parameters = head.projection(decoder(torch.randn(B, 6)))
         assert parameters.dtype == torch.bfloat16
@@ -222,3 +236,31 @@ def test_every_likelihood_is_in_float32_whatever_the_features(option):
         density = p.log_prob(torch.zeros(B, *shape))
     assert density.dtype == p.mean.dtype == torch.float32
     assert density.isfinite().all()
+
+
+@pytest.mark.parametrize("option", options("likelihood"))
+def test_every_likelihood_works_under_vmap(option):
+    """As many runs trained as one would call it: features, images and samples are all batched."""
+    head, runs = of_option(option), 2
+    parameters = torch.randn(runs, K, B, head.k, *SHAPE)
+    x = torch.rand(runs, B, *SHAPE).round()
+
+    def of_run(p, image):
+        made = head(p)
+        return made.log_prob(image), made.mean
+
+    found = torch.func.vmap(of_run)(parameters, x)
+    for i in range(runs):
+        for together, alone in zip(found, of_run(parameters[i], x[i]), strict=True):
+            torch.testing.assert_close(together[i], alone)
+
+
+@pytest.mark.parametrize("option", options("likelihood"))
+def test_no_likelihood_reads_anything_back_from_the_device(option):
+    """On the meta device there is nothing to read: a host synchronisation would raise."""
+    head = of_option(option).to("meta")
+    parameters = torch.empty(K, B, head.k, *SHAPE, device="meta", requires_grad=True)
+    p = head(parameters)
+    p.log_prob(torch.empty(B, *SHAPE, device="meta")).sum().backward()
+    assert parameters.grad.shape == parameters.shape
+    assert p.mean.shape == (K, B, *SHAPE)

@@ -1,74 +1,24 @@
-"""Objectives, above all the bound of a linear-Gaussian model, whose log p(x) is known.
-
-p(z) = N(0, I), p(x|z) = N(W z + b, sigma^2 I), so p(x) = N(b, W W^T + sigma^2 I), and the posterior
-is N(S W^T (x - b) / sigma^2, S) with S = (I + W^T W / sigma^2)^-1: diagonal, and so within reach of
-the model's, only where the columns of W are orthogonal.
-"""
+"""Objectives: the ELBO of a linear-Gaussian model, and what each loss is made of."""
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
+from linear_gaussian import OBLIQUE, ORTHOGONAL, B, D, LinearGaussian
 from parts import composed, experiment, grey, options
-from torch.distributions import MultivariateNormal, kl_divergence
+from torch import nn
+from torch.distributions import Independent, Normal, kl_divergence
 
 from vae_run.config import check
 from vae_run.data.batches import Batch, evaluation_batches
-from vae_run.experiment import build_model
-from vae_run.objectives import ELBO, Reconstruction
-
-B, D, F, SIGMA = 6, 2, 5, 0.6
-SHIFT = torch.tensor([0.3, -0.1, 0.0, 0.5, 1.0])
-ORTHOGONAL = torch.tensor([[1.0, 0.5], [1.0, -0.5], [0.5, 0.0], [0.0, 1.2], [0.0, 0.0]])
-OBLIQUE = ORTHOGONAL + torch.tensor([[0.0, 0.8], [0.0, 0.4], [0.0, 0.0], [0.0, 0.0], [0.6, 0.0]])
-
-
-class LinearGaussian:
-    """The model with weights W, and q(z|x) = N(A (x - b), diag(variance))."""
-
-    def __init__(self, weights, *, map_error=0.0, variance_factor=1.0):
-        words = ["likelihood=gaussian", f"likelihood.sigma={SIGMA}", "network.widths=[]"]
-        self.model = build_model(check(composed(*words, f"latent_dim={D}")), (F,)).eval()
-        exact = weights.double()
-        precision = torch.eye(D).double() + exact.T @ exact / SIGMA**2
-        self.covariance = precision.inverse()
-        self.map = self.covariance @ exact.T / SIGMA**2
-        # The best factorised posterior has the exact mean, and 1 / the precision's diagonal.
-        variance = variance_factor / precision.diagonal()
-        used = (self.map + map_error).float()
-        layer, out = self.model.posterior.projection, self.model.likelihood.projection[0]
-        with torch.no_grad():
-            layer.weight.copy_(torch.cat([used, torch.zeros(D, F)]))
-            layer.bias.copy_(torch.cat([-used @ SHIFT, variance.log().float()]))
-            out.weight.copy_(weights)
-            out.bias.copy_(SHIFT)
-        marginal = exact @ exact.T + SIGMA**2 * torch.eye(F).double()
-        self.marginal = MultivariateNormal(SHIFT.double(), marginal)
-        self.x = self.marginal.sample((B,)).float()
-
-    def log_marginal(self):
-        """log p(x), exact, [B]."""
-        return self.marginal.log_prob(self.x.double()).float()
-
-    def gap(self):
-        """KL(q(z|x) || p(z|x)), exact, [B]: how far the bound lies below log p(x)."""
-        q = self.model.encode(self.x)
-        mean = (self.x - SHIFT).double() @ self.map.T
-        exact = MultivariateNormal(mean, self.covariance)
-        full = MultivariateNormal(q.mean.double(), torch.diag_embed(q.variance.double()))
-        return kl_divergence(full, exact).float()
-
-    def bounds(self, noise):
-        """-loss at beta = 1 for each noise [K, B, D], [K, B]."""
-        batches = [Batch(self.x, self.x, each[None]) for each in noise]
-        return torch.stack([-ELBO()(self.model, batch, 0.0)["loss"] for batch in batches])
-
-    def elbo(self):
-        """The exact mean over the posterior: +-sqrt(D) e_d are a cubature for a quadratic."""
-        points = math.sqrt(D) * torch.cat([torch.eye(D), -torch.eye(D)])
-        return self.bounds(points[:, None].expand(-1, B, -1)).mean(0)
+from vae_run.errors import ConfigError
+from vae_run.objectives import (
+    ELBO,
+    Capacity,
+    FreeBits,
+    Reconstruction,
+    RegularizedReconstruction,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +131,7 @@ def test_an_image_does_not_change_the_terms_of_another():
 
 @pytest.mark.parametrize("preset", options("model"))
 def test_every_family_gives_finite_terms_and_a_gradient_to_every_parameter(preset):
-    made = experiment(f"model={preset}", "likelihood=gaussian")
+    made = experiment(f"model={preset}", "likelihood=gaussian", "trainer=gradient")
     batches = evaluation_batches(
         grey(20), made.corruption, batch_size=20, noise=(made.objective.samples, 3)
     )
@@ -194,3 +144,235 @@ def test_every_family_gives_finite_terms_and_a_gradient_to_every_parameter(prese
     for name, parameter in made.model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+# schedules and floors
+
+
+def test_a_cyclical_beta_rises_again_in_each_cycle_and_ends_it_at_its_full_value():
+    cyclical = ELBO(beta=4.0, warmup_epochs=2, cycle_epochs=5)
+    found = [cyclical.beta_at(epoch) for epoch in (0, 1, 2, 4.9, 5, 5.5, 6, 7, 10, 11)]
+    assert found == pytest.approx([0, 2, 4, 4, 4, 1, 2, 4, 4, 2])
+    with pytest.raises(ConfigError, match="cycle_epochs"):
+        ELBO(warmup_epochs=3, cycle_epochs=2)
+
+
+def test_capacity_is_the_distance_of_the_kl_to_a_target_that_rises_by_epochs():
+    made, rising = experiment(), Capacity(gamma=7.0, capacity=3.0, warmup_epochs=10)
+    batch = first_batch(made)
+    for epoch, target in ((0.0, 0.0), (4.0, 1.2), (10.0, 3.0), (50.0, 3.0)):
+        terms = rising(made.model, batch, epoch)
+        expected = terms["reconstruction"] + 7 * (terms["kl"] - target).abs()
+        torch.testing.assert_close(terms["loss"], expected)
+
+
+@pytest.mark.parametrize("option", ["capacity", "elbo"])
+def test_evaluation_does_not_advance_a_schedule(option):
+    made = experiment(f"objective={option}", "objective.warmup_epochs=10")
+    batch, state = first_batch(made), vars(made.objective).copy()
+    before = made.objective(made.model, batch, 4.0)["loss"]
+    for _ in range(3):
+        made.evaluation.measure(made.view(made.splits.val, epoch=4.0))
+    assert vars(made.objective) == state
+    assert torch.equal(made.objective(made.model, batch, 4.0)["loss"], before)
+
+
+def test_free_bits_floor_each_dimension_of_each_image():
+    made, floor = experiment(), 0.1
+    with torch.no_grad():
+        made.model.posterior.projection.weight *= 3
+    batch = first_batch(made)
+    terms, q = FreeBits(floor=floor)(made.model, batch, 0.0), made.model.encode(batch.input)
+    each = 0.5 * (q.mean**2 + q.variance - q.variance.log() - 1)
+    assert 0.1 < (each < floor).float().mean() < 0.9
+    expected = terms["reconstruction"] + each.clamp(min=floor).sum(-1)
+    torch.testing.assert_close(terms["loss"], expected)
+    torch.testing.assert_close(terms["kl"], each.sum(-1))
+
+
+def test_free_bits_do_not_depend_on_how_images_are_batched():
+    made = experiment()
+    whole = first_batch(made)
+    together = FreeBits(floor=0.3)(made.model, whole, 0.0)["loss"]
+    alone = [
+        FreeBits(floor=0.3)(
+            made.model, Batch(whole.input[[i]], whole.target[[i]], whole.noise[:, [i]]), 0.0
+        )["loss"]
+        for i in range(len(whole))
+    ]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize(("floor", "moves"), [(100.0, False), (0.0, True)])
+def test_the_kl_has_no_gradient_below_the_floor(floor, moves):
+    made = experiment()
+    batch = first_batch(made)
+    with torch.enable_grad():
+        terms = FreeBits(floor=floor)(made.model, batch, 0.0)
+        (terms["loss"] - terms["reconstruction"]).sum().backward()
+    gradient = made.model.posterior.projection.weight.grad
+    assert bool(gradient.abs().sum() > 0) is moves
+
+
+# deterministic codes held in shape
+
+
+def test_regularized_by_l2_is_reconstruction_code_and_weights():
+    made = experiment("model=rae")
+    objective = RegularizedReconstruction(code_weight=0.3, decoder_weight=0.02)
+    batch = first_batch(made)
+    terms, z = objective(made.model, batch, 0.0), made.model.encode(batch.input).mean
+    decoder = [*made.model.decoder.parameters(), *made.model.likelihood.projection.parameters()]
+    norm = sum(float(weight.double().square().sum()) for weight in decoder)
+    expected = terms["reconstruction"] + 0.15 * (z**2).sum(-1) + 0.02 * norm
+    torch.testing.assert_close(terms["loss"], expected)
+    assert norm > 1
+
+
+def test_the_gradient_penalty_is_that_of_finite_differences_and_of_training_alone():
+    made = experiment("model=rae")
+    penalized = RegularizedReconstruction(
+        code_weight=0.0, decoder_weight=0.5, regularizer="gradient_penalty"
+    )
+    batch = first_batch(made)
+    with torch.enable_grad():
+        terms = penalized(made.model, batch, 0.0)
+        terms["loss"].sum().backward()
+    assert all(p.grad is not None for p in made.model.decoder.parameters())
+    z = made.model.encode(batch.input).mean.double()
+    model, step = made.model.double(), 1e-5
+
+    def total(codes):
+        features = model.decoder(codes)
+        return model.likelihood.projection(features).sigmoid().flatten(1).sum(1)
+
+    slopes = [
+        (total(z + step * axis) - total(z - step * axis)) / (2 * step)
+        for axis in torch.eye(3).double()
+    ]
+    expected = 0.5 * torch.stack(slopes).square().sum(0)
+    found = terms["loss"] - terms["reconstruction"]
+    torch.testing.assert_close(found.detach().double(), expected, rtol=1e-4, atol=1e-6)
+    quiet = penalized(made.model.float(), batch, 0.0)
+    assert torch.equal(quiet["loss"], quiet["reconstruction"])
+
+
+# the direction of the KL: what wake-sleep covers and the ELBO does not
+
+
+class Folded(nn.Module):
+    """p(x|z) = N(z^2, 0.5^2), p(z) = N(0, 1): at x = 4 the posterior has modes near +-2."""
+
+    def __init__(self, loc, scale):
+        super().__init__()
+        words = ("latent_dim=1", "posterior=normal", "prior=standard_normal")
+        settings = check(composed(*words))
+        self.posterior = settings.build("posterior", features=1, latent_dim=1)
+        self.prior = settings.build("prior", latent_dim=1)
+        self.posterior.projection.bias.copy_(torch.tensor([loc, 2 * torch.tensor(scale).log()]))
+
+    def encode(self, x):
+        return self.posterior(torch.zeros_like(x))
+
+    def decode(self, z):
+        return Independent(Normal(z.square(), 0.5), 1)
+
+    def latent_prior(self):
+        return self.prior()
+
+
+def exact_moments(x=4.0):
+    """E|z| and E z^2 under p(z|x), by a sum over a grid."""
+    z = torch.linspace(-6, 6, 20_001).double()
+    weight = torch.softmax(-0.5 * z**2 - 0.5 * ((x - z**2) / 0.5) ** 2, 0)
+    return float((weight * z.abs()).sum()), float((weight * z**2).sum())
+
+
+def trained(objective, model, steps=400, rate=0.1, images=32):
+    x = torch.full((images, 1), 4.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    with torch.enable_grad():
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
+            batch = Batch(x, x, torch.randn(objective.samples, images, 1))
+            optimizer.zero_grad()
+            objective(model, batch, 0.0)["loss"].mean().backward()
+            optimizer.step()
+    q = model.encode(x[:1])
+    return float(q.mean), float(q.stddev)
+
+
+def test_wake_sleep_covers_both_modes_and_the_elbo_takes_one():
+    near, second = exact_moments()
+    settings = check(composed("objective=reweighted_wake_sleep", "objective.importance_samples=50"))
+    covering = trained(settings.build("objective"), Folded(0.5, 1.0))
+    # KL(p to q) is least for the normal with the posterior's own mean, 0, and variance.
+    assert covering[0] == pytest.approx(0.0, abs=0.2)
+    assert covering[1] == pytest.approx(second**0.5, rel=0.02)
+    seeking = trained(ELBO(), Folded(0.5, 1.0))
+    assert abs(seeking[0]) == pytest.approx(near, abs=0.03)
+    assert seeking[1] == pytest.approx((second - near**2) ** 0.5, rel=0.15)
+    below = [float(Normal(*found).cdf(torch.tensor(0.0))) for found in (covering, seeking)]
+    assert 0.45 < below[0] < 0.55
+    assert min(below[1], 1 - below[1]) < 1e-6
+
+
+# many models at once
+
+
+class Loss(nn.Module):
+    """The terms as a module's forward, which `functional_call` asks for."""
+
+    def __init__(self, model, objective):
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, *batch):
+        return dict(self.objective(self.model, Batch(*batch), 1.0))
+
+
+def stacked(*words, count=3):
+    """Losses of `count` models that differ in their seed, and a batch for each."""
+    made = [experiment("likelihood=gaussian", f"seed={seed}", *words) for seed in range(count)]
+    losses = [Loss(each.model, each.objective) for each in made]
+    batches = [
+        (grey(20, seed=seed).images,) * 2 + (torch.randn(made[0].objective.samples, 20, 3),)
+        for seed in range(count)
+    ]
+    return losses, batches
+
+
+BATCHED = [
+    *([f"objective={option}"] for option in options("objective")),
+    ["objective=iwae", "objective.gradient=doubly_reparameterized"],
+    ["objective=elbo", "objective.gradient=score_function"],
+    *([f"prior={option}"] for option in ("flat", "mixture", "vamp", "flow")),
+    *([f"posterior={option}"] for option in ("full_normal", "flow")),
+    ["objective=iwae", "posterior=full_normal", "prior=vamp"],
+    ["model=wae"],
+    ["model=rae"],
+    ["model=rae", "objective.regularizer=gradient_penalty", "objective.decoder_weight=10"],
+]
+
+
+@pytest.mark.parametrize("words", BATCHED, ids=" ".join)
+def test_models_batched_by_vmap_have_the_losses_and_gradients_of_each_alone(words):
+    losses, batches = stacked(*words)
+    parameters, buffers = torch.func.stack_module_state(losses)
+
+    def loss(weights, constants, batch):
+        terms = torch.func.functional_call(losses[0], (weights, constants), batch)
+        return terms["loss"].mean(), terms
+
+    inputs = tuple(torch.stack(each) for each in zip(*batches, strict=True))
+    gradient = torch.func.grad(loss, has_aux=True)
+    slopes, terms = torch.func.vmap(gradient)(parameters, buffers, inputs)
+    for i, (one, batch) in enumerate(zip(losses, batches, strict=True)):
+        with torch.enable_grad():
+            alone = one(*batch)
+            alone["loss"].mean().backward()
+        for name, term in alone.items():
+            torch.testing.assert_close(terms[name][i], term.detach(), rtol=1e-5, atol=1e-5)
+        for name, parameter in one.named_parameters():
+            expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            torch.testing.assert_close(slopes[name][i], expected, rtol=1e-4, atol=1e-5)

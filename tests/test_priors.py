@@ -1,16 +1,23 @@
-"""Priors against scipy, and the Gaussian that is fitted to codes."""
+"""Priors against scipy and grids, and the Gaussian that is fitted to codes."""
 
 from __future__ import annotations
+
+import copy
+import math
 
 import numpy as np
 import pytest
 import torch
-from parts import composed, options
+from parts import composed, experiment, options
 from scipy import stats
+from torch.distributions import Independent, Normal
 
 from vae_run.config import check
-from vae_run.errors import CheckpointError
-from vae_run.priors import FittedGaussian, StandardNormal
+from vae_run.distributions import kl
+from vae_run.errors import CheckpointError, ConfigError
+from vae_run.experiment import build_model
+from vae_run.posteriors import FlowPosterior, FullNormalPosterior, NormalPosterior
+from vae_run.priors import FittedGaussian, FlatPrior, StandardNormal
 
 D = 3
 
@@ -74,14 +81,146 @@ def test_fitted_gaussian_takes_codes_without_spread(few):
     assert ((drawn - few.mean(0)).abs()[:, nowhere] < 0.1 * spread).all()
 
 
+def encode(x):
+    """A posterior of images [C, 1, 1, 2] for priors that ask for one."""
+    mean = torch.nn.functional.pad(x.flatten(1), (0, D - 2))
+    return Independent(Normal(3 * mean, 0.5), 1)
+
+
 @pytest.mark.parametrize("option", options("prior"))
 def test_every_prior_samples_codes_that_have_a_density(option, codes):
     settings = check(composed("objective=reconstruction", f"prior={option}"))
-    prior = settings.build("prior", latent_dim=D)
+    prior = settings.build("prior", latent_dim=D, event_shape=(1, 1, 2), encode=encode)
     assert prior.description
     if prior.fitted_to_codes:
         prior.fit(codes)
+    assert prior().event_shape == (D,)
+    if not prior.proper:
+        return
     z = prior().sample((50,))
     assert z.shape == (50, D)
     assert prior().log_prob(z).shape == (50,)
     assert prior().log_prob(z).isfinite().all()
+    assert prior().log_prob(z.expand(3, 50, D)).shape == (3, 50)
+
+
+# densities integrate to 1
+
+
+def built(option, latent_dim, *words):
+    """The prior of a small model, its parameters moved far from where they start."""
+    torch.manual_seed(0)
+    words = ("network.widths=[8]", "network.activation=tanh", f"prior={option}", *words)
+    model = build_model(check(composed(*words, f"latent_dim={latent_dim}")), (1, 4, 5))
+    with torch.no_grad():
+        for parameter in model.prior.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+        model.posterior.projection.weight.mul_(3)
+    return model
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2])
+@pytest.mark.parametrize("option", ["standard_normal", "mixture", "vamp", "flow"])
+def test_the_density_integrates_to_1_and_is_that_of_the_samples(option, latent_dim):
+    p = built(option, latent_dim).latent_prior()
+    line = torch.linspace(-9, 9, 361 if latent_dim == 2 else 5001)
+    step = float(line[1] - line[0])
+    z = torch.cartesian_prod(*[line] * latent_dim).reshape(-1, latent_dim)
+    with torch.no_grad():
+        mass = p.log_prob(z).double().exp() * step**latent_dim
+        drawn = p.sample((20_000,))
+    assert float(mass.sum()) == pytest.approx(1, abs=2e-3)
+    for power in (1, 2):
+        expected = (mass[:, None] * z**power).sum(0)
+        error = (drawn**power).std(0) / 20_000**0.5
+        assert (((drawn**power).mean(0) - expected).abs() < 5 * error + 1e-3).all(), power
+
+
+def test_a_prior_flow_is_far_from_the_standard_normal():
+    """So the test above integrates something."""
+    z, far = torch.randn(200, 2), built("flow", 2).latent_prior()
+    standard = StandardNormal(latent_dim=2)()
+    assert (far.log_prob(z) - standard.log_prob(z)).abs().mean() > 0.2
+
+
+# the VampPrior
+
+
+@pytest.mark.parametrize("posterior", ["normal", "full_normal"])
+def test_vamp_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs(posterior):
+    model = built("vamp", 2, "prior.components=7", f"posterior={posterior}")
+    z, p = torch.randn(40, 2), model.latent_prior()
+    pseudo = model.prior.pseudo_inputs.sigmoid()
+    assert pseudo.shape == (7, 1, 4, 5)
+    each = torch.stack([model.encode(u[None]).log_prob(z) for u in pseudo])
+    expected = each.double().exp().mean(0).log().float()
+    torch.testing.assert_close(p.log_prob(z), expected, rtol=1e-4, atol=1e-4)
+    p.log_prob(z).sum().backward()
+    for part in (model.encoder, model.posterior, model.prior):
+        assert all(w.grad is not None and w.grad.abs().sum() > 0 for w in part.parameters())
+
+
+def test_vamp_leaves_the_encoder_to_the_model_and_is_copied_with_it():
+    model = built("vamp", 2, "prior.components=7")
+    assert [name for name in model.state_dict() if name.startswith("prior")] == [
+        "prior.pseudo_inputs"
+    ]
+    plain = built("standard_normal", 2)
+    assert set(model.state_dict()) == {*plain.state_dict(), "prior.pseudo_inputs"}
+    z, other = torch.randn(5, 2), copy.deepcopy(model)
+    before = other.latent_prior().log_prob(z)
+    with torch.no_grad():
+        model.posterior.projection.bias += 1.0
+    assert torch.equal(other.latent_prior().log_prob(z), before)
+    assert not torch.allclose(model.latent_prior().log_prob(z), before)
+
+
+def test_vamp_takes_a_flow_posterior():
+    words = ("prior=vamp", "prior.components=7", "posterior=flow", "latent_dim=2")
+    model = build_model(check(composed(*words, "network.widths=[8]")), (1, 4, 5))
+    p = model.latent_prior()
+    z = p.sample((30,))
+    pseudo = model.prior.pseudo_inputs.sigmoid()
+    each = torch.stack([model.encode(u[None]).log_prob(z) for u in pseudo])
+    torch.testing.assert_close(p.log_prob(z), each.logsumexp(0) - math.log(7))
+
+
+# the flat prior
+
+
+def test_under_the_flat_prior_the_kl_is_the_negative_entropy():
+    torch.manual_seed(0)
+    p, features = FlatPrior(latent_dim=D)(), torch.randn(4, 6)
+    normal = NormalPosterior(features=6, latent_dim=D)(features)
+    expected = -(0.5 * (2 * math.pi * math.e * normal.variance).log()).sum(-1)
+    torch.testing.assert_close(kl(normal, p, torch.empty(4, D)), expected)
+    full = FullNormalPosterior(features=6, latent_dim=D)(features)
+    expected = -0.5 * (2 * math.pi * math.e * full.covariance_matrix).logdet()
+    torch.testing.assert_close(kl(full, p, torch.empty(4, D)), expected, rtol=1e-4, atol=1e-4)
+    head = FlowPosterior(features=6, latent_dim=D, hidden=[16])
+    q = head(features)
+    z = head.sample(q, torch.randn(9, 4, D))
+    torch.testing.assert_close(kl(q, p, z), q.log_prob(z).mean(0))
+
+
+def test_the_flat_prior_refuses_to_be_sampled_by_name():
+    made = experiment("prior=flat")
+    with pytest.raises(ConfigError, match="prior=flat is improper"):
+        made.model.sample(3)
+
+
+def test_the_flat_prior_has_an_entropy_but_no_kl_and_no_elbo():
+    made = experiment("prior=flat", "likelihood=gaussian")
+    found = made.evaluation.measure(made.view(made.splits.val))
+    assert {"loss", "reconstruction", "negative_entropy"} <= set(found)
+    assert not {"kl", "elbo", "log_likelihood"} & set(found)
+    assert found["loss"] == pytest.approx(found["reconstruction"] + found["negative_entropy"])
+
+
+@pytest.mark.parametrize("option", options("objective"))
+def test_the_flat_prior_is_refused_by_name_where_a_bound_or_samples_are_needed(option):
+    if option in ("elbo", "beta_elbo", "reconstruction", "regularized"):
+        check(composed(f"objective={option}", "prior=flat"))
+    else:
+        with pytest.raises(ConfigError, match=r"prior=flat is improper|prior=standard_normal"):
+            check(composed(f"objective={option}", "prior=flat"))

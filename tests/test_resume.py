@@ -373,3 +373,21 @@ def digests(folder: Path) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_a_run_that_is_still_training_is_not_resumed(
+    train: Train, vae_run: Run, tmp_path: Path
+) -> None:
+    run = train(tmp_path / "run")
+    status = json.loads((run / "status.json").read_text())
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        status |= {"state": "running", "pid": sleeper.pid}
+        (run / "status.json").write_text(json.dumps(status))
+        finished = vae_run("task=resume", f"run={run}", "trainer.epochs=9")
+        assert finished.code == 1
+        assert f"process {sleeper.pid}" in finished.said
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert vae_run("task=resume", f"run={run}", "trainer.epochs=3").code == 0

@@ -133,7 +133,6 @@ def test_more_corruption_is_harder(copy: Path, vae_run: Run) -> None:
     assert few < many
 
 
-@pytest.mark.xfail(reason="the parts of the command line's defaults decide which keys exist")
 def test_a_key_of_the_runs_own_part_can_be_changed(copy: Path, vae_run: Run) -> None:
     finished = vae_run("task=evaluate", f"run={copy}", "corruption.level=0.9")
     assert finished.code == 0, finished.said
@@ -146,6 +145,30 @@ def test_evaluate_refuses_what_would_be_another_model(typed: str, copy: Path, va
     assert finished.code == 1
     assert f"{typed.split('=')[0]}: task=evaluate rebuilds the run" in finished.said
     assert snapshot(copy) == files
+
+
+def test_a_key_of_the_runs_own_data_can_be_changed(
+    train: Train, vae_run: Run, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 6, 5), dtype=np.uint8)
+    np.savez(tmp_path / "first.npz", train=pixels)
+    np.savez(tmp_path / "second.npz", train=pixels // 2)
+    data = f"dataset.path={tmp_path / 'first.npz'}"
+    run = train(tmp_path / "run", "dataset=arrays", data, "dataset.val_size=9")
+    own = json.loads((run / "metrics.json").read_text())
+    finished = vae_run("task=evaluate", f"run={run}", f"dataset.path={tmp_path / 'second.npz'}")
+    assert finished.code == 0, finished.said
+    (other,) = (run / "evaluations").iterdir()
+    found = json.loads((other / "metrics.json").read_text())
+    assert found["test"]["loss"] != own["test"]["loss"]
+    assert json.loads((run / "metrics.json").read_text()) == own
+
+
+def test_a_sweep_of_another_task_is_refused(copy: Path, vae_run: Run, tmp_path: Path) -> None:
+    finished = vae_run("-m", "task=evaluate", f"run={copy},{copy}", cwd=tmp_path)
+    assert finished.code == 1
+    assert "task: found evaluate" in finished.said
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- check ------------------------------------------------------------------------------------

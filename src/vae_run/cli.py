@@ -36,11 +36,14 @@ class _Outcome:
 
     exit_code = 0
     sweep: Path | None = None
+    typed: tuple[str, ...] = ()
 
 
 def main() -> None:
     """Run the command line and exit with the code of `interface`: 0, 1, 3, 4, 130 or 143."""
     _register_resolvers()
+    _Outcome.typed = tuple(sys.argv[1:])
+    sys.argv = [sys.argv[0], *_of_the_run(sys.argv[1:]), *sys.argv[1:]]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and `_explain` tells
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)
     with _told():
@@ -52,6 +55,35 @@ def main() -> None:
 
                 summarise(_Outcome.sweep)
     sys.exit(_Outcome.exit_code)
+
+
+def _of_the_run(typed: list[str]) -> list[str]:
+    """What `task=evaluate run=DIR` takes over from the run for typed keys of its parts to exist.
+
+    `corruption.level=0.5` is a key of the corruption that the run was trained with, not of the
+    default one: the run's choice in that group, and what was typed of it then, come first.
+    """
+    keys = {word.split("=", 1)[0].lstrip("+~") for word in typed}
+    runs = [word.split("=", 1)[1] for word in typed if word.startswith("run=")]
+    groups = [
+        group
+        for group in ("dataset", "corruption")
+        if group not in keys and any(key.startswith(f"{group}.") for key in keys)
+    ]
+    if "task=evaluate" not in typed or len(runs) != 1 or not groups:
+        return []
+    saved = Path(runs[0].strip("'\"")) / ".hydra"
+    try:
+        choices = OmegaConf.select(OmegaConf.load(saved / "hydra.yaml"), "hydra.runtime.choices")
+        before = [str(word) for word in OmegaConf.load(saved / "overrides.yaml")]
+    except (OSError, ValueError, OmegaConfBaseException):
+        return []  # the task says what is wrong with the run
+    taken = [f"{group}={choices[group]}" for group in groups]
+    for word in before:
+        key = word.split("=", 1)[0].lstrip("+~")
+        if key.split(".")[0] in groups and "." in key and key not in keys:
+            taken.append(word)
+    return taken
 
 
 def _register_resolvers() -> None:
@@ -104,6 +136,8 @@ class Gate(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _told():
+            if config.task != "train":
+                raise ConfigError(f"task: found {config.task}, but a sweep (-m) is of task=train.")
             folder = Path(config.hydra.sweep.dir)
             if folder.is_dir() and any(folder.iterdir()):
                 raise ConfigError(
@@ -162,7 +196,7 @@ def _job(config: DictConfig) -> None:
         call = Call(
             settings,
             Path(context.runtime.output_dir),
-            list(context.overrides.task),
+            [word for word in context.overrides.task if _was_typed(word)],
             {str(k): v for k, v in context.runtime.choices.items() if isinstance(v, str)},
         )
         import_module(f"vae_run.tasks.{settings.fixed.task}").main(call)
@@ -173,6 +207,11 @@ def _job(config: DictConfig) -> None:
         _Outcome.exit_code = max(_Outcome.exit_code, _code(error))
         if isinstance(error, Interrupted):
             raise SystemExit(error.exit_code) from error
+
+
+def _was_typed(word: str) -> bool:
+    """Whether an override of this job is not one that `_of_the_run` added."""
+    return _Outcome.sweep is not None or word in _Outcome.typed
 
 
 @contextmanager

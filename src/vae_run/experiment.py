@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.distributions import Distribution
 
 from vae_run.config import Settings
 from vae_run.corruptions import Corruption
@@ -14,8 +17,9 @@ from vae_run.data.splits import Split, Splits
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation import Evaluation, View
 from vae_run.model import LatentVariableModel
-from vae_run.networks import tie
+from vae_run.networks import Encoder, tie
 from vae_run.objectives import Objective
+from vae_run.posteriors import Posterior
 
 log = logging.getLogger("vae_run")
 
@@ -70,6 +74,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def _encode(encoder: Encoder, posterior: Posterior, x: Tensor) -> Distribution:
+    """q(z|x). A partial of it is copied with the model it belongs to; a closure is not."""
+    q: Distribution = posterior(encoder(x))
+    return q
+
+
 def build_model(
     settings: Settings, event_shape: tuple[int, ...], levels: int | None = None
 ) -> LatentVariableModel:
@@ -85,7 +95,7 @@ def build_model(
         "prior",
         latent_dim=latent_dim,
         event_shape=event_shape,
-        encode=lambda x: posterior(encoder(x)),
+        encode=partial(_encode, encoder, posterior),
     )
     likelihood = settings.build(
         "likelihood", event_shape=event_shape, levels=levels, projection=decoder.projection

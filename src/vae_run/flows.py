@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,18 +23,54 @@ class FlowDistribution(zuko.distributions.NormalizingFlow):  # type: ignore[misc
 
     def push(self, noise: Tensor) -> Tensor:
         """f(noise), with `noise` [*K, B, D] standard normal."""
-        sample: Tensor = self.transform.inv(noise)
+        with torch.autocast(noise.device.type, enabled=False):
+            sample: Tensor = self.transform.inv(noise)
         return sample
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """In float32 even under autocast, like `push`, or f and its inverse would disagree."""
+        with torch.autocast(value.device.type, enabled=False):
+            density: Tensor = super().log_prob(value)
+        return density
+
+
+class Spline(zuko.transforms.MonotonicRQSTransform):  # type: ignore[misc]
+    """A monotonic rational-quadratic spline on [-5, 5] (Durkan et al. 2019), safe to invert.
+
+    zuko's inverse takes a root that rounding can bring below 0 next to a steep knot: NaN.
+    """
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        k = self.searchsorted(self.vertical, y) - 1
+        inside, x0, x1, y0, y1, d0, d1, s = self.bin(k)
+        above = inside * (y - y0)
+        bend = above * (d0 + d1 - 2 * s)
+        a, b, c = (y1 - y0) * (s - d0) + bend, (y1 - y0) * d0 - bend, -s * above
+        root = (b.square() - 4 * a * c).clamp(min=1e-12).sqrt()
+        x = x0 + 2 * c / (-b - root) * (x1 - x0)
+        return torch.where(inside, x, y)
 
 
 class Flow(nn.Module):
-    """A stack of coupling transformations of D dimensions, given F features or none."""
+    """A stack of coupling transformations of D dimensions, given F features or none.
+
+    Splines act on [-5, 5] and are the identity beyond. `slope`, the least of a knot, bounds how
+    far rounding grows when a stack is inverted; zuko's own is 1e-3.
+    """
+
+    bins, slope = 8, 1e-2
 
     def __init__(self, latent_dim: int, features: int, transforms: int, hidden: list[int]) -> None:
         super().__init__()
         # Two passes make each transformation a coupling, as quick to sample from as to evaluate.
-        self.layers = zuko.flows.NSF(
-            latent_dim, features, transforms=transforms, hidden_features=hidden, passes=2
+        self.layers = zuko.flows.MAF(
+            latent_dim,
+            features,
+            transforms=transforms,
+            passes=2,
+            univariate=partial(Spline, slope=self.slope),
+            shapes=[(self.bins,), (self.bins,), (self.bins - 1,)],
+            hidden_features=hidden,
         )
 
     def forward(self, features: Tensor | None = None) -> Distribution:

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vae_run")
 
+COLLAPSE = 0.1
+"""Nats of KL a whole code below which a posterior counts as collapsed."""
+COLLAPSE_STEPS = 200
+"""Steps that any training is given before it is warned of collapse."""
+
 
 @dataclass
 class Progress:
@@ -95,6 +100,7 @@ class Loop:
         self._best_on_disk = False
         self._val: dict[str, float] = {}
         self._norm: Tensor | None = None
+        self._warned = False
         self._window_start = (0, 0.0)
         self._saved_at = time.monotonic()
 
@@ -186,11 +192,31 @@ class Loop:
         self.tracker.scalars("val", values, progress.step)
         self.display.evaluated(progress.step, values, final=final)
         self.run.status(epoch=self.epoch, step=progress.step)
+        self._warn_of_collapse(values, final=final)
         value = values.get("elbo", -values["loss"])
         progress.stale += 1
         if math.isfinite(value) and (progress.best_value is None or value > progress.best_value):
             progress.best_value, progress.best_step, progress.stale = value, progress.step, 0
             self._keep_best()
+
+    def _warn_of_collapse(self, values: Mapping[str, float], *, final: bool) -> None:
+        """Say once that q(z|x) has become the prior, when training had time to leave it."""
+        settled = self.progress.step >= max(COLLAPSE_STEPS, self.total // 10)
+        warm = self.epoch >= self.experiment.objective.warmup_epochs
+        if (
+            values.get("kl", math.inf) < COLLAPSE
+            and (settled or final)
+            and warm
+            and not self._warned
+        ):
+            self._warned = True
+            log.warning(
+                "posterior collapse: at epoch %.4g the KL is %.2g nats, so codes say nothing of "
+                "their images. Try objective=free_bits, objective.warmup_epochs, a lower "
+                "objective.beta, or train for longer.",
+                self.epoch,
+                values["kl"],
+            )
 
     def _keep_best(self) -> None:
         weights = self.experiment.model.state_dict()

@@ -15,12 +15,18 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from vae_run.distributions import Delta
 
+HIDDEN = [64, 64]  # never written to
+
 
 class Posterior(nn.Module, ABC):
     """Owns the projection from features [B, F] to the parameters of q(z|x)."""
 
     stochastic = True
     """Whether q has a density, and so a KL divergence to a prior."""
+    factorised = False
+    """Whether q is a product over dimensions, an `Independent`."""
+    moments = True
+    """Whether q knows its mean and variance."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
@@ -61,6 +67,8 @@ class NormalPosterior(Posterior):
     Reparameterised as z = mu + sigma * noise (Kingma & Welling 2014, eq. 10).
     """
 
+    factorised = True
+
     def __init__(self, *, features: int, latent_dim: int) -> None:
         super().__init__()
         self.projection = nn.Linear(features, 2 * latent_dim)
@@ -79,14 +87,21 @@ class NormalPosterior(Posterior):
 
 
 class FullNormalPosterior(Posterior):
-    """N(mu, L L^T) with a full lower-triangular L, whose diagonal is exp of its features.
+    """N(mu, L L^T) with a full lower-triangular L, whose diagonal is exp of half its features.
 
     Its D (D + 1) / 2 scale parameters a code are more than the diagonal's D.
     """
 
+    place: Tensor
+
     def __init__(self, *, features: int, latent_dim: int) -> None:
         super().__init__()
         self.latent_dim = latent_dim
+        # Where each entry of L [D, D] is found among those below the diagonal, with a 0 at the end.
+        row, column = torch.tril_indices(latent_dim, latent_dim, -1)
+        place = torch.full((latent_dim, latent_dim), len(row))
+        place[row, column] = torch.arange(len(row))
+        self.register_buffer("place", place, persistent=False)
         self.projection = nn.Linear(features, 2 * latent_dim + latent_dim * (latent_dim - 1) // 2)
         with torch.no_grad():  # start near the diagonal
             self.projection.weight[2 * latent_dim :] *= 0.1
@@ -97,17 +112,15 @@ class FullNormalPosterior(Posterior):
         loc, log_diagonal, below = (
             self.projection(features).float().split([size, size, size * (size - 1) // 2], dim=-1)
         )
-        # Scattered by a constant matrix: no in-place write, so it can be batched over models.
-        row, column = torch.tril_indices(size, size, -1, device=features.device)
-        place = torch.zeros(below.shape[-1], size * size, dtype=loc.dtype, device=loc.device)
-        place[torch.arange(below.shape[-1], device=loc.device), row * size + column] = 1.0
-        lower = (below @ place).unflatten(-1, (size, size))
+        # Gathered: no in-place write, so that it can be batched over models.
+        lower = torch.cat([below, torch.zeros_like(loc[..., :1])], -1)[..., self.place]
         scale = lower + torch.diag_embed((0.5 * log_diagonal).exp())
         return MultivariateNormal(loc, scale_tril=scale, validate_args=False)
 
     def sample(self, q: Distribution, noise: Tensor) -> Tensor:
         assert isinstance(q, MultivariateNormal)
-        return q.mean + (q.scale_tril @ noise[..., None]).squeeze(-1)
+        with torch.autocast(noise.device.type, enabled=False):
+            return q.mean + (q.scale_tril @ noise[..., None]).squeeze(-1)
 
     def detached(self, q: Distribution) -> Distribution:
         assert isinstance(q, MultivariateNormal)
@@ -121,13 +134,15 @@ class FlowPosterior(Posterior):
     Its mean is taken to be the image of the noise's mean.
     """
 
+    moments = False
+
     def __init__(
         self,
         *,
         features: int,
         latent_dim: int,
         transforms: Annotated[int, Field(ge=1)] = 2,
-        hidden: list[Annotated[int, Field(ge=1)]],
+        hidden: list[Annotated[int, Field(ge=1)]] = HIDDEN,
     ) -> None:
         from vae_run.flows import Flow
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
@@ -22,7 +22,11 @@ from torch.nn.functional import softplus
 from vae_run.distributions import Flat
 from vae_run.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from vae_run.config import Settings
+
 Count = Annotated[int, Field(ge=1)]
+HIDDEN = [64, 64]  # never written to
 
 
 class Prior(nn.Module, ABC):
@@ -125,6 +129,14 @@ class VampPrior(Prior):
         self.pseudo_inputs = nn.Parameter(torch.randn(components, *event_shape))
         self._encode = encode  # a function, so that the encoder stays the model's alone
 
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        if not settings.classes["posterior"].stochastic:
+            yield (
+                "prior=vamp: is a mixture of posteriors, and a deterministic code has none with a "
+                "density. Use posterior=normal, or another prior."
+            )
+
     def forward(self) -> Distribution:
         parts = self._encode(self.pseudo_inputs.sigmoid())
         weights = Categorical(logits=torch.zeros_like(parts.mean[:, 0]), validate_args=False)
@@ -136,7 +148,9 @@ class FlowPrior(Prior):
 
     description = "the flow prior"
 
-    def __init__(self, *, latent_dim: int, transforms: Count = 3, hidden: list[Count]) -> None:
+    def __init__(
+        self, *, latent_dim: int, transforms: Count = 3, hidden: list[Count] = HIDDEN
+    ) -> None:
         from vae_run.flows import Flow
 
         super().__init__()

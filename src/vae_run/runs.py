@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vae_run import checkpoints
 from vae_run.checkpoints import write_atomically
 from vae_run.config import Settings, check
-from vae_run.errors import CheckpointError, DivergedError, Interrupted
+from vae_run.errors import CheckpointError, ConfigError, DivergedError, Interrupted
 from vae_run.experiment import build_model, choose_device
 
 if TYPE_CHECKING:
@@ -100,6 +100,22 @@ class RunDirectory:
     def read_status(self) -> dict[str, Any]:
         return self._read_json("status.json")
 
+    def refuse_while_running(self) -> None:
+        """Refuse to work on a run that a process of this machine is still training.
+
+        Raises:
+            ConfigError: it is.
+        """
+        status = self.read_status()
+        pid = status.get("pid")
+        if status.get("state") != "running" or status.get("host") != socket.gethostname():
+            return
+        if isinstance(pid, int) and pid != os.getpid() and _is_alive(pid):
+            raise ConfigError(
+                f"run: {self.path} is being trained by process {pid}. Wait for it to end, or stop "
+                "it; if that process is something else, remove status.json."
+            )
+
     def metrics(self) -> dict[str, Any]:
         return self._read_json("metrics.json")
 
@@ -148,6 +164,16 @@ class RunDirectory:
             self.status(state="failed", message=str(error) or type(error).__name__)
             raise
         self.status(state="completed")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's process
+    return True
 
 
 def _version(package: str) -> str | None:

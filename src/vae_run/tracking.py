@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -24,6 +24,9 @@ HPARAM_METRICS = (
     *(f"{split}/{name}" for split in ("val", "test") for name in ("reconstruction", "kl", "mse")),
 )
 """The same in every run: TensorBoard takes the columns of its HParams page from one run only."""
+
+THUMBNAIL = 64
+"""Pixels of a side of a projector's image: a browser takes a sprite of 8192 at most."""
 
 LAYOUT = {
     "bound (nats per image)": {
@@ -84,6 +87,14 @@ def _number(text: str) -> float:
     return int(text) if text.isdecimal() else float(text)
 
 
+def thumbnails(images: Tensor) -> Tensor:
+    """`images` [N, C, H, W] as the projector's sprite wants them: square, and not large."""
+    height, width = images.shape[-2:]
+    side = max(height, width)
+    square = pad(images, (0, side - width, 0, side - height))
+    return square if side <= THUMBNAIL else interpolate(square, THUMBNAIL, mode="area")
+
+
 class Tracker:
     """Writes a run's events and history into its directory."""
 
@@ -126,6 +137,7 @@ class Tracker:
             self._writer.add_histogram("latent/scale", scales, step)
         points = pad(means, (0, max(0, 3 - means.shape[1])))  # below 3-D the projector stays empty
         metadata = None if labels is None else [str(label) for label in labels.tolist()]
+        images = None if images is None else thumbnails(images)
         self._writer.add_embedding(points, metadata, images, global_step=step, tag="latent")
 
     def text(self, name: str, markdown: str) -> None:

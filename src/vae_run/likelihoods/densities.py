@@ -164,14 +164,17 @@ class ContinuousBernoulli(Distribution):
         super().__init__(logits.shape, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """l (x - 1/2) - log(sinh(l/2) / (l/2)): the second term is even in l."""
+        """l x - A(l) = l (x - 1/2) - log(sinh(l/2) / (l/2)), whose second term is even in l.
+
+        Away from 0 it is taken from the denser end: -|l| d - log((1 - exp(-|l|)) / |l|), where d
+        is the distance of x from it.
+        """
         logits, size = self.logits, self.logits.abs()
         h2 = (logits / 2).clamp(-self.small / 2, self.small / 2).square()
-        series = h2 / 6 - h2.square() / 180 + h2 * h2.square() / 2835
-        large = size.clamp(min=self.small)
-        direct = large / 2 + (-torch.expm1(-large)).log() - large.log()
-        normaliser = torch.where(size < self.small, series, direct)
-        return logits * (value - 0.5) - normaliser
+        series = logits * (value - 0.5) - (h2 / 6 - h2.square() / 180 + h2 * h2.square() / 2835)
+        large, distance = size.clamp(min=self.small), torch.where(logits > 0, 1 - value, value)
+        direct = large.log() - large * distance - (-torch.expm1(-large)).log()
+        return torch.where(size < self.small, series, direct)
 
     @property
     def mean(self) -> Tensor:

@@ -119,22 +119,33 @@ class DiscretizedLogistic(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """sum_j P(v > j) / top, j = 0, ..., top - 1, to 1e-5 of a step.
+        """sum_j P(v > j) / top over j = 0, ..., top - 1, to 1e-4 of a step."""
+        s, top = self.scale * self.top, self.top
+        upper = self.loc > 0.5  # is mirrored into the lower half, where nothing cancels
+        m = top * torch.where(upper, 1 - self.loc, self.loc)
+        total = self._summed(m, s)
+        if top > self.window:
+            total = torch.where(s > 1, self._integrated(m, s), total)
+        return torch.where(upper, top - total, total) / top
 
-        Summed over a window around loc where the scale is at most a step or the grid is short;
-        else by the Euler-Maclaurin formula: the integral, and the slopes at both its ends.
+    def _summed(self, m: Tensor, s: Tensor) -> Tensor:
+        """The sum over a window around m, which is all of it where s <= 1 or the grid is short."""
+        first = (m.floor() - self.window // 2).clamp(0, max(0, self.top - self.window))
+        total = first
+        for j in range(min(self.window, self.top)):
+            total = total + torch.sigmoid((m - first - (j + 0.5)) / s)
+        return total
+
+    def _integrated(self, m: Tensor, s: Tensor) -> Tensor:
+        """The sum by Euler and Maclaurin: the integral over [0, top], and the slopes at its ends.
+
+        The integral is s (softplus(a) - softplus(b)) = s log(1 + sigmoid(b) (exp(a - b) - 1)).
         """
-        m, s, top = self.loc * self.top, self.scale * self.top, self.top
-        first = (m.floor() - self.window // 2).clamp(0, max(0, top - self.window))
-        near = first
-        for j in range(min(self.window, top)):
-            near = near + torch.sigmoid((m - first - (j + 0.5)) / s)
-        if top <= self.window:
-            return near / top
-        a, b = m / s, (m - top) / s
+        a, b, span = m / s, (m - self.top) / s, self.top / s
+        flat = torch.log1p(torch.sigmoid(b) * torch.expm1(span.clamp(max=1)))
+        integral = s * torch.where(span < 1, flat, softplus(a) - softplus(b))
         slopes = [torch.sigmoid(t) * torch.sigmoid(-t) for t in (a, b)]
-        far = s * (softplus(a) - softplus(b)) + (slopes[1] - slopes[0]) / (24 * s)
-        return torch.where(s > 1, far, near) / top
+        return integral + (slopes[1] - slopes[0]) / (24 * s)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         with torch.no_grad():

@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution, Independent, MultivariateNormal
 
 from vae_run.data.batches import Batch
 from vae_run.distributions import kl
-from vae_run.errors import ConfigError
 from vae_run.model import LatentVariableModel
-from vae_run.objectives.base import Bound, NonNegative, Objective, Terms, elbo_terms
+from vae_run.objectives.base import (
+    Bound,
+    NonNegative,
+    Objective,
+    Terms,
+    elbo_terms,
+    unless_factorised,
+)
 
 if TYPE_CHECKING:
     from vae_run.config import Settings
@@ -27,17 +33,15 @@ if TYPE_CHECKING:
 def stratified_log_weights(batch: int, train: int, like: Tensor) -> Tensor:
     """log W [B, B] of minibatch stratified sampling (Chen et al. 2018, appendix C.2).
 
-    Row i weighs q(z_i|x_j): 1/N for the image that z_i came from, which is on the diagonal; one
-    other image stands for all that are not in the batch, (N - B + 1) / (N (B - 1)); the rest
-    1 / (B - 1). Each row sums to 1.
+    Row i weighs q(z_i|x_j): 1/N for the image that z_i came from, which is on the diagonal, and
+    the rest shared by the others, (N - 1) / (N (B - 1)). Chen et al. let one of the others stand
+    for the images outside of the batch; this is their estimate averaged over which one, so it has
+    the same mean, less variance, does not depend on the order, and is exact for B = N.
     """
     if batch == 1:
         return torch.zeros(1, 1, dtype=like.dtype, device=like.device)
-    weights = torch.full((batch, batch), 1 / (batch - 1), dtype=like.dtype, device=like.device)
-    row = torch.arange(batch, device=like.device)
-    weights[row, row] = 1 / train
-    weights[row, (row + 1) % batch] = max(train - batch + 1, 0) / (train * (batch - 1))
-    return weights.log()
+    own = torch.eye(batch, dtype=like.dtype, device=like.device)
+    return (own / train + (1 - own) * (train - 1) / (train * (batch - 1))).log()
 
 
 def total_correlation_terms(
@@ -76,11 +80,6 @@ class BetaTC(Bound):
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q, z, reconstruction, divergence = elbo_terms(model, batch)
         p = model.latent_prior()
-        if not (isinstance(q, Independent) and isinstance(p, Independent)):
-            raise ConfigError(
-                "objective=beta_tc: needs a posterior and a prior that factorise over dimensions. "
-                "Use posterior=normal prior=standard_normal."
-            )
         information, correlation, dimensions = total_correlation_terms(q, p, z, self.train_size)
         penalty = self.alpha * information + self.beta * correlation + self.gamma * dimensions
         return {
@@ -90,6 +89,11 @@ class BetaTC(Bound):
             "mutual_information": information,
             "total_correlation": correlation,
         }
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().conflicts(settings, options)
+        yield from unless_factorised(settings, "beta_tc")
 
 
 @dataclass(kw_only=True)
@@ -110,12 +114,29 @@ class DIP(Bound):
         centred = q.mean - q.mean.mean(0)
         covariance = centred.T @ centred / len(centred)
         if self.kind == 2:
-            covariance = covariance + torch.diag(q.variance.mean(0))
+            covariance = covariance + covariances(q).mean(0)
         on = covariance.diagonal()
         off = covariance.square().sum() - on.square().sum()
         penalty = self.off_diagonal * off + self.diagonal * (on - 1).square().sum()
         loss = reconstruction + divergence + penalty
         return {"loss": loss, "reconstruction": reconstruction, "kl": divergence}
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().conflicts(settings, options)
+        if not settings.classes["posterior"].moments:
+            yield (
+                "objective=dip: needs the mean and covariance of each posterior, and this one "
+                "knows neither. Use posterior=normal or full_normal."
+            )
+
+
+def covariances(q: Distribution) -> Tensor:
+    """Cov[z|x] of each posterior of q, [B, D, D]."""
+    if isinstance(q, MultivariateNormal):
+        full: Tensor = q.covariance_matrix
+        return full
+    return torch.diag_embed(q.variance)
 
 
 def inverse_multiquadratic(a: Tensor, b: Tensor) -> Tensor:

@@ -78,6 +78,16 @@ class Bound(Objective):
             )
 
 
+def unless_factorised(settings: Settings, name: str) -> Iterator[str]:
+    """The refusal of parts whose KL is no sum over dimensions, by the objective `name`."""
+    classes = settings.classes
+    if not (classes["posterior"].factorised and classes["prior"].gaussian):
+        yield (
+            f"objective={name}: needs a posterior and a prior that factorise over dimensions. "
+            "Use posterior=normal prior=standard_normal."
+        )
+
+
 def warmed(epoch: float, warmup_epochs: float) -> float:
     """How far a linear warm-up from 0 is at `epoch`, in [0, 1]."""
     return 1.0 if epoch >= warmup_epochs else epoch / warmup_epochs

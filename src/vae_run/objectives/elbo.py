@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -12,7 +13,17 @@ from vae_run.data.batches import Batch
 from vae_run.distributions import kl, kl_per_dimension
 from vae_run.errors import ConfigError
 from vae_run.model import LatentVariableModel
-from vae_run.objectives.base import Bound, NonNegative, Terms, elbo_terms, warmed
+from vae_run.objectives.base import (
+    Bound,
+    NonNegative,
+    Terms,
+    elbo_terms,
+    unless_factorised,
+    warmed,
+)
+
+if TYPE_CHECKING:
+    from vae_run.config import Settings
 
 
 @dataclass(kw_only=True)
@@ -50,10 +61,10 @@ class ELBO(Bound):
             score: Tensor | float = 0.0
         else:
             q = model.encode(batch.input)
-            z = model.posterior.sample(q, batch.noise[0]).detach()
-            reconstruction = -model.decode(z).log_prob(batch.target)
-            divergence = kl(q, model.latent_prior(), z)
-            estimate = reconstruction.detach() * q.log_prob(z)
+            z = model.posterior.sample(q, batch.noise[0])
+            reconstruction = -model.decode(z.detach()).log_prob(batch.target)
+            divergence = kl(q, model.latent_prior(), z)  # through z, where it is sampled
+            estimate = reconstruction.detach() * q.log_prob(z.detach())
             score = estimate - estimate.detach()  # 0, with the gradient of the score function
         loss = reconstruction + score + self.beta_at(epoch) * divergence
         name = "kl" if model.prior.proper else "negative_entropy"
@@ -61,8 +72,8 @@ class ELBO(Bound):
 
     def beta_at(self, epoch: float) -> float:
         """The weight of the KL term at `epoch`."""
-        if self.cycle_epochs is not None:
-            epoch = epoch % self.cycle_epochs
+        if self.cycle_epochs is not None and epoch > 0:
+            epoch = epoch % self.cycle_epochs or self.cycle_epochs  # a whole cycle is its end
         return self.beta * warmed(epoch, self.warmup_epochs)
 
 
@@ -97,10 +108,11 @@ class FreeBits(Bound):
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q, _, reconstruction, divergence = elbo_terms(model, batch)
         each = kl_per_dimension(q, model.latent_prior())
-        if each is None:
-            raise ConfigError(
-                "objective=free_bits: the KL of this posterior and prior does not factorise over "
-                "dimensions. Use posterior=normal prior=standard_normal."
-            )
+        assert each is not None  # `conflicts` saw to it
         loss = reconstruction + each.clamp(min=self.floor).sum(-1)
         return {"loss": loss, "reconstruction": reconstruction, "kl": divergence}
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().conflicts(settings, options)
+        yield from unless_factorised(settings, "free_bits")

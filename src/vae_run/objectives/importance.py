@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -16,6 +17,10 @@ from vae_run.distributions import kl
 from vae_run.errors import ConfigError
 from vae_run.model import LatentVariableModel
 from vae_run.objectives.base import Bound, Samples, Terms
+from vae_run.posteriors import Posterior
+
+if TYPE_CHECKING:
+    from vae_run.config import Settings
 
 
 def log_weights(
@@ -54,6 +59,17 @@ class IWAE(Bound):
                 "objective.elbo_share=0."
             )
 
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().conflicts(settings, options)
+        doubly = options.get("gradient") == "doubly_reparameterized"
+        if doubly and settings.classes["posterior"].detached is Posterior.detached:
+            yield (
+                "objective.gradient: doubly_reparameterized needs a posterior whose parameters "
+                "can be held constant. Use posterior=normal or full_normal, or "
+                "objective.gradient=reparameterized."
+            )
+
     def _grouped(self, log_w: Tensor) -> Tensor:
         """[M K, B] -> [K, M, B]."""
         return log_w.reshape(self.groups, self.importance_samples, -1).transpose(0, 1)
@@ -64,7 +80,7 @@ class IWAE(Bound):
         likelihood, log_w = log_weights(model, batch, q, z)
         bound = log_mean_exp(self._grouped(log_w)).mean(0)
         loss = -(1 - self.elbo_share) * bound - self.elbo_share * log_w.mean(0)
-        if self.gradient == "doubly_reparameterized":
+        if self.gradient == "doubly_reparameterized" and torch.is_grad_enabled():
             loss = self._doubly(model, batch, q, z, log_w) + loss.detach()
         divergence = kl(q, model.latent_prior(), z)
         return {"loss": loss, "reconstruction": -likelihood.mean(0), "kl": divergence}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vae_run import checkpoints, figures
 from vae_run.checkpoints import write_atomically
 from vae_run.config import flat
+from vae_run.errors import DataError
 from vae_run.evaluation import View, evaluating
 from vae_run.experiment import Experiment
 from vae_run.loop import Progress
@@ -70,9 +71,19 @@ def shortest(path: Path) -> Path:
 
 
 def use_checkpoint(experiment: Experiment, run: RunDirectory, name: str) -> float:
-    """Put the weights of `best.pt` or `last.pt` into the experiment's model; their epoch."""
+    """Put the weights of `best.pt` or `last.pt` into the experiment's model; their epoch.
+
+    Raises:
+        DataError: the likelihood is of other grey levels than the data have.
+    """
     file = run.best if name == "best" else run.last
     state = checkpoints.read(file, experiment.device)
+    likelihood, levels = experiment.model.likelihood, experiment.splits.levels
+    if likelihood.discrete and state.get("levels") != levels:
+        raise DataError(
+            f"dataset: has {levels} grey levels, but the run's {type(likelihood).__name__} was "
+            f"trained on {state.get('levels')}. Evaluate it on data of as many."
+        )
     load_weights(experiment.model, state["model"], file)
     return float(state["epoch"])
 
@@ -134,7 +145,7 @@ def show_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
 def hyperparameters(experiment: Experiment, choices: Mapping[str, str]) -> dict[str, Any]:
     """The configuration as flat pairs, the chosen options among them."""
     raw = experiment.settings.raw
-    skipped = ("run", "trust", "sweep", "task", "input", "output")
+    skipped = ("run", "trust", "sweep", "task", "device", "init_from", "evaluation")
     pairs = {
         key: value
         for key, value in flat(raw)

@@ -43,8 +43,10 @@ def main(call: Call) -> None:
         kept = run.metrics()
         run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
         tracker = Tracker(run.path, layout=False)
-        for split in ("val", "test"):
-            tracker.scalars(split, metrics[split], step)
+        for split in ("val", "test"):  # figures that the run has already are not drawn twice
+            known = kept.get(split, {})
+            new = {name: value for name, value in metrics[split].items() if name not in known}
+            tracker.scalars(split, new, step)
         tracker.pictures(pictures, step)
         tracker.close()
         place = run.path

@@ -29,6 +29,7 @@ def main(call: Call) -> None:
     path = call.settings.fixed.run
     assert path is not None, "the schema of task=resume asks for it"
     run = RunDirectory.existing(path)
+    run.refuse_while_running()
     saved = checkpoints.read(run.last)
     # What an earlier resume extended is in the checkpoint: `.hydra/` stays as training wrote it.
     config = run.config()
