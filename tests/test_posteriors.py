@@ -78,13 +78,13 @@ def test_every_posterior_turns_noise_into_samples_of_its_own(option, features):
 STOCHASTIC = [option for option in options("posterior") if option != "delta"]
 
 
-def moved(option, latent_dim=D, features=F):
+def moved(option, latent_dim=D, far=0.2):
     """The head of that option, its parameters moved far from where they start."""
     settings = check(composed("objective=reconstruction", f"posterior={option}"))
-    head = settings.build("posterior", features=features, latent_dim=latent_dim)
+    head = settings.build("posterior", features=F, latent_dim=latent_dim)
     with torch.no_grad():
         for parameter in head.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+            parameter.add_(far * torch.randn_like(parameter))
     return head
 
 
@@ -109,7 +109,7 @@ def test_log_prob_is_the_noises_less_the_log_determinant_of_the_jacobian(option,
 @pytest.mark.parametrize("option", STOCHASTIC)
 def test_the_density_of_every_posterior_integrates_to_1(option):
     torch.manual_seed(1)
-    q = moved(option, 2)(torch.randn(1, F))
+    q = moved(option, 2, far=0.1)(torch.randn(1, F))
     line = torch.linspace(-12, 12, 601)
     with torch.no_grad():
         density = q.log_prob(torch.cartesian_prod(line, line)[:, None]).double().exp()
