@@ -140,7 +140,7 @@ def test_the_stratified_estimate_of_log_q_of_z_is_better_than_naive_ones(posteri
     assert bias["stratified"] < 0.1
     assert spread["stratified"] < 0.5
     for other in ("uniform", "column 0"):
-        assert bias[other] > 2 * bias["stratified"], other
+        assert bias[other] > 1.3 * bias["stratified"], other
         assert spread[other] > spread["stratified"], other
 
 

@@ -72,7 +72,7 @@ def test_a_full_normal_attains_what_the_diagonal_one_cannot():
 
 
 def test_bounds_rise_with_k_towards_log_p_of_x_and_stay_below():
-    images, samples = 1500, (1, 2, 5, 20, 100)
+    images, samples = 6000, (1, 2, 5, 20, 100)
     wrong = LinearGaussian(ORTHOGONAL, **WRONG, images=images)
     noise = torch.randn(samples[-1], images, D)
     found = [bound(IWAE(importance_samples=k), wrong, noise[:k]) for k in samples]
@@ -220,7 +220,7 @@ def test_doubly_reparameterized_gradients_have_the_same_mean_and_less_variance()
     plain, decoder = draws(IWAE(importance_samples=64), wrong, n)
     doubly, doubly_decoder = draws(IWAE(importance_samples=64, gradient=DOUBLY), wrong, n)
     assert agree(plain, doubly, n)
-    assert (plain.mean(0).abs() > 4 * plain.std(0) / n**0.5).any(), "no signal to compare"
+    assert (doubly.mean(0).abs() > 4 * doubly.std(0) / n**0.5).all(), "no signal to compare"
     assert (plain.var(0) > 10 * doubly.var(0)).all()
     for one, other in zip(decoder, doubly_decoder, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-2)
@@ -230,9 +230,10 @@ def test_doubly_reparameterized_gradients_have_the_same_mean_and_less_variance()
 def test_grouped_doubly_reparameterized_gradients_have_the_same_mean(groups):
     n, wrong = 6000, LinearGaussian(ORTHOGONAL, **WRONG)
     each = {"importance_samples": 4, "groups": groups}
-    assert agree(
-        draws(IWAE(**each), wrong, n)[0], draws(IWAE(**each, gradient=DOUBLY), wrong, n)[0], n
-    )
+    plain, _ = draws(IWAE(**each), wrong, n)
+    doubly, _ = draws(IWAE(**each, gradient=DOUBLY), wrong, n)
+    assert agree(plain, doubly, n)
+    assert (plain.mean(0).abs() > 4 * plain.std(0) / n**0.5).any(), "no signal to compare"
 
 
 @pytest.mark.parametrize("sampled", [False, True], ids=["kl in closed form", "kl sampled"])

@@ -144,6 +144,26 @@ def test_a_prior_flow_is_far_from_the_standard_normal():
     assert (far.log_prob(z) - standard.log_prob(z)).abs().mean() > 0.2
 
 
+def test_the_mixture_is_the_weighted_sum_of_its_normals():
+    prior = built("mixture", 2, "prior.components=4").prior
+    z, weights = torch.randn(50, 2), prior.logits.exp() / prior.logits.exp().sum()
+    scale = 1e-3 + (1 + prior.rho.exp()).log()
+    each = stats.norm.pdf(z[:, None].numpy(), *(p.detach().numpy() for p in (prior.loc, scale)))
+    expected = np.log((weights.detach().numpy() * each.prod(2)).sum(1))
+    torch.testing.assert_close(prior().log_prob(z), torch.tensor(expected, dtype=torch.float32))
+    assert weights.max() > 1.5 * weights.min()
+
+
+@pytest.mark.parametrize("option", ["mixture", "vamp", "flow"])
+def test_trained_priors_get_a_gradient_at_every_parameter(option):
+    made = experiment(f"prior={option}", "likelihood=gaussian")
+    batch = next(made.view(made.splits.val).batches())
+    made.objective(made.model, batch, 0.0)["loss"].mean().backward()
+    for name, parameter in made.model.prior.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
 # the VampPrior
 
 

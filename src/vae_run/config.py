@@ -233,7 +233,7 @@ def _is_union_tag(item: Any) -> bool:
 
 def _told(message: str) -> str:
     """What pydantic expected, as the second half of a sentence."""
-    message = message.removeprefix("Value error, ")
+    message = message.removeprefix("Value error, ").replace("array", "list")
     return re.sub(r"^(Input|String|List) should", "it should", message)
 
 

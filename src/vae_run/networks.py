@@ -231,12 +231,13 @@ class Conv(Network):
 
 
 class Residual(nn.Module):
-    """x + f(x), f two 3x3 convolutions that start as 0 (He et al. 2016, pre-activation)."""
+    """x + f(x), f two 3x3 convolutions that start small (He et al. 2016, pre-activation)."""
 
     def __init__(self, channels: int, activation: type[nn.Module]) -> None:
         super().__init__()
         second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(second.weight)
+        with torch.no_grad():
+            second.weight *= 0.1
         first = nn.Conv2d(channels, channels, 3, padding=1)
         self.body = nn.Sequential(activation(), first, activation(), second)
 

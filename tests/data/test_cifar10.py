@@ -59,8 +59,9 @@ class Payload:
         (pickle.dumps({"data": Payload(), "labels": [1]}), r"mkdir, which no CIFAR file needs"),
         (b"", "is damaged"),
         (b"<html>not found</html>", "is damaged"),
-        (os.urandom(64), "is damaged"),
+        (bytes(range(200, 256)), "is damaged"),
     ],
+    ids=["truncated", "no data", "wrong data", "payload", "empty", "html", "bytes"],
 )
 def test_damaged_batch_is_named_and_runs_nothing(
     content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
