@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import colorsys
-import math
 import os
 import subprocess
 import sys
@@ -66,7 +65,7 @@ class Task:
     """One row: a corruption, what is trained against it, and the filters that fit it."""
 
     corruption: str
-    overrides: tuple[str, ...]
+    level: float
     filters: dict[str, Filter]
     colour: bool = False
     inputs: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=lambda: {"": _same})
@@ -93,6 +92,15 @@ def gaussian(sigma: float, share: float = 1.0) -> Filter:
     """A Gaussian filter; `share` is what is left of the brightness, and made up for."""
     found = partial(of_planes, ndimage.gaussian_filter, sigma=(0, 0, sigma, sigma))
     return lambda seen, fit: found(seen, fit) / share
+
+
+def sparing(intact: Callable[[Tensor], Tensor], filters: dict[str, Filter]) -> dict[str, Filter]:
+    """The same filters, applied to the other pixels alone."""
+
+    def spared(restore: Filter) -> Filter:
+        return lambda seen, fit: torch.where(intact(seen), seen, restore(seen, fit))
+
+    return {f"{name}, grey kept": spared(restore) for name, restore in filters.items()}
 
 
 def median(side: int) -> Filter:
@@ -125,25 +133,8 @@ def unsharp(sigma: float, amount: float) -> Filter:
     return lambda seen, fit: seen + amount * (seen - smooth(seen, fit))
 
 
-def deconvolution(sigma: float, noise: float) -> Filter:
-    """Wiener's: the blur's inverse, held back where it would amplify noise of that ratio."""
-
-    def restore(seen: Tensor, _: Pairs) -> Tensor:
-        margin = math.ceil(4 * sigma)
-        wide = F.pad(seen.double(), (margin,) * 4, mode="replicate")
-        point = np.zeros(wide.shape[2:])
-        point[0, 0] = 1
-        response = torch.from_numpy(ndimage.gaussian_filter(point, sigma, mode="wrap"))
-        blur = torch.fft.rfft2(response).real
-        spectrum = torch.fft.rfft2(wide) * blur / (blur**2 + noise)
-        sharp: Tensor = torch.fft.irfft2(spectrum, wide.shape[2:])
-        return sharp[..., margin:-margin, margin:-margin].float()
-
-    return restore
-
-
-def inverse(sigma: float, ratio: float) -> Filter:
-    """The blur's inverse with its edges and all, to singular values of about sqrt(`ratio`)."""
+def deconvolution(sigma: float, ratio: float) -> Filter:
+    """Wiener's, edges included: the blur's inverse, where noise is the share `ratio` of power."""
 
     def restore(seen: Tensor, _: Pairs) -> Tensor:
         parts = []
@@ -249,11 +240,11 @@ def table_of_tasks() -> list[Task]:
     medians = {f"median {s} x {s}": median(s) for s in (3, 5, 7)}
     smooth = {f"Gaussian filter {s}": gaussian(s) for s in (0.7, 1.0, 1.4, 2.0)}
     brighter = {f"Gaussian filter {s} / 0.5": gaussian(s, 0.5) for s in (0.7, 1.0, 1.4)}
+    maskers, peppers = medians | smooth | brighter, medians | smooth
     local = {f"Wiener {s} x {s}": wiener(0.5, s) for s in (3, 5, 7)}
     sharper = {f"unsharp mask {a}": unsharp(2.0, a) for a in (0.5, 1, 2, 4)}
     ratios = [10.0**-k for k in range(2, 15)]
-    spectral = {f"Wiener deconvolution {k:.0e}": deconvolution(2.0, k) for k in ratios}
-    exact = {f"exact inverse {k:.0e}": inverse(2.0, k) for k in ratios}
+    inverse = {f"Wiener deconvolution {k:.0e}": deconvolution(2.0, k) for k in ratios}
     fills = {
         "mean of the rest": mean_around,
         "harmonic fill": filled(1),
@@ -261,37 +252,32 @@ def table_of_tasks() -> list[Task]:
     }
     tints = {"one tint": tinted(False), "tint of the nearest digit": tinted(True)}
 
-    def level(value: float, *more: str) -> tuple[str, ...]:
-        return (f"corruption.level={value}", *more)
-
     return [
-        Task("gaussian", level(0.5), smooth | local),
-        Task("masking", level(0.5), medians | smooth | brighter),
-        Task("salt_and_pepper", level(0.5), medians | smooth),
-        Task("inpainting", level(0.5), fills, merge=("intact pixels kept", keep_intact)),
-        Task(
-            "grayscale", level(1.0), tints, colour=True, merge=("brightness kept", keep_brightness)
-        ),
-        Task("downsample", level(4), {"bicubic": bicubic(4)}),
-        Task("patch_shuffle", level(4), {"none": none}),
+        Task("gaussian", 0.5, smooth | local),
+        Task("masking", 0.5, maskers | sparing(lambda x: x > 0, maskers)),
+        Task("salt_and_pepper", 0.5, peppers | sparing(lambda x: (x > 0) & (x < 1), peppers)),
+        Task("inpainting", 0.5, fills, merge=("intact pixels kept", keep_intact)),
+        Task("grayscale", 1.0, tints, colour=True, merge=("brightness kept", keep_brightness)),
+        Task("downsample", 4, {"bicubic": bicubic(4)}),
+        Task("patch_shuffle", 4, {"none": none}),
         Task(
             "blur",
-            level(2.0),
-            sharper | spectral | exact,
+            2.0,
+            sharper | inverse,
             inputs={" as float32": _same, " in 8 bits": eight_bits},
         ),
-        Task("affine", level(1.0), {"recentred": recentred}),
+        Task("affine", 1.0, {"recentred": recentred}),
     ]
 
 
-def coloured(file: Path) -> None:
-    """MNIST in colours, 14 x 14, for dataset=arrays: hue digit / 10 with a spread of 0.03."""
+def coloured(file: Path, spread: float) -> None:
+    """MNIST in colours, 14 x 14, for dataset=arrays: hue digit / 10 and normal noise."""
     splits, draw = mnist().load(), np.random.default_rng(0)
     arrays = {}
     for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         assert split.labels is not None
         labels = split.labels.numpy()
-        hues = (labels / 10 + 0.03 * draw.standard_normal(len(labels))) % 1
+        hues = (labels / 10 + spread * draw.standard_normal(len(labels))) % 1
         colours = np.array([colorsys.hsv_to_rgb(hue, 0.9, 1.0) for hue in hues])
         grey = F.avg_pool2d(split.images.float(), 2).numpy()
         arrays[name] = (grey * colours[:, :, None, None] + 0.5).astype(np.uint8)
@@ -321,8 +307,9 @@ def train(task: Task, folder: Path, arguments: argparse.Namespace, npz: Path) ->
     """The run directory of a training by the program itself, as a user starts it."""
     run = folder / task.corruption
     data = ["dataset=arrays", f"dataset.path='{npz}'"] if task.colour else ["dataset=mnist"]
-    overrides = ["model=dae", f"corruption={task.corruption}", *task.overrides, *data]
-    overrides += ["evaluation.figures=[]", f"trainer.evaluate_every={arguments.epochs}"]
+    overrides = ["model=dae", f"corruption={task.corruption}", *data]
+    overrides += [f"corruption.level={task.level}", "evaluation.figures=[]"]
+    overrides += [f"trainer.evaluate_every={arguments.epochs}"]
     overrides += [f"trainer.epochs={arguments.epochs}", *arguments.overrides]
     command = [sys.executable, "-m", "vae_run", *overrides, f"hydra.run.dir='{run}'"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -368,7 +355,8 @@ def chosen(filters: dict[str, Filter], fit: Pairs, count: int = 1000) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--hue-spread", type=float, default=0.06, help="of one digit's colours")
     parser.add_argument("--images", type=int, default=2000, help="test images to compare on")
     parser.add_argument("--only", nargs="*", help="corruptions to run; all by default")
     parser.add_argument(
@@ -383,7 +371,7 @@ def main() -> None:
     seconds = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        coloured(folder / "coloured.npz")
+        coloured(folder / "coloured.npz", arguments.hue_spread)
         for task in table_of_tasks():
             if arguments.only and task.corruption not in arguments.only:
                 continue

@@ -63,7 +63,7 @@ def test_the_elbo_averaged_over_random_samples_is_log_p_of_x():
 )
 def test_the_elbo_lies_below_log_p_of_x_by_the_posteriors_divergence(weights, wrong):
     inexact = LinearGaussian(weights, **wrong)
-    assert (inexact.gap() > 1e-3).all()
+    assert inexact.gap().mean() > 0.05
     expected = inexact.log_marginal() - inexact.gap()
     torch.testing.assert_close(inexact.elbo(), expected, rtol=0, atol=1e-4)
 

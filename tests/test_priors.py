@@ -114,7 +114,7 @@ def built(option, latent_dim, *words):
     model = build_model(check(composed(*words, f"latent_dim={latent_dim}")), (1, 4, 5))
     with torch.no_grad():
         for parameter in model.prior.parameters():
-            far = 0.15 if option == "flow" else 0.5  # a flow's densities soon have spikes
+            far = 0.1 if option == "flow" else 0.5  # a flow's densities soon have spikes
             parameter.add_(far * torch.randn_like(parameter))
         model.posterior.projection.weight.mul_(3)
     return model
@@ -124,7 +124,7 @@ def built(option, latent_dim, *words):
 @pytest.mark.parametrize("option", ["standard_normal", "mixture", "vamp", "flow"])
 def test_the_density_integrates_to_1_and_is_that_of_the_samples(option, latent_dim):
     p = built(option, latent_dim).latent_prior()
-    line = torch.linspace(-9, 9, 361 if latent_dim == 2 else 5001)
+    line = torch.linspace(-9, 9, 361 if latent_dim == 2 else 50_001)
     step = float(line[1] - line[0])
     z = torch.cartesian_prod(*[line] * latent_dim).reshape(-1, latent_dim)
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_the_mixture_is_the_weighted_sum_of_its_normals():
     each = stats.norm.pdf(z[:, None].numpy(), *(p.detach().numpy() for p in (prior.loc, scale)))
     expected = np.log((weights.detach().numpy() * each.prod(2)).sum(1))
     torch.testing.assert_close(prior().log_prob(z), torch.tensor(expected, dtype=torch.float32))
-    assert weights.max() > 1.5 * weights.min()
+    assert weights.max() > 1.2 * weights.min()
 
 
 @pytest.mark.parametrize("option", ["mixture", "vamp", "flow"])
