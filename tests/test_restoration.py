@@ -301,9 +301,9 @@ def test_sorting_the_patches_restores_them(shape, level):
 
 def test_the_smallest_noise_comes_first():
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
-    noise = torch.tensor([[0.3, 0.9, 0.1, 0.2]])
-    # Patches, by row: of 2, 3, 0 and 1.
-    expected = [[8, 9, 10, 11], [12, 13, 14, 15], [0, 1, 2, 3], [4, 5, 6, 7]]
+    noise = torch.tensor([[0.9, 0.1, 0.2, 0.3]])
+    # Patches, by row: 1, 2, 3 and 0.
+    expected = [[2, 3, 8, 9], [6, 7, 12, 13], [10, 11, 0, 1], [14, 15, 4, 5]]
     assert PatchShuffle(level=2).apply(x, noise)[0, 0].tolist() == expected
 
 

@@ -24,6 +24,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vae_run.errors import ConfigError, Interrupted, RunError
 
+# Read when torch is imported. Threads that spin while they wait make small products many times
+# slower as soon as another process wants a core, as in a sweep or on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
 """The configuration folder: beside the module when installed, the checkout's otherwise."""
