@@ -24,9 +24,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vae_run.errors import ConfigError, Interrupted, RunError
 
-# Read when torch is imported. Threads that spin while they wait make small products many times
-# slower as soon as another process wants a core, as in a sweep or on a shared machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when torch is imported. GNU OpenMP's threads spin for a millisecond before they sleep, which
+# makes small products many times slower as soon as another process wants a core, as in a sweep or
+# on a shared machine; at once asleep, they make them slower everywhere. Microseconds cost neither.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"

@@ -35,6 +35,7 @@ def say_on_terminal() -> None:
     if not any(isinstance(handler, _ConsoleHandler) for handler in log.handlers):
         log.addHandler(_ConsoleHandler())
     log.setLevel(logging.INFO)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
     log.propagate = False
 
 
