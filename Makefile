@@ -12,13 +12,13 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
   os.execv(sys.executable, [sys.executable, *sys.argv[1:], *shlex.split(os.environ.pop("ARGS", ""))])'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench clean setup
+.PHONY: help run test lint format bench screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
 	printf '\n  %svae-run%s: autoencoders, from one command to curves, pictures and checkpoints\n\n' "$$bold" "$$off"; \
 	awk -v on="$$cyan" -v off="$$off" -F ':.*## ' \
-	  '/^[a-z]+:.*## / { printf "    %smake %-8s%s %s\n", on, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST)); \
+	  '/^[a-z]+:.*## / { printf "    %smake %-12s%s %s\n", on, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST)); \
 	printf '\n  Examples\n\n'; \
 	printf '    %s\n' 'make run' "make run ARGS='model=dae dataset=mnist'" \
 	  "make run ARGS='-m model=ae,dae,vae latent_dim=2'" "make run ARGS=--help" "make test ARGS='-k likelihoods'"; \
@@ -41,6 +41,9 @@ format: setup  ## put the code into the house format, mend what can be mended
 
 bench: setup  ## measure speed beside the usual tutorial loop, on MNIST
 	@$(WITH_ARGS) benchmarks/speed.py
+
+screenshots: setup  ## take the pictures of the report and of TensorBoard in docs/images (needs Chromium)
+	@$(WITH_ARGS) docs/screenshots.py
 
 clean:  ## remove caches and builds (outputs/ and the environment stay)
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache

@@ -16,7 +16,7 @@ import vae_run
 ROOT = Path(vae_run.__file__).parent
 
 LEAVES = ("errors", "distributions", "networks", "corruptions", "schedules", "data", "figures")
-HEADS = ("posteriors", "priors", "likelihoods")
+HEADS = ("posteriors", "priors", "samplers", "likelihoods")
 CHAIN = [
     {"cli"},
     {"tasks"},

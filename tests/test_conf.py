@@ -32,12 +32,25 @@ NEEDED = {
     ("task", "encode"): ["run=x", "input=x.npz", "output=y.npz"],
     ("task", "reconstruct"): ["run=x", "input=x.npz", "output=y.npz"],
     ("task", "sample"): ["run=x", "output=y.npz"],
+    ("task", "ensemble"): ["runs=x"],
+    ("task", "compare"): ["runs=x"],
     ("task", "evaluate"): ["run=x"],
     ("task", "resume"): ["run=x"],
     ("posterior", "delta"): ["model=ae"],
     ("prior", "fitted_gaussian"): ["model=ae"],
+    ("prior", "fitted_mixture"): ["model=ae"],
+    ("prior", "fitted_flow"): ["model=ae"],
+    **{
+        ("sampler", option): ["task=sample", "run=x", "output=y.npz"]
+        for option in ("prior", "gaussian", "mixture", "flow")
+    },
+    ("posterior", "von_mises_fisher"): ["model=hyperspherical_vae"],
+    ("prior", "spherical"): ["model=hyperspherical_vae"],
     ("objective", "reconstruction"): ["model=ae"],
+    ("evaluation", "disentanglement"): ["dataset=sprites"],
     ("trainer", "closed_form"): ["model=pca"],
+    ("trainer", "layerwise"): ["model=ae"],
+    ("evaluation", "anomaly"): ["dataset.classes=[0]"],
 }
 """What an option cannot be composed without."""
 FAMILIES, LIKELIHOODS, NETWORKS = (

@@ -58,7 +58,7 @@ def test_fitted_gaussian_goes_with_the_weights(codes):
 
 
 def test_fitted_gaussian_before_it_is_fitted_says_so():
-    with pytest.raises(CheckpointError, match="no Gaussian was fitted"):
+    with pytest.raises(CheckpointError, match="nothing was fitted to its codes"):
         FittedGaussian(latent_dim=D)()
 
 
@@ -89,7 +89,9 @@ def encode(x):
 
 @pytest.mark.parametrize("option", options("prior"))
 def test_every_prior_samples_codes_that_have_a_density(option, codes):
-    settings = check(composed("objective=reconstruction", f"prior={option}"))
+    chosen = {"spherical": ["model=hyperspherical_vae"]}.get(option, [])
+    objective = "reconstruction" if option.startswith("fitted") else "elbo"
+    settings = check(composed(*chosen, f"objective={objective}", f"prior={option}"))
     prior = settings.build("prior", latent_dim=D, event_shape=(1, 1, 2), encode=encode)
     assert prior.description
     if prior.fitted_to_codes:

@@ -191,17 +191,35 @@ def test_three_runs_killed_at_random_points_end_like_one_that_was_not(
         assert log.count("cross-entropies") + log.count("images of 1x8x8") >= 2
 
 
+STOPPED = {
+    # Before the first step, amid a logging window, at an epoch's end, amid the last epoch.
+    "gradient": (
+        (1, 2, 11, 17, 32, 33),
+        ("corruption=salt_and_pepper", "likelihood=gaussian", "likelihood.sigma=optimal",
+         "optimizer=sgd"),
+    ),
+    # Two layers of an epoch each: amid the first, where it ends, amid and at the end of the second.
+    "layerwise": ((5, 11, 14, 22, 25), ("model=stacked_dae", "trainer.pretrain_epochs=1")),
+    # Before the first mask, at one, between two, at the last, after it.
+    "pruning": ((3, 4, 6, 22, 27), ("trainer=pruning", "trainer.prune_until=2",
+                                   "trainer.prune_every=4")),
+    "spectral_norm": ((1, 14), ("model=rae", "network.spectral_norm=true",
+                                "objective.regularizer=none")),
+}  # fmt: skip
+"""Steps at which a run of 3 epochs of 11 is stopped, and what is run."""
+
+
+@pytest.mark.parametrize("name", STOPPED)
 def test_a_run_stopped_at_every_kind_of_step_ends_the_same(
-    place: Path, vae_run: Run, train: Train, monkeypatch: pytest.MonkeyPatch
+    name: str, place: Path, vae_run: Run, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the first step, amid a logging window, at an epoch's end, amid the last epoch."""
-    plan = ("trainer.epochs=3", "trainer.log_every=4", "corruption=salt_and_pepper",
-            "likelihood=gaussian", "likelihood.sigma=optimal", "optimizer=sgd")  # fmt: skip
-    never = train(place / "never", *plan)
-    stopped = place / "stopped"
+    steps, parts = STOPPED[name]
+    plan = ("trainer.epochs=3", "trainer.log_every=4", *parts)
+    never = train(place / f"never-{name}", *plan)
+    stopped = place / f"stopped-{name}"
     stop_at(monkeypatch, 1)
     command: tuple[str, ...] = (*SMALL_RUN, f"hydra.run.dir={stopped}", *plan)
-    for step in (1, 2, 11, 17, 32, 33):
+    for step in steps:
         stop_at(monkeypatch, step)
         finished = vae_run(*command)
         assert finished.code == 143, finished.said

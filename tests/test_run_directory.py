@@ -37,6 +37,7 @@ def test_the_files_of_a_finished_run(vae: Path) -> None:
     expected = {
         *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
         *("status.json", "metrics.json", "environment.json", "history.csv", "train.log"),
+        "report.html",
         *("checkpoints/best.pt", "checkpoints/last.pt", "projector_config.pbtxt"),
         *(f"figures/{name}.png" for name in (*figures, "learning_curves")),
         *(f"00220/latent/{name}" for name in ("tensors.tsv", "metadata.tsv", "sprite.png")),
@@ -60,7 +61,8 @@ def test_metrics_of_a_vae(vae: Path) -> None:
     assert list(metrics) == ["val", "test", "train"]
     for split in ("val", "test"):
         values = metrics[split]
-        assert set(values) == {"loss", "reconstruction", "kl", "elbo", "mse", "active_units"}
+        terms = {"loss", "reconstruction", "kl", "elbo"}
+        assert set(values) == {*terms, "mse", "pca_mse", "active_units"}
         assert values["elbo"] == -(values["reconstruction"] + values["kl"])
         assert values["loss"] == pytest.approx(-values["elbo"], rel=1e-6)
         assert 0 < values["mse"] < 0.2
@@ -74,7 +76,7 @@ def test_metrics_of_a_vae(vae: Path) -> None:
 def test_metrics_of_a_deterministic_code_have_no_kl(dae: Path) -> None:
     metrics = read(dae / "metrics.json")
     for split in ("val", "test"):
-        assert set(metrics[split]) == {"loss", "reconstruction", "mse"}
+        assert set(metrics[split]) == {"loss", "reconstruction", "mse", "pca_mse"}
         assert metrics[split]["loss"] == metrics[split]["reconstruction"]
     assert "kl" not in (dae / "history.csv").read_text(encoding="utf-8")
 

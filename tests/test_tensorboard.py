@@ -48,7 +48,7 @@ def test_the_tags_are_the_public_ones(events: EventAccumulator) -> None:
     assert set(tags["scalars"]) == {
         *(f"train/{name}" for name in (*TERMS, *about)),
         *(f"val/{name}" for name in (*TERMS, "mse")),
-        *(f"test/{name}" for name in (*TERMS, "mse", "active_units")),
+        *(f"test/{name}" for name in (*TERMS, "mse", "pca_mse", "active_units")),
     }
     assert set(tags["images"]) == {f"images/{name}" for name in (*PICTURES, "learning_curves")}
     assert set(tags["histograms"]) == {"latent/mean", "latent/scale"}

@@ -139,6 +139,7 @@ class Gate(Callback):
             if config.task == "train":
                 _refuse_used(Path(config.hydra.run.dir), "hydra.run.dir")
                 _refuse_unknown_source(config.init_from)
+                _tell_of_sweep(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _told():
@@ -161,10 +162,19 @@ def _jobs(config: DictConfig) -> Iterator[DictConfig]:
 
     if "BasicSweeper" not in config.hydra.sweeper._target_:
         return
-    typed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    own = [f"{key}={values}" for key, values in (config.hydra.sweeper.params or {}).items()]
+    typed = OverridesParser.create().parse_overrides([*own, *config.hydra.overrides.task])
     for batch in BasicSweeper.split_arguments(typed, max_batch_size=None):
         for overrides in batch:
             yield hydra.compose("config", list(overrides))
+
+
+def _tell_of_sweep(config: DictConfig) -> None:
+    """Say what an experiment that is a sweep would sweep, when it is run without -m."""
+    params = config.hydra.sweeper.get("params") or {}
+    if params:
+        swept = ", ".join(f"{key}={values}" for key, values in params.items())
+        print(f"One run; with -m this experiment is a sweep of {swept}.")
 
 
 def _check(config: DictConfig) -> None:

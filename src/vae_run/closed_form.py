@@ -12,54 +12,25 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vae_run import checkpoints
 from vae_run.config import Settings
 from vae_run.corruptions import NoCorruption
-from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
-from vae_run.evaluation import Evaluation, calibrate
+from vae_run.evaluation import calibrate
 from vae_run.experiment import Experiment
 from vae_run.likelihoods import GaussianLikelihood
 from vae_run.loop import Progress
 from vae_run.model import LatentVariableModel
 from vae_run.posteriors import DeltaPosterior, NormalPosterior
+from vae_run.principal import Spectrum, spectrum
 from vae_run.runs import RunDirectory
 from vae_run.signals import StopRequests
 from vae_run.tracking import Tracker
 from vae_run.trainers import Trainer
 
 log = logging.getLogger("vae_run")
-
-CHUNK = 4096  # images
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """Mean [P] of the images, eigenvalues [P] of their covariance, falling, and vectors [P, P]."""
-
-    mean: Tensor
-    values: Tensor
-    vectors: Tensor
-
-
-def spectrum(split: Split) -> Spectrum:
-    """The spectrum of the covariance (over N) of the images of `split`, in float64 on the CPU.
-
-    Each eigenvector's largest entry is positive, so that equal data give equal signs.
-    """
-    chunks = range(0, len(split), CHUNK)
-    pixels = [split.pixels(slice(i, i + CHUNK)).flatten(1).cpu().double().sum(0) for i in chunks]
-    mean = torch.stack(pixels).sum(0) / len(split)
-    covariance = torch.zeros(len(mean), len(mean), dtype=torch.double)
-    for i in chunks:
-        centred = split.pixels(slice(i, i + CHUNK)).flatten(1).cpu().double() - mean
-        covariance += centred.T @ centred
-    values, vectors = torch.linalg.eigh(covariance / len(split))
-    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    return Spectrum(mean, values, vectors * largest.sign())
 
 
 @torch.no_grad()
@@ -105,12 +76,19 @@ class ClosedForm(Trainer):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         if not settings.build("network").linear:
             yield "trainer=closed_form: is for linear maps. Use network=mlp 'network.widths=[]'."
+        if settings.build("network").spectral_norm:
+            yield "network.spectral_norm: trainer=closed_form sets the weights. Leave it false."
         if not issubclass(settings.classes["posterior"], (DeltaPosterior, NormalPosterior)):
             yield "trainer=closed_form: is PCA with posterior=delta, or ppca with posterior=normal."
         if not issubclass(settings.classes["likelihood"], GaussianLikelihood):
             yield "trainer=closed_form: maximises a Gaussian likelihood. Use likelihood=gaussian."
         if not issubclass(settings.classes["corruption"], NoCorruption):
             yield "trainer=closed_form: has no solution for corrupted input. Use corruption=none."
+        if settings.fixed.condition is not None:
+            yield (
+                "trainer=closed_form: has no solution for a conditional model. Use condition=null, "
+                "or trainer=gradient."
+            )
 
     def plan(self, train_size: int) -> str:
         return "none: one pass over the data"
@@ -141,8 +119,8 @@ class ClosedForm(Trainer):
         progress = Progress(step=1, seconds=time.perf_counter() - started, examples=len(train))
         calibrate(experiment.view(train))
         if len(experiment.splits.val):
-            values = Evaluation(metrics=["objective", "mse"]).measure(
-                experiment.view(experiment.splits.val)
+            values = experiment.evaluation.measure(
+                experiment.view(experiment.splits.val), experiment.evaluation.while_training
             )
             tracker.scalars("val", values, 1)
             tracker.history.add(

@@ -8,9 +8,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vae_run.config import GROUPS, nearest, unknown_key
+from vae_run.config import GROUPS, OPTIONAL, nearest, unknown_key
 
-CONTAINERS = {*GROUPS, "model", "experiment", "task"}
+CONTAINERS = {*GROUPS, *OPTIONAL, "model", "experiment", "task"}
 
 
 def explain(error: Exception, conf: Path) -> str:
@@ -46,7 +46,7 @@ def known_keys(conf: Path) -> list[str]:
         if not isinstance(loaded, dict):
             continue
         group = file.parent.name if file.parent != conf else ""
-        prefix = f"{group}." if group in GROUPS else ""
+        prefix = f"{group}." if group in (*GROUPS, *OPTIONAL) else ""
         keys |= dict.fromkeys(f"{prefix}{name}" for name in _names(loaded))
     return [
         key for key in keys if not key.startswith(("hydra", "defaults")) and "_target_" not in key

@@ -35,6 +35,9 @@ GROUPS = {
 }
 """Each group of parts with the class that its options must be."""
 
+OPTIONAL = {"sampler": "vae_run.priors.Fitted"}
+"""Groups that task=sample has besides; without `_target_` the part is left out."""
+
 CONTEXT = frozenset(
     {
         *("latent_dim", "event_shape", "levels", "features", "projection", "encode"),  # the model's
@@ -60,6 +63,7 @@ class Sweep(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     dir: str | None = None  # the sweep's folder; None: a new one under outputs/
+    mark: str | float | None = None  # a figure, or a place, that sweep.png marks on its axis
 
 
 class Fixed(BaseModel):
@@ -72,6 +76,7 @@ class Fixed(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)]  # initialisation, order of batches, noise
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "bfloat16"]  # of training; evaluation is always float32
+    condition: Literal["label"] | None = None  # what encoder and decoder are given beside x and z
     run: str | None = None  # the run directory that a task works on
     init_from: str | None = None  # a run whose best weights training starts from
     trust: list[str] = []  # packages whose classes a foreign run directory may name
@@ -81,6 +86,9 @@ class Fixed(BaseModel):
     input: str | None = None  # a file of images
     output: str | None = None  # a file to write
     n: Annotated[int, Field(ge=1)] | None = None  # images to sample
+    runs: str | list[str] | None = None  # patterns of run directories
+    metric: str | None = None  # what ranks runs
+    label: int | None = None  # the class of all images, for a conditional model
 
 
 @dataclass(frozen=True)
@@ -123,16 +131,19 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
         ConfigError: on the first key that is unknown, of a wrong type or out of range, and on
             parts that exclude each other.
     """
-    own = {key: value for key, value in config.items() if key not in GROUPS}
+    own = {key: value for key, value in config.items() if key not in (*GROUPS, *OPTIONAL)}
     unknown = [key for key in own if key not in Fixed.model_fields]
     if unknown:
-        raise ConfigError(unknown_key(unknown[0], [*Fixed.model_fields, *GROUPS]))
+        raise ConfigError(unknown_key(unknown[0], [*Fixed.model_fields, *GROUPS, *OPTIONAL]))
     try:
         fixed = Fixed.model_validate(own)
     except ValidationError as error:
         raise ConfigError(_explain(error, "", list(Fixed.model_fields))) from error
     classes, parts = {}, {}
-    for group in GROUPS:
+    chosen = [name for name in OPTIONAL if config.get(name) not in (None, {"_target_": None})]
+    if chosen and fixed.task != "sample":
+        raise ConfigError(f"{chosen[0]}: belongs to task=sample, found with task={fixed.task}.")
+    for group in (*GROUPS, *chosen):
         if not isinstance(config.get(group), Mapping):
             raise ConfigError(f"{group}: found {config.get(group)!r}, expected one of its options.")
         classes[group] = part_class(group, config[group], trust)
@@ -162,14 +173,15 @@ def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | Non
         cls = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{key}: cannot import {target} ({error}).") from error
-    base_module, _, base_name = GROUPS[group].rpartition(".")
+    wanted = {**GROUPS, **OPTIONAL}[group]
+    base_module, _, base_name = wanted.rpartition(".")
     base = getattr(import_module(base_module), base_name)
     # A class counts as a package's own only where it was defined, not where it is re-exported.
     home = getattr(cls, "__module__", "")
     if not (isinstance(cls, type) and issubclass(cls, base)) or (
         allowed is not None and home.split(".")[0] not in allowed
     ):
-        raise ConfigError(f"{key}: {target} is no {GROUPS[group]}, which every {group} is.")
+        raise ConfigError(f"{key}: {target} is no {wanted}, which every {group} is.")
     if inspect.isabstract(cls):
         raise ConfigError(f"{key}: {target} is abstract; name a class that fills it in.")
     return cls

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,11 @@ Count = Annotated[int, Field(ge=1)]
 
 class Corruption(ABC):
     """x [B, *E] -> corrupted x [B, *E]."""
+
+    tested_levels: ClassVar[tuple[float, ...]] = ()
+    """Values of `level`, rising, for a curve of robustness; none where there is no level."""
+    level_name: ClassVar[str] = "level"
+    """What `level` is, and its unit."""
 
     @abstractmethod
     def noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor | None:
@@ -49,6 +54,9 @@ class NoCorruption(Corruption):
 class GaussianNoise(Corruption):
     """x + level * N(0, 1), not clipped; `level` is a standard deviation in units of pixels."""
 
+    tested_levels = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    level_name = "standard deviation of the noise, in pixels"
+
     level: Annotated[float, Field(ge=0)] = 0.3
 
     def noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -63,6 +71,9 @@ class GaussianNoise(Corruption):
 class Masking(Corruption):
     """Each pixel is set to 0 with probability `level` (Vincent et al. 2008)."""
 
+    tested_levels = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    level_name = "probability that a pixel is set to 0"
+
     level: Probability = 0.3
 
     def noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -76,6 +87,9 @@ class Masking(Corruption):
 @dataclass(kw_only=True)
 class SaltAndPepper(Corruption):
     """Each pixel is set to 0 or to 1, each with probability `level` / 2 (Vincent et al. 2010)."""
+
+    tested_levels = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    level_name = "probability that a pixel is set to 0 or 1"
 
     level: Probability = 0.3
 
@@ -109,6 +123,9 @@ class Inpainting(Corruption):
     lies anywhere within the image, all places being as likely; blocks may overlap.
     """
 
+    tested_levels = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+    level_name = "side of a block, as a share of the image's"
+
     level: Probability = 0.4
     count: Count = 1
     fill: float = 0.5
@@ -140,6 +157,9 @@ class Grayscale(Corruption):
     another number of channels have their mean as grey, so that those of one channel are unchanged.
     """
 
+    tested_levels = (0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    level_name = "share of the colour that is removed"
+
     level: Probability = 1.0
 
     def noise(self, shape: torch.Size, generator: torch.Generator) -> None:
@@ -163,6 +183,9 @@ class Downsample(Corruption):
     the image is averaged alone. level = 1 is the image itself.
     """
 
+    tested_levels = (1, 2, 3, 4, 5, 6, 7, 8)
+    level_name = "side of a square, in pixels"
+
     level: Count = 2
 
     def noise(self, shape: torch.Size, generator: torch.Generator) -> None:
@@ -184,6 +207,9 @@ class PatchShuffle(Corruption):
     stay in place at the lower and right edges. A side of fewer than `level` pixels is cut in single
     ones. Every order is as likely, the right one included; level = 1 is the image itself.
     """
+
+    tested_levels = (1, 2, 3, 4, 5, 6, 7, 8)
+    level_name = "patches in a row and in a column"
 
     level: Count = 4
 
@@ -219,6 +245,9 @@ class Blur(Corruption):
     convolution it is exact in float32 on every device, and the same in every batch.
     """
 
+    tested_levels = (0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+    level_name = "standard deviation of the blur, in pixels"
+
     level: Annotated[float, Field(ge=0, le=100)] = 1.0
 
     def noise(self, shape: torch.Size, generator: torch.Generator) -> None:
@@ -247,6 +276,9 @@ class Affine(Corruption):
     `shift` as a share of the side, and `zoom`: sizes are multiplied by (1 + level * zoom)^u, u in
     [-1, 1). Pixels are interpolated bilinearly; what comes in from outside is 0.
     """
+
+    tested_levels = (0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    level_name = "factor on turn, zoom and shift"
 
     level: Annotated[float, Field(ge=0)] = 1.0
     degrees: Annotated[float, Field(ge=0)] = 15.0

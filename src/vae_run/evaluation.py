@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from vae_run import metrics as metrics_package
 from vae_run import pictures
@@ -26,6 +27,11 @@ from vae_run.objectives import Objective
 if TYPE_CHECKING:
     from vae_run.config import Settings
 
+FIGURES = (
+    *("reconstructions", "samples", "manifold", "codes", "traversals", "interpolations"),
+    *("kl_per_dimension", "aggregate_posterior", "robustness"),
+)
+"""Pictures of the end of every training; the others take longer, or are rarely of use."""
 CODES_FOR_PRIOR = 10_000
 """Training images whose codes fit the Gaussian of a family without a prior."""
 
@@ -34,7 +40,9 @@ CODES_FOR_PRIOR = 10_000
 class View:
     """A model before a split, as metrics and pictures see it.
 
-    `epoch` is the time that the objective's warm-up reads; batches carry fixed noise.
+    `epoch` is the time that the objective's warm-up reads; batches carry fixed noise. `train` is
+    the training split, for metrics that fit something to it, and `others` are the test images
+    whose classes were left out, where this is the test split.
     """
 
     model: LatentVariableModel
@@ -45,6 +53,11 @@ class View:
     batch_size: int = 1000
     epoch: float = 0.0
     limit: int | None = None
+    importance_samples: int = 100
+    train: Split | None = None
+    others: Split | None = None
+    class_names: tuple[str, ...] = ()
+    manifold_label: int | None = None
 
     @property
     def size(self) -> int:
@@ -73,39 +86,60 @@ def _named(kind: str, names: list[str], known: list[str]) -> None:
 
 @dataclass(kw_only=True)
 class Evaluation:
-    """What is measured and drawn of a model, and how many images at a time.
+    """What is measured and drawn of a model, how many images at a time, and K samples of each.
 
     A metric written `NAME?` is measured where it exists; one without `?` is refused where the
-    model cannot have it.
+    model cannot have it. `while_training` are those of every evaluation on val during training.
     """
 
     metrics: list[str] = field(
-        default_factory=lambda: ["objective", "mse", "active_units", "bits_per_dim?"]
+        default_factory=lambda: ["objective", "mse", "pca", "active_units", "bits_per_dim?"]
     )
-    figures: list[str] = field(default_factory=lambda: list(pictures.PICTURES))
+    while_training: list[str] = field(default_factory=lambda: ["objective", "mse"])
+    figures: list[str] = field(default_factory=lambda: list(FIGURES))
     batch_size: Annotated[int, Field(ge=1)] = 1000
+    importance_samples: Annotated[int, Field(ge=1)] = 100
+    manifold_label: int | None = None
 
     def __post_init__(self) -> None:
         known = [module.name for module in iter_modules(metrics_package.__path__)]
-        _named("metrics", [name.removesuffix("?") for name in self.metrics], known)
+        for key, names in (("metrics", self.metrics), ("while_training", self.while_training)):
+            _named(key, [name.removesuffix("?") for name in names], known)
+        if "objective" not in self.while_training:
+            raise ConfigError(
+                f"evaluation.while_training: found {self.while_training}, without objective, by "
+                "whose figures the best checkpoint is chosen. Add objective."
+            )
         _named("figures", self.figures, list(pictures.PICTURES))
 
-    def measure(self, view: View) -> dict[str, float]:
-        """All chosen metrics of `view`; evaluation leaves the model in the mode it was in."""
+    def measure(self, view: View, names: list[str] | None = None) -> dict[str, float]:
+        """The chosen metrics of `view`, or those of `names`; the model's mode is left as it was."""
         found: dict[str, float] = {}
         with evaluating(view.model):
-            for name in (entry.removesuffix("?") for entry in self.metrics):
+            for name in (entry.removesuffix("?") for entry in names or self.metrics):
                 metric: Callable[[View], dict[str, float]] = getattr(_metric_module(name), name)
                 found |= metric(view)
         return found
 
+    def prepare(self) -> None:
+        """See that the files which metrics need are there, before anything else takes time."""
+        for name in (*self.metrics, *self.while_training):
+            getattr(_metric_module(name.removesuffix("?")), "prepare", lambda: None)()
+
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
-        """Metrics asked for, without `?`, that these parts cannot have."""
-        for name in options.get("metrics", []):
-            if not name.endswith("?"):
+        """Metrics asked for, without `?`, that these parts cannot have; a class without a use."""
+        if settings.fixed.task == "evaluate":
+            return  # typed beside the defaults' parts; the task checks it beside the run's own
+        if options.get("manifold_label") is not None and settings.fixed.condition is None:
+            yield (
+                "evaluation.manifold_label: the model is not conditional. Use condition=label, or "
+                "leave it null."
+            )
+        for key in ("metrics", "while_training"):
+            for name in (entry for entry in options.get(key, []) if not entry.endswith("?")):
                 why = getattr(_metric_module(name), "conflicts", lambda _: ())
-                yield from (f"evaluation.metrics: {name}: {reason}" for reason in why(settings))
+                yield from (f"evaluation.{key}: {name}: {reason}" for reason in why(settings))
 
 
 def _metric_module(name: str) -> ModuleType:
@@ -127,18 +161,32 @@ def evaluating(model: LatentVariableModel) -> Iterator[None]:
 def calibrate(view: View) -> None:
     """Set what the model takes from the train split, `view`: sigma, a Gaussian over its codes.
 
-    Does nothing for a model that has neither.
+    Does nothing for a model that has neither. A prior that is `fitted_once` is left for the end of
+    training.
     """
     model = view.model
     with evaluating(model):
         if model.likelihood.calibrated:
             total = 0.0
             for batch in view.batches():
-                z = model.posterior.sample(model.encode(batch.input), batch.noise[0])
-                error = model.decode(z).mean - batch.target
+                given = model.given(batch.label)
+                z = model.posterior.sample(given.encode(batch.input), batch.noise[0])
+                error = given.decode(z).mean - batch.target
                 total += float(error.cpu().double().square().sum())
             model.likelihood.calibrate(total / (view.size * view.split.images[0].numel()))
-        if model.prior.fitted_to_codes:
-            few = replace(view, limit=CODES_FOR_PRIOR)
-            codes = [model.encode(batch.input).mean for batch in few.batches()]
-            model.prior.fit(torch.cat(codes))
+    if model.prior.fitted_to_codes and not model.prior.fitted_once:
+        model.prior.fit(codes(replace(view, limit=CODES_FOR_PRIOR)))
+
+
+def codes(view: View) -> Tensor:
+    """Codes [N, D] of the images of `view`, one sample of q(z|x) each, with fixed noise.
+
+    They are what the decoder was trained on: of a random code a sample, not the mean.
+    """
+    model = view.model
+    with evaluating(model):
+        found = [
+            model.posterior.sample(model.given(b.label).encode(b.input), b.noise[0])
+            for b in view.batches()
+        ]
+    return torch.cat(found)  # out of inference mode, for what is fitted by gradients

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from vae_run.data.splits import Split, Splits
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation import Evaluation, View
 from vae_run.model import LatentVariableModel
-from vae_run.networks import Encoder, tie
+from vae_run.networks import Encoder, normalise, tie
 from vae_run.objectives import Objective
 from vae_run.posteriors import Posterior
 
@@ -46,11 +47,22 @@ class Experiment:
             self.settings.fixed.latent_dim,
             self.evaluation.batch_size,
             epoch,
+            importance_samples=self.evaluation.importance_samples,
+            class_names=self.splits.class_names or (),
+            manifold_label=self.evaluation.manifold_label,
+            train=self.splits.train,
+            others=self.splits.others if split is self.splits.test else None,
         )
 
     def about(self) -> dict[str, Any]:
-        """What a checkpoint must tell of the data for its model to be built again."""
-        return {"event_shape": list(self.splits.event_shape), "levels": self.splits.levels}
+        """What a checkpoint must tell of the data for its model to be built and used again."""
+        classes = self.model.classes
+        return {
+            "event_shape": list(self.splits.event_shape),
+            "levels": self.splits.levels,
+            "classes": None if classes is None else classes.tolist(),
+            "class_names": list(self.splits.class_names or ()),
+        }
 
 
 def choose_device(name: str) -> torch.device:
@@ -81,15 +93,25 @@ def _encode(encoder: Encoder, posterior: Posterior, x: Tensor) -> Distribution:
 
 
 def build_model(
-    settings: Settings, event_shape: tuple[int, ...], levels: int | None = None
+    settings: Settings,
+    event_shape: tuple[int, ...],
+    levels: int | None = None,
+    classes: Sequence[int] | None = None,
 ) -> LatentVariableModel:
     """The model for images of `event_shape`, on the CPU, initialised from torch's global seed.
 
-    `levels`, the grey levels of the data, is needed by likelihoods that are `discrete`.
+    `levels`, the grey levels of the data, is needed by likelihoods that are `discrete`, and
+    `classes`, the labels of the training images, by `condition=label`.
     """
     latent_dim = settings.fixed.latent_dim
     network = settings.build("network")
-    encoder, decoder = network.encoder(event_shape), network.decoder(latent_dim, event_shape)
+    seen, given = event_shape, 0
+    if settings.fixed.condition is not None:
+        assert classes is not None, "condition=label needs the classes"
+        given = len(classes)
+        joined = network.join(torch.zeros(1, *event_shape), torch.zeros(1, given))
+        seen = tuple(joined.shape[1:])
+    encoder, decoder = network.encoder(seen), network.decoder(latent_dim + given, event_shape)
     posterior = settings.build("posterior", features=encoder.features, latent_dim=latent_dim)
     prior = settings.build(
         "prior",
@@ -102,7 +124,47 @@ def build_model(
     )
     if getattr(network, "tied", False):
         tie(encoder, posterior, decoder, likelihood.projection)
-    return LatentVariableModel(encoder, posterior, prior, decoder, likelihood)
+    if network.spectral_norm:
+        normalise(decoder, likelihood.projection)
+    return LatentVariableModel(
+        encoder,
+        posterior,
+        prior,
+        decoder,
+        likelihood,
+        classes=classes if settings.fixed.condition is not None else None,
+        join=network.join,
+    )
+
+
+def classes_of(split: Split, name: str) -> list[int]:
+    """The different labels of `split`, rising.
+
+    Raises:
+        DataError: its images have none.
+    """
+    if split.labels is None:
+        raise DataError(
+            f"condition=label: the {name} images have no labels. Use a dataset that has them, or "
+            "condition=null."
+        )
+    return sorted(set(split.labels.tolist()))
+
+
+def check_classes(splits: Splits, classes: Sequence[int]) -> None:
+    """Refuse images of another class than `classes`, those of a conditional model.
+
+    Raises:
+        DataError: there are some, or images without a label.
+    """
+    for name, split in (("val", splits.val), ("test", splits.test)):
+        strange = sorted(set(classes_of(split, name)) - set(classes)) if len(split) else []
+        if strange:
+            raise DataError(
+                f"condition=label: {name} has images labelled {strange[:10]}, which are not among "
+                f"the {len(classes)} classes that the model is trained on. Choose them with "
+                "dataset.classes."
+            )
 
 
 def load_splits(settings: Settings) -> Splits:
@@ -144,11 +206,26 @@ def load_splits(settings: Settings) -> Splits:
     return splits
 
 
-def assemble(settings: Settings, device: torch.device) -> Experiment:
-    """Load the data and build all parts; the seed is set before the model is built."""
+def assemble(
+    settings: Settings, device: torch.device, classes: Sequence[int] | None = None
+) -> Experiment:
+    """Load the data and build all parts; the seed is set before the model is built.
+
+    `classes` are those of a trained model, where they are not to be taken from the train split.
+    """
+    evaluation: Evaluation = settings.build("evaluation")
+    evaluation.prepare()
     splits = load_splits(settings)
+    if settings.fixed.condition is not None:
+        classes = classes_of(splits.train, "train") if classes is None else classes
+        check_classes(splits, classes)
+        chosen = settings.parts["evaluation"].get("manifold_label")
+        if chosen is not None and chosen not in classes:
+            raise ConfigError(
+                f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
+            )
     torch.manual_seed(settings.fixed.seed)
-    model = build_model(settings, splits.event_shape, splits.levels).to(device)
+    model = build_model(settings, splits.event_shape, splits.levels, classes).to(device)
     return Experiment(
         settings,
         device,
@@ -156,7 +233,7 @@ def assemble(settings: Settings, device: torch.device) -> Experiment:
         model,
         settings.build("objective", train_size=len(splits.train)),
         settings.build("corruption"),
-        settings.build("evaluation"),
+        evaluation,
     )
 
 

@@ -20,7 +20,8 @@ GROUPS = {
     "schedule": "how the learning rate changes",
     "trainer": "how parameters are found",
     "evaluation": "what a model is judged by",
-    "experiment": "published results to reproduce",
+    "sampler": "what task=sample draws codes from",
+    "experiment": "published results to reproduce; some are sweeps: with -m",
 }
 
 HEAD = """\
@@ -36,13 +37,14 @@ Groups and their options (the default stands first)
 TAIL = """\
 
 Keys used most
-  latent_dim=16  seed=0  device=auto  precision=float32  init_from=DIR
+  latent_dim=16  seed=0  device=auto  precision=float32  condition=label
+  init_from=DIR
   trainer.epochs=100  trainer.steps=N  trainer.batch_size=128
   trainer.patience=N  trainer.max_time=SECONDS  trainer.clip_norm=X
   network.widths=[512,256]  network.activation=relu  optimizer.lr=1e-3
   objective.beta=1  likelihood.sigma=learned  corruption.level=0.3
   dataset.root=DIR  dataset.path=FILE  dataset.binarize=none
-  dataset.val_size=0.1  hydra.run.dir=DIR  sweep.dir=DIR
+  dataset.val_size=0.1  hydra.run.dir=DIR  sweep.dir=DIR  sweep.mark=X
 
 Examples
   vae-run latent_dim=2
@@ -80,10 +82,11 @@ def text(conf: Path) -> str:
 
 
 def _default(conf: Path, group: str) -> str | None:
-    """The option that `config.yaml`'s defaults list gives `group`."""
-    for line in (conf / "config.yaml").read_text(encoding="utf-8").splitlines():
-        if line.strip().startswith(f"- {group}: "):
-            return line.split(": ")[1].strip()
+    """The option that the defaults list of `config.yaml`, or of a task, gives `group`."""
+    for file in (conf / "config.yaml", *sorted((conf / "task").glob("*.yaml"))):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.strip().startswith((f"- {group}: ", f"- /{group}: ")):
+                return line.split(": ")[1].split("#")[0].strip()
     return None
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ from torch import Tensor
 from vae_run import checkpoints
 from vae_run.data.batches import TrainingBatches
 from vae_run.errors import ConfigError, DivergedError, Interrupted
-from vae_run.evaluation import Evaluation, calibrate
+from vae_run.evaluation import calibrate
 from vae_run.experiment import Experiment
+from vae_run.model import LatentVariableModel
+from vae_run.objectives import Objective
 from vae_run.runs import RunDirectory
 from vae_run.schedules import Schedule
 from vae_run.signals import StopRequests
@@ -65,6 +67,8 @@ class Progress:
 class Loop:
     """The state of one training and what happens between its steps."""
 
+    batches_type: ClassVar[type[TrainingBatches]] = TrainingBatches
+
     trainer: Gradient
     experiment: Experiment
     run: RunDirectory
@@ -74,7 +78,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         settings, model = self.experiment.settings, self.experiment.model
-        self.batches = TrainingBatches(
+        self.batches = self.batches_type(
             self.experiment.splits.train,
             self.experiment.corruption,
             batch_size=self.trainer.batch_size,
@@ -105,17 +109,31 @@ class Loop:
         self._saved_at = time.monotonic()
 
     def steps(self) -> Iterator[StepRecord]:
-        """The loop's own records, with the time spent in each step added up."""
-        fixed = self.experiment.settings.fixed
+        """The records until the end, with the time spent in each step added up."""
         self.schedule.horizon = self.progress.horizon
+        records = self.records()
+        self.experiment.model.train()
+        while self.progress.step < self.total:
+            started = time.perf_counter()
+            record = next(records)
+            self.progress.seconds += time.perf_counter() - started
+            yield record
+
+    def records(self) -> Iterator[StepRecord]:
+        """Steps without end, from where `progress` stands."""
+        return self.fit(self.experiment.model, self.experiment.objective)
+
+    def fit(self, model: LatentVariableModel, objective: Objective) -> Iterator[StepRecord]:
+        """Steps without end of `model` under `objective`, with the loop's batches and optimiser."""
+        fixed = self.experiment.settings.fixed
         precision = (
             torch.autocast(self.experiment.device.type, dtype=torch.bfloat16)
             if fixed.precision == "bfloat16"
             else nullcontext()
         )
-        records = fit(
-            self.experiment.model,
-            self.experiment.objective,
+        return fit(
+            model,
+            objective,
             self.batches,
             self.optimizer,
             self.schedule,
@@ -124,12 +142,6 @@ class Loop:
             norm_every=self.trainer.log_every,
             precision=precision,
         )
-        self.experiment.model.train()
-        while self.progress.step < self.total:
-            started = time.perf_counter()
-            record = next(records)
-            self.progress.seconds += time.perf_counter() - started
-            yield record
 
     @property
     def epoch(self) -> float:
@@ -162,8 +174,8 @@ class Loop:
         started = time.perf_counter()
         window = self.meter.window()  # waits for the device: that wait belongs to the steps
         self.progress.seconds += time.perf_counter() - started
-        if not all(math.isfinite(value) for value in window.values()):
-            raise DivergedError(self._diverged(f"the training loss is {window['loss']}"))
+        if wrong := [value for value in window.values() if not math.isfinite(value)]:
+            raise DivergedError(self._diverged(f"the training loss is {wrong[0]}"))
         examples, seconds = self._window_start
         rate = (self.progress.examples - examples) / max(self.progress.seconds - seconds, 1e-9)
         self._window_start = (self.progress.examples, self.progress.seconds)
@@ -181,23 +193,29 @@ class Loop:
         experiment, progress = self.experiment, self.progress
         calibrate(experiment.view(experiment.splits.train, self.epoch))
         if len(experiment.splits.val) == 0:
-            progress.best_step = progress.step
-            self._keep_best()
+            if self.may_be_best():
+                progress.best_step = progress.step
+                self._keep_best()
             return
-        measures = Evaluation(
-            metrics=["objective", "mse"], batch_size=experiment.evaluation.batch_size
+        values = experiment.evaluation.measure(
+            experiment.view(experiment.splits.val, self.epoch), experiment.evaluation.while_training
         )
-        values = measures.measure(experiment.view(experiment.splits.val, self.epoch))
         self._val = values
         self.tracker.scalars("val", values, progress.step)
         self.display.evaluated(progress.step, values, final=final)
         self.run.status(epoch=self.epoch, step=progress.step)
         self._warn_of_collapse(values, final=final)
+        if not self.may_be_best():
+            return
         value = values.get("elbo", -values["loss"])
         progress.stale += 1
         if math.isfinite(value) and (progress.best_value is None or value > progress.best_value):
             progress.best_value, progress.best_step, progress.stale = value, progress.step, 0
             self._keep_best()
+
+    def may_be_best(self) -> bool:
+        """Whether the weights as they stand are what the training is after."""
+        return True
 
     def _warn_of_collapse(self, values: Mapping[str, float], *, final: bool) -> None:
         """Say once that q(z|x) has become the prior, when training had time to leave it."""
@@ -212,8 +230,8 @@ class Loop:
             self._warned = True
             log.warning(
                 "posterior collapse: at epoch %.4g the KL is %.2g nats, so codes say nothing of "
-                "their images. Try objective=free_bits, objective.warmup_epochs, a lower "
-                "objective.beta, or train for longer.",
+                "their images. Try a lower objective.beta, objective=free_bits or capacity, or, "
+                "with likelihood=gaussian, likelihood.sigma=learned.",
                 self.epoch,
                 values["kl"],
             )
@@ -278,6 +296,7 @@ class Loop:
         self.tracker.flush()
         state = {
             **about,
+            **self.own_state(),
             "step": self.progress.step,
             "epoch": self.epoch,
             "model": model.state_dict(),
@@ -290,6 +309,10 @@ class Loop:
         }
         checkpoints.save(self.run.last, state)
         self._saved_at = time.monotonic()
+
+    def own_state(self) -> dict[str, Any]:
+        """What a kind of training adds to `last.pt`, for its own `restore`."""
+        return {}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Stand where the checkpoint `saved` stood."""

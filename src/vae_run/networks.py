@@ -1,24 +1,28 @@
 """Networks: images to features (encoder) and codes to features (decoder).
 
 Letters: N items, D latent dimensions, F features, E event shape (C, H, W) or (F,) for vectors,
-k parameters a pixel that a likelihood asks for.
+P pixels of an image, Y classes, k parameters a pixel that a likelihood asks for.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.nn.utils.parametrizations import spectral_norm
 
 from vae_run.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vae_run.config import Settings
 
 Widths = list[Annotated[int, Field(gt=0)]]
 
@@ -79,11 +83,15 @@ class Decoder(nn.Sequential):
 
 @dataclass(kw_only=True)
 class Network(ABC):
-    """The architecture of both halves; builds them once the data's shape is known."""
+    """The architecture of both halves; builds them once the data's shape is known.
+
+    `spectral_norm` asks for `normalise` on the decoder and its last layer.
+    """
 
     widths: Widths
     decoder_widths: Widths | None = None
     activation: str = "relu"
+    spectral_norm: bool = False
 
     def __post_init__(self) -> None:
         self._activation = activation(self.activation)
@@ -97,6 +105,15 @@ class Network(ABC):
     def linear(self) -> bool:
         """Whether both halves are linear maps."""
         return False
+
+    @staticmethod
+    def join(x: Tensor, label: Tensor) -> Tensor:
+        """What the encoder sees of images x [N, *E] of classes given as one-hot labels [N, Y].
+
+        The labels are further channels, constant over the image; beside vectors, further entries.
+        """
+        planes = label.reshape(*label.shape, *[1] * (x.dim() - 2))
+        return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)
 
     @abstractmethod
     def encoder(self, event_shape: tuple[int, ...]) -> Encoder: ...
@@ -137,10 +154,28 @@ class MLP(Network):
                 f"network.decoder_widths: found {self.decoder_widths}, but network.tied needs the "
                 f"mirror of network.widths, {self.widths[::-1]}. Leave it null."
             )
+        if self.tied and self.spectral_norm:
+            raise ConfigError(
+                "network.spectral_norm: found true, but with network.tied the decoder has no "
+                "weights of its own to normalise. Leave one of them false."
+            )
 
     @property
     def linear(self) -> bool:
         return not self.widths and not self.upward
+
+    @staticmethod
+    def join(x: Tensor, label: Tensor) -> Tensor:
+        """The pixels and the label in one vector, [N, P + Y]."""
+        return torch.cat([x.flatten(1), label], 1)
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        if options.get("tied") and settings.fixed.condition is not None:
+            yield (
+                "network.tied: the mirror of an encoder that sees the label would return it. Use "
+                "network.tied=false, or condition=null."
+            )
 
     def _stack(self, size: int, widths: Widths) -> tuple[list[nn.Module], int]:
         layers: list[nn.Module] = []
@@ -294,6 +329,18 @@ def tie(encoder: nn.Module, head: nn.Module, decoder: nn.Module, last: nn.Module
                 "pixel. Use posterior=delta likelihood=mse."
             )
         setattr(parent, name, TiedLinear(source))
+
+
+def normalise(*parts: nn.Module) -> None:
+    """Divide each weight of `parts` by its greatest singular value (Miyato et al. 2018).
+
+    So no linear layer stretches a distance. A convolution's kernel counts as a matrix of its
+    outputs by everything else, as in the paper, which bounds it up to a constant. The singular
+    value is followed by one step of power iteration at each use while training.
+    """
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    for layer in [m for part in parts for m in part.modules() if isinstance(m, kinds)]:
+        spectral_norm(layer)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -6,14 +6,20 @@ Letters: K samples, B batch, D latent dimensions, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.nn.functional import normalize, softplus
 
 from vae_run.distributions import Delta
+from vae_run.spherical import VonMisesFisher, tail_rule
+
+if TYPE_CHECKING:
+    from vae_run.config import Settings
 
 HIDDEN = [64, 64]  # never written to
 
@@ -27,6 +33,8 @@ class Posterior(nn.Module, ABC):
     """Whether q is a product over dimensions, an `Independent`."""
     moments = True
     """Whether q knows its mean and variance."""
+    spherical = False
+    """Whether codes have length 1; a density over all of R^D is then none of theirs."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
@@ -39,6 +47,14 @@ class Posterior(nn.Module, ABC):
     def scale(self, q: Distribution) -> Tensor | None:
         """Standard deviations of the codes [B, D]; None where the code has none to tell."""
         return q.stddev if self.stochastic else None
+
+    def expectation(self, q: Distribution) -> Tensor:
+        """E_q[z], [B, D], or what stands for it where it has no closed form."""
+        return q.mean
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """The codes nearest to z [*, D] that q could have drawn: a way between codes, made one."""
+        return z
 
     def detached(self, q: Distribution) -> Distribution:
         """q with its parameters held constant: its density has no gradient but through z."""
@@ -161,3 +177,61 @@ class FlowPosterior(Posterior):
 
     def scale(self, q: Distribution) -> None:
         return None
+
+
+class VonMisesFisherPosterior(Posterior):
+    """C exp(kappa mu.z) on codes z of length 1 (Davidson et al. 2018).
+
+    mu is the direction of D features, kappa = `floor` + softplus of one more. Without a floor
+    kappa falls to 0 before the decoder has learned to read the code, and stays there. `mean` is mu.
+    """
+
+    moments = False
+    spherical = True
+    rule: Tensor
+
+    def __init__(
+        self, *, features: int, latent_dim: int, floor: Annotated[float, Field(ge=0)] = 1.0
+    ) -> None:
+        super().__init__()
+        self.floor = floor
+        self.projection = nn.Linear(features, latent_dim + 1)
+        self.register_buffer("rule", tail_rule(), persistent=False)
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        prior, latent_dim = settings.classes["prior"], settings.fixed.latent_dim
+        if prior.spherical is False:
+            yield (
+                f"prior: found {prior.__name__}, a density over all of R^D, but codes of "
+                "posterior=von_mises_fisher have length 1, so there is no KL between the two. Use "
+                "prior=spherical, or posterior=normal."
+            )
+        if latent_dim < 2:
+            yield (
+                f"latent_dim: found {latent_dim}, but posterior=von_mises_fisher is over "
+                "directions, which begin at 2 dimensions, the circle."
+            )
+
+    def forward(self, features: Tensor) -> Distribution:
+        raw = self.projection(features).float()
+        concentration = self.floor + softplus(raw[..., -1])
+        return VonMisesFisher(normalize(raw[..., :-1], dim=-1), concentration, self.rule)
+
+    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
+        assert isinstance(q, VonMisesFisher)
+        return q.push(noise)
+
+    def scale(self, q: Distribution) -> None:
+        return None
+
+    def expectation(self, q: Distribution) -> Tensor:
+        assert isinstance(q, VonMisesFisher)
+        return q.expectation
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return normalize(z, dim=-1)
+
+    def detached(self, q: Distribution) -> Distribution:
+        assert isinstance(q, VonMisesFisher)
+        return VonMisesFisher(q.loc.detach(), q.concentration.detach(), self.rule)

@@ -21,6 +21,7 @@ from torch.nn.functional import softplus
 
 from vae_run.distributions import Flat
 from vae_run.errors import CheckpointError
+from vae_run.spherical import UniformSphere
 
 if TYPE_CHECKING:
     from vae_run.config import Settings
@@ -38,14 +39,25 @@ class Prior(nn.Module, ABC):
     """Whether it integrates to 1, and so can be sampled from."""
     fitted_to_codes = False
     """Whether `fit` sets it from the training codes after the fact."""
+    fitted_once = False
+    """Whether it is fitted when training has ended, and not at each evaluation: it takes longer."""
     gaussian = False
     """Whether it is a normal with independent dimensions."""
+    learned = False
+    """Whether it has parameters, which only an objective with log p(z) in it trains."""
+    spherical: bool | None = False
+    """Whether its codes have length 1; None: as the posterior's have."""
     description: str
 
     @property
     def generative(self) -> bool:
         """Whether KL and ELBO mean something: a proper prior that training uses."""
         return self.trained_with and self.proper
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be sampled from: proper, and fitted where that is due."""
+        return self.proper
 
     @abstractmethod
     def forward(self) -> Distribution:
@@ -72,6 +84,31 @@ class StandardNormal(Prior):
         return Independent(Normal(self.loc, scale, validate_args=False), 1, validate_args=False)
 
 
+class SphericalPrior(Prior):
+    """The uniform distribution on codes of length 1 (Davidson et al. 2018)."""
+
+    spherical = True
+    description = "the uniform prior on the sphere"
+    loc: Tensor
+
+    def __init__(self, *, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        posterior = settings.classes["posterior"]
+        if not posterior.spherical:
+            yield (
+                "prior=spherical: is bounded, codes have length 1, and codes of "
+                f"{posterior.__name__} have not, so the KL is infinite. Use "
+                "posterior=von_mises_fisher, or prior=standard_normal."
+            )
+
+    def forward(self) -> Distribution:
+        return UniformSphere(self.loc)
+
+
 class FlatPrior(Prior):
     """The improper constant density: the KL is -H(q) up to a constant, which keeps scales from 0.
 
@@ -93,6 +130,7 @@ class FlatPrior(Prior):
 class MixturePrior(Prior):
     """A mixture of C normals with diagonal covariance, its parameters trained with the model."""
 
+    learned = True
     description = "the mixture prior"
 
     def __init__(self, *, latent_dim: int, components: Count = 10) -> None:
@@ -116,6 +154,8 @@ class VampPrior(Prior):
     Pseudo-inputs [C, *E] are kept in (0, 1) by a sigmoid.
     """
 
+    learned = True
+    spherical = None
     description = "the VampPrior"
 
     def __init__(
@@ -131,6 +171,11 @@ class VampPrior(Prior):
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        if settings.fixed.condition is not None:
+            yield (
+                "prior=vamp: its pseudo-inputs have no label to give the encoder. Use "
+                "condition=null, or another prior."
+            )
         if not settings.classes["posterior"].stochastic:
             yield (
                 "prior=vamp: is a mixture of posteriors, and a deterministic code has none with a "
@@ -146,6 +191,7 @@ class VampPrior(Prior):
 class FlowPrior(Prior):
     """A neural spline flow (Durkan et al. 2019) trained with the model."""
 
+    learned = True
     description = "the flow prior"
 
     def __init__(
@@ -161,41 +207,70 @@ class FlowPrior(Prior):
         return p
 
 
-class FittedGaussian(Prior):
-    """No prior while training; afterwards a Gaussian with the mean and covariance of the codes.
+class Fitted(Prior):
+    """No prior while training: a density that is fitted to the codes afterwards.
 
-    The simplest ex-post density estimate of Ghosh et al. 2020, "From variational to
-    deterministic autoencoders". `fit` sets it and the checkpoint carries it.
+    Ghosh et al. 2020, "From variational to deterministic autoencoders", call it an ex-post density
+    estimate. `fit` sets it, and the checkpoint carries it.
     """
 
     trained_with = False
     fitted_to_codes = True
+    fitted: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.fitted)
+
+    def forward(self) -> Distribution:
+        if not self.ready:
+            when = "to its end" if self.fitted_once else "until its first evaluation"
+            raise CheckpointError(
+                "This model has no prior, and nothing was fitted to its codes yet: train it "
+                f"{when}, or choose a sampler with task=sample."
+            )
+        return self.density()
+
+    @abstractmethod
+    def density(self) -> Distribution:
+        """p(z), as it was fitted."""
+
+
+def covariance_factor(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [D] and Cholesky factor [D, D] of the covariance of `codes` [N, D], in float64.
+
+    A floor, 1e-6 of the mean variance, keeps the covariance regular.
+    """
+    codes = codes.cpu().double()
+    centred = codes - codes.mean(0)
+    covariance = centred.T @ centred / max(1, len(codes) - 1)
+    floor = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12)
+    covariance = covariance + floor * torch.eye(codes.shape[1]).double()
+    return codes.mean(0), torch.linalg.cholesky(covariance)
+
+
+class FittedGaussian(Fitted):
+    """A Gaussian with the mean and covariance of the codes."""
+
     description = "a Gaussian fitted to the codes"
     loc: Tensor
     factor: Tensor
-    fitted: Tensor
 
     def __init__(self, *, latent_dim: int) -> None:
         super().__init__()
         self.register_buffer("loc", torch.zeros(latent_dim))
         self.register_buffer("factor", torch.eye(latent_dim))
-        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
 
     def fit(self, codes: Tensor) -> None:
         """Mean and covariance of `codes` [N, D], with a floor that keeps the latter regular."""
-        codes = codes.cpu().double()
-        centred = codes - codes.mean(0)
-        covariance = centred.T @ centred / max(1, len(codes) - 1)
-        floor = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12)
-        covariance = covariance + floor * torch.eye(codes.shape[1]).double()
-        self.loc.copy_(codes.mean(0))
-        self.factor.copy_(torch.linalg.cholesky(covariance))
+        loc, factor = covariance_factor(codes)
+        self.loc.copy_(loc)
+        self.factor.copy_(factor)
         self.fitted.fill_(True)
 
-    def forward(self) -> Distribution:
-        if not bool(self.fitted):
-            raise CheckpointError(
-                "This model has no prior, and no Gaussian was fitted to its codes yet: train it "
-                "until its first evaluation, then sample."
-            )
+    def density(self) -> Distribution:
         return MultivariateNormal(self.loc, scale_tril=self.factor, validate_args=False)

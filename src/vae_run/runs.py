@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from vae_run import checkpoints
 from vae_run.checkpoints import write_atomically
@@ -72,7 +73,7 @@ class RunDirectory:
         try:
             config = OmegaConf.load(self.config_file)
             resolved = OmegaConf.to_container(config, resolve=True)
-        except (OSError, ValueError, OmegaConfBaseException) as error:
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
             raise CheckpointError(f"{self.config_file}: cannot be read: {error}") from error
         if not isinstance(resolved, dict):
             raise CheckpointError(f"{self.config_file}: is no configuration of a run.")
@@ -88,7 +89,7 @@ class RunDirectory:
             hydra = OmegaConf.load(self.path / ".hydra" / "hydra.yaml")
             choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
             return {str(k): v for k, v in choices.items() if isinstance(v, str)}
-        except (OSError, ValueError, OmegaConfBaseException):
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
             return {}  # only labels for tables are lost
 
     def status(self, **changes: Any) -> None:
@@ -122,8 +123,24 @@ class RunDirectory:
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
         self._write_json("metrics.json", metrics)
 
-    def write_environment(self, device: torch.device, fingerprint: str) -> None:
-        """`environment.json`: what a reader needs to judge whether figures can be compared."""
+    def environment(self) -> dict[str, Any]:
+        return self._read_json("environment.json")
+
+    def overrides(self) -> list[str]:
+        """What was typed to start the run; nothing where that is not known."""
+        try:
+            words = OmegaConf.to_container(OmegaConf.load(self.path / ".hydra" / "overrides.yaml"))
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+            return []
+        return [str(word) for word in words] if isinstance(words, list) else []
+
+    def write_environment(
+        self, device: torch.device, fingerprint: str, about_run: Mapping[str, Any] | None = None
+    ) -> None:
+        """`environment.json`: what a reader needs to judge whether figures can be compared.
+
+        `about_run` is added: sizes of data and model.
+        """
         about = {
             "versions": {name: _version(name) for name in PACKAGES},
             "python": platform.python_version(),
@@ -133,8 +150,23 @@ class RunDirectory:
             "threads": torch.get_num_threads(),
             "git_revision": _git_revision(),
             "dataset_fingerprint": fingerprint,
+            **(about_run or {}),
         }
         self._write_json("environment.json", about)
+
+    def fingerprint(self) -> str:
+        """What tells the run's data from others (`Splits.fingerprint`).
+
+        Raises:
+            CheckpointError: `environment.json` does not tell.
+        """
+        found = self._read_json("environment.json").get("dataset_fingerprint")
+        if not isinstance(found, str):
+            raise CheckpointError(
+                f"{self.path / 'environment.json'}: holds no dataset_fingerprint, so the run's "
+                "data cannot be told from others. Use a run that training has begun."
+            )
+        return found
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_atomically(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
@@ -198,13 +230,17 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
     try:
         event_shape = tuple(int(size) for size in state["event_shape"])
         levels = None if state.get("levels") is None else int(state["levels"])
+        found = state.get("classes")
+        classes = None if found is None else [int(label) for label in found]
         weights = state["model"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{file}: is a checkpoint, but not of a model ({error}).") from error
     if levels is None and settings.classes["likelihood"].discrete:
         raise CheckpointError(f"{file}: does not tell the grey levels that its likelihood models.")
+    if classes is None and settings.fixed.condition is not None:
+        raise CheckpointError(f"{file}: does not tell the classes that its model is given.")
     with torch.random.fork_rng(devices=[]):  # initial weights are not the caller's random numbers
-        model = build_model(settings, event_shape, levels)
+        model = build_model(settings, event_shape, levels, classes)
     load_weights(model, weights, file)
     return model
 

@@ -1,4 +1,4 @@
-"""What a multirun leaves behind: one row a job, on the terminal and in `sweep.csv`."""
+"""What a multirun leaves behind: a row a job, on the terminal and in `sweep.csv`, and figures."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.table import Table
 
+from vae_run import sweep_figures
 from vae_run.checkpoints import write_atomically
+from vae_run.errors import CheckpointError
 from vae_run.runs import RunDirectory
 from vae_run.terminal import console
 
-SHOWN = ("val/elbo", "val/loss", "val/mse", "test/elbo", "test/loss")
+SHOWN = (
+    *("val/elbo", "val/loss", "val/mse", "test/elbo", "test/loss"),
+    *("test/mse_auroc", "test/elbo_auroc", "test/pca_32_auroc"),
+)
 
 
 def summarise(folder: Path) -> None:
-    """Print the table of the sweep in `folder`, and write it to `sweep.csv`."""
+    """Print the table of the sweep in `folder`, write it to `sweep.csv`, and draw its figures."""
     rows = [row(path) for path in sorted(folder.glob("*/.hydra"))]
     if not rows:
         return
@@ -32,6 +37,17 @@ def summarise(folder: Path) -> None:
     show(rows)
     failed = sum(entry["state"] != "completed" for entry in rows)
     console.print(f"{len(rows)} jobs, {failed} not completed; {folder / 'sweep.csv'}")
+    for picture in sweep_figures.draw(folder, rows, _mark(folder / rows[0]["run"])):
+        console.print(str(picture))
+
+
+def _mark(run: Path) -> str | float | None:
+    """What the sweep that `run` belongs to marks in its figure."""
+    try:
+        found: str | float | None = RunDirectory(run).config()["sweep"]["mark"]
+    except (CheckpointError, KeyError, TypeError):
+        return None
+    return found
 
 
 def row(hydra: Path) -> dict[str, Any]:
@@ -45,20 +61,24 @@ def row(hydra: Path) -> dict[str, Any]:
     entry["state"] = status.get("state", "not started")
     for split, values in run.metrics().items():
         entry |= {f"{split}/{name}": value for name, value in values.items()}
+    entry |= _training_loss(run.path / "history.csv")
     entry["message"] = status.get("message", "").split("\n")[0]
     return entry
+
+
+def _training_loss(history: Path) -> dict[str, float]:
+    """The loss of the last epoch of training, where there were epochs."""
+    if not history.is_file():
+        return {}
+    with history.open(newline="", encoding="utf-8") as file:
+        found = [row["train/loss"] for row in csv.DictReader(file) if row.get("train/loss")]
+    return {"train/loss": float(found[-1])} if found else {}
 
 
 def show(rows: list[dict[str, Any]]) -> None:
     """The overrides that differ, the state and the main figures, as far as any job has them."""
     table = Table(box=None, header_style="bold")
-    swept = [
-        key
-        for key in dict.fromkeys(key for entry in rows for key in entry)
-        if not key.startswith(("val/", "test/", "train/"))
-        and key not in ("run", "state", "message")
-        and len({entry.get(key) for entry in rows}) > 1
-    ]
+    swept = sweep_figures.swept_keys(rows)
     shown = [name for name in SHOWN if any(name in entry for entry in rows)]
     for name in ("job", *swept, "state"):
         table.add_column(name, no_wrap=True)

@@ -98,6 +98,10 @@ class Gradient(Trainer):
     def is_over(self, progress: Progress) -> bool:
         return self.why_over(progress) is not None
 
+    def loop(self, experiment: Experiment, run: RunDirectory, tracker: Tracker) -> Loop:
+        """What happens between the steps of this trainer."""
+        return Loop(self, experiment, run, tracker)
+
     def train(
         self,
         experiment: Experiment,
@@ -106,7 +110,7 @@ class Gradient(Trainer):
         stop: StopRequests,
         saved: Mapping[str, Any] | None,
     ) -> Progress:
-        loop = Loop(self, experiment, run, tracker)
+        loop = self.loop(experiment, run, tracker)
         loop.restore(saved) if saved is not None else loop.save()
         if self.is_over(loop.progress):
             return loop.progress

@@ -57,7 +57,7 @@ def fit(
             group["lr"] = rate
         batch = batches.next()
         with precision:
-            terms = objective(model, batch, epoch)
+            terms = objective(model.given(batch.label), batch, epoch)
         optimizer.zero_grad()
         terms["loss"].mean().backward()  # type: ignore[no-untyped-call]
         step += 1

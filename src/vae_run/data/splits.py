@@ -6,7 +6,7 @@ Letters: N images of a split, B batch, E the event shape (C, H, W), or (F,) for 
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -22,7 +22,12 @@ TestSize = Annotated[float, Field(gt=0, lt=1)] | Count
 ImageSide = Annotated[int, Field(ge=1, strict=True)]
 
 # Seeds of the binary samples, one a split: numbers that no run is likely to use as its own seed.
-_SAMPLE_SEEDS = {"train": 0x5EED_B1_01, "val": 0x5EED_B1_02, "test": 0x5EED_B1_03}
+_SAMPLE_SEEDS = {
+    "train": 0x5EED_B1_01,
+    "val": 0x5EED_B1_02,
+    "test": 0x5EED_B1_03,
+    "others": 0x5EED_B1_04,
+}
 _SAMPLE_CHUNK = 1024
 
 
@@ -36,12 +41,17 @@ class Split:
         scale: the stored value that means 1.0 (255 for 8-bit images; 1 for floats in [0, 1]).
         resample: grey values are probabilities of binary pixels, drawn afresh at every visit
             (dynamic binarization); never set for validation or test.
+        factors: int64 [N, F], the number of each factor's value that an image was made from, or
+            None; metrics of disentanglement compare codes with them.
+        unordered: the columns of `factors` whose values are names, and not steps of a quantity.
     """
 
     images: Tensor
     labels: Tensor | None = None
     scale: float = 1.0
     resample: bool = False
+    factors: Tensor | None = None
+    unordered: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -77,12 +87,14 @@ class Split:
     def to(self, device: torch.device) -> "Split":
         """The same split with its tensors on `device`."""
         labels = None if self.labels is None else self.labels.to(device)
-        return replace(self, images=self.images.to(device), labels=labels)
+        factors = None if self.factors is None else self.factors.to(device)
+        return replace(self, images=self.images.to(device), labels=labels, factors=factors)
 
     def take(self, index: Tensor) -> "Split":
         """The sub-split of the images `index` (int64 [M])."""
         labels = None if self.labels is None else self.labels[index]
-        return replace(self, images=self.images[index], labels=labels)
+        factors = None if self.factors is None else self.factors[index]
+        return replace(self, images=self.images[index], labels=labels, factors=factors)
 
 
 @dataclass(frozen=True)
@@ -92,12 +104,14 @@ class Splits:
     Attributes:
         train, val, test: the sets; only `val` may hold no image (`val_size=0`).
         class_names: the name of label i at place i, or None.
+        others: what `classes` left out of the test set, or None.
     """
 
     train: Split
     val: Split
     test: Split
     class_names: tuple[str, ...] | None = None
+    others: Split | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -111,9 +125,9 @@ class Splits:
 
     def to(self, device: torch.device) -> "Splits":
         """The same splits with their tensors on `device`."""
-        return replace(
-            self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device)
-        )
+        others = None if self.others is None else self.others.to(device)
+        train, val, test = self.train.to(device), self.val.to(device), self.test.to(device)
+        return replace(self, train=train, val=val, test=test, others=others)
 
     def fingerprint(self) -> str:
         """SHA-256 over the bytes of all three splits, in hexadecimal: equal data, equal text."""
@@ -164,7 +178,10 @@ class Dataset(ABC):
         classes: keep only the images of these labels, in every split; labels keep their numbers.
         binarize: `static` samples every pixel once with a fixed seed; `dynamic` samples the
             training images afresh at every visit, with val and test as in `static`.
+        known_factors: whether the splits have `factors`.
     """
+
+    known_factors: ClassVar[bool] = False
 
     val_size: Share | Count = 0.1
     split_seed: Annotated[int, Field(ge=0)] = 0
@@ -185,8 +202,11 @@ class Dataset(ABC):
         """
         parts = self.read()
         self._check(parts)
+        others = None
         if self.classes is not None:
-            parts = self._choose(parts, torch.tensor(sorted(set(self.classes))))
+            wanted = torch.tensor(sorted(set(self.classes)))
+            chosen = self._choose(parts, wanted)
+            parts, others = chosen, self._left_out(parts, wanted)
         train, val, test = self._cut(parts)
         if self.binarize != "none":
             for name, split in (("train", train), ("val", val), ("test", test)):
@@ -194,7 +214,8 @@ class Dataset(ABC):
             dynamic = self.binarize == "dynamic"
             train = replace(train, resample=True) if dynamic else binarized(train, "train")
             val, test = binarized(val, "val"), binarized(test, "test")
-        return Splits(train, val, test, parts.class_names)
+            others = None if others is None else binarized(others, "others")
+        return Splits(train, val, test, parts.class_names, others)
 
     def _check(self, parts: Parts) -> None:
         """Refuse empty splits, and splits that disagree in shape, type, or number of labels."""
@@ -240,6 +261,21 @@ class Dataset(ABC):
                 )
         return replace(parts, **kept)  # type: ignore[arg-type]
 
+    def _left_out(self, parts: Parts, wanted: Tensor) -> Split | None:
+        """The test images of all other labels; where test is cut from train, as large a share."""
+        source = parts.train if parts.test is None else parts.test
+        assert source.labels is not None, "they were chosen by their labels"
+        left = source.take((~torch.isin(source.labels, wanted)).nonzero()[:, 0])
+        if parts.test is None and len(left):
+            order = torch.randperm(len(left), generator=self._cuts())
+            count = min(_count("test_size", parts.test_size, len(left)), len(left))
+            left = left.take(order[:count].sort().values)
+        return left if len(left) else None
+
+    def _cuts(self) -> torch.Generator:
+        """The random numbers that decide what is cut."""
+        return torch.Generator().manual_seed(self.split_seed)
+
     def _cut(self, parts: Parts) -> tuple[Split, Split, Split]:
         """Train, val and test: what the dataset lacks is cut from train, test first."""
         total, train = len(parts.train), parts.train
@@ -255,7 +291,7 @@ class Dataset(ABC):
                 f"{sizes} cut {tests + vals} of the {total} images of {type(self).__name__} for "
                 "validation and test, which leaves none to train on: make them smaller"
             )
-        order = torch.randperm(total, generator=torch.Generator().manual_seed(self.split_seed))
+        order = torch.randperm(total, generator=self._cuts())
         test, val = parts.test, parts.val
         if test is None:
             test = train.take(order[:tests].sort().values)
@@ -278,7 +314,7 @@ class Dataset(ABC):
             )
 
 
-def binarized(split: Split, name: Literal["train", "val", "test"]) -> Split:
+def binarized(split: Split, name: Literal["train", "val", "test", "others"]) -> Split:
     """One fixed Bernoulli sample of every pixel: uint8 0 or 1 of scale 1, the same everywhere.
 
     Args:

@@ -11,6 +11,14 @@ vermillion and counted under the title. Whatever is left out for want of room is
 """
 
 from vae_run.figures.curves import learning_curves
+from vae_run.figures.dimensions import (
+    Marginal,
+    aggregate_posterior,
+    anomaly_histograms,
+    kl_bars,
+    spectrum,
+)
+from vae_run.figures.frontier import Point, frontier
 from vae_run.figures.images import (
     interpolations,
     manifold,
@@ -18,12 +26,27 @@ from vae_run.figures.images import (
     samples,
     traversals,
 )
+from vae_run.figures.robustness import robustness
+from vae_run.figures.scatter import Density, scatter
+from vae_run.figures.sweep import Line, sweep_curves
 
 __all__ = [
+    "Density",
+    "Line",
+    "Marginal",
+    "Point",
+    "aggregate_posterior",
+    "anomaly_histograms",
+    "frontier",
     "interpolations",
+    "kl_bars",
     "learning_curves",
     "manifold",
     "reconstructions",
+    "robustness",
     "samples",
+    "scatter",
+    "spectrum",
+    "sweep_curves",
     "traversals",
 ]

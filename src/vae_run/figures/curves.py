@@ -31,10 +31,13 @@ if TYPE_CHECKING:
 
 _COLOURS = {"train": BLUE, "val": ORANGE, "test": GREEN}
 _FIRST = ("loss", "reconstruction", "kl", "elbo", "log_likelihood", "mse")
-_UNITS = {
+UNITS = {
     "mse": "per pixel",
     "bits_per_dim": "bits per dimension",
     "active_units": "latent dimensions",
+    "codes_twonn": "dimensions",
+    "data_twonn": "dimensions",
+    "posterior_scale": "in units of the code",
     "learning_rate": "",
     "grad_norm": "",
     "examples_per_second": "",
@@ -83,7 +86,7 @@ def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Array
         if slash and np.isfinite(values).any():
             panels.setdefault(name, {})[split] = values
     rank = {name: place for place, name in enumerate(_FIRST)}
-    order = sorted(panels, key=lambda name: (rank.get(name, len(rank)), name in _UNITS))
+    order = sorted(panels, key=lambda name: (rank.get(name, len(rank)), name in UNITS))
     return {name: panels[name] for name in order}
 
 
@@ -93,12 +96,12 @@ def _draw_panel(
     title = name.replace("_", " ")
     sheet.text(left, top + 8, title, bold=True)
     unit = left + text_width(title, BODY, bold=True) + 8
-    sheet.text(unit, top + 8, _UNITS.get(name, "nats per image"), size=SMALL, colour=MUTED)
+    sheet.text(unit, top + 8, UNITS.get(name, "nats per image"), size=SMALL, colour=MUTED)
     _write_legend(sheet, lines, left, top + 26)
     x, y = left + _INSET, top + _ABOVE
     sheet.text(x + _PLOT[0], y + _PLOT[1] + 28, "epoch", size=SMALL, colour=MUTED, align="right")
     axes = sheet.axes(x, y, *_PLOT)
-    _style(axes)
+    style(axes)
     for split, values in lines.items():
         known = np.isfinite(values)
         alone = known & ~np.append(known[1:], False) & ~np.insert(known[:-1], 0, False)
@@ -122,19 +125,20 @@ def _draw_panel(
 def _write_legend(sheet: Sheet, lines: dict[str, Array], x: float, y: float) -> None:
     """Each split with its last finite value behind a stroke of its line's colour."""
     for split, values in lines.items():
-        text = f"{split} {_short(values[np.isfinite(values)][-1])}"
+        text = f"{split} {short(values[np.isfinite(values)][-1])}"
         sheet.lines(np.array([[[x, y], [x + 12, y]]]), _COLOURS.get(split, MUTED), 2.4)
         sheet.text(x + 17, y, text, size=SMALL)
         x += 17 + text_width(text, SMALL) + 14
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Four digits, thousands written out, a true minus sign."""
     text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.4g}"
     return text.replace("-", "−")
 
 
-def _style(axes: Axes) -> None:
+def style(axes: Axes) -> None:
+    """Axes as every picture has them: a quiet grid, no frame, few numbers."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_facecolor("white")
@@ -145,7 +149,7 @@ def _style(axes: Axes) -> None:
     axes.margins(x=0.02, y=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.tick_params(
         length=0, pad=5, labelsize=SMALL, labelcolor=INK, labelfontfamily="DejaVu Sans"
     )

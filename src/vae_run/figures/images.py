@@ -66,17 +66,23 @@ def reconstructions(
     ).draw()
 
 
-def samples(images: Tensor, note: str) -> Picture:
+def samples(images: Tensor, note: str, classes: Sequence[str] = ()) -> Picture:
     """Images [N, *E] in a grid as near to a square as N allows, in order along the rows.
 
     Args:
         images: the first 256 at most are shown.
         note: where they come from, such as "64 samples from the prior N(0, I)".
+        classes: names of the classes that the images belong to in turn: a column each, or several
+            where they are few, or, where there are more than 16, a caption under every image.
     """
     cells, remark = events(images, 1)
     count = min(len(cells), _MOST_SAMPLES)
     aspect = 2 / 3 if cells.ndim == 2 else cells.shape[1] / cells.shape[2]
     columns = min(count, max(1, math.ceil(math.sqrt(count * aspect) - 1e-9)))
+    heads: list[str] = []
+    if 0 < len(classes) <= _MOST_COLUMNS:
+        heads = [*classes] * max(1, round(math.sqrt(count) / len(classes)))
+        columns = len(heads)
     rows = math.ceil(count / columns)
     grid = np.zeros((rows * columns, *cells.shape[1:]), dtype=cells.dtype)
     grid[:count] = cells[:count]
@@ -85,8 +91,16 @@ def samples(images: Tensor, note: str) -> Picture:
         grid.reshape(rows, columns, *cells.shape[1:]),
         "Samples",
         _notes(cells[None, :count], note, left_out, remark),
+        column_names=heads,
+        captions=[] if heads else _captions(classes, count, columns),
         count=count,
     ).draw()
+
+
+def _captions(classes: Sequence[str], count: int, columns: int) -> list[list[str]]:
+    """The names of `classes` in turn for `count` images in rows of `columns`."""
+    names = [classes[i % len(classes)] for i in range(count if classes else 0)]
+    return [names[i : i + columns] for i in range(0, len(names), columns)]
 
 
 def manifold(images: Tensor, axis: Tensor, note: str) -> Picture:
@@ -144,25 +158,28 @@ def traversals(images: Tensor, values: Tensor, row_names: Sequence[str], note: s
     ).draw()
 
 
-def interpolations(images: Tensor, note: str) -> Picture:
+def interpolations(images: Tensor, note: str, row_names: Sequence[str] = ()) -> Picture:
     """Paths between pairs, a row each; the ends, reconstructions of the pair, are framed.
 
     Args:
         images: [R, T, *E] decoded at t = 0 ... 1; the first 12 rows at most are shown, and T is
             thinned to what fits.
         note: the kind of path, such as "straight lines between latent means".
+        row_names: R names of the paths, where there are several kinds.
     """
     cells, remark = events(images, 2)
     rows, steps = min(cells.shape[0], _MOST_ROWS), cells.shape[1]
     kept = spread(steps, min(_MOST_COLUMNS, columns_that_fit(cells.shape[2:])))
     times = [step / max(steps - 1, 1) for step in kept]
     cells = cells[:rows, kept]
-    left_out = f"The first {_of(rows, images.shape[0], 'pair')} are shown"
+    noun = "path" if row_names else "pair"
+    left_out = f"The first {_of(rows, images.shape[0], noun)} are shown"
     ends = "The framed ends are the reconstructions"
     return Grid(
         cells,
         "Interpolations",
         _notes(cells, note, left_out * (rows < images.shape[0]), remark, ends),
+        row_names=list(row_names[:rows]),
         column_names=["t = 0", *[_number(time) for time in times[1:]]],
         framed=sorted({0, len(kept) - 1}),
     ).draw()

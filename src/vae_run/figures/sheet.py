@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -147,6 +147,14 @@ class Sheet:
             list(upward), colors=colour, linewidths=width, transform=IdentityTransform()
         )
         self.figure.add_artist(collection)
+
+    def key(self, x: float, y: float, entries: Mapping[str, str], size: float = BODY) -> float:
+        """A row of strokes with names, {name: colour}, its middle at height y; where it ends."""
+        for name, colour in entries.items():
+            self.lines(np.array([[[x, y], [x + 16, y]]]), colour, 2.6)
+            self.text(x + 22, y, name, size=size)
+            x += 22 + text_width(name, size) + 20
+        return x
 
     def picture(self) -> Picture:
         """The finished page as uint8 [height, width, 3]."""

@@ -14,5 +14,8 @@ def active_units(view: View) -> dict[str, float]:
     """`active_units`: dimensions with Var_x(E_q[z|x]) > 0.01 (Burda et al. 2015, section 5)."""
     if not view.model.posterior.stochastic or view.size < 2:
         return {}
-    means = torch.cat([view.model.encode(batch.input).mean for batch in view.batches()])
+    model = view.model
+    means = torch.cat(
+        [model.posterior.expectation(model.given(b.label).encode(b.input)) for b in view.batches()]
+    )
     return {"active_units": float((means.cpu().double().var(0) > 0.01).sum())}

@@ -29,6 +29,7 @@ def bits_per_dim(view: View) -> dict[str, float]:
 
 def conflicts(settings: Settings) -> Iterator[str]:
     """Why the metric cannot exist with these parts, as far as that is known without the data."""
+    prior = settings.classes["prior"]
     likelihood = settings.classes["likelihood"]
     if not (likelihood.discrete or likelihood.binary):
         yield (
@@ -38,5 +39,5 @@ def conflicts(settings: Settings) -> Iterator[str]:
         )
     if not settings.classes["posterior"].stochastic:
         yield "a deterministic code has no ELBO. Use posterior=normal and objective=elbo."
-    if not settings.classes["prior"].generative:
+    if not (prior.trained_with and prior.proper):
         yield "there is no ELBO without a proper prior. Use prior=standard_normal."

@@ -15,7 +15,8 @@ def objective(view: View) -> dict[str, float]:
     """
     totals: dict[str, float] = {}
     for batch in view.batches():
-        for name, term in view.objective(view.model, batch, view.epoch).items():
+        model = view.model.given(batch.label)
+        for name, term in view.objective(model, batch, view.epoch).items():
             totals[name] = totals.get(name, 0.0) + float(term.cpu().double().sum())
     means = {name: total / view.size for name, total in totals.items()}
     if "kl" in means:

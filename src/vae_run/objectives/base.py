@@ -50,6 +50,8 @@ class Bound(Objective):
 
     takes_improper_prior = False
     """Whether -H(q) may stand in for the KL."""
+    warms = "the bound"
+    """What a warm-up raises from 0, where the objective has one."""
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
@@ -60,8 +62,8 @@ class Bound(Objective):
             )
         if not settings.classes["prior"].trained_with:
             yield (
-                "objective: an ELBO needs a prior, and prior=fitted_gaussian is none while "
-                "training. Use prior=standard_normal, or objective=reconstruction."
+                "objective: an ELBO needs a prior, and one that is fitted to the codes afterwards "
+                "is none while training. Use prior=standard_normal, or objective=reconstruction."
             )
         if not settings.classes["prior"].proper and not cls.takes_improper_prior:
             yield (
@@ -73,9 +75,20 @@ class Bound(Objective):
         if epochs is not None and warmup > epochs:
             yield (
                 f"objective.warmup_epochs: found {warmup}, longer than the training of "
-                f"{epochs} epochs, so beta would never be reached. Lower it, or raise "
+                f"{epochs} epochs, so {cls.warms} would never be reached. Lower it, or raise "
                 "trainer.epochs."
             )
+
+
+def unless_trained(settings: Settings, name: str) -> Iterator[str]:
+    """The refusal of a prior with parameters that the objective `name` would leave as they are."""
+    prior = settings.classes["prior"]
+    if prior.learned:
+        yield (
+            f"prior: found {prior.__name__}, whose parameters are trained by log p(z), which "
+            f"objective={name} has not. Use objective=elbo, or prior=standard_normal or "
+            "fitted_gaussian."
+        )
 
 
 def unless_factorised(settings: Settings, name: str) -> Iterator[str]:

@@ -47,6 +47,7 @@ class ELBO(Bound):
     cycle_epochs: Annotated[float, Field(gt=0)] | None = None
     gradient: Literal["reparameterized", "score_function"] = "reparameterized"
     takes_improper_prior = True
+    warms = "beta"
 
     def __post_init__(self) -> None:
         if self.cycle_epochs is not None and self.cycle_epochs < self.warmup_epochs:
@@ -87,6 +88,7 @@ class Capacity(Bound):
     gamma: NonNegative = 10.0
     capacity: NonNegative = 10.0
     warmup_epochs: NonNegative = 0.0
+    warms = "the capacity"
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         _, _, reconstruction, divergence = elbo_terms(model, batch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,10 @@ from vae_run.data.batches import Batch
 from vae_run.errors import ConfigError
 from vae_run.model import LatentVariableModel
 from vae_run.networks import TiedLinear
-from vae_run.objectives.base import NonNegative, Objective, Terms
+from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
+
+if TYPE_CHECKING:
+    from vae_run.config import Settings
 
 
 @dataclass(kw_only=True)
@@ -23,6 +28,10 @@ class Reconstruction(Objective):
     """
 
     orthonormality: NonNegative = 0.0
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from unless_trained(settings, "reconstruction")
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q = model.encode(batch.input)

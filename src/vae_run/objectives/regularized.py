@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch import Tensor
 
 from vae_run.data.batches import Batch
 from vae_run.model import LatentVariableModel
-from vae_run.objectives.base import NonNegative, Objective, Terms
+from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
+
+if TYPE_CHECKING:
+    from vae_run.config import Settings
 
 
 @dataclass(kw_only=True)
@@ -17,13 +22,28 @@ class RegularizedReconstruction(Objective):
     """loss = -log p(x|z) + code_weight |z|^2 / 2 + decoder_weight R (Ghosh et al. 2020, eq. 11).
 
     R is, by `regularizer`: `l2`, the squared norm of the decoder's weights; `gradient_penalty`,
-    the squared norm of d sum(E[x|z]) / dz, in training alone; `none`, for a decoder that is smooth
-    by itself.
+    |J|^2, the squared Frobenius norm of the Jacobian J of the decoded image E[x|z] by z; `none`,
+    for a decoder that is smooth by itself, as with network.spectral_norm.
     """
 
     code_weight: NonNegative = 1e-2
     decoder_weight: NonNegative = 1e-4
     regularizer: Literal["l2", "gradient_penalty", "none"] = "l2"
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from unless_trained(settings, "regularized")
+        regularizer = options.get("regularizer", cls.regularizer)
+        if regularizer == "gradient_penalty" and settings.classes["posterior"].stochastic:
+            yield (
+                "objective.regularizer: found gradient_penalty, which takes its directions from "
+                "the noise that a random code needs itself. Use posterior=delta."
+            )
+        if regularizer == "l2" and settings.build("network").spectral_norm:
+            yield (
+                "objective.regularizer: found l2, but network.spectral_norm divides each weight by "
+                "its norm, so that its size means nothing. Use objective.regularizer=none."
+            )
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q = model.encode(batch.input)
@@ -35,8 +55,25 @@ class RegularizedReconstruction(Objective):
             loss = (
                 loss + self.decoder_weight * torch.stack([w.square().sum() for w in weights]).sum()
             )
-        elif self.regularizer == "gradient_penalty" and torch.is_grad_enabled():
-            total = model.decode(z).mean.sum()
-            (slope,) = torch.autograd.grad(total, z, create_graph=True)
-            loss = loss + self.decoder_weight * slope.square().sum(-1)
+        elif self.regularizer == "gradient_penalty":
+            slope = directional_derivative(model, z, batch.noise[0])
+            loss = loss + self.decoder_weight * slope.square().flatten(1).sum(1)
         return {"loss": loss, "reconstruction": reconstruction}
+
+
+def directional_derivative(model: LatentVariableModel, z: Tensor, direction: Tensor) -> Tensor:
+    """J u [B, *E]: how the decoded image changes as z [B, D] moves along u, `direction` [B, D].
+
+    For standard normal u the mean of |J u|^2 is |J|^2, the squared Frobenius norm of J.
+    """
+
+    def decoded(codes: Tensor) -> Tensor:
+        return model.decode(codes).mean
+
+    # v -> J^T v is linear, and its own transpose is u -> J u: two backward passes, which unlike
+    # forward-mode differentiation need nothing compiled first.
+    vjp: Any = torch.func.vjp  # its annotation is a union of two kinds of result
+    images, pull = vjp(decoded, z)
+    _, push = vjp(lambda v: pull(v)[0], torch.zeros_like(images))
+    slope: Tensor = push(direction)[0]
+    return slope

@@ -73,7 +73,7 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
     rows.append(("total", f"{parameter_count(whole):,} parameters"))
     batch = first_batch(replace(experiment.view(experiment.splits.train)), 64)
     with torch.no_grad():
-        terms = experiment.objective(whole, batch, math.inf)
+        terms = experiment.objective(whole.given(batch.label), batch, math.inf)
     start = "  ".join(f"{name} {float(value.mean()):.4g}" for name, value in terms.items())
     rows.append(("untrained", f"{start}  (nats per image)"))
     if "kl" in terms and float(terms["kl"].mean()) > 0:

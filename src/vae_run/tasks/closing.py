@@ -12,10 +12,11 @@ from vae_run import checkpoints, figures
 from vae_run.checkpoints import write_atomically
 from vae_run.config import flat
 from vae_run.errors import DataError
-from vae_run.evaluation import View, evaluating
+from vae_run.evaluation import View, codes, evaluating
 from vae_run.experiment import Experiment
 from vae_run.loop import Progress
 from vae_run.pictures import draw, first_batch
+from vae_run.report.run import write_report
 from vae_run.runs import RunDirectory, load_weights
 from vae_run.terminal import numbers
 from vae_run.tracking import Tracker
@@ -38,6 +39,7 @@ def conclude(
 ) -> None:
     """Evaluate and draw the best checkpoint, and write everything where readers look for it."""
     epoch = use_checkpoint(experiment, run, "best")
+    fit_prior(experiment, run)
     metrics = measure(experiment, epoch)
     speed = {
         "train_seconds": progress.seconds,
@@ -53,6 +55,7 @@ def conclude(
     write_pictures(run, pictures)
     tracker.pictures(pictures, progress.step)
     show_codes(experiment, tracker, progress.step)
+    write_report(run)
     for split, values in (("val ", best_val), ("test", metrics["test"])):
         if values:
             log.info("%s  %s", split, numbers(values))
@@ -63,6 +66,16 @@ def conclude(
         f"{speed['examples_per_second']:,.0f}",
     )
     log.info("%s", shortest(run.path))
+
+
+def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
+    """Fit a prior that waits for the end of training to the best weights' codes, in `best.pt`."""
+    prior = experiment.model.prior
+    if not prior.fitted_once:
+        return
+    prior.fit(codes(experiment.view(experiment.splits.train)))
+    state = checkpoints.read(run.best)
+    checkpoints.save(run.best, {**state, "model": experiment.model.state_dict()})
 
 
 def shortest(path: Path) -> Path:
@@ -106,7 +119,8 @@ def shown(experiment: Experiment, epoch: float) -> View:
 def draw_all(experiment: Experiment, epoch: float) -> dict[str, NDArray[Any]]:
     """The chosen pictures of the model."""
     with evaluating(experiment.model):
-        return draw(shown(experiment, epoch), experiment.evaluation.figures)
+        test = experiment.view(experiment.splits.test, epoch)
+        return draw(shown(experiment, epoch), experiment.evaluation.figures, test)
 
 
 def learning_curves(rows: list[dict[str, float]]) -> NDArray[Any]:
@@ -132,7 +146,7 @@ def show_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
     view = shown(experiment, 0.0)
     with evaluating(experiment.model):
         batch = first_batch(view, EMBEDDED)
-        q = experiment.model.encode(batch.input)
+        q = experiment.model.given(batch.label).encode(batch.input)
         means = q.mean.float().cpu()
         scales = experiment.model.posterior.scale(q)
         scales = None if scales is None else scales.cpu()

@@ -7,24 +7,21 @@ import logging
 import torch
 
 from vae_run.call import Call
-from vae_run.tasks.files import check_output, read_images, write_arrays
+from vae_run.tasks.files import check_output, write_arrays
 from vae_run.tasks.trained import trained
 
 log = logging.getLogger("vae_run")
-
-BATCH = 1000
 
 
 def main(call: Call) -> None:
     """Write `mean` [N, D] and, where the code is random, `scale` [N, D]."""
     fixed = call.settings.fixed
-    assert fixed.input is not None
     assert fixed.output is not None
     path = check_output(fixed.output, (".npz",))
     run = trained(call)
-    images = read_images(fixed.input, run.event_shape)
+    images, labels = run.own_images(fixed)
     with torch.inference_mode():
-        codes = [run.model.encode(batch.to(run.device)) for batch in torch.split(images, BATCH)]
+        codes = [given.encode(batch) for batch, given in run.batches(images, labels)]
         found = {"mean": torch.cat([q.mean for q in codes])}
         scales = [run.model.posterior.scale(q) for q in codes]
         if any(scale is not None for scale in scales):

@@ -7,9 +7,11 @@ import re
 
 from rich.table import Table
 
+from vae_run import checkpoints
 from vae_run.call import Call
 from vae_run.config import check
 from vae_run.experiment import assemble, choose_device
+from vae_run.report.run import write_evaluation_report, write_report
 from vae_run.runs import RunDirectory
 from vae_run.tasks.closing import draw_all, measure, use_checkpoint, write_pictures
 from vae_run.terminal import console
@@ -33,7 +35,9 @@ def main(call: Call) -> None:
     run = RunDirectory.existing(fixed.run)
     config = call.on_top_of(run.config(), allowed=ALLOWED, why=WHY)
     config.pop("checkpoint", None)
-    experiment = assemble(check(config, trust=fixed.trust), choose_device(fixed.device))
+    settings, device = check(config, trust=fixed.trust), choose_device(fixed.device)
+    classes = checkpoints.read(run.best if fixed.checkpoint == "best" else run.last).get("classes")
+    experiment = assemble(settings, device, classes)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     metrics = measure(experiment, epoch)
     pictures = draw_all(experiment, epoch)
@@ -55,6 +59,10 @@ def main(call: Call) -> None:
         place.mkdir(parents=True, exist_ok=True)
         RunDirectory(place).write_metrics(metrics)
     write_pictures(RunDirectory(place), pictures)
+    if name is None:
+        write_report(run)
+    else:
+        write_evaluation_report(run, place, call.overrides)
     show(metrics)
     log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
 

@@ -21,8 +21,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 def read_images(name: str, event_shape: tuple[int, ...]) -> Tensor:
     """Images [N, *E] in [0, 1] from a `.npz`, a `.npy`, a picture, or a folder of pictures.
 
-    An archive's array is `images`, or its only one. uint8 is divided by 255, floats are taken as
-    they are; pictures are resized to E.
+    An archive's array is `images`, or its only one besides `labels`. uint8 is divided by 255,
+    floats are taken as they are; pictures are resized to E.
 
     Raises:
         DataError: the file is missing or unreadable, or its images are not of shape E.
@@ -43,10 +43,38 @@ def read_images(name: str, event_shape: tuple[int, ...]) -> Tensor:
         raise DataError(f"input: {path} cannot be read: {error}") from error
 
 
+def read_labels(name: str, count: int) -> Tensor:
+    """The array `labels` of an archive of `count` images: int64 [count].
+
+    Raises:
+        DataError: there is none, or it is not that many whole numbers.
+    """
+    path, remedy = Path(name), "give the class of all images with label=N"
+    if path.suffix.lower() != ".npz":
+        raise DataError(
+            f"input: {path} has no labels, and the run's model is conditional. Use a .npz with "
+            f"arrays images and labels, or {remedy}."
+        )
+    with np.load(path, allow_pickle=False) as archive:
+        if "labels" not in archive.files:
+            raise DataError(
+                f"input: {path} has no array labels, and the run's model is conditional. Add it, "
+                f"or {remedy}."
+            )
+        labels = archive["labels"]
+    if labels.dtype.kind not in "biu" or labels.shape not in ((count,), (count, 1)):
+        raise DataError(
+            f"input: {path}: labels is {labels.dtype} {labels.shape}; expected {count} whole "
+            "numbers, one an image."
+        )
+    return torch.from_numpy(labels.reshape(-1).astype(np.int64))
+
+
 def _array(path: Path, event_shape: tuple[int, ...]) -> Tensor:
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.lib.npyio.NpzFile):
-        names = ["images"] if "images" in loaded.files else loaded.files
+        others = [file for file in loaded.files if file != "labels"]
+        names = ["images"] if "images" in others else others
         if len(names) != 1:
             held = ", ".join(names) or "nothing"
             raise DataError(f"input: {path} holds {held}; expected one array, or one named images.")
@@ -108,8 +136,6 @@ def write_arrays(path: Path, **arrays: Tensor) -> None:
 
 def write_grid(path: Path, images: Tensor) -> None:
     """`.png` of images [N, C, H, W] side by side in a square, a pixel between them."""
-    from PIL import Image
-
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ConfigError(
             f"output: data of shape {list(images.shape[1:])} are no pictures; use .npz."
@@ -123,9 +149,13 @@ def write_grid(path: Path, images: Tensor) -> None:
         grid[:, top : top + height, left : left + width] = image
     pixels = (grid * 255).round().byte().permute(1, 2, 0).expand(-1, -1, 3).numpy()
     scale = max(1, 512 // max(pixels.shape[:2]))
-    large = Image.fromarray(pixels).resize(
-        (pixels.shape[1] * scale, pixels.shape[0] * scale), Image.Resampling.NEAREST
-    )
+    write_picture(path, pixels.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def write_picture(path: Path, pixels: Any) -> None:
+    """`.png` of a picture, uint8 [H, W, 3]."""
+    from PIL import Image
+
     buffer = io.BytesIO()
-    large.save(buffer, format="PNG")
+    Image.fromarray(pixels).save(buffer, format="PNG")
     write_atomically(path, buffer.getvalue())

@@ -10,28 +10,22 @@ import logging
 import torch
 
 from vae_run.call import Call
-from vae_run.tasks.files import check_output, read_images, write_arrays, write_grid
+from vae_run.tasks.files import check_output, write_arrays, write_grid
 from vae_run.tasks.trained import trained
 
 log = logging.getLogger("vae_run")
-
-BATCH = 1000
 
 
 def main(call: Call) -> None:
     """Write decode(encode(x).mean).mean as a `.png` grid, or as `images` in a `.npz`."""
     fixed = call.settings.fixed
-    assert fixed.input is not None
     assert fixed.output is not None
     path = check_output(fixed.output, (".png", ".npz"))
     run = trained(call)
-    images = read_images(fixed.input, run.event_shape)
+    images, labels = run.own_images(fixed)
     with torch.inference_mode():
         output = torch.cat(
-            [
-                run.model.reconstruct(batch.to(run.device)).cpu()
-                for batch in torch.split(images, BATCH)
-            ]
+            [given.reconstruct(batch).cpu() for batch, given in run.batches(images, labels)]
         )
     if path.suffix.lower() == ".png":
         write_grid(path, output)

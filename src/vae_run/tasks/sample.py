@@ -1,31 +1,81 @@
-"""`task=sample run=DIR n=64 output=FILE`: images from the prior."""
+"""`task=sample run=DIR n=64 output=FILE`: images from the prior, or from a density of the codes."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from vae_run import figures
 from vae_run.call import Call
-from vae_run.tasks.files import check_output, write_arrays, write_grid
-from vae_run.tasks.trained import trained
+from vae_run.config import Settings
+from vae_run.data.splits import Splits
+from vae_run.errors import CheckpointError
+from vae_run.evaluation import View, codes
+from vae_run.pictures import named
+from vae_run.tasks.files import check_output, write_arrays, write_grid, write_picture
+from vae_run.tasks.trained import Trained, trained
 
 log = logging.getLogger("vae_run")
 
 
 def main(call: Call) -> None:
-    """Draw `n` images with `seed`: a `.png` grid, or `.npz` with `images` and their codes `z`."""
+    """Draw `n` images with `seed`: a `.png` grid, or `.npz` with `images` and their codes `z`.
+
+    Those of a conditional model are all of the class `label`, or of all classes in turn.
+    """
     fixed = call.settings.fixed
     assert fixed.output is not None
     assert fixed.n is not None
     path = check_output(fixed.output, (".png", ".npz"))
-    run = trained(call)
+    run = trained(call, "sampler")
+    run.model.checked(fixed.label)
+    if "sampler" in call.settings.parts:
+        use_sampler(run, call.settings)
+    model, labels = run.model, run.model.in_turn(fixed.n)
+    if fixed.label is not None and labels is not None:
+        labels = torch.full_like(labels, fixed.label)
     torch.manual_seed(fixed.seed)
     with torch.inference_mode():
-        z = run.model.latent_prior().sample((fixed.n,))
-        images = run.model.decode(z).mean
-    if path.suffix.lower() == ".png":
+        z = model.posterior.nearest(model.latent_prior().sample((fixed.n,)))
+        images = model.decode(z, labels).mean
+    source = f"{fixed.n} images from {model.prior.description}"
+    if path.suffix.lower() == ".npz":
+        write_arrays(path, images=images, z=z, **({} if labels is None else {"labels": labels}))
+    elif labels is None or fixed.label is not None:
         write_grid(path, images)
     else:
-        write_arrays(path, images=images, z=z)
-    log.info("%d images from %s in %s", fixed.n, run.model.prior.description, path)
+        write_classes(path, images, run, source)
+    log.info("%s in %s", source, path)
+
+
+def use_sampler(run: Trained, settings: Settings) -> None:
+    """Put the sampler in the prior's place, fitted to codes of the run's own training images.
+
+    Raises:
+        CheckpointError: those images have another shape than the model's.
+    """
+    splits: Splits = run.settings.build("dataset").load()
+    if splits.event_shape != run.event_shape:
+        raise CheckpointError(
+            f"run: the run's dataset now holds images of shape {list(splits.event_shape)}, and its "
+            f"model was trained on {list(run.event_shape)}."
+        )
+    latent_dim = run.settings.fixed.latent_dim
+    sampler = settings.build("sampler", latent_dim=latent_dim).to(run.device)
+    train = splits.train.to(run.device)
+    objective = run.settings.build("objective", train_size=len(train))
+    view = View(run.model, objective, run.settings.build("corruption"), train, latent_dim)
+    found = codes(view)
+    sampler.fit(found)
+    run.model.prior = sampler
+    log.info("fitted to the codes of %d training images", len(found))
+
+
+def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None:
+    """`.png` with a column for every class."""
+    assert run.model.classes is not None
+    names = [named(label, run.class_names) for label in run.model.classes.tolist()]
+    write_picture(path, figures.samples(images.cpu(), f"{source}, classes in turn", names))

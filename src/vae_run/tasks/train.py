@@ -55,7 +55,13 @@ def prepare(settings: Settings, run: RunDirectory) -> Experiment:
         f"{parameter_count(experiment.model):,}",
         device,
     )
-    run.write_environment(device, splits.fingerprint())
+    named = (("train", splits.train), ("val", splits.val), ("test", splits.test))
+    about = {
+        "images": {name: len(split) for name, split in named},
+        "event_shape": list(splits.event_shape),
+        "parameters": parameter_count(experiment.model),
+    }
+    run.write_environment(device, splits.fingerprint(), about)
     return experiment
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from vae_run import checkpoints
 from vae_run.call import Call
-from vae_run.config import Settings
+from vae_run.config import Fixed, Settings
 from vae_run.errors import ConfigError
 from vae_run.experiment import choose_device
 from vae_run.model import LatentVariableModel
 from vae_run.runs import RunDirectory, load_model
+from vae_run.tasks.files import read_images, read_labels
 
-ALLOWED = ("checkpoint", "device", "precision", "seed", "n", "input", "output")
+BATCH = 1000
+"""Images at a time."""
+ALLOWED = ("checkpoint", "device", "precision", "seed", "n", "label", "input", "output")
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,32 @@ class Trained:
     model: LatentVariableModel
     device: torch.device
     event_shape: tuple[int, ...]
+    class_names: tuple[str, ...] = ()
+
+    def batches(
+        self, images: Tensor, labels: Tensor | None
+    ) -> Iterator[tuple[Tensor, LatentVariableModel]]:
+        """`images` [N, *E] in batches on the device, each with the model given its labels."""
+        for start in range(0, len(images), BATCH):
+            part = slice(start, start + BATCH)
+            given = self.model.checked(None if labels is None else labels[part])
+            yield images[part].to(self.device), given
+
+    def own_images(self, fixed: Fixed) -> tuple[Tensor, Tensor | None]:
+        """The images [N, *E] of `input`, and for a conditional model their labels [N].
+
+        Raises:
+            DataError: the file is missing or unreadable, or lacks what the model needs.
+            ConfigError: `label` is no class of the model.
+        """
+        assert fixed.input is not None
+        self.model.checked(fixed.label)
+        images = read_images(fixed.input, self.event_shape)
+        if self.model.classes is None:
+            return images, None
+        if fixed.label is not None:
+            return images, torch.full((len(images),), fixed.label)
+        return images, read_labels(fixed.input, len(images))
 
 
 def trained(call: Call, *allowed: str) -> Trained:
@@ -48,4 +79,5 @@ def trained(call: Call, *allowed: str) -> Trained:
     state = checkpoints.read(file)
     device = choose_device(fixed.device)
     model = load_model(settings, state, file).to(device).eval()
-    return Trained(settings, model, device, tuple(state["event_shape"]))
+    names = tuple(state.get("class_names") or ())
+    return Trained(settings, model, device, tuple(state["event_shape"]), names)

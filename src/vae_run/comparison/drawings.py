@@ -1,0 +1,105 @@
+"""The pictures of a comparison: figures against what was swept, and rate against distortion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vae_run import figures
+from vae_run.comparison.ranking import Comparison, Group, written
+from vae_run.figures import Line, Point
+from vae_run.sweep_figures import number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Picture = NDArray[Any]
+
+QUANTITIES = ("mse", "log_likelihood", "kl", "reconstruction", "active_units")
+"""Drawn beside the metric itself."""
+MOST_KEYS = 4
+FEWEST_VALUES = 3
+
+
+def draw(comparison: Comparison) -> dict[str, Picture]:
+    """The pictures that make sense, by the name of their file."""
+    drawn: dict[str, Picture] = {}
+    for key in numeric_keys(comparison)[:MOST_KEYS]:
+        name = "over_" + key.replace(".", "_")
+        drawn[name] = over(comparison, key)
+    picture = rate_distortion(comparison)
+    return drawn if picture is None else {**drawn, "rate_distortion": picture}
+
+
+def numeric_keys(comparison: Comparison) -> list[str]:
+    """Keys that differ and hold three numbers or more."""
+    found = []
+    for key in comparison.keys:
+        values = {value(group, key) for group in comparison.groups}
+        if len(values) >= FEWEST_VALUES and all(v == v for v in values):
+            found.append(key)
+    return found
+
+
+def value(group: Group, key: str) -> float:
+    """The number at `key`, alone or as a list's only entry; NaN where there is none."""
+    return number(written(group.settings.get(key)))
+
+
+def over(comparison: Comparison, key: str) -> Picture:
+    """The metric, and a few beside it, against the numbers at `key`, a dot a run."""
+    panels: dict[str, list[Line]] = {}
+    for name in dict.fromkeys((comparison.metric, *QUANTITIES)):
+        for setting, members in by_setting(comparison, key).items():
+            for split in ("val", "test"):
+                points = [
+                    (value(group, key), y)
+                    for group in members
+                    for y in group.values(f"{split}/{name}").values()
+                ]
+                if points:
+                    x, y = zip(*points, strict=True)
+                    panels.setdefault(name, []).append(Line(setting, split, x, y))
+    seeds = {seed for group in comparison.groups for seed in group.runs}
+    notes = [f"mean over up to {len(seeds)} seeds; every run is a dot" if len(seeds) > 1 else ""]
+    return figures.sweep_curves(panels, key, title=f"Figures against {key}", notes=notes)
+
+
+def by_setting(comparison: Comparison, *apart: str) -> dict[str, list[Group]]:
+    """Groups by what differs between them besides the keys `apart`, as few keys as tell it."""
+    keys = [key for key in comparison.short_keys() if key not in apart]
+    found: dict[str, list[Group]] = {}
+    for group in comparison.groups:
+        label = comparison.label(group)
+        found.setdefault("  ".join(f"{key}={label[key]}" for key in keys), []).append(group)
+    return found
+
+
+def rate_distortion(comparison: Comparison) -> Picture | None:
+    """Test `reconstruction` against test `kl` for sweeps over the objective, as over its beta.
+
+    None where less than three settings of the objective have both, or where the likelihood or the
+    data differ, so that distortions cannot be compared.
+    """
+    swept = [key for key in numeric_keys(comparison) if key.startswith("objective.")]
+    likelihoods = {group.settings.get("likelihood") for group in comparison.groups}
+    data = {run.data for group in comparison.groups for run in group.runs.values()}
+    if not swept or len(likelihoods) > 1 or len(data) > 1:
+        return None
+    key = "objective.beta" if "objective.beta" in swept else swept[0]
+    lines = {
+        setting: _points(members, key) for setting, members in by_setting(comparison, key).items()
+    }
+    if sum(len(points) for points in lines.values()) < FEWEST_VALUES:
+        return None
+    notes = [f"Test split, means over seeds. The numbers are {key}"]
+    return figures.frontier(lines, notes)
+
+
+def _points(groups: Sequence[Group], key: str) -> list[Point]:
+    found = []
+    for group in groups:
+        rate, distortion = group.estimate("test/kl"), group.estimate("test/reconstruction")
+        if rate.n and distortion.n:
+            found.append(Point(f"{value(group, key):g}", rate.mean, distortion.mean))
+    return found

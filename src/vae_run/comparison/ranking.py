@@ -1,0 +1,199 @@
+"""Groups of runs that differ in their seed alone, ranked on val, where they can be compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vae_run.comparison.candidates import Candidate
+from vae_run.comparison.statistics import Difference, Estimate, estimate, paired_differences
+from vae_run.errors import ConfigError
+from vae_run.report.glossary import meaning
+
+MOST_KEYS = 6
+"""Keys that are named when they make figures incomparable; of more, how many there are."""
+
+
+@dataclass
+class Group:
+    """Completed runs of the same settings, by seed."""
+
+    settings: Mapping[str, Any]
+    runs: dict[int, Candidate] = field(default_factory=dict)
+
+    def values(self, tag: str) -> dict[int, float]:
+        """The figure `tag`, such as test/elbo, by seed, where it is there and finite."""
+        found = {seed: run.metrics.get(tag, math.nan) for seed, run in self.runs.items()}
+        return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+    def estimate(self, tag: str) -> Estimate:
+        return estimate(list(self.values(tag).values()))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is told of the runs.
+
+    Attributes:
+        metric: by which groups are ranked.
+        groups: best first where they are ranked.
+        keys: settings that differ between groups, by their number of values.
+        refusals: why groups cannot be ranked; then they are not.
+        differences: of test figures of ranked groups, indices into `groups`.
+        rest: runs that are not completed, and repetitions of a seed.
+        said: the split that differences are of.
+    """
+
+    metric: str
+    groups: list[Group]
+    keys: list[str]
+    refusals: list[str]
+    differences: list[Difference]
+    rest: list[tuple[Candidate, str]]
+    split: str
+
+    @property
+    def ranked(self) -> bool:
+        return not self.refusals
+
+    def label(self, group: Group) -> dict[str, str]:
+        """The settings that differ, as text; "" where the group has no such key."""
+        return {
+            key: written(group.settings[key]) if key in group.settings else "" for key in self.keys
+        }
+
+    def short_keys(self) -> list[str]:
+        """As few of the keys as tell all groups apart."""
+        chosen: list[str] = []
+        told = 1
+        while told < len(self.groups):
+            counts = {key: self._told([*chosen, key]) for key in self.keys if key not in chosen}
+            best = max(counts, key=lambda key: counts[key])
+            chosen, told = [*chosen, best], counts[best]
+        return chosen
+
+    def _told(self, keys: Sequence[str]) -> int:
+        return len({tuple(self.label(group)[key] for key in keys) for group in self.groups})
+
+    def better_than(self, index: int) -> list[int]:
+        """Groups whose corrected interval of the paired difference to group `index` says worse."""
+        sign = meaning(self.metric).better
+        found = []
+        for d in self.differences:
+            if d.estimate.excludes_zero and index in (d.first, d.second):
+                gain = sign * d.estimate.mean * (1 if d.first == index else -1)
+                if gain > 0:
+                    found.append(d.second if d.first == index else d.first)
+        return sorted(found)
+
+
+def compare(candidates: Sequence[Candidate], metric: str | None = None) -> Comparison:
+    """Group, check whether figures can be compared, and rank.
+
+    `metric` is by default `elbo` where every completed run has it on val, else `mse`.
+    """
+    rest = [(run, run.message) for run in candidates if not run.complete]
+    groups: dict[str, Group] = {}
+    for run in (candidate for candidate in candidates if candidate.complete):
+        group = groups.setdefault(_key(run.settings), Group(run.settings))
+        if run.seed in group.runs:
+            rest.append((run, f"repeats seed {run.seed} of {group.runs[run.seed].name}; left out"))
+        else:
+            group.runs[run.seed] = run
+    found = list(groups.values())
+    metric = metric or _default_metric(found)
+    refusals = [*obstacles(found, metric)]
+    if not refusals:
+        sign = meaning(metric).better
+        found.sort(key=lambda group: -sign * group.estimate(f"val/{metric}").mean)
+    split = "test" if all(group.values(f"test/{metric}") for group in found) else "val"
+    values = [group.values(f"{split}/{metric}") for group in found]
+    differences = [] if refusals else paired_differences(values)
+    return Comparison(metric, found, _differing(found), refusals, differences, rest, split)
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def _default_metric(groups: Sequence[Group]) -> str:
+    for name in ("elbo", "mse"):
+        if all(group.values(f"val/{name}") for group in groups):
+            return name
+    return "loss"
+
+
+def _differing(groups: Sequence[Group]) -> list[str]:
+    """Keys whose values differ between groups: the preset, then those with the most values."""
+    keys = list(dict.fromkeys(key for group in groups for key in group.settings))
+    counts = {key: len({written(group.settings.get(key)) for group in groups}) for key in keys}
+    return sorted(
+        (key for key in keys if counts[key] > 1),
+        key=lambda k: (k == "data", k != "model", -counts[k], "." in k, keys.index(k)),
+    )
+
+
+def obstacles(groups: Sequence[Group], metric: str) -> list[str]:
+    """Why `metric` of these groups cannot be ranked: what differs, by name.
+
+    Raises:
+        ConfigError: no run has such a figure, or none of its values is better than another.
+    """
+    tag, about = f"val/{metric}", meaning(metric)
+    if not groups:
+        return ["no run is completed"]
+    if not any(group.values(tag) for group in groups):
+        known = sorted(
+            {t[4:] for g in groups for r in g.runs.values() for t in r.metrics if "val/" in t}
+        )
+        if not known:
+            return ["the runs have no figures on val (dataset.val_size=0), which ranking needs"]
+        raise ConfigError(f"metric: no run has {metric!r} on val. They have {', '.join(known)}.")
+    if about.better == 0:
+        raise ConfigError(
+            f"metric: of {metric} neither more nor less is better, so it ranks nothing. Use one "
+            "such as elbo, mse or loss."
+        )
+    found = []
+    lacking = sum(not group.values(tag) for group in groups)
+    if lacking:
+        found.append(f"{lacking} of {len(groups)} settings have no {tag}")
+    data = {run.data for group in groups for run in group.runs.values()}
+    if len(data) > 1:
+        found.append(f"the data differ ({_named(groups, 'dataset') or 'their fingerprints'})")
+    if keys := _named(groups, "corruption"):
+        found.append(f"the encoder sees other images ({keys})")
+    if about.of_likelihood:
+        kinds = sorted({str(group.settings.get("likelihood")) for group in groups})
+        if len(kinds) > 1:
+            found.append(f"{metric} is of different likelihoods (likelihood: {', '.join(kinds)})")
+    if metric == "loss" and (keys := _named(groups, "objective")):
+        found.append(f"different losses were minimised ({keys})")
+    samples = {run.importance_samples for group in groups for run in group.runs.values()}
+    if metric == "log_likelihood" and len(samples) > 1:
+        counts = ", ".join(str(count) for count in sorted(samples))
+        found.append(f"the bounds are of different evaluation.importance_samples ({counts})")
+    return found
+
+
+def _named(groups: Sequence[Group], part: str) -> str:
+    """The keys of `part` that differ, with their values."""
+    keys = [key for key in _differing(groups) if key == part or key.startswith(f"{part}.")]
+    told = []
+    for key in sorted(keys)[:MOST_KEYS]:
+        values = list(dict.fromkeys(written(group.settings.get(key)) for group in groups))
+        told.append(f"{key}: {', '.join(values[:4])}{', ...' if len(values) > 4 else ''}")
+    more = len(keys) - len(told)
+    return "; ".join([*told, *([f"{more} more keys"] if more else [])])
+
+
+def written(value: Any) -> str:
+    """A setting as one would type it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(written(item) for item in value)}]"
+    return str(value)

@@ -1,0 +1,160 @@
+"""The figures of a multirun: what was measured against what was swept, and over the epochs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vae_run import figures
+from vae_run.checkpoints import write_atomically
+from vae_run.figures import Line
+from vae_run.figures.curves import short
+from vae_run.terminal import log
+
+Row = Mapping[str, Any]
+
+OWN = ("run", "state", "message")
+SPLITS = ("train", "val", "test")
+QUANTITIES = (
+    *("mse", "elbo", "loss", "log_likelihood"),
+    *("active_units", "codes_twonn", "posterior_scale"),
+)
+"""Figures that `sweep.png` has a panel for, as far as jobs measured them."""
+MOST_SETTINGS = 7
+"""Settings whose learning curves one figure can hold."""
+
+
+def swept_keys(rows: Sequence[Row]) -> list[str]:
+    """The overrides that differ between jobs."""
+    return [
+        key
+        for key in dict.fromkeys(key for row in rows for key in row)
+        if not key.startswith(tuple(f"{split}/" for split in SPLITS))
+        and key not in OWN
+        and len({row.get(key) for row in rows}) > 1
+    ]
+
+
+def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Path]:
+    """Write `sweep.png` and `curves.png` into `folder` as far as they make sense; their paths.
+
+    Args:
+        folder: of the sweep, with the directory `run` of every row.
+        rows: overrides by key, `state`, and figures by split/name, of every job.
+        mark: a place on the axis of `sweep.png`, or the name of a figure whose mean is one.
+    """
+    done = [row for row in rows if any(f"{split}/loss" in row for split in SPLITS[1:])]
+    written = []
+    for name, picture in (
+        ("sweep.png", over_key(done, mark, len(rows) - len(done))),
+        ("curves.png", over_epochs(folder, done)),
+    ):
+        if picture is not None:
+            from PIL import Image
+
+            buffer = io.BytesIO()
+            Image.fromarray(picture).save(buffer, format="PNG")
+            write_atomically(folder / name, buffer.getvalue())
+            written.append(folder / name)
+    return written
+
+
+def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any:
+    """The main figures against the numeric key with the most values; None where none has three."""
+    key = numeric_key(rows)
+    if key is None:
+        return None
+    panels: dict[str, list[Line]] = {}
+    for name in QUANTITIES:
+        lines = [
+            Line(setting, split, [number(r[key]) for r in each], [r[tag] for r in each])
+            for setting, members in by_setting(rows, key).items()
+            for split in SPLITS
+            if (tag := f"{split}/{name}") and (each := [row for row in members if tag in row])
+        ]
+        if any(line.split != "train" for line in lines):
+            panels[name] = lines
+    seeds = {row.get("seed") for row in rows}
+    notes = [f"mean over {len(seeds)} seeds; every run is a dot" if len(seeds) > 1 else ""]
+    notes.append(f"{missing} of {len(rows) + missing} jobs left no figures" if missing else "")
+    return figures.sweep_curves(
+        panels, key, title=f"Sweep of {key}", notes=notes, marks=marks(rows, mark)
+    )
+
+
+def numeric_key(rows: Sequence[Row]) -> str | None:
+    """The swept key, `seed` apart, that has numbers only, at least three and the most of them."""
+    counts = {
+        key: len({number(row.get(key)) for row in rows})
+        for key in swept_keys(rows)
+        if key != "seed" and all(math.isfinite(number(row.get(key))) for row in rows)
+    }
+    best = max(counts, key=lambda key: counts[key], default=None)
+    return best if best is not None and counts[best] >= 3 else None
+
+
+def number(text: Any) -> float:
+    """The number that an override gives, alone or as a list's only entry; NaN where it is none."""
+    try:
+        return float(re.sub(r"^\[([^,]*)\]$", r"\1", str(text)))
+    except ValueError:
+        return math.nan
+
+
+def by_setting(rows: Sequence[Row], *apart: str) -> dict[str, list[Row]]:
+    """The rows by what differs between them, `seed` and the keys `apart` left out."""
+    keys = [key for key in swept_keys(rows) if key not in ("seed", *apart)]
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        name = "  ".join(f"{key}={row[key]}" for key in keys if key in row)
+        found.setdefault(name, []).append(row)
+    return found
+
+
+def marks(rows: Sequence[Row], mark: str | float | None) -> dict[str, float]:
+    """Where the axis is marked, by what is written there."""
+    if mark is None:
+        return {}
+    if not isinstance(mark, str):
+        return {short(mark): float(mark)}
+    found = [row.get(f"test/{mark}", row.get(f"val/{mark}", math.nan)) for row in rows]
+    finite = [value for value in found if math.isfinite(value)]
+    if not finite:
+        log.warning("sweep.mark: no job measured %s; see evaluation.metrics.", mark)
+        return {}
+    mean = sum(finite) / len(finite)
+    return {f"{mark} {mean:.3g}": mean}
+
+
+def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
+    """What was measured on val at every epoch, a line a run; None for one setting or too many."""
+    settings = by_setting(rows)
+    if not 2 <= len(settings) <= MOST_SETTINGS:
+        return None
+    panels: dict[str, list[Line]] = {}
+    for setting, members in settings.items():
+        for row in members:
+            for name, epochs, values in history(folder / row["run"] / "history.csv"):
+                panels.setdefault(name, []).append(Line(setting, "val", epochs, values))
+    if "reconstruction" in panels and panels["reconstruction"] == panels.get("loss"):
+        del panels["reconstruction"]  # without a prior they are the same
+    if not any(len(line.x) > 1 for lines in panels.values() for line in lines):
+        return None
+    return figures.sweep_curves(panels, "epoch", title="Learning curves on val", dots=False)
+
+
+def history(path: Path) -> Iterator[tuple[str, list[float], list[float]]]:
+    """(name, epochs, values) of every figure on val in a run's `history.csv`."""
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for column in rows[0] if rows else ():
+        points = [(number(row["epoch"]), number(row[column])) for row in rows if row[column]]
+        if column.startswith("val/") and points:
+            yield column.removeprefix("val/"), [e for e, _ in points], [v for _, v in points]

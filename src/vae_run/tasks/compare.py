@@ -1,0 +1,181 @@
+"""`task=compare 'runs=GLOB'`: runs beside each other, ranked on val and told on test."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from vae_run.call import Call
+from vae_run.checkpoints import write_atomically
+from vae_run.comparison import drawings
+from vae_run.comparison.candidates import find, read
+from vae_run.comparison.ranking import Comparison, compare
+from vae_run.comparison.statistics import Estimate
+from vae_run.errors import ConfigError
+from vae_run.report.comparison import write_page
+from vae_run.report.page import number
+from vae_run.runs import RunDirectory
+from vae_run.tasks.closing import write_pictures
+from vae_run.terminal import console
+
+log = logging.getLogger("vae_run")
+
+ALLOWED = ("task", "runs", "metric", "output")
+PAGE = "compare.html"
+TABLES = ("runs.csv", "groups.csv", "differences.csv")
+
+
+def main(call: Call) -> None:
+    """Compare the runs that `runs` names."""
+    fixed = call.settings.fixed
+    for key in call.typed_keys:
+        if key not in ALLOWED and not key.startswith("hydra"):
+            raise ConfigError(
+                f"{key}: task=compare takes the runs as they are; only {', '.join(ALLOWED)} may "
+                "be given."
+            )
+    assert fixed.runs is not None, "the schema of task=compare asks for it"
+    patterns = [fixed.runs] if isinstance(fixed.runs, str) else fixed.runs
+    comparison = compare(read(find(patterns)), fixed.metric)
+    folder = output_folder(fixed.output)
+    show(comparison)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in zip(
+        TABLES, (run_rows(comparison), group_rows(comparison), pair_rows(comparison)), strict=True
+    ):
+        write_csv(folder / name, rows)
+    write_pictures(RunDirectory(folder), drawings.draw(comparison))
+    write_page(comparison, folder, PAGE)
+    log.info("written to %s", folder / PAGE)
+
+
+def output_folder(name: str | None) -> Path:
+    """The folder that is written to: a new one, or one of an earlier comparison.
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    if name is None:
+        return Path(f"comparison-{datetime.now():%Y-%m-%d-%H-%M-%S}")
+    folder = Path(name)
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (folder / PAGE).is_file()
+    ):
+        raise ConfigError(
+            f"output: {folder} exists and is no folder of an earlier comparison. Name a new one."
+        )
+    return folder
+
+
+def interval(found: Estimate) -> str:
+    """The mean with half the width of its interval."""
+    return number(found.mean, found.half) if found.n else ""
+
+
+def show(comparison: Comparison) -> None:
+    """The table of groups, why they are not ranked if so, and the runs that are left out."""
+    metric, keys = comparison.metric, comparison.short_keys()
+    table = Table(box=None, header_style="bold")
+    for name in ("rank", *keys):
+        table.add_column(escape(name), no_wrap=True)
+    tags = (f"val/{metric}", f"test/{metric}")
+    for name in ("seeds", *tags):
+        table.add_column(name, no_wrap=True, justify="right")
+    table.add_column("better than")
+    for index, group in enumerate(comparison.groups):
+        label = comparison.label(group)
+        cells = [str(index + 1) if comparison.ranked else "-", *(label[key] for key in keys)]
+        cells += [str(len(group.runs)), *(interval(group.estimate(tag)) for tag in tags)]
+        worse = ", ".join(str(other + 1) for other in comparison.better_than(index))
+        table.add_row(*(escape(cell) for cell in (*cells, worse)))
+    if comparison.groups:
+        console.print(table)
+    for line in told(comparison):
+        console.print(escape(line))
+    for refusal in comparison.refusals:
+        log.warning("not ranked: %s", refusal)
+    for run, why in comparison.rest:
+        console.print(f"[red]{escape(run.name)}[/]: {escape(f'{run.state}  {why}'.strip())}")
+
+
+def told(comparison: Comparison) -> list[str]:
+    """How the table is to be read."""
+    lines = []
+    if any(len(group.runs) > 1 for group in comparison.groups):
+        lines.append("± is half the 95 % Student-t interval over seeds.")
+    pairs = sum(len(d.seeds) > 1 for d in comparison.differences)
+    if comparison.ranked and pairs:
+        lines.append(
+            f"Ranked on val. Better: the interval of the difference on {comparison.split}, paired "
+            f"by seed and corrected for {pairs} comparison{'s' * (pairs != 1)} (Bonferroni), "
+            "excludes zero."
+        )
+    elif comparison.ranked and len(comparison.groups) > 1:
+        lines.append(
+            "Ranked on val. No two settings share two seeds, so none can be called better: repeat "
+            "them with 'seed=range(3)'."
+        )
+    return lines
+
+
+def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """A row a run: its group, seed, state, differing settings and figures."""
+    rows: list[dict[str, Any]] = []
+    for index, group in enumerate(comparison.groups):
+        label = comparison.label(group)
+        for seed, run in sorted(group.runs.items()):
+            about = {"run": run.name, "group": index + 1, "seed": seed, "state": run.state}
+            rows.append({**about, **label, **run.metrics})
+    for run, why in comparison.rest:
+        rows.append({"run": run.name, "seed": run.seed, "state": run.state, "message": why})
+    return rows
+
+
+def group_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """A row a group: settings, seeds, and mean and interval of every figure."""
+    rows: list[dict[str, Any]] = []
+    for index, group in enumerate(comparison.groups):
+        row: dict[str, Any] = {"group": index + 1, "rank": index + 1 if comparison.ranked else ""}
+        row |= {**comparison.label(group), "seeds": len(group.runs)}
+        for tag in dict.fromkeys(tag for run in group.runs.values() for tag in run.metrics):
+            found = group.estimate(tag)
+            row |= {tag: found.mean, f"{tag} half_interval": found.half}
+        row["better_than"] = " ".join(str(other + 1) for other in comparison.better_than(index))
+        rows.append(row)
+    return rows
+
+
+def pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """A row a pair of groups: the paired difference of the metric and its corrected interval."""
+    tag = f"{comparison.split}/{comparison.metric}"
+    return [
+        {
+            "first": d.first + 1,
+            "second": d.second + 1,
+            "figure": tag,
+            "seeds": " ".join(str(seed) for seed in d.seeds),
+            "difference": d.estimate.mean,
+            "low": d.estimate.low,
+            "high": d.estimate.high,
+            "excludes_zero": d.estimate.excludes_zero,
+        }
+        for d in comparison.differences
+    ]
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """All columns that any row has, in the order in which they appear."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, buffer.getvalue().encode())

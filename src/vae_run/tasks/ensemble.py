@@ -1,0 +1,182 @@
+"""`task=ensemble 'runs=GLOB'`: the mean of several runs' reconstructions, beside each of them.
+
+For squared errors the ensemble's is the members' mean error less the mean squared distance of the
+members from their mean (Krogh & Vedelsby 1995): never above the mean, and below the best member
+where members of like error differ enough.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from glob import glob
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from vae_run import checkpoints
+from vae_run.call import Call
+from vae_run.checkpoints import write_atomically
+from vae_run.errors import CheckpointError, ConfigError
+from vae_run.evaluation import View
+from vae_run.experiment import Experiment, assemble, choose_device
+from vae_run.model import LatentVariableModel
+from vae_run.runs import RunDirectory, load_model
+from vae_run.tasks.files import check_output
+from vae_run.terminal import console
+
+log = logging.getLogger("vae_run")
+
+ALLOWED = ("task", "runs", "output", "checkpoint", "device", "trust", "evaluation.batch_size")
+
+
+@dataclass(frozen=True)
+class Errors:
+    """`mse` of every member, of their mean and best, and of the ensemble, on one split."""
+
+    members: Sequence[float]
+    ensemble: float
+
+    def rows(self) -> list[float]:
+        """The members', their mean, the best of them, and the ensemble's."""
+        mean = sum(self.members) / len(self.members)
+        return [*self.members, mean, min(self.members), self.ensemble]
+
+
+def main(call: Call) -> None:
+    """Measure the runs that `runs` names, and the mean of their reconstructions."""
+    fixed = call.settings.fixed
+    for key in call.typed_keys:
+        if key not in ALLOWED and not key.startswith("hydra"):
+            raise ConfigError(
+                f"{key}: task=ensemble takes the runs as they are; only {', '.join(ALLOWED)} may "
+                "be given."
+            )
+    output = None if fixed.output is None else check_output(fixed.output, (".csv", ".json"))
+    assert fixed.runs is not None, "the schema of task=ensemble asks for it"
+    runs = members(fixed.runs)
+    refuse_differing(runs)
+    device = choose_device(fixed.device)
+    first = assemble(runs[0].settings(fixed.trust), device)
+    refuse_other_data(first, runs[0])
+    models = [load(run, fixed.checkpoint, fixed.trust).to(device).eval() for run in runs]
+    batch_size = call.settings.parts["evaluation"]["batch_size"]
+    found = {
+        name: measure(models, replace(first.view(split), batch_size=batch_size))
+        for name, split in (("val", first.splits.val), ("test", first.splits.test))
+        if len(split)
+    }
+    names = [*(run.path.name for run in runs), "mean of members", "best member", "ensemble"]
+    show(names, found)
+    if output is not None:
+        write(output, names, found)
+        log.info("%d runs measured; written to %s", len(runs), output)
+
+
+def members(pattern: str | Sequence[str]) -> list[RunDirectory]:
+    """The runs among the directories that match `pattern`, or any of several.
+
+    Raises:
+        CheckpointError: fewer than two of them are runs.
+    """
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    found = {path for each in patterns for path in glob(each, recursive=True)}
+    runs = [RunDirectory(Path(path)) for path in sorted(found)]
+    runs = [run for run in runs if run.config_file.is_file()]
+    if len(runs) < 2:
+        raise CheckpointError(
+            f"runs: {pattern} matches {len(runs) or 'no'} run{'s' * (len(runs) != 1)}; an ensemble "
+            "needs two or more. Give a pattern of run directories, quoted: "
+            "'runs=outputs/DAY/SWEEP/*'."
+        )
+    return runs
+
+
+def refuse_differing(runs: Sequence[RunDirectory]) -> None:
+    """Refuse runs that were not trained on the same splits, or not with the same corruption.
+
+    Raises:
+        ConfigError: two of them differ.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        if run.fingerprint() != first.fingerprint():
+            raise ConfigError(
+                f"runs: the data of {run.path} are not those of {first.path} (their "
+                "dataset_fingerprint differs). Choose runs of the same dataset, split_seed, "
+                "val_size, classes and binarize."
+            )
+        found, expected = (each.config().get("corruption") for each in (run, first))
+        if found != expected:
+            raise ConfigError(
+                f"runs: corruption of {run.path} is {found}, of {first.path} {expected}. Members "
+                "must be given the same images; choose runs of one corruption."
+            )
+
+
+def refuse_other_data(experiment: Experiment, run: RunDirectory) -> None:
+    """Refuse data that have changed since `run` was trained.
+
+    Raises:
+        CheckpointError: they have.
+    """
+    if experiment.splits.to(torch.device("cpu")).fingerprint() != run.fingerprint():
+        raise CheckpointError(
+            f"runs: the data have changed since {run.path} was trained: the fingerprint in its "
+            "environment.json is another. Restore the files, or train again."
+        )
+
+
+def load(run: RunDirectory, checkpoint: str, trust: Sequence[str]) -> LatentVariableModel:
+    """The trained model of `run`."""
+    file = run.best if checkpoint == "best" else run.last
+    return load_model(run.settings(trust), checkpoints.read(file), file)
+
+
+@torch.inference_mode()
+def measure(models: Sequence[LatentVariableModel], view: View) -> Errors:
+    """Squared errors per pixel over the images of `view`, as the metric `mse` has them."""
+    totals = torch.zeros(len(models) + 1, dtype=torch.double)
+    for batch in view.batches():
+        outputs = [m.given(batch.label).reconstruct(batch.input).double().cpu() for m in models]
+        outputs.append(torch.stack(outputs).mean(0))
+        target = batch.target.double().cpu()
+        totals += torch.stack([(output - target).square().sum() for output in outputs])
+    *each, ensemble = (totals / (view.size * math.prod(view.split.event_shape))).tolist()
+    return Errors(each, ensemble)
+
+
+def show(names: Sequence[str], found: dict[str, Errors]) -> None:
+    """A row a member, and below them what they make together."""
+    table = Table("run", *(f"{split}/mse" for split in found), box=None, header_style="bold")
+    rows = zip(*(errors.rows() for errors in found.values()), strict=True)
+    for place, (name, values) in enumerate(zip(names, rows, strict=True)):
+        style = "bold" if name == "ensemble" else ""
+        table.add_row(name, *(f"{value:.6g}" for value in values), style=style)
+        if place == len(names) - 4:
+            table.add_section()
+    console.print(table)
+
+
+def write(path: Path, names: Sequence[str], found: dict[str, Errors]) -> None:
+    """The table as CSV, or as JSON: {row: {split: {"mse": value}}}."""
+    columns = {split: errors.rows() for split, errors in found.items()}
+    if path.suffix == ".json":
+        content = {
+            name: {split: {"mse": values[i]} for split, values in columns.items()}
+            for i, name in enumerate(names)
+        }
+        text = json.dumps(content, indent=2) + "\n"
+    else:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["run", *(f"{split}/mse" for split in columns)])
+        writer.writerows([name, *row] for name, *row in zip(names, *columns.values(), strict=True))
+        text = buffer.getvalue()
+    write_atomically(path, text.encode())

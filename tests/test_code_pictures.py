@@ -1,0 +1,281 @@
+"""Pictures of codes: what is handed to them has known answers, and is where it should be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from parts import SHAPE, experiment, grey
+from torch.distributions import Independent, Normal, kl_divergence
+
+from vae_run import code_pictures, figures, pictures
+from vae_run.evaluation import View, evaluating
+from vae_run.figures import Density, Point
+from vae_run.figures.dimensions import IDLE
+from vae_run.figures.scatter import CLASSES
+from vae_run.figures.sheet import BLUE, ORANGE, VERMILLION, rgb
+
+Picture = NDArray[np.uint8]
+NAN = float("nan")
+
+
+def where(picture: Picture, colour: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(rows, columns) of the pixels of a colour, those of keys in the heading left out."""
+    y, x = np.nonzero((picture == rgb(colour)).all(axis=-1))
+    below = y > 75
+    return y[below], x[below]
+
+
+def view_of(*words: str) -> View:
+    made = experiment(*words)
+    return replace(made.view(made.splits.val), train=made.splits.train)
+
+
+class Given:
+    """What a figure was given, in place of being drawn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setattr(f"vae_run.figures.{name}", self)
+
+    def __call__(self, *arguments: Any) -> Picture:
+        self.arguments = arguments
+        return np.zeros((1, 1, 3), dtype=np.uint8)
+
+
+def drawn(view: View, name: str) -> Any:
+    with evaluating(view.model):
+        return pictures.PICTURES[name](view)
+
+
+def test_the_heights_of_the_bars_are_the_nats():
+    picture = figures.kl_bars([1.0, 4.0, NAN, 2.0], [True, False, True, True], ["note"])
+    heights = {}
+    for name, colour in (("active", BLUE), ("idle", IDLE)):
+        y, x = where(picture, colour)
+        for column in np.unique(x):
+            heights.setdefault(name, []).append((column, (y[x == column]).size))
+    idle = [height for _, height in heights["idle"]]
+    blue = [height for _, height in heights["active"]]
+    tall = max(idle)
+    assert max(blue) == pytest.approx(tall / 2, abs=2)
+    assert sorted({round(height / tall, 1) for height in blue if height > 5}) == pytest.approx(
+        [0.2, 0.5], abs=0.06
+    )
+    last_idle, first_blue = heights["idle"][-1][0], heights["active"][0][0]
+    assert last_idle < first_blue, "the largest stands first"
+
+
+def test_bars_of_nothing_and_of_many_dimensions_are_drawn():
+    for nats in ([NAN], [0.0], [-0.1, 0.2], list(np.linspace(3, 0, 500))):
+        picture = figures.kl_bars(nats, [n > 0.1 for n in nats], [])
+        assert picture.shape[2] == 3
+
+
+def test_kl_bars_are_the_closed_form_over_all_images(monkeypatch):
+    view, given = view_of(), Given(monkeypatch, "kl_bars")
+    drawn(view, "kl_per_dimension")
+    nats, active, notes = given.arguments
+    with evaluating(view.model):
+        q = view.model.encode(view.split.images)
+    prior = Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
+    assert sum(nats) == pytest.approx(float(kl_divergence(q, prior).double().mean()), rel=1e-5)
+    assert active == (q.mean.double().var(0) > 0.01).tolist()
+    assert "37 images" in notes[0]
+
+
+@pytest.mark.parametrize("words", [("model=ae",), ("prior=flat",), ("posterior=full_normal",)])
+def test_no_bars_where_the_kl_does_not_factorise(words):
+    assert drawn(view_of(*words), "kl_per_dimension") is None
+
+
+def test_spectra_are_eigenvalues_of_codes_and_pixels(monkeypatch):
+    view, given = view_of(), Given(monkeypatch, "spectrum")
+    drawn(view, "spectrum")
+    codes, pca, _ = given.arguments
+    with evaluating(view.model):
+        means = view.model.encode(view.split.images).mean.double().numpy()
+    pixels = view.split.images.flatten(1).double().numpy()
+    for values, points in ((codes, means), (pca, pixels)):
+        expected = np.linalg.eigvalsh(np.cov(points.T))[::-1][:3]
+        assert values == pytest.approx(expected.tolist(), rel=1e-5)
+    assert drawn(view_of("latent_dim=1"), "spectrum") is None
+
+
+def test_few_images_of_many_pixels_have_the_same_spectrum():
+    points = torch.randn(12, 40, generator=torch.Generator().manual_seed(0)).double()
+    expected = np.linalg.eigvalsh(np.cov(points.numpy().T))[::-1][:12]
+    assert code_pictures.principal_values(points).tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_spectrum_is_drawn_as_shares():
+    picture = figures.spectrum([8.0, 1.0, 1.0], [1.0, 1.0, 1.0], ["note"])
+    y, x = where(picture, ORANGE)
+    assert y.max() - y.min() < 10, "an even spectrum is flat"
+    y, x = where(picture, BLUE)
+    assert y[x == x.max()].mean() - y[x == x.min()].mean() > 150
+    assert figures.spectrum([0.0, 0.0], [NAN, 1.0], []).shape[2] == 3
+
+
+def test_marginals_stand_with_the_priors_density(monkeypatch):
+    view, given = view_of("latent_dim=14"), Given(monkeypatch, "aggregate_posterior")
+    drawn(view, "aggregate_posterior")
+    marginals, notes = given.arguments
+    assert len(marginals) == 12
+    assert notes[-1] == "12 of 14 dimensions"
+    for marginal in marginals:
+        assert len(marginal.samples) == 37
+        at_zero = np.interp(0.0, marginal.x, marginal.density)
+        assert at_zero == pytest.approx(1 / math.sqrt(2 * math.pi), rel=1e-3)
+    kl = [float(marginal.name.split()[2]) for marginal in marginals]
+    assert kl == sorted(kl, reverse=True)
+    drawn(view_of("prior=flat"), "aggregate_posterior")
+    assert all(m.density is None for m in given.arguments[0])
+
+
+def test_a_density_from_samples_is_near_the_true_one():
+    own = np.random.default_rng(0).normal(2.0, 0.5, 20_000)
+    marginal = code_pictures._marginal("z1", own[:100], own, standard=False)
+    true = np.exp(-0.5 * ((marginal.x - 2) / 0.5) ** 2) / (0.5 * math.sqrt(2 * math.pi))
+    assert np.abs(marginal.density - true).max() < 0.08
+
+
+def test_dots_are_at_their_places_in_the_colours_of_their_classes():
+    rng = np.random.default_rng(0)
+    left = rng.normal([-3, 2], 0.1, (40, 2))
+    right = rng.normal([3, -2], 0.1, (40, 2))
+    points = np.concatenate([left, right, [[NAN, 0.0]]])
+    picture = figures.scatter(points, ["a"] * 40 + ["b"] * 41, ("z1", "z2"), ["note"])
+    plot = picture[:, :580].astype(int)  # without the key; dots let a quarter of white through
+    shades = [0.75 * rgb(colour) + 0.25 * 255 for colour in CLASSES[:2]]
+    near = [np.abs(plot - shade).sum(-1) < 20 for shade in shades]
+    (ya, xa), (yb, xb) = (np.nonzero(found) for found in near)
+    assert np.median(xa) < 150 < 450 < np.median(xb)
+    assert np.median(ya) < np.median(yb), "z2 grows upwards"
+
+
+@pytest.mark.parametrize("labels", [None, [5] * 9, list(range(9)), ["x" * 80, *"bcdefghi"]])
+def test_any_labels_can_be_drawn(labels):
+    points = np.random.default_rng(0).normal(size=(9, 2))
+    assert figures.scatter(points, labels, ("z1", "z2"), [""]).shape[2] == 3
+    assert figures.scatter(points * 0, labels, ("z1", "z2"), [""]).shape[2] == 3
+
+
+def test_classes_beyond_fifty_are_drawn_as_one():
+    points = np.random.default_rng(0).normal(size=(120, 2))
+    picture = figures.scatter(points, list(range(120)), ("z1", "z2"), ["note"])
+    assert (np.abs(picture.astype(int) - rgb(BLUE)).sum(-1) < 40).any()
+
+
+@pytest.mark.parametrize("latent_dim", [2, 5])
+def test_contours_enclose_the_mass_that_they_name(monkeypatch, latent_dim):
+    view, given = view_of(f"latent_dim={latent_dim}"), Given(monkeypatch, "scatter")
+    drawn(view, "codes")
+    points, _, names, _, density = given.arguments
+    assert points.shape == (37, 2)
+    assert names[0].startswith("z1" if latent_dim == 2 else "first principal direction")
+    # N(0, I) in the plane: outside of density level c is the mass c / c(0).
+    peak = density.values.max()
+    assert density.levels["50 %"] / peak == pytest.approx(0.5, abs=0.03)
+    assert density.levels["95 %"] / peak == pytest.approx(0.05, abs=0.01)
+    with evaluating(view.model):
+        means = view.model.encode(view.split.images).mean.double()
+    if latent_dim == 2:
+        assert points == pytest.approx(means.numpy(), rel=1e-6)
+    else:  # the plane of the largest variance, not shifted
+        largest = torch.linalg.eigvalsh(means.T.cov())[-2:].sum()
+        assert points.var(0, ddof=1).sum() == pytest.approx(float(largest), rel=1e-6)
+        assert np.linalg.norm(points.mean(0)) <= float(means.mean(0).norm()) + 1e-9
+
+
+def test_contours_are_drawn_around_the_codes():
+    axis = np.linspace(-3, 3, 61)
+    x, y = np.meshgrid(axis, axis)
+    density = Density(axis, axis, np.exp(-(x**2 + y**2) / 2), {"50 %": 0.5})
+    picture = figures.scatter(np.zeros((3, 2)), None, ("z1", "z2"), ["note"], density)
+    dark = np.nonzero(picture[74:592, 70:588].astype(int).sum(-1) < 150)
+    assert dark[0].max() - dark[0].min() == pytest.approx(dark[1].max() - dark[1].min(), abs=12)
+    assert dark[0].max() - dark[0].min() > 300
+
+
+FAMILIES = [
+    ("model=ae", "latent_dim=2"),
+    ("prior=flat", "latent_dim=2"),
+    ("prior=mixture",),
+    ("prior=vamp", "latent_dim=2"),
+    ("posterior=flow",),
+    ("model=hyperspherical_vae",),
+    ("latent_dim=1",),
+]
+
+
+@pytest.mark.parametrize("words", FAMILIES, ids=" ".join)
+def test_every_family_is_drawn_or_left_out(words):
+    view = view_of(*words)
+    found = {name: drawn(view, name) for name in code_pictures.PICTURES}
+    for name, picture in found.items():
+        assert picture is None or (picture.dtype == np.uint8 and picture.std() > 1), name
+    assert found["aggregate_posterior"] is not None
+    assert (found["codes"] is None) == (view.latent_dim == 1)
+
+
+def test_anomalies_are_counted_in_their_colours(monkeypatch):
+    view, given = view_of(), Given(monkeypatch, "anomaly_histograms")
+    assert drawn(view, "anomaly_scores") is None
+    drawn(replace(view, others=grey(29, SHAPE, 9)), "anomaly_scores")
+    panels, notes = given.arguments
+    assert [title.split(";")[0] for title, *_ in panels] == list(code_pictures.SCORES.values())
+    for title, normal, strange in panels:
+        assert (len(normal), len(strange)) == (37, 29)
+        wins = (strange[:, None] > normal).mean() + (strange[:, None] == normal).mean() / 2
+        assert title.endswith(f"AUROC {wins:.3f}")
+    assert notes[:1] == ["37 test images of the classes trained on, 29 of the others"]
+
+
+def test_anomalous_scores_lie_to_the_right():
+    rng = np.random.default_rng(0)
+    panels = [("score", rng.normal(0, 1, 500), rng.normal(8, 1, 500))]
+    picture = figures.anomaly_histograms(panels, ["note"])
+    _, normal = where(picture, BLUE)
+    _, strange = where(picture, VERMILLION)
+    assert normal.max() < np.median(strange)
+    assert figures.anomaly_histograms([("t", np.zeros(1), np.array([NAN]))], []).shape[2] == 3
+
+
+def test_the_frontier_has_rate_to_the_right_and_distortion_upwards():
+    points = [Point("4", 2.0, 90.0), Point("0.5", 20.0, 70.0), Point("nan", NAN, 1.0)]
+    picture = figures.frontier({"": points}, ["note"])
+    y, x = where(picture, BLUE)
+    assert y[x <= x.min() + 3].mean() < y[x >= x.max() - 3].mean()
+    assert figures.frontier({"a": points, "b": []}, []).shape[2] == 3
+
+
+def test_an_arc_turns_evenly_about_the_origin():
+    start, end = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[0.0, 2.0, 0.0]])
+    t = torch.tensor([0.0, 1 / 3, 0.5, 1.0])[:, None]
+    expected = [[math.cos(a) * 2, math.sin(a) * 2, 0] for a in (0, math.pi / 6, math.pi / 4)]
+    found = pictures.arc(start, end, t)
+    assert torch.allclose(found, torch.tensor([*expected, [0.0, 2.0, 0.0]]), atol=1e-6)
+    assert torch.allclose(pictures.arc(start, 3 * start, t), start * (1 + 2 * t))
+    assert torch.isfinite(pictures.arc(start, -start, t)).all()
+    assert torch.isfinite(pictures.arc(start, 0 * start, t)).all()
+
+
+def test_both_ways_between_images_stand_below_each_other(monkeypatch):
+    view, given = view_of(), Given(monkeypatch, "interpolations")
+    drawn(view, "interpolations")
+    images, note, names = given.arguments
+    assert names == ["linear", "spherical"] * 6
+    assert note.startswith("linear and spherical")
+    assert torch.equal(images[0::2, 0], images[1::2, 0]), "both begin at one image"
+    assert torch.allclose(images[0::2, -1], images[1::2, -1], atol=1e-6)
+    assert not torch.allclose(images[0::2, 5], images[1::2, 5])
+    with evaluating(view.model):
+        first = view.model.reconstruct(view.split.images[:6])
+    assert torch.allclose(images[0::2, 0], first, atol=1e-5)
+    drawn(view_of("model=ae"), "interpolations")
+    assert given.arguments[2] == []

@@ -1,0 +1,119 @@
+"""Every preset with every likelihood and every network: trained for two steps, or refused by name.
+
+Options are found in `conf/`, so that a new one is tested without being named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from parts import composed, options
+
+from vae_run.closed_form import ClosedForm
+from vae_run.config import GROUPS, Settings, check
+from vae_run.data.batches import TrainingBatches
+from vae_run.data.splits import Dataset, Parts, Split
+from vae_run.errors import ConfigError
+from vae_run.experiment import assemble
+from vae_run.training import fit
+
+SHAPE = (1, 6, 5)
+COMBINED = sorted(product(options("likelihood"), options("network")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bytes(Dataset):
+    """Random 8-bit images, for likelihoods that need levels."""
+
+    def read(self) -> Parts:
+        return Parts(*(images(seed) for seed in (1, 2, 3)))
+
+
+def images(seed: int) -> Split:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (12, *SHAPE), generator=generator, dtype=torch.uint8)
+    return Split(pixels, torch.arange(12) % 3, 255.0)
+
+
+def configuration(preset: str, likelihood: str, network: str) -> dict[str, Any]:
+    words = [f"model={preset}", f"likelihood={likelihood}", "latent_dim=3"]
+    config = composed(*words, f"network={network}")
+    config["dataset"] = {"_target_": f"{__name__}.Bytes"}
+    if "widths" in config["network"] and network != "linear":
+        config["network"]["widths"] = [4]
+    if "hidden" in config["prior"]:
+        config["prior"]["hidden"] = [4]
+    return config
+
+
+def checked(config: dict[str, Any]) -> tuple[Settings | None, str]:
+    """The settings, or None with the message that refuses them."""
+    try:
+        return check(config), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+def two_steps(config: dict[str, Any]) -> torch.nn.Module:
+    """The model after two steps on eight images each; every term is finite on the way."""
+    experiment = assemble(check(config), torch.device("cpu"))
+    settings, model, objective = experiment.settings, experiment.model, experiment.objective
+    batches = TrainingBatches(
+        experiment.splits.train,
+        experiment.corruption,
+        batch_size=6,
+        noise=(objective.samples, settings.fixed.latent_dim),
+        seed=0,
+    )
+    optimizer = settings.build("optimizer", params=list(model.parameters()))
+    schedule = settings.build("schedule")
+    schedule.horizon = 1.0
+    records = fit(
+        model.train(),
+        objective,
+        batches,
+        optimizer,
+        schedule,
+        step=0,
+        clip_norm=None,
+        norm_every=100,
+        precision=torch.enable_grad(),
+    )
+    for _ in range(2):
+        for name, term in next(records).terms.items():
+            assert term.shape == (6,), name
+            assert bool(term.isfinite().all()), name
+    return model.eval()
+
+
+@pytest.mark.parametrize("preset", options("model"))
+def test_a_preset_trains_with_every_likelihood_and_network_or_says_why_not(preset: str) -> None:
+    trained, refused = 0, 0
+    for likelihood, network in COMBINED:
+        config = configuration(preset, likelihood, network)
+        settings, refusal = checked(config)
+        if settings is None:
+            assert refusal.split(":")[0].split("=")[0].split(".")[0] in GROUPS, refusal
+            refused += 1
+            continue
+        trained += 1
+        if issubclass(settings.classes["trainer"], ClosedForm):
+            continue  # takes no steps; tests of its own fit it
+        model = two_steps(config)
+        assert all(bool(p.isfinite().all()) for p in model.parameters()), (likelihood, network)
+        x = torch.rand(2, *SHAPE)
+        assert model.reconstruct(x).shape == x.shape
+    assert trained >= 1
+    # A preset that names its own network or likelihood may need it; the others take them all.
+    if "override /network" not in preset_file(preset) and "closed_form" not in preset_file(preset):
+        assert refused == 0 or "layerwise" in preset_file(preset), f"{refused} of {len(COMBINED)}"
+
+
+def preset_file(preset: str) -> str:
+    from parts import CONF
+
+    return (CONF / "model" / f"{preset}.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,106 @@
+"""Linear autoencoders, trained by the program: PCA's error and subspace, another basis."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vae_run import load
+from vae_run.objectives.reconstruction import last_weight
+
+EPOCHS = 150
+TRAINED = (
+    *("experiment=linear_ae", "dataset=digits", "device=cpu", f"trainer.epochs={EPOCHS}"),
+    *(f"trainer.evaluate_every={EPOCHS}", "evaluation.figures=[]", "optimizer.lr=0.05"),
+)
+VARIANTS = {
+    "tied": ("network.tied=true",),
+    "tied, penalty": ("network.tied=true", "objective.orthonormality=1"),
+    "untied": (),
+    "untied, penalty": ("objective.orthonormality=1",),
+}
+
+Linear = Callable[[str, int], tuple[float, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def linear(vae_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Linear:
+    """`linear("tied", 2)`: a run's test error, and its decoder's columns [P, D]; "pca" is PCA."""
+    folder, known = tmp_path_factory.mktemp("linear"), {}
+
+    def made(name: str, latent_dim: int) -> tuple[float, Tensor]:
+        if (name, latent_dim) not in known:
+            run = folder / f"{len(known)}"
+            words = ("model=pca",) if name == "pca" else (*TRAINED, *VARIANTS[name])
+            done = vae_run(*words, f"latent_dim={latent_dim}", f"hydra.run.dir={run}", cwd=folder)
+            assert done.code == 0, done.said
+            known[name, latent_dim] = outcome(run)
+        return known[name, latent_dim]
+
+    return made
+
+
+def outcome(run: Path) -> tuple[float, Tensor]:
+    error = json.loads((run / "metrics.json").read_text())["test"]["mse"]
+    return error, last_weight(load(run)).detach().double()
+
+
+def principal_angles(a: Tensor, b: Tensor) -> Tensor:
+    """Degrees between the spans of the columns of `a` and `b` (Bjorck & Golub 1973), rising."""
+    cosines = torch.linalg.svdvals(torch.linalg.qr(a)[0].T @ torch.linalg.qr(b)[0])
+    return torch.rad2deg(torch.acos(cosines.clamp(max=1)))
+
+
+def off_orthonormal(columns: Tensor) -> float:
+    gram = columns.T @ columns
+    return float((gram - torch.eye(len(gram), dtype=gram.dtype)).abs().max())
+
+
+def test_principal_angles_by_hand() -> None:
+    plane = torch.eye(4, dtype=torch.double)[:, :2]
+    turned = plane @ torch.tensor([[2.0, 1.0], [0.0, 3.0]], dtype=torch.double)
+    assert float(principal_angles(plane, turned).max()) < 1e-5
+    tilt = math.radians(30)
+    tilted = plane.clone()
+    tilted[:, 1] = torch.tensor([0, math.cos(tilt), math.sin(tilt), 0])
+    assert principal_angles(plane, tilted).tolist() == pytest.approx([0, 30], abs=1e-5)
+
+
+RUNS = [*((name, 2) for name in VARIANTS), ("untied", 16)]
+
+
+@pytest.mark.parametrize(("name", "latent_dim"), RUNS)
+def test_its_error_is_that_of_pca(linear: Linear, name: str, latent_dim: int) -> None:
+    least, _ = linear("pca", latent_dim)
+    error, _ = linear(name, latent_dim)
+    assert error == pytest.approx(least, rel=0.01)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_it_spans_the_principal_subspace(linear: Linear, name: str) -> None:
+    _, principal = linear("pca", 2)
+    _, columns = linear(name, 2)
+    assert float(principal_angles(principal, columns).max()) < 2
+
+
+def test_what_is_orthonormal_and_what_is_not(linear: Linear) -> None:
+    """The optimum of W W^T is orthonormal by itself; untied, only under the penalty."""
+    for name in ("pca", "tied", "tied, penalty", "untied, penalty"):
+        assert off_orthonormal(linear(name, 2)[1]) < 0.01, name
+    assert off_orthonormal(linear("untied", 2)[1]) > 0.1
+    assert off_orthonormal(linear("untied", 16)[1]) > 0.1
+
+
+def test_an_untied_basis_is_not_that_of_pca(linear: Linear) -> None:
+    """Any invertible map within the subspace has the same error, so no column is a component."""
+    _, principal = linear("pca", 16)
+    _, columns = linear("untied", 16)
+    cosines = (principal.T @ (columns / columns.norm(dim=0))).abs()
+    assert float(cosines.max(0).values.median()) < 0.9

@@ -1,0 +1,170 @@
+"""Anomaly detection: areas known by counting, PCA's scores beside scikit-learn's, and the cut."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from parts import composed
+from sklearn.decomposition import PCA
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from vae_run.config import check
+from vae_run.corruptions import NoCorruption
+from vae_run.data.arrays import Arrays
+from vae_run.data.digits import Digits
+from vae_run.data.mnist import MNIST
+from vae_run.errors import ConfigError, DataError
+from vae_run.evaluation import evaluating
+from vae_run.experiment import assemble
+from vae_run.metrics.anomaly import anomaly, scores, separation
+from vae_run.metrics.log_likelihood import log_likelihood
+from vae_run.metrics.objective import objective
+from vae_run.principal import components
+
+
+def made(*words):
+    """An untrained experiment on the ones and twos of the digits."""
+    words = ("latent_dim=3", "network.widths=[8]", *words)
+    return assemble(check(composed("dataset.classes=[1,2]", *words)), torch.device("cpu"))
+
+
+def measured(metric, view):
+    with evaluating(view.model):
+        return metric(view)
+
+
+def test_areas_of_scores_that_can_be_counted():
+    found = separation(torch.tensor([1.0, 2, 3]), torch.tensor([2.5, 4]))
+    assert found["auroc"] == pytest.approx(5 / 6)  # of 6 pairs, 5 are in order
+    assert found["average_precision"] == pytest.approx((1 / 1 + 2 / 3) / 2)
+    apart = separation(torch.tensor([1.0, 2]), torch.tensor([3.0, 4, 5]))
+    assert apart == {"auroc": 1.0, "average_precision": 1.0}
+    tied = separation(torch.zeros(30), torch.zeros(10))
+    assert tied == {"auroc": 0.5, "average_precision": 0.25}
+    swapped = separation(torch.tensor([3.0]), torch.tensor([1.0]))
+    assert swapped == {"auroc": 0.0, "average_precision": 0.5}
+
+
+def test_what_is_not_a_number_is_strange():
+    broken = separation(torch.tensor([1.0, 2]).double(), torch.tensor([torch.nan, torch.inf]))
+    assert broken["auroc"] == 1.0
+
+
+def test_scores_are_those_of_their_names():
+    one = made("likelihood=gaussian", "corruption=gaussian", "evaluation.importance_samples=1")
+    view = one.view(one.splits.test)
+    found = measured(scores, view)
+    assert set(found) == {"mse", "elbo", "log_likelihood", "pca", "pca_32"}
+    x = one.splits.test.pixels(slice(None))
+    with evaluating(one.model):
+        # The corruption of training is left away.
+        error = (one.model.reconstruct(x) - x).square().flatten(1).mean(1)
+    torch.testing.assert_close(found["mse"], error.double())
+    clean = replace(view, corruption=NoCorruption())
+    bounds = measured(objective, clean) | measured(log_likelihood, clean)
+    for name in ("elbo", "log_likelihood"):
+        assert found[name].mean().item() == pytest.approx(-bounds[name], rel=1e-6)
+    for name, d in (("pca", 3), ("pca_32", 32)):
+        fitted = PCA(d, svd_solver="full").fit(one.splits.train.pixels(slice(None)).flatten(1))
+        flat = x.flatten(1).double().numpy()
+        expected = np.square(fitted.inverse_transform(fitted.transform(flat)) - flat).mean(1)
+        np.testing.assert_allclose(found[name].numpy(), expected, rtol=1e-5)
+
+
+def test_all_other_classes_of_the_test_set_are_the_anomalies():
+    one = made("model=ae")
+    found = measured(anomaly, one.view(one.splits.test))
+    known = {f"{s}_{f}" for s in ("mse", "pca", "pca_32") for f in ("auroc", "average_precision")}
+    assert set(found) == known
+    view = one.view(one.splits.test)
+    normal = measured(scores, view)["mse"]
+    strange = measured(scores, replace(view, split=one.splits.others))["mse"]
+    truth = np.r_[np.zeros(len(normal)), np.ones(len(strange))]
+    both = np.r_[normal.numpy(), strange.numpy()]
+    assert found["mse_auroc"] == pytest.approx(roc_auc_score(truth, both))
+    precision = average_precision_score(truth, both)
+    assert found["mse_average_precision"] == pytest.approx(precision)
+    assert 0.9 < found["pca_32_auroc"] < 1
+    assert measured(anomaly, one.view(one.splits.val)) == {}
+    for batch_size in (7, 256):
+        again = measured(anomaly, replace(view, batch_size=batch_size))
+        assert again == pytest.approx(found, rel=1e-6)
+
+
+def test_without_classes_left_out_there_are_no_anomalies():
+    with pytest.raises(ConfigError, match=r"evaluation\.metrics: anomaly: .*dataset\.classes"):
+        check(composed("evaluation=anomaly"))
+    with pytest.raises(ConfigError, match=r"condition=label"):
+        check(composed("evaluation=anomaly", "dataset.classes=[0]", "condition=label"))
+    one = assemble(check(composed("evaluation=fast")), torch.device("cpu"))
+    assert one.splits.others is None
+    assert measured(anomaly, one.view(one.splits.test)) == {}
+
+
+# What the data leave out
+
+
+def test_a_test_set_cut_from_train_leaves_out_as_large_a_share():
+    splits = Digits(classes=[4], binarize="dynamic").load()
+    whole = Digits().load()
+    others = splits.others
+    assert 4 not in others.labels
+    assert set(others.labels.tolist()) == set(range(10)) - {4}
+    left = sum(int((part.labels != 4).sum()) for part in (whole.train, whole.val, whole.test))
+    assert len(others) == round(0.2 * left)
+    assert not others.resample
+    assert others.images.unique().tolist() == [0, 1]
+    again = Digits(classes=[4], binarize="dynamic").load().others
+    assert torch.equal(others.images, again.images)
+    other_cut = Digits(classes=[4], split_seed=1).load().others
+    assert not torch.equal(Digits(classes=[4]).load().others.images, other_cut.images)
+
+
+def test_a_test_set_of_its_own_is_left_out_whole(tmp_path):
+    pixels = np.arange(10, dtype=np.float32).repeat(2).reshape(10, 1, 1, 2) / 10
+    labels = np.array([0, 1] * 5)
+    arrays = {"train": pixels, "train_labels": labels, "test": pixels, "test_labels": labels}
+    np.savez(tmp_path / "a.npz", **arrays)
+    splits = Arrays(path=str(tmp_path / "a.npz"), classes=[0], val_size=0).load()
+    assert splits.others.labels.tolist() == [1] * 5
+    np.testing.assert_array_equal(splits.others.images.numpy(), pixels[1::2])
+    everything = Arrays(path=str(tmp_path / "a.npz"), classes=[0, 1], val_size=0).load()
+    assert everything.others is None
+
+
+def test_a_trained_run_is_asked_for_its_anomalies_afterwards(train, vae_run, tmp_path):
+    run = train(tmp_path / "run", "model=ae", "dataset.classes=[0]", "latent_dim=3")
+    asked = vae_run("task=evaluate", f"run={run}", "evaluation=anomaly")
+    assert asked.code == 0, asked.said
+    figures = json.loads((run / "metrics.json").read_text())
+    assert {"mse_auroc", "pca_auroc", "pca_32_auroc", "mse"} <= figures["test"].keys()
+    assert "mse_auroc" not in figures["val"]
+    run = train(tmp_path / "all", "model=ae")
+    refused = vae_run("task=evaluate", f"run={run}", "evaluation=anomaly")
+    assert refused.code == 1
+    assert "dataset.classes" in refused.said
+
+
+@pytest.mark.parametrize(("digit", "expected"), [(1, 99.9), (4, 94.3), (8, 84.9)])
+def test_pca_on_one_class_of_mnist(digit, expected):
+    """As computed independently of this program: PCA-32 of all training images of one digit."""
+    root = os.environ.get("VAE_RUN_DATA")
+    if root is None or not (Path(root) / "MNIST").is_dir():
+        pytest.skip("needs MNIST under VAE_RUN_DATA")
+    try:
+        splits = MNIST(root=root, download=False, val_size=0, classes=[digit]).load()
+    except DataError as error:
+        pytest.skip(str(error))
+    assert len(splits.test) + len(splits.others) == 10_000
+    found = components(splits.train, 32)
+    errors = []
+    for split in (splits.test, splits.others):
+        x = split.pixels(slice(None))
+        errors.append((found.reconstruct(x) - x).square().flatten(1).mean(1))
+    assert 100 * separation(*errors)["auroc"] == pytest.approx(expected, abs=0.051)

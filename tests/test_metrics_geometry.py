@@ -1,0 +1,143 @@
+"""Neighbourhoods kept, torn or folded, dimensions from neighbours, and the time to encode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from parts import composed, experiment
+from sklearn.manifold import trustworthiness as of_sklearn
+
+from vae_run.config import check
+from vae_run.corruptions import NoCorruption
+from vae_run.data.splits import Split
+from vae_run.evaluation import View, evaluating
+from vae_run.experiment import build_model
+from vae_run.metrics import geometry as module
+from vae_run.metrics.encode_time import encode_time
+from vae_run.metrics.geometry import geometry, ranks, trustworthiness
+from vae_run.metrics.intrinsic_dimension import mle
+from vae_run.objectives import ELBO
+
+
+def normal(n: int, d: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+@pytest.mark.parametrize("n", [5, 20, 150])
+def test_trustworthiness_is_scikit_learns_and_continuity_its_mirror(n):
+    points = normal(n, 6)
+    mapped = points[:, :2] + 0.3 * normal(n, 2, 1)
+    true, on_map = ranks(points), ranks(mapped)
+    k = min(12, (n - 1) // 2)
+    expected = of_sklearn(points, mapped, n_neighbors=k)
+    assert trustworthiness(true, on_map) == pytest.approx(expected, rel=1e-12)
+    expected = of_sklearn(mapped, points, n_neighbors=k)
+    assert trustworthiness(on_map, true) == pytest.approx(expected, rel=1e-12)
+
+
+def test_ranks_count_neighbours_from_the_point_itself():
+    found = ranks(np.array([[0.0], [1.0], [5.0], [5.5]]))
+    assert found.tolist() == [[0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 0, 1], [3, 2, 1, 0]]
+    assert ranks(np.zeros((4, 2))).diagonal().tolist() == [0, 0, 0, 0]
+
+
+def test_a_torn_map_is_trustworthy_a_folded_one_continuous():
+    line = np.linspace(0, 1, 400)
+    points = np.stack([line, 0.01 * np.sin(9 * line)], 1)
+    torn = (line + 5 * (line > 0.5))[:, None]
+    folded = np.abs(line - 0.5)[:, None]
+    true = ranks(points)
+    assert trustworthiness(true, ranks(torn)) > 0.999
+    assert trustworthiness(ranks(torn), true) < trustworthiness(true, ranks(torn))
+    assert trustworthiness(ranks(folded), true) > 0.99
+    assert trustworthiness(true, ranks(folded)) < 0.8
+    assert trustworthiness(true, true) == 1.0
+
+
+def test_a_map_of_chance_keeps_nothing():
+    found = trustworthiness(ranks(normal(600, 5)), ranks(normal(600, 2, 1)))
+    assert found == pytest.approx(0.5, abs=0.03)
+
+
+def view(d: int = 2, n: int = 120) -> View:
+    """An autoencoder whose code is the first d of 6 pixels, on images that spread most there."""
+    model = build_model(check(composed("model=ae", f"latent_dim={d}", "network.widths=[]")), (6,))
+    with torch.no_grad():
+        model.posterior.projection.weight.copy_(torch.eye(d, 6))
+        model.posterior.projection.bias.zero_()
+    spread = np.array([1, 0.7, 0.02, 0.02, 0.02, 0.02])
+    splits = [Split(torch.from_numpy(normal(n, 6, seed) * spread).float()) for seed in (0, 1)]
+    return View(model, ELBO(), NoCorruption(), splits[1], d, train=splits[0])
+
+
+def measured(metric, made):
+    with evaluating(made.model):
+        return metric(made)
+
+
+def test_codes_stand_beside_pca_and_tsne():
+    made = view()
+    found = measured(geometry, made)
+    kinds = ("trustworthiness", "continuity")
+    assert set(found) == {f"{of}{kind}" for of in ("", "pca_", "tsne_") for kind in kinds}
+    assert all(0.9 < value <= 1 for value in found.values())
+    # The code is PCA's but for a turn and what 120 images leave of the directions.
+    assert found["trustworthiness"] == pytest.approx(found["pca_trustworthiness"], abs=0.002)
+    codes, pixels = made.split.images[:, :2].numpy(), made.split.images.numpy()
+    assert found["trustworthiness"] == pytest.approx(of_sklearn(pixels, codes, n_neighbors=12))
+    assert measured(geometry, replace(made, batch_size=7)) == found
+
+
+def test_tsne_is_drawn_in_two_dimensions_alone():
+    found = measured(geometry, view(d=3))
+    assert not any(name.startswith("tsne") for name in found)
+    assert "pca_continuity" in found
+
+
+def test_it_looks_at_few_images_and_at_no_fewer_than_four(monkeypatch):
+    made = view(d=3)
+    monkeypatch.setattr(module, "MOST_IMAGES", 50)
+    few = measured(geometry, made)
+    assert few == measured(geometry, made)
+    monkeypatch.setattr(module, "MOST_NUMBERS", 6 * 40)
+    assert measured(geometry, made) != few
+    assert measured(geometry, replace(made, limit=3)) == {}
+
+
+def test_encode_time_is_of_one_image():
+    made = view()
+    (name, one), *others = measured(encode_time, made).items()
+    assert (name, others) == ("encode_microseconds", [])
+    assert 0 < one < 1e5
+    made = experiment()
+    assert measured(encode_time, made.view(made.splits.test))[name] > 0
+
+
+@pytest.mark.parametrize("d", [1, 3, 6])
+def test_the_maximum_likelihood_dimension_of_uniform_points(d):
+    """On a torus, where there is no edge: k - 2 in place of k - 1 takes away the bias."""
+    n, k = 1500, 10
+    angles = 2 * np.pi * np.random.default_rng(0).random((n, d))
+    points = np.concatenate([np.cos(angles), np.sin(angles)], 1)
+    curved = {1: 0.05, 3: 0.1, 6: 0.8}[
+        d
+    ]  # at this density, neighbours in 6-D are far on the circles
+    assert mle(points, k) == pytest.approx(d, abs=curved + 4 * d / (n * (k - 1)) ** 0.5)
+
+
+def test_the_maximum_likelihood_dimension_by_hand():
+    points = np.array([[0.0], [1.0], [3.0], [10.0]])
+    # two neighbours: 0: 1, 3; 1: 1, 2; 3: 2, 3; 10: 7, 9
+    logs = np.log([3 / 1, 2 / 1, 3 / 2, 9 / 7])
+    assert mle(points, 2) == pytest.approx(1 / logs.mean(), rel=1e-12)
+    assert mle(np.concatenate([points, points]), 2) == pytest.approx(1 / logs.mean(), rel=1e-12)
+
+
+def test_no_maximum_likelihood_dimension_of_too_few_points():
+    assert mle(normal(5, 2), 5) is None
+    assert mle(np.zeros((9, 2)), 5) is None
+    assert mle(np.eye(30), 5) is None  # all distances are equal
+    assert mle(np.array([[0.0], [np.nan], [1.0]]), 2) is None

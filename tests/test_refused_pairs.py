@@ -1,0 +1,82 @@
+"""Parts that make no model together are refused by name, before any data are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vae_run.data.splits import Dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Run
+
+REFUSED = [
+    # typed, how the message begins, what it tells to do
+    ("posterior=delta", "objective: an ELBO needs a posterior with a density", "posterior=normal"),
+    (
+        "model=ae objective=iwae",
+        "objective: an ELBO needs a posterior with a density",
+        "objective=reconstruction",
+    ),
+    (
+        "prior=spherical",
+        "prior=spherical: is bounded, codes have length 1, and codes of NormalPosterior have not, "
+        "so the KL is infinite",
+        "posterior=von_mises_fisher",
+    ),
+    (
+        "posterior=von_mises_fisher",
+        "prior: found StandardNormal, a density over all of R^D",
+        "prior=spherical",
+    ),
+    (
+        "likelihood=gaussian evaluation.metrics=[objective,bits_per_dim]",
+        "evaluation.metrics: bits_per_dim: GaussianLikelihood is a density",
+        "likelihood=discretized_logistic",
+    ),
+    (
+        "objective=reconstruction prior=mixture",
+        "prior: found MixturePrior, whose parameters are trained by log p(z), which "
+        "objective=reconstruction has not",
+        "objective=elbo",
+    ),
+    (
+        "objective=reconstruction prior=vamp",
+        "prior: found VampPrior, whose parameters",
+        "objective=elbo",
+    ),
+    ("model=rae prior=flow", "prior: found FlowPrior, whose parameters", "fitted_gaussian"),
+    ("objective=regularized prior=mixture", "prior: found MixturePrior", "objective=elbo"),
+    ("objective=iwae prior=flat", "objective: prior=flat is improper", "objective=elbo"),
+]
+
+
+@pytest.mark.parametrize(("typed", "begins", "remedy"), REFUSED, ids=[r[0] for r in REFUSED])
+def test_a_pair_is_refused_by_name_before_any_data_are_read(
+    typed: str,
+    begins: str,
+    remedy: str,
+    vae_run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(self: Dataset) -> None:
+        pytest.fail("data were read")
+
+    monkeypatch.setattr(Dataset, "load", read)
+    for task in ("train", "check"):
+        finished = vae_run(*typed.split(), f"task={task}")
+        assert finished.code == 1
+        assert finished.err.startswith(f"error: {begins}"), finished.err
+        assert remedy in finished.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stands_in_for_them_is_taken(vae_run: Run, tmp_path: Path) -> None:
+    """So that the refusals above are of the pair, not of either part."""
+    for typed in ("model=hyperspherical_vae", "prior=mixture", "prior=flat"):
+        finished = vae_run(*typed.split(), "task=check", "device=cpu", "network.widths=[8]")
+        assert finished.code == 0, finished.said
