@@ -47,6 +47,9 @@ class _Outcome:
 
 def main() -> None:
     """Run the command line and exit with the code of `interface`: 0, 1, 3, 4, 130 or 143."""
+    if {"--help", "-h"} & set(sys.argv[1:]):  # Hydra would read every option's file first
+        print(help_text())
+        return
     _register_resolvers()
     _Outcome.typed = tuple(sys.argv[1:])
     sys.argv = [sys.argv[0], *_of_the_run(sys.argv[1:]), *sys.argv[1:]]
@@ -92,6 +95,13 @@ def _of_the_run(typed: list[str]) -> list[str]:
     return taken
 
 
+def help_text() -> str:
+    """What `vae-run --help` prints."""
+    from vae_run.help import text
+
+    return text(CONF)
+
+
 def _register_resolvers() -> None:
     def sweep_dir(given: str | None) -> str:
         from datetime import datetime
@@ -101,11 +111,6 @@ def _register_resolvers() -> None:
     def job_dir(number: int | str, overrides: str) -> str:
         readable = re.sub(r"[^\w.=,+-]+", "_", overrides)[:100].strip("_,")
         return f"{int(number):03d}-{readable}" if readable else f"{int(number):03d}"
-
-    def help_text() -> str:
-        from vae_run.help import text
-
-        return text(CONF)
 
     token = secrets.token_hex(3)
     for name, resolver in (
