@@ -28,7 +28,7 @@ run: setup  ## train (a VAE on handwritten digits; ARGS='...' changes what)
 	@$(WITH_ARGS) -m vae_run
 
 test: setup  ## run the tests
-	@$(WITH_ARGS) -m pytest
+	@$(WITH_ARGS) -m pytest --numprocesses=auto --dist=worksteal
 
 lint: setup  ## check formatting, style and types
 	@$(BIN) -m ruff format --check .
