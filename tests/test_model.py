@@ -71,3 +71,20 @@ def test_the_weights_follow_the_seed():
     states = [built((1, 8, 8), *words).state_dict() for _ in range(2)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("network", ["conv", "resnet"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 31, 45), (3, 128, 128), (2, 127, 65)], ids=str)
+def test_pyramids_take_images_of_any_size_down_by_halves_and_back(network, shape):
+    model, x = built(shape, f"network={network}", "network.widths=[4,6,8]"), torch.rand(2, *shape)
+    assert model.encode(x).mean.shape == (2, D)
+    assert model.reconstruct(x).shape == x.shape
+    sizes, y = [], x
+    for layer in model.encoder:
+        y = layer(y)
+        if y.dim() == 4 and tuple(y.shape[2:]) not in sizes:
+            sizes.append(tuple(y.shape[2:]))
+    halves = [shape[1:]]
+    for _ in range(3):
+        halves.append(tuple(-(-side // 2) for side in halves[-1]))
+    assert [size for size in sizes if size != shape[1:]] == halves[1:]
