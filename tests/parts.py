@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from vae_run.config import GROUPS, check
-from vae_run.data.splits import Dataset, Parts, Split
+from vae_run.config import GROUPS, Settings, check
+from vae_run.data.batches import TrainingBatches
+from vae_run.data.dataset import Dataset, Parts
+from vae_run.data.splits import Split
 from vae_run.experiment import Experiment, assemble
+from vae_run.training import StepRecord, fit
 
 CONF = Path(__file__).parents[1] / "conf"
 SHAPE = (1, 4, 5)
@@ -79,3 +82,31 @@ def experiment(*words: str, n: int = 90, shape: tuple[int, ...] = SHAPE) -> Expe
     config = composed("latent_dim=3", "network.widths=[8]", "network.activation=tanh", *words)
     config["dataset"] = {"_target_": "parts.Noise", "n": n, "shape": list(shape)}
     return assemble(check(config), torch.device("cpu"))
+
+
+def stepped(
+    settings: Settings, count: int, *, batch_size: int
+) -> tuple[Experiment, list[StepRecord]]:
+    """An experiment of `settings` after `count` steps of gradient descent, and their records."""
+    made = assemble(settings, torch.device("cpu"))
+    batches = TrainingBatches(
+        made.splits.train,
+        made.corruption,
+        batch_size=batch_size,
+        noise=(made.objective.samples, settings.fixed.latent_dim),
+        seed=0,
+    )
+    schedule = settings.build("schedule")
+    schedule.horizon = schedule.horizon or 1.0
+    records = fit(
+        made.model.train(),
+        made.objective,
+        batches,
+        settings.build("optimizer", params=list(made.model.parameters())),
+        schedule,
+        step=0,
+        clip_norm=None,
+        norm_every=1,
+        precision=torch.enable_grad(),
+    )
+    return made, [next(records) for _ in range(count)]

@@ -15,7 +15,10 @@ import vae_run
 
 ROOT = Path(vae_run.__file__).parent
 
-LEAVES = ("errors", "distributions", "networks", "corruptions", "schedules", "data", "figures")
+LEAVES = (
+    *("errors", "distributions", "activations", "networks", "weight_constraints"),
+    *("corruptions", "schedules", "data", "figures"),
+)
 HEADS = ("posteriors", "priors", "samplers", "likelihoods")
 CHAIN = [
     {"cli"},

@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from parts import composed, options
+from parts import composed, options, stepped
 
 from vae_run.closed_form import ClosedForm
 from vae_run.config import GROUPS, Settings, check
-from vae_run.data.batches import TrainingBatches
-from vae_run.data.splits import Dataset, Parts, Split
+from vae_run.data.dataset import Dataset, Parts
+from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
-from vae_run.experiment import assemble
-from vae_run.training import fit
 
 SHAPE = (1, 6, 5)
 COMBINED = sorted(product(options("likelihood"), options("network")))
@@ -58,36 +56,14 @@ def checked(config: dict[str, Any]) -> tuple[Settings | None, str]:
         return None, str(error)
 
 
-def two_steps(config: dict[str, Any]) -> torch.nn.Module:
-    """The model after two steps on eight images each; every term is finite on the way."""
-    experiment = assemble(check(config), torch.device("cpu"))
-    settings, model, objective = experiment.settings, experiment.model, experiment.objective
-    batches = TrainingBatches(
-        experiment.splits.train,
-        experiment.corruption,
-        batch_size=6,
-        noise=(objective.samples, settings.fixed.latent_dim),
-        seed=0,
-    )
-    optimizer = settings.build("optimizer", params=list(model.parameters()))
-    schedule = settings.build("schedule")
-    schedule.horizon = 1.0
-    records = fit(
-        model.train(),
-        objective,
-        batches,
-        optimizer,
-        schedule,
-        step=0,
-        clip_norm=None,
-        norm_every=100,
-        precision=torch.enable_grad(),
-    )
-    for _ in range(2):
-        for name, term in next(records).terms.items():
+def two_steps(settings: Settings) -> torch.nn.Module:
+    """The model after two steps on six images each; every term is finite on the way."""
+    experiment, taken = stepped(settings, 2, batch_size=6)
+    for record in taken:
+        for name, term in record.terms.items():
             assert term.shape == (6,), name
             assert bool(term.isfinite().all()), name
-    return model.eval()
+    return experiment.model.eval()
 
 
 @pytest.mark.parametrize("preset", options("model"))
@@ -103,7 +79,7 @@ def test_a_preset_trains_with_every_likelihood_and_network_or_says_why_not(prese
         trained += 1
         if issubclass(settings.classes["trainer"], ClosedForm):
             continue  # takes no steps; tests of its own fit it
-        model = two_steps(config)
+        model = two_steps(settings)
         assert all(bool(p.isfinite().all()) for p in model.parameters()), (likelihood, network)
         x = torch.rand(2, *SHAPE)
         assert model.reconstruct(x).shape == x.shape

@@ -19,8 +19,9 @@ from torch.distributions import MultivariateNormal
 from vae_run import checkpoints, figures, load, metrics
 from vae_run.config import check
 from vae_run.data.batches import Batch, TrainingBatches
+from vae_run.data.dataset import Dataset, Parts
 from vae_run.data.digits import Digits
-from vae_run.data.splits import Dataset, Parts, Split
+from vae_run.data.splits import Split
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation import evaluating
 from vae_run.experiment import Experiment, assemble, build_model

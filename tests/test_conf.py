@@ -15,15 +15,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from parts import stepped
 from PIL import Image
 
 from vae_run import cli
 from vae_run.config import CONTEXT, GROUPS, Settings, check
-from vae_run.data.batches import TrainingBatches
 from vae_run.data.splits import Split, Splits
 from vae_run.experiment import Experiment, assemble
 from vae_run.trainers import Gradient
-from vae_run.training import fit
 
 FILES = sorted(cli.CONF.glob("*/*.yaml"))
 OPTIONS = [(file.parent.name, file.stem) for file in FILES]
@@ -99,30 +98,7 @@ def own_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 def steps(settings: Settings, count: int) -> tuple[Experiment, list[dict[str, float]]]:
     """Train for `count` steps of batch 16; the experiment and each step's mean terms."""
-    experiment = assemble(settings, torch.device("cpu"))
-    model, objective = experiment.model, experiment.objective
-    batches = TrainingBatches(
-        experiment.splits.train,
-        experiment.corruption,
-        batch_size=16,
-        noise=(objective.samples, settings.fixed.latent_dim),
-        seed=0,
-    )
-    optimizer = settings.build("optimizer", params=list(model.parameters()))
-    schedule = settings.build("schedule")
-    schedule.horizon = schedule.horizon or 1.0
-    records = fit(
-        model.train(),
-        objective,
-        batches,
-        optimizer,
-        schedule,
-        step=0,
-        clip_norm=None,
-        norm_every=1,
-        precision=torch.enable_grad(),
-    )
-    taken = [next(records) for _ in range(count)]
+    experiment, taken = stepped(settings, count, batch_size=16)
     return experiment, [{k: float(v.detach().mean()) for k, v in r.terms.items()} for r in taken]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vae_run.data.splits import Dataset
+from vae_run.data.dataset import Dataset
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,10 +21,10 @@ from vae_run.errors import ConfigError
 from vae_run.evaluation import calibrate
 from vae_run.experiment import Experiment
 from vae_run.likelihoods import GaussianLikelihood
-from vae_run.loop import Progress
 from vae_run.model import LatentVariableModel
 from vae_run.posteriors import DeltaPosterior, NormalPosterior
 from vae_run.principal import Spectrum, spectrum
+from vae_run.progress import Progress
 from vae_run.runs import RunDirectory
 from vae_run.signals import StopRequests
 from vae_run.tracking import Tracker

@@ -27,7 +27,7 @@ GROUPS = {
     "likelihood": "vae_run.likelihoods.Likelihood",
     "objective": "vae_run.objectives.Objective",
     "corruption": "vae_run.corruptions.Corruption",
-    "dataset": "vae_run.data.splits.Dataset",
+    "dataset": "vae_run.data.dataset.Dataset",
     "optimizer": "torch.optim.Optimizer",
     "schedule": "vae_run.schedules.Schedule",
     "trainer": "vae_run.trainers.Trainer",

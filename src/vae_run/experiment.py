@@ -18,9 +18,10 @@ from vae_run.data.splits import Split, Splits
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation import Evaluation, View
 from vae_run.model import LatentVariableModel
-from vae_run.networks import Encoder, normalise, tie
+from vae_run.networks import Encoder
 from vae_run.objectives import Objective
 from vae_run.posteriors import Posterior
+from vae_run.weight_constraints import normalise, tie
 
 log = logging.getLogger("vae_run")
 

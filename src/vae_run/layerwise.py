@@ -22,12 +22,13 @@ from vae_run.distributions import Delta
 from vae_run.errors import ConfigError
 from vae_run.experiment import Experiment
 from vae_run.likelihoods import GaussianLikelihood, Likelihood
-from vae_run.loop import Loop, Progress
+from vae_run.loop import Loop
 from vae_run.model import LatentVariableModel
 from vae_run.networks import MLP, Decoder, Encoder
 from vae_run.objectives import Reconstruction
 from vae_run.posteriors import DeltaPosterior, Posterior
 from vae_run.priors import FittedGaussian
+from vae_run.progress import Progress
 from vae_run.runs import RunDirectory
 from vae_run.tracking import Tracker
 from vae_run.trainers import Count, Gradient

@@ -20,6 +20,7 @@ from vae_run.evaluation import calibrate
 from vae_run.experiment import Experiment
 from vae_run.model import LatentVariableModel
 from vae_run.objectives import Objective
+from vae_run.progress import Progress
 from vae_run.runs import RunDirectory
 from vae_run.schedules import Schedule
 from vae_run.signals import StopRequests
@@ -36,31 +37,6 @@ COLLAPSE = 0.1
 """Nats of KL a whole code below which a posterior counts as collapsed."""
 COLLAPSE_STEPS = 200
 """Steps that any training is given before it is warned of collapse."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands, in plain numbers that a checkpoint carries.
-
-    Attributes:
-        step: optimiser steps done.
-        seconds: spent in steps so far, evaluation and saving excluded.
-        examples: images trained on so far.
-        best_value: the highest val ELBO (or negative val loss) so far; None before the first.
-        best_step: the step of it.
-        stale: evaluations since it.
-        horizon: epochs that schedules with an end run over, fixed at the start.
-        steps_per_epoch: of the training data and batch size.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    examples: int = 0
-    best_value: float | None = None
-    best_step: int = 0
-    stale: int = 0
-    horizon: float = 0.0
-    steps_per_epoch: int = 1
 
 
 @dataclass

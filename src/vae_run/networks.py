@@ -8,58 +8,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import linear
-from torch.nn.utils.parametrizations import spectral_norm
 
+from vae_run.activations import activation
 from vae_run.errors import ConfigError
 
 if TYPE_CHECKING:
     from vae_run.config import Settings
 
 Widths = list[Annotated[int, Field(gt=0)]]
-
-_NO_ACTIVATIONS = {
-    *("MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"),  # not pixel by pixel
-    "GLU",  # halves its input
-    "RReLU",  # draws from torch's global generator, which no run can resume
-    "Threshold",  # has no defaults
-}
-"""Classes of torch.nn's activations that cannot stand between two layers."""
-
-
-class Cos(nn.Module):
-    """cos(x): periodic, so that a code can be folded; the layer before it learns the shift."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.cos()
-
-
-def activation(name: str) -> type[nn.Module]:
-    """The torch.nn activation of that name, in any case, with or without underscores.
-
-    Raises:
-        ConfigError: there is none; the message names the nearest.
-    """
-    known: dict[str, type[nn.Module]] = {"cos": Cos}
-    for entry in nn.modules.activation.__all__:
-        if entry not in _NO_ACTIVATIONS:
-            known[entry.lower()] = getattr(nn, entry)
-    wanted = name.lower().replace("_", "")
-    if wanted not in known:
-        near = get_close_matches(wanted, known, n=1, cutoff=0.0)[0]
-        raise ConfigError(
-            f"network.activation: torch has no activation {name!r}; did you mean {near!r}? "
-            f"Known: {', '.join(sorted(known))}."
-        )
-    return known[wanted]
 
 
 class Encoder(nn.Sequential):
@@ -290,57 +253,6 @@ class ResNet(Conv):
     def level(self, channels: int) -> list[nn.Module]:
         residual = [Residual(channels, self._activation) for _ in range(self.blocks)]
         return [*residual, self._activation()]
-
-
-class TiedLinear(nn.Module):
-    """The transposed weight of `source`, a layer of the encoder, with a bias of its own."""
-
-    _source: Callable[[], nn.Linear]
-
-    def __init__(self, source: nn.Linear) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(source.in_features))
-        self._source = lambda: source  # a function, so that the encoder alone owns it
-
-    @property
-    def weight(self) -> Tensor:
-        """The source's weight, [D, P], as it stands."""
-        return self._source().weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight.T, self.bias)
-
-
-def tie(encoder: nn.Module, head: nn.Module, decoder: nn.Module, last: nn.Module) -> None:
-    """Replace each linear layer of `decoder` and `last` by the mirror of `encoder` and `head`."""
-    sources = [m for part in (encoder, head) for m in part.modules() if isinstance(m, nn.Linear)]
-    places = [
-        (parent, name)
-        for part in (decoder, last)
-        for parent in part.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.Linear)
-    ]
-    for source, (parent, name) in zip(reversed(sources), places, strict=True):
-        target = getattr(parent, name)
-        if (target.in_features, target.out_features) != (source.out_features, source.in_features):
-            raise ConfigError(
-                "network.tied: needs a posterior and a likelihood with one number a dimension and "
-                "pixel. Use posterior=delta likelihood=mse."
-            )
-        setattr(parent, name, TiedLinear(source))
-
-
-def normalise(*parts: nn.Module) -> None:
-    """Divide each weight of `parts` by its greatest singular value (Miyato et al. 2018).
-
-    So no linear layer stretches a distance. A convolution's kernel counts as a matrix of its
-    outputs by everything else, as in the paper, which bounds it up to a constant. The singular
-    value is followed by one step of power iteration at each use while training.
-    """
-    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-    for layer in [m for part in parts for m in part.modules() if isinstance(m, kinds)]:
-        spectral_norm(layer)
 
 
 def parameter_count(module: nn.Module) -> int:

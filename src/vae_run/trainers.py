@@ -12,7 +12,8 @@ from pydantic import Field
 
 from vae_run.config import Settings
 from vae_run.experiment import Experiment
-from vae_run.loop import Loop, Progress
+from vae_run.loop import Loop
+from vae_run.progress import Progress
 from vae_run.runs import RunDirectory
 from vae_run.signals import StopRequests
 from vae_run.tracking import Tracker

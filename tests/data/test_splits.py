@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from vae_run.data.dataset import Dataset, Parts, binarized
 from vae_run.data.digits import Digits
-from vae_run.data.splits import Dataset, Parts, Split, binarized
+from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 

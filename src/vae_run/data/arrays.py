@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_run.data.splits import Dataset, Parts, Split, TestSize
+from vae_run.data.dataset import Dataset, Parts, TestSize
+from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 _SPLITS = ("train", "val", "test")

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 
+from vae_run.data.dataset import ImageSide, Parts
 from vae_run.data.download import Downloaded, damaged
 from vae_run.data.images import decode_images
-from vae_run.data.splits import ImageSide, Parts, Split
+from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 _CROP = 148

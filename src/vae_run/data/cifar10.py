@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_run.data.dataset import Parts
 from vae_run.data.download import Downloaded, damaged
-from vae_run.data.splits import Parts, Split
+from vae_run.data.splits import Split
 
 _NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

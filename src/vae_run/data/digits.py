@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from vae_run.data.splits import Dataset, Parts, Split, TestSize
+from vae_run.data.dataset import Dataset, Parts, TestSize
+from vae_run.data.splits import Split
 
 
 @dataclass(frozen=True, kw_only=True)

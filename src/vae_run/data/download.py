@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 from urllib.parse import urlsplit
 
-from vae_run.data.splits import Dataset, Parts
+from vae_run.data.dataset import Dataset, Parts
 from vae_run.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ import torch
 from PIL import Image, ImageOps
 from pydantic import Field
 
+from vae_run.data.dataset import Dataset, ImageSide, Parts, TestSize
 from vae_run.data.images import decode_images
-from vae_run.data.splits import Dataset, ImageSide, Parts, Split, TestSize
+from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 log = logging.getLogger(__name__)

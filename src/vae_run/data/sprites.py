@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from vae_run.data.splits import Count, Dataset, Parts, Split, TestSize
+from vae_run.data.dataset import Count, Dataset, Parts, TestSize
+from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 FACTORS = {"shape": 3, "scale": 6, "rotation": 40, "x": 32, "y": 32}

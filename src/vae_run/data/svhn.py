@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from vae_run.data.dataset import Parts
 from vae_run.data.download import Downloaded, damaged
-from vae_run.data.splits import Parts, Split
+from vae_run.data.splits import Split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from vae_run.data.batches import Batch
 from vae_run.errors import ConfigError
 from vae_run.model import LatentVariableModel
-from vae_run.networks import TiedLinear
 from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
+from vae_run.weight_constraints import TiedLinear
 
 if TYPE_CHECKING:
     from vae_run.config import Settings

@@ -7,7 +7,7 @@ import logging
 from vae_run import checkpoints
 from vae_run.call import Call
 from vae_run.config import check
-from vae_run.loop import Progress
+from vae_run.progress import Progress
 from vae_run.runs import RunDirectory, load_weights
 from vae_run.signals import StopRequests
 from vae_run.tasks.closing import conclude

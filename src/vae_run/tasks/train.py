@@ -13,8 +13,8 @@ from vae_run.call import Call
 from vae_run.config import Settings
 from vae_run.errors import CheckpointError
 from vae_run.experiment import Experiment, assemble, choose_device
-from vae_run.loop import Progress
 from vae_run.networks import parameter_count
+from vae_run.progress import Progress
 from vae_run.runs import RunDirectory, load_weights
 from vae_run.signals import StopRequests
 from vae_run.tasks.closing import conclude

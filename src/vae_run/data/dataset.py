@@ -1,0 +1,236 @@
+"""What every dataset is: how its splits are read, chosen from, cut and binarized.
+
+Letters: N images of a split, M chosen ones.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vae_run.data.splits import Split, Splits
+from vae_run.errors import DataError
+
+# No `from __future__ import annotations` in this package: the constructors are checked from their
+# annotations, which subclasses in other modules inherit and must therefore be objects, not text.
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+TestSize = Annotated[float, Field(gt=0, lt=1)] | Count
+ImageSide = Annotated[int, Field(ge=1, strict=True)]
+
+# Seeds of the binary samples, one a split: numbers that no run is likely to use as its own seed.
+_SAMPLE_SEEDS = {
+    "train": 0x5EED_B1_01,
+    "val": 0x5EED_B1_02,
+    "test": 0x5EED_B1_03,
+    "others": 0x5EED_B1_04,
+}
+_SAMPLE_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a dataset holds by itself, before anything is cut from it.
+
+    Attributes:
+        train: its training images.
+        val, test: its own validation and test images; None means: cut them from `train`.
+        class_names: the name of label i at place i, or None.
+        test_size: how much of `train` becomes the test set where `test` is None.
+    """
+
+    train: Split
+    val: Split | None = None
+    test: Split | None = None
+    class_names: tuple[str, ...] | None = None
+    test_size: float | int = 0.2
+
+    def named(self) -> dict[str, Split]:
+        """The splits that exist, by name."""
+        found = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in found.items() if split is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(ABC):
+    """Where images come from; `load` reads them, constructing reads nothing.
+
+    A dataset of one's own subclasses this (as a frozen dataclass, where it adds fields) and writes
+    `read`. Cuts follow `split_seed` alone, so runs that differ in `seed` see the same splits.
+
+    Attributes:
+        val_size: what becomes the validation set where the dataset has none of its own: a share of
+            the training data in [0, 1), or a number of images; 0 trains on everything.
+        split_seed: decides which images are cut as validation and test set.
+        classes: keep only the images of these labels, in every split; labels keep their numbers.
+        binarize: `static` samples every pixel once with a fixed seed; `dynamic` samples the
+            training images afresh at every visit, with val and test as in `static`.
+        known_factors: whether the splits have `factors`.
+    """
+
+    known_factors: ClassVar[bool] = False
+
+    val_size: Share | Count = 0.1
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    classes: Annotated[list[int], Field(min_length=1)] | None = None
+    binarize: Literal["none", "static", "dynamic"] = "none"
+
+    @abstractmethod
+    def read(self) -> Parts:
+        """The dataset's own splits, on the CPU; DataError if files are missing or damaged."""
+
+    @final
+    def load(self) -> Splits:
+        """Read, choose classes, cut what is missing, binarize: three sets on the CPU.
+
+        Raises:
+            DataError: data are missing, damaged or inconsistent, or cannot be split, filtered or
+                binarized as asked; the message names the file or the key.
+        """
+        parts = self.read()
+        self._check(parts)
+        others = None
+        if self.classes is not None:
+            wanted = torch.tensor(sorted(set(self.classes)))
+            chosen = self._choose(parts, wanted)
+            parts, others = chosen, self._left_out(parts, wanted)
+        train, val, test = self._cut(parts)
+        if self.binarize != "none":
+            for name, split in (("train", train), ("val", val), ("test", test)):
+                self._check_grey(name, split)
+            dynamic = self.binarize == "dynamic"
+            train = replace(train, resample=True) if dynamic else binarized(train, "train")
+            val, test = binarized(val, "val"), binarized(test, "test")
+            others = None if others is None else binarized(others, "others")
+        return Splits(train, val, test, parts.class_names, others)
+
+    def _check(self, parts: Parts) -> None:
+        """Refuse empty splits, and splits that disagree in shape, type, or number of labels."""
+        me, train = type(self).__name__, parts.train
+        for name, split in parts.named().items():
+            labels = len(split) if split.labels is None else split.labels.shape[0]
+            if split.images.numel() == 0:
+                shape = tuple(split.images.shape)
+                raise DataError(
+                    f"{me}: {name} is empty (shape {shape}): give it at least one image"
+                )
+            if labels != len(split):
+                raise DataError(f"{me}: {name} has {len(split)} images but {labels} labels")
+            for what, found, expected in (
+                ("event shape", split.event_shape, train.event_shape),
+                ("data type", str(split.images.dtype)[6:], str(train.images.dtype)[6:]),
+                ("scale", split.scale, train.scale),
+            ):
+                if found != expected:
+                    raise DataError(
+                        f"{me}: the {what} of {name} is {found}, that of train is {expected}: "
+                        "all splits need the same"
+                    )
+
+    def _choose(self, parts: Parts, wanted: Tensor) -> Parts:
+        """Keep the images whose label is in `wanted` (int64 [M])."""
+        key = f"dataset.classes={self.classes}"
+        kept: dict[str, Split] = {}
+        for name, split in parts.named().items():
+            if split.labels is None:
+                raise DataError(
+                    f"{key}: {name} has no labels to choose by; set dataset.classes=null"
+                )
+            present = torch.unique(split.labels)
+            lacking = wanted if name == "train" else wanted[:0]
+            lacking = lacking[~torch.isin(lacking, present)]
+            kept[name] = split.take(torch.isin(split.labels, wanted).nonzero()[:, 0])
+            if len(lacking) or not len(kept[name]):
+                raise DataError(
+                    f"{key}: {name} has no image labelled "
+                    f"{(lacking if len(lacking) else wanted).tolist()}; its labels are "
+                    f"{_shortened(present.tolist())}"
+                )
+        return replace(parts, **kept)  # type: ignore[arg-type]
+
+    def _left_out(self, parts: Parts, wanted: Tensor) -> Split | None:
+        """The test images of all other labels; where test is cut from train, as large a share."""
+        source = parts.train if parts.test is None else parts.test
+        assert source.labels is not None, "they were chosen by their labels"
+        left = source.take((~torch.isin(source.labels, wanted)).nonzero()[:, 0])
+        if parts.test is None and len(left):
+            order = torch.randperm(len(left), generator=self._cuts())
+            count = min(_count("test_size", parts.test_size, len(left)), len(left))
+            left = left.take(order[:count].sort().values)
+        return left if len(left) else None
+
+    def _cuts(self) -> torch.Generator:
+        """The random numbers that decide what is cut."""
+        return torch.Generator().manual_seed(self.split_seed)
+
+    def _cut(self, parts: Parts) -> tuple[Split, Split, Split]:
+        """Train, val and test: what the dataset lacks is cut from train, test first."""
+        total, train = len(parts.train), parts.train
+        tests = _count("test_size", parts.test_size, total) if parts.test is None else 0
+        vals = _count("val_size", self.val_size, total - tests) if parts.val is None else 0
+        if parts.test is None and tests == 0:
+            raise DataError("dataset.test_size=0: the test set needs at least one image")
+        if tests + vals >= total:
+            sizes = f"dataset.val_size={self.val_size}" if parts.val is None else ""
+            if parts.test is None:
+                sizes += f"{' and ' if sizes else ''}dataset.test_size={parts.test_size}"
+            raise DataError(
+                f"{sizes} cut {tests + vals} of the {total} images of {type(self).__name__} for "
+                "validation and test, which leaves none to train on: make them smaller"
+            )
+        order = torch.randperm(total, generator=self._cuts())
+        test, val = parts.test, parts.val
+        if test is None:
+            test = train.take(order[:tests].sort().values)
+        if val is None:
+            val = train.take(order[tests : tests + vals].sort().values)
+        if tests + vals:
+            train = train.take(order[tests + vals :].sort().values)
+        return train, val, test
+
+    def _check_grey(self, name: str, split: Split) -> None:
+        """Refuse to take numbers outside [0, 1] for probabilities."""
+        if not len(split):
+            return
+        low, high = split.images.min().item(), split.images.max().item()
+        if not (low >= 0 and high <= split.scale):
+            raise DataError(
+                f"dataset.binarize={self.binarize}: {name} has values from {low / split.scale:g} "
+                f"to {high / split.scale:g}, but only data in [0, 1] can become binary pixels; "
+                "set dataset.binarize=none or rescale the data"
+            )
+
+
+def binarized(split: Split, name: Literal["train", "val", "test", "others"]) -> Split:
+    """One fixed Bernoulli sample of every pixel: uint8 0 or 1 of scale 1, the same everywhere.
+
+    Args:
+        split: images in [0, 1], on the CPU.
+        name: which split it is; each has a seed of its own.
+    """
+    generator = torch.Generator().manual_seed(_SAMPLE_SEEDS[name])
+    images = torch.empty_like(split.images, dtype=torch.uint8)
+    for start in range(0, len(split), _SAMPLE_CHUNK):
+        rows = slice(start, start + _SAMPLE_CHUNK)
+        grey = split.pixels(rows)
+        images[rows] = torch.rand(grey.shape, generator=generator) < grey
+    return replace(split, images=images, scale=1.0, resample=False)
+
+
+def _count(key: str, size: float | int, available: int) -> int:
+    """The number of images that `size` asks for: a share in (0, 1) is never less than one."""
+    if isinstance(size, int) and size >= 0:
+        return size
+    if not 0 <= size < 1:
+        raise DataError(
+            f"dataset.{key}={size}: expected a share in [0, 1) or a whole number of images"
+        )
+    return max(1, round(size * available)) if size > 0 else 0
+
+
+def _shortened(labels: list[int], limit: int = 100) -> str:
+    """A list as text, cut after `limit` entries."""
+    return str(labels) if len(labels) <= limit else f"{str(labels[:limit])[:-1]}, ...]"
