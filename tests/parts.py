@@ -106,7 +106,6 @@ def stepped(
         schedule,
         step=0,
         clip_norm=None,
-        norm_every=1,
         precision=torch.enable_grad(),
     )
     return made, [next(records) for _ in range(count)]

@@ -87,7 +87,7 @@ def train(made: Experiment, steps: int, rate: float = 1e-2) -> Experiment:
     schedule = made.settings.build("schedule")
     schedule.horizon = 1.0
     optimizer = torch.optim.Adam([p for p in made.model.parameters() if p.requires_grad], rate)
-    how = {"step": 0, "clip_norm": None, "norm_every": 1, "precision": torch.enable_grad()}
+    how = {"step": 0, "clip_norm": None, "precision": torch.enable_grad()}
     records = fit(made.model.train(), made.objective, batches, optimizer, schedule, **how)
     for _ in range(steps):
         assert next(records).terms["loss"].isfinite().all()

@@ -42,7 +42,6 @@ def overcomplete(*words: str) -> Experiment:
         schedule,
         step=0,
         clip_norm=None,
-        norm_every=1000,
         precision=nullcontext(),
     )
     for _ in range(400):

@@ -30,7 +30,7 @@ def fitting(made, optimizer=None, **changes):
     made.model.train()
     optimizer = optimizer or Adam(made.model.parameters(), lr=0.01)
     how = {"batches": batches_of(made), "schedule": Constant(), "objective": made.objective}
-    how |= {"step": 0, "clip_norm": None, "norm_every": 1, "precision": nullcontext()} | changes
+    how |= {"step": 0, "clip_norm": None, "precision": nullcontext()} | changes
     return fit(made.model, optimizer=optimizer, **how)
 
 
@@ -71,11 +71,6 @@ def test_gradients_of_a_step_do_not_add_to_the_last_ones():
         terms = made.objective(reference, batches.next(), 0.0)
         expected = norm_of(gradients(reference, terms))
         assert record.grad_norm.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_norm_is_found_only_where_it_is_asked_for():
-    records = list(islice(fitting(experiment(), norm_every=3), 7))
-    assert [r.step for r in records if r.grad_norm is not None] == [3, 6]
 
 
 def test_the_rate_follows_the_schedule_in_epochs():
@@ -140,9 +135,9 @@ def test_bfloat16_trains_on_float32_losses_of_about_the_same_size():
 # Meter
 
 
-def record_of(*values, other=0.0):
+def record_of(*values, other=0.0, step=1, skipped=0.0):
     terms = {"loss": torch.tensor(values), "kl": torch.full((len(values),), other)}
-    return StepRecord(1, len(values), terms, 0.1, None)
+    return StepRecord(step, len(values), terms, 0.1, torch.tensor(1.0), torch.tensor(skipped))
 
 
 def test_means_are_weighted_by_images():

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,7 +79,6 @@ class Loop:
         self._best: dict[str, Tensor] | None = None
         self._best_on_disk = False
         self._val: dict[str, float] = {}
-        self._norm: Tensor | None = None
         self._warned = False
         self._window_start = (0, 0.0)
         self._saved_at = time.monotonic()
@@ -101,12 +100,6 @@ class Loop:
 
     def fit(self, model: LatentVariableModel, objective: Objective) -> Iterator[StepRecord]:
         """Steps without end of `model` under `objective`, with the loop's batches and optimiser."""
-        fixed = self.experiment.settings.fixed
-        precision = (
-            torch.autocast(self.experiment.device.type, dtype=torch.bfloat16)
-            if fixed.precision == "bfloat16"
-            else nullcontext()
-        )
         return fit(
             model,
             objective,
@@ -115,25 +108,38 @@ class Loop:
             self.schedule,
             step=self.progress.step,
             clip_norm=self.trainer.clip_norm,
-            norm_every=self.trainer.log_every,
-            precision=precision,
+            precision=self.precision(),
         )
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """What a forward pass of training runs under."""
+        if self.experiment.settings.fixed.precision == "bfloat16":
+            return torch.autocast(self.experiment.device.type, dtype=torch.bfloat16)
+        return nullcontext()
 
     @property
     def epoch(self) -> float:
         return self.progress.step / self.steps_per_epoch
+
+    def settle(self, record: StepRecord, stop: StopRequests) -> bool:
+        """Do all that is due between this step and the next; whether training has ended."""
+        self.take(record)
+        if (reason := self.reason_to_stop(stop)) is not None:
+            self.finish(reason, stop)
+            return True
+        if self.save_is_due():
+            self.save()
+        return False
 
     def take(self, record: StepRecord) -> None:
         """Count a step; log, evaluate and close the epoch where they are due."""
         self.progress.step = record.step
         self.progress.examples += record.size
         self.meter.add(record)
-        if record.grad_norm is not None:
-            self._norm = record.grad_norm
         last = record.step == self.total
         epoch_ends = record.step % self.steps_per_epoch == 0
         if record.step % self.trainer.log_every == 0 or epoch_ends or last:
-            self.log(record.learning_rate)
+            self.log(record)
         if self._evaluation_is_due(epoch_ends) or last:
             self.evaluate(final=last)
         if epoch_ends or last:
@@ -145,24 +151,47 @@ class Loop:
         epochs = self.progress.step // self.steps_per_epoch
         return epoch_ends and epochs % self.trainer.evaluate_every == 0
 
-    def log(self, learning_rate: float) -> None:
+    def log(self, record: StepRecord) -> None:
         """Read the sums of the window back from the device, and write them out."""
         started = time.perf_counter()
-        window = self.meter.window()  # waits for the device: that wait belongs to the steps
+        skipped = self.skipped()  # waits for the device: that wait belongs to the steps
         self.progress.seconds += time.perf_counter() - started
+        self.progress.skipped += len(skipped)
+        window = self.meter.window()
         if wrong := [value for value in window.values() if not math.isfinite(value)]:
-            raise DivergedError(self._diverged(f"the training loss is {wrong[0]}"))
+            raise DivergedError(self._diverged(f"by step {record.step}: a term is {wrong[0]}"))
         examples, seconds = self._window_start
         rate = (self.progress.examples - examples) / max(self.progress.seconds - seconds, 1e-9)
         self._window_start = (self.progress.examples, self.progress.seconds)
         self.display.update(self.progress.step, {**window, "images/s": rate})
-        extra = {"learning_rate": learning_rate, "examples_per_second": rate}
-        if self._norm is not None:
-            extra["grad_norm"] = float(self._norm)
-            self._norm = None
+        extra = {"learning_rate": record.learning_rate, "examples_per_second": rate}
+        if math.isfinite(norm := float(record.grad_norm)):
+            extra["grad_norm"] = norm
         if "kl" in window:
             extra["elbo"] = -(window["reconstruction"] + window["kl"])
         self.tracker.scalars("train", {**window, **extra}, self.progress.step)
+
+    def skipped(self) -> list[int]:
+        """The steps of the window that were skipped for a loss or gradient that is not finite.
+
+        Raises:
+            DivergedError: they are more than `skip_nonfinite` in all.
+        """
+        steps, allowed = self.meter.skipped(), self.trainer.skip_nonfinite
+        if not steps:
+            return []
+        if self.progress.skipped + len(steps) > allowed:
+            what = "the loss or its gradient is not finite"
+            more = f", more often than trainer.skip_nonfinite={allowed}" if allowed else ""
+            raise DivergedError(self._diverged(f"at step {steps[0]}: {what}{more}"))
+        log.warning(
+            "skipped step %s, whose loss or gradient is not finite (%d of "
+            "trainer.skip_nonfinite=%d).",
+            ", ".join(str(step) for step in steps),
+            self.progress.skipped + len(steps),
+            allowed,
+        )
+        return steps
 
     def evaluate(self, *, final: bool) -> None:
         """Measure on val, and keep the weights if they are the best so far."""
@@ -242,6 +271,7 @@ class Loop:
                 stop.received,
             )
         if reason != "finished":
+            self.skipped()  # of a window that is not logged
             log.info("stopped at epoch %.4g: %s", self.epoch, reason)
             no_val = len(self.experiment.splits.val) == 0  # then the last weights are the best
             if no_val or (self._best is None and not self.run.best.exists()):
@@ -259,7 +289,9 @@ class Loop:
         """Write `best.pt` if it is new, then `last.pt`, which says which best belongs to it."""
         model = self.experiment.model
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
-            raise DivergedError(self._diverged("a weight is not finite"))
+            raise DivergedError(
+                self._diverged(f"by step {self.progress.step}: a weight is not finite")
+            )
         about = self.experiment.about()
         self.run.best.parent.mkdir(exist_ok=True)
         if self._best is not None and not self._best_on_disk:
@@ -283,6 +315,7 @@ class Loop:
             "val": self._val,
             "trainer": {key: getattr(self.trainer, key) for key in ("epochs", "steps", "max_time")},
         }
+        checkpoints.keep(self.run.last, self.run.previous.name)
         checkpoints.save(self.run.last, state)
         self._saved_at = time.monotonic()
 
@@ -301,6 +334,6 @@ class Loop:
 
     def _diverged(self, what: str) -> str:
         return (
-            f"training diverged by step {self.progress.step}: {what}. The last good checkpoint is "
-            f"kept in {self.run.last}. Lower optimizer.lr, or set trainer.clip_norm."
+            f"training diverged {what}. The last good checkpoint is kept in {self.run.last}. Lower "
+            "optimizer.lr, set trainer.clip_norm, or allow for some with trainer.skip_nonfinite."
         )

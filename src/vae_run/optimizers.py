@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from vae_run.config import Settings
@@ -69,6 +69,9 @@ class SGD(torch.optim.SGD):
             weight_decay=weight_decay,
             fused=True,
         )
+        if momentum:  # a first step that is skipped would leave torch's own uninitialised
+            for p in (p for group in self.param_groups for p in group["params"]):
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
@@ -77,3 +80,18 @@ class SGD(torch.optim.SGD):
                 "optimizer.nesterov: found true, but optimizer.momentum is 0. Raise the momentum, "
                 "or leave nesterov false."
             )
+
+
+def step_unless(skipped: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """`optimizer.step()`, without an effect where `skipped`, a float [], is 1: the device decides.
+
+    torch's fused optimisers know that from mixed precision. Any other one takes a step with a
+    gradient of zero, which keeps what it holds finite.
+    """
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer.grad_scale, optimizer.found_inf = None, skipped  # type: ignore[attr-defined]
+    else:
+        for p in (p for group in optimizer.param_groups for p in group["params"]):
+            if p.grad is not None:
+                p.grad.masked_fill_(skipped.bool(), 0.0)
+    optimizer.step()

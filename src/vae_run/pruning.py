@@ -144,8 +144,8 @@ class PruningLoop(Loop):
             left = self.size - self._zeros
             log.info("pruned: %s of %s weights are left", f"{left:,}", f"{self.size:,}")
 
-    def log(self, learning_rate: float) -> None:
-        super().log(learning_rate)
+    def log(self, record: StepRecord) -> None:
+        super().log(record)
         self.tracker.scalars("train", {"sparsity": self._zeros / self.size}, self.progress.step)
 
     def may_be_best(self) -> bool:

@@ -37,7 +37,8 @@ class Trainer(ABC):
 
         Raises:
             Interrupted: a signal asked to stop; the checkpoint is written.
-            DivergedError: the loss or a weight is not finite; the last good checkpoint is kept.
+            DivergedError: a loss, gradient or weight is not finite; the last good checkpoint is
+                kept.
         """
 
     @abstractmethod
@@ -60,6 +61,7 @@ class Gradient(Trainer):
     evaluate_every_steps: Count | None = None
     log_every: Count = 50
     clip_norm: Annotated[float, Field(gt=0)] | None = None
+    skip_nonfinite: Annotated[int, Field(ge=0)] = 0
     patience: Count | None = None
     max_time: Annotated[float, Field(gt=0)] | None = None
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
@@ -117,10 +119,6 @@ class Gradient(Trainer):
             return loop.progress
         with closing(loop.display):
             for record in loop.steps():
-                loop.take(record)
-                if (reason := loop.reason_to_stop(stop)) is not None:
-                    loop.finish(reason, stop)
+                if loop.settle(record, stop):
                     break
-                if loop.save_is_due():
-                    loop.save()
         return loop.progress
