@@ -46,7 +46,6 @@ def _vae_run(*arguments: object, cwd: Path | None = None) -> Finished:
     out, err = io.StringIO(), io.StringIO()
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = ["vae-run", *map(str, arguments)]
-    cli._Outcome.exit_code, cli._Outcome.sweep = 0, None
     code: object = 0
     try:
         with (

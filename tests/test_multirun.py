@@ -1,4 +1,4 @@
-"""Sweeps with Hydra's own launcher: a directory a job, a table, and failures that stay local."""
+"""Sweeps: a directory a job, a table, and failures that stay local."""
 
 from __future__ import annotations
 
@@ -120,15 +120,24 @@ def test_a_wrong_value_in_the_last_job_is_refused_before_the_first(
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_use_is_not_mixed_with_a_new_sweep(
+def test_a_folder_of_something_else_is_not_mixed_with_a_sweep(
     swept: tuple[Path, Finished], vae_run: Run
 ) -> None:
-    folder, _ = swept
+    folder = next(swept[0].glob("000*"))  # a run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     finished = vae_run(*SMALL, "seed=1,2", f"sweep.dir={folder}")
     assert finished.code == 1
     assert "sweep.dir:" in finished.err
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_the_same_command_again_does_nothing(swept: tuple[Path, Finished], vae_run: Run) -> None:
+    folder, _ = swept
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("0*/**/*")}
+    finished = vae_run(*SMALL, "model=ae,dae,vae", "latent_dim=2", f"sweep.dir={folder}")
+    assert finished.code == 0, finished.said
+    assert "3 jobs, 3 done before" in finished.out
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("0*/**/*")} == before
 
 
 def test_long_and_odd_overrides_make_readable_names(vae_run: Run, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ The only module that imports Hydra. torch comes with the task, so `--help` and `
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import sys
 import traceback
@@ -19,10 +18,11 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vae_run.errors import ConfigError, Interrupted, RunError
+from vae_run.errors import ConfigError, Interrupted, RunError, explain_os_error
 
 # Read when torch is imported. GNU OpenMP's threads spin for a millisecond before they sleep, which
 # makes small products many times slower as soon as another process wants a core, as in a sweep or
@@ -37,11 +37,10 @@ CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
-class _Outcome:
+class Outcome:
     """How the jobs of this process ended; Hydra hands no return value back."""
 
     exit_code = 0
-    sweep: Path | None = None
     typed: tuple[str, ...] = ()
 
 
@@ -50,49 +49,17 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):  # Hydra would read every option's file first
         print(help_text())
         return
-    _register_resolvers()
-    _Outcome.typed = tuple(sys.argv[1:])
-    sys.argv = [sys.argv[0], *_of_the_run(sys.argv[1:]), *sys.argv[1:]]
+    register_resolvers()
+    Outcome.exit_code, Outcome.typed = 0, tuple(sys.argv[1:])
+    if "task=evaluate" in Outcome.typed:
+        from vae_run.composition import of_the_run
+
+        sys.argv = [sys.argv[0], *of_the_run(sys.argv[1:]), *sys.argv[1:]]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and `_explain` tells
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)
-    with _told():
-        try:
-            application()
-        finally:
-            if _Outcome.sweep is not None:
-                from vae_run.sweeps import summarise
-
-                summarise(_Outcome.sweep)
-    sys.exit(_Outcome.exit_code)
-
-
-def _of_the_run(typed: list[str]) -> list[str]:
-    """What `task=evaluate run=DIR` takes over from the run for typed keys of its parts to exist.
-
-    `corruption.level=0.5` is a key of the corruption that the run was trained with, not of the
-    default one: the run's choice in that group, and what was typed of it then, come first.
-    """
-    keys = {word.split("=", 1)[0].lstrip("+~") for word in typed}
-    runs = [word.split("=", 1)[1] for word in typed if word.startswith("run=")]
-    groups = [
-        group
-        for group in ("dataset", "corruption")
-        if group not in keys and any(key.startswith(f"{group}.") for key in keys)
-    ]
-    if "task=evaluate" not in typed or len(runs) != 1 or not groups:
-        return []
-    saved = Path(runs[0].strip("'\"")) / ".hydra"
-    try:
-        choices = OmegaConf.select(OmegaConf.load(saved / "hydra.yaml"), "hydra.runtime.choices")
-        before = [str(word) for word in OmegaConf.load(saved / "overrides.yaml")]
-    except (OSError, ValueError, OmegaConfBaseException):
-        return []  # the task says what is wrong with the run
-    taken = [f"{group}={choices[group]}" for group in groups]
-    for word in before:
-        key = word.split("=", 1)[0].lstrip("+~")
-        if key.split(".")[0] in groups and "." in key and key not in keys:
-            taken.append(word)
-    return taken
+    with told():
+        application()
+    sys.exit(Outcome.exit_code)
 
 
 def help_text() -> str:
@@ -102,76 +69,58 @@ def help_text() -> str:
     return text(CONF)
 
 
-def _register_resolvers() -> None:
+def register_resolvers() -> None:
+    """What `${vae_run.NAME:}` means in the configuration files."""
+
     def sweep_dir(given: str | None) -> str:
         from datetime import datetime
 
         return given or f"outputs/{datetime.now():%Y-%m-%d}/{datetime.now():%H-%M-%S}-sweep-{token}"
 
-    def job_dir(number: int | str, overrides: str) -> str:
-        readable = re.sub(r"[^\w.=,+-]+", "_", overrides)[:100].strip("_,")
-        return f"{int(number):03d}-{readable}" if readable else f"{int(number):03d}"
-
     token = secrets.token_hex(3)
     for name, resolver in (
         ("unique", lambda: token),
         ("sweep_dir", sweep_dir),
-        ("job_dir", job_dir),
         ("help", help_text),
     ):
         cached = name == "sweep_dir"
         OmegaConf.register_new_resolver(f"vae_run.{name}", resolver, use_cache=cached, replace=True)
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
-    """The job's configuration as plain values, without Hydra's own."""
+def find_plugins() -> None:
+    """Import Hydra's plugins now; later it takes no time."""
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The job's configuration as plain values, without Hydra's own.
+
+    Raises:
+        ConfigError: a value is missing.
+    """
     job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        plain = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
+        values = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         key = str(error.full_key or error).split(": ")[-1]
         raise ConfigError(f"{key}: a value is needed; say {key}=...") from error
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 class Gate(Callback):
     """Refuses a wrong configuration before Hydra makes a directory for it."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with _told():
+        with told():
             _check(config)
+            _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
             if config.task == "train":
-                _refuse_used(Path(config.hydra.run.dir), "hydra.run.dir")
-                _refuse_unknown_source(config.init_from)
+                refuse_unknown_source(config.init_from)
+                _claim(Path(config.hydra.run.dir), "hydra.run.dir")
                 _tell_of_sweep(config)
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with _told():
-            if config.task != "train":
-                raise ConfigError(f"task: found {config.task}, but a sweep (-m) is of task=train.")
-            folder = Path(config.hydra.sweep.dir)
-            if folder.is_dir() and any(folder.iterdir()):
-                raise ConfigError(
-                    f"sweep.dir: {folder} is not empty. Choose a new folder for the sweep."
-                )
-            for job in _jobs(config):
-                _check(job)
-            _Outcome.sweep = folder
-
-
-def _jobs(config: DictConfig) -> Iterator[DictConfig]:
-    """The configuration of every job of a multirun with Hydra's own sweeper."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    if "BasicSweeper" not in config.hydra.sweeper._target_:
-        return
-    own = [f"{key}={values}" for key, values in (config.hydra.sweeper.params or {}).items()]
-    typed = OverridesParser.create().parse_overrides([*own, *config.hydra.overrides.task])
-    for batch in BasicSweeper.split_arguments(typed, max_batch_size=None):
-        for overrides in batch:
-            yield hydra.compose("config", list(overrides))
 
 
 def _tell_of_sweep(config: DictConfig) -> None:
@@ -186,18 +135,49 @@ def _check(config: DictConfig) -> None:
     from vae_run.config import check
     from vae_run.experiment import choose_device
 
-    choose_device(check(_plain(config)).fixed.device)
+    choose_device(check(plain(config)).fixed.device)
 
 
-def _refuse_used(directory: Path, key: str) -> None:
-    if (directory / ".hydra").exists() or (directory / "status.json").exists():
+def _refuse_unknown_of_hydra(overrides: list[str]) -> None:
+    """Refuse a `+hydra.KEY` that Hydra does not have: with the plus it accepts any."""
+    from dataclasses import fields
+
+    from hydra.conf import HydraConf, JobConf, RunDir, SweepDir
+
+    from vae_run.config import unknown_key
+
+    sections = {"job": JobConf, "run": RunDir, "sweep": SweepDir}
+    for word in overrides:
+        _, first, *rest = [*word.lstrip("+~").split("=", 1)[0].split("."), ""]
+        for names, kind in (((first,), HydraConf), ((first, *rest[:1]), sections.get(first))):
+            known = [] if kind is None else [field.name for field in fields(kind)]
+            if known and names[-1] and names[-1] not in known and "/" not in word.split("=", 1)[0]:
+                prefix = ".".join(("hydra", *names[:-1]))
+                raise ConfigError(
+                    unknown_key(f"{prefix}.{names[-1]}", [f"{prefix}.{name}" for name in known])
+                )
+
+
+def _claim(directory: Path, key: str) -> None:
+    """Make the run directory `directory`, which no other run has, and none started just now."""
+    try:
+        if (directory / "status.json").exists():
+            raise FileExistsError
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".hydra").mkdir()
+    except FileExistsError as error:
+        if directory.is_file():
+            raise ConfigError(f"{key}: {directory} is a file. Choose another directory.") from error
         raise ConfigError(
             f"{key}: {directory} already holds a run. Choose another directory, or go on with it: "
             f"vae-run task=resume 'run={directory}'"
-        )
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{key}: {explain_os_error(error)}") from error
 
 
-def _refuse_unknown_source(run: str | None) -> None:
+def refuse_unknown_source(run: str | None) -> None:
+    """Refuse an `init_from` that is no run."""
     if run is not None:
         from vae_run.runs import RunDirectory
 
@@ -213,38 +193,48 @@ def _job(config: DictConfig) -> None:
     context = HydraConfig.get()
     say_on_terminal()
     try:
-        settings = check(_plain(config))
+        settings = check(plain(config))
         call = Call(
             settings,
             Path(context.runtime.output_dir),
             [word for word in context.overrides.task if _was_typed(word)],
             {str(k): v for k, v in context.runtime.choices.items() if isinstance(v, str)},
         )
-        import_module(f"vae_run.tasks.{settings.fixed.task}").main(call)
+        task = "job" if _is_swept() else settings.fixed.task
+        import_module(f"vae_run.tasks.{task}").main(call)
     except Exception as error:
         if WANTS_TRACEBACK:
             traceback.print_exc()
         log.error("%s", _explain(error))
-        _Outcome.exit_code = max(_Outcome.exit_code, _code(error))
+        Outcome.exit_code = max(Outcome.exit_code, _code(error))
         if isinstance(error, Interrupted):
             raise SystemExit(error.exit_code) from error
 
 
+def _is_swept() -> bool:
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
 def _was_typed(word: str) -> bool:
-    """Whether an override of this job is not one that `_of_the_run` added."""
-    return _Outcome.sweep is not None or word in _Outcome.typed
+    """Whether an override of this job is not one that `of_the_run` added."""
+    return _is_swept() or word in Outcome.typed
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Turn an exception into one message on stderr and an exit code."""
     try:
         yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
         if WANTS_TRACEBACK:
             traceback.print_exc()
-        print(f"error: {_explain(error)}", file=sys.stderr)
-        raise SystemExit(_code(error)) from error
+        # Hydra wraps what a launcher or a sweeper refuses.
+        own = error.__cause__ if isinstance(error.__cause__, RunError) else error
+        print(f"error: {_explain(own)}", file=sys.stderr)
+        raise SystemExit(_code(own)) from error
 
 
 def _code(error: Exception) -> int:
@@ -264,4 +254,6 @@ def _explain(error: Exception) -> str:
         from vae_run.composition import explain
 
         return explain(error, CONF)
+    if isinstance(error, OSError) and error.filename is not None:
+        return explain_os_error(error)
     return f"{type(error).__name__}: {error}\nSet HYDRA_FULL_ERROR=1 for the traceback."

@@ -138,7 +138,7 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
     try:
         fixed = Fixed.model_validate(own)
     except ValidationError as error:
-        raise ConfigError(_explain(error, "", list(Fixed.model_fields))) from error
+        raise invalid(error, "", list(Fixed.model_fields)) from error
     classes, parts = {}, {}
     chosen = [name for name in OPTIONAL if config.get(name) not in (None, {"_target_": None})]
     if chosen and fixed.task != "sample":
@@ -206,7 +206,7 @@ def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, An
             # As JSON, a list may become a tuple, and nothing else changes its type.
             given[key] = adapter.validate_json(json.dumps(value))
         except ValidationError as error:
-            raise ConfigError(_explain(error, f"{group}.{key}", known)) from error
+            raise invalid(error, f"{group}.{key}", known) from error
     for name in known:
         if name not in given and signature[name].default is inspect.Parameter.empty:
             raise ConfigError(f"{group}.{name}: a value is needed; say {group}.{name}=...")
@@ -225,16 +225,16 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def _explain(error: ValidationError, key: str, known: Iterable[str]) -> str:
+def invalid(error: ValidationError, key: str, known: Iterable[str]) -> ConfigError:
     """One sentence on the first thing that pydantic found wrong under `key`."""
     first = error.errors(include_url=False)[0]
     place = [str(item) for item in first["loc"] if not _is_union_tag(item)]
     full = ".".join(filter(None, [key, *place]))
     if first["type"] == "extra_forbidden":
-        return unknown_key(full, known)
+        return ConfigError(unknown_key(full, known))
     # A union fails once for each of its members: tell them all.
     wanted = list(dict.fromkeys(_told(item["msg"]) for item in error.errors()))
-    return f"{full}: found {first['input']!r}; {', or '.join(wanted)}."
+    return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.")
 
 
 def _is_union_tag(item: Any) -> bool:

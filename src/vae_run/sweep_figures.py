@@ -18,7 +18,7 @@ from vae_run.terminal import log
 
 Row = Mapping[str, Any]
 
-OWN = ("run", "state", "message")
+OWN = ("run", "state", "job_seconds", "message")
 SPLITS = ("train", "val", "test")
 QUANTITIES = (
     *("mse", "elbo", "loss", "log_likelihood"),

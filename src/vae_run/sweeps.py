@@ -7,13 +7,13 @@ import io
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.table import Table
 
 from vae_run import sweep_figures
 from vae_run.checkpoints import write_atomically
 from vae_run.errors import CheckpointError
 from vae_run.runs import RunDirectory
+from vae_run.sweeping.ledger import Entry, Ledger
 from vae_run.terminal import console
 
 SHOWN = (
@@ -22,12 +22,14 @@ SHOWN = (
 )
 
 
-def summarise(folder: Path) -> None:
-    """Print the table of the sweep in `folder`, write it to `sweep.csv`, and draw its figures."""
-    rows = [row(path) for path in sorted(folder.glob("*/.hydra"))]
+def summarise(ledger: Ledger) -> None:
+    """Print the table of a sweep, write it to `sweep.csv`, and draw its figures."""
+    folder = ledger.folder
+    entries = sorted(ledger.jobs.values(), key=lambda entry: entry.directory)
+    rows = [row(folder, entry) for entry in entries]
     if not rows:
         return
-    columns = list(dict.fromkeys(key for entry in rows for key in entry))
+    columns = list(dict.fromkeys(key for each in rows for key in each))
     columns.sort(key=lambda name: name == "message")
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
@@ -35,7 +37,7 @@ def summarise(folder: Path) -> None:
     writer.writerows(rows)
     write_atomically(folder / "sweep.csv", buffer.getvalue().encode())
     show(rows)
-    failed = sum(entry["state"] != "completed" for entry in rows)
+    failed = sum(each["state"] not in ("completed", "pruned") for each in rows)
     console.print(f"{len(rows)} jobs, {failed} not completed; {folder / 'sweep.csv'}")
     for picture in sweep_figures.draw(folder, rows, _mark(folder / rows[0]["run"])):
         console.print(str(picture))
@@ -50,19 +52,18 @@ def _mark(run: Path) -> str | float | None:
     return found
 
 
-def row(hydra: Path) -> dict[str, Any]:
+def row(folder: Path, job: Entry) -> dict[str, Any]:
     """Directory, overrides, state and figures of one job."""
-    run = RunDirectory(hydra.parent)
-    entry: dict[str, Any] = {"run": run.path.name}
-    for override in OmegaConf.to_container(OmegaConf.load(hydra / "overrides.yaml")) or []:
-        key, _, value = str(override).partition("=")
-        entry[key] = value
-    status = run.read_status()
-    entry["state"] = status.get("state", "not started")
+    run = RunDirectory(folder / job.directory)
+    entry: dict[str, Any] = {"run": job.directory}
+    for override in job.overrides:
+        key, _, value = override.partition("=")
+        entry[key.lstrip("+")] = value
+    entry |= {"state": job.state, "job_seconds": round(job.seconds, 3)}
     for split, values in run.metrics().items():
         entry |= {f"{split}/{name}": value for name, value in values.items()}
     entry |= _training_loss(run.path / "history.csv")
-    entry["message"] = status.get("message", "").split("\n")[0]
+    entry["message"] = job.message
     return entry
 
 

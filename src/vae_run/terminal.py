@@ -7,7 +7,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,22 @@ class _ConsoleHandler(logging.Handler):
         console.print(Text(prefix + record.getMessage(), style=style))
 
 
+class _LogFile(logging.FileHandler):
+    """A file that fills the disk up ends, with a word on the terminal, instead of the program."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        error = sys.exc_info()[1]
+        self.setLevel(logging.CRITICAL + 1)
+        console.print(Text(f"warning: {self.baseFilename} ends here: {error}", style="yellow"))
+
+
+def say_only_errors() -> None:
+    """Send errors alone to the terminal: the rest is in a run's own `train.log`."""
+    say_on_terminal()
+    for handler in log.handlers:
+        handler.setLevel(logging.ERROR)
+
+
 def say_on_terminal() -> None:
     """Send what the program logs to the terminal; safe to call again."""
     if not any(isinstance(handler, _ConsoleHandler) for handler in log.handlers):
@@ -39,17 +56,27 @@ def say_on_terminal() -> None:
     log.propagate = False
 
 
+_own_file: ContextVar[Path] = ContextVar("own_file")
+
+
 @contextmanager
 def also_in_file(path: Path) -> Iterator[None]:
-    """Append what is said to the file `path` as well, with the time."""
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    """Append what is said to the file `path` as well, with the time.
+
+    Of several runs in one process, each in a context of its own, a file gets what its run says.
+    """
+    handler = _LogFile(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(lambda record: _own_file.get(path) == path)
     log.addHandler(handler)
+    before = _own_file.set(path)
     try:
         yield
     finally:
+        _own_file.reset(before)
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # of a full disk, which was told
+            handler.close()
 
 
 def numbers(values: Mapping[str, float]) -> str:

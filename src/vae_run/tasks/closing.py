@@ -46,6 +46,7 @@ def conclude(
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
+    tracker.history.finish()
     tracker.scalars("test", metrics["test"], progress.step)
     best_val = {f"{name}": value for name, value in metrics["val"].items()}
     tracker.hparams(hyperparameters(experiment, choices))
@@ -97,8 +98,9 @@ def use_checkpoint(experiment: Experiment, run: RunDirectory, name: str) -> floa
             f"dataset: has {levels} grey levels, but the run's {type(likelihood).__name__} was "
             f"trained on {state.get('levels')}. Evaluate it on data of as many."
         )
-    load_weights(experiment.model, state["model"], file)
-    return float(state["epoch"])
+    with checkpoints.understood(file):
+        load_weights(experiment.model, state["model"], file)
+        return float(state["epoch"])
 
 
 def measure(experiment: Experiment, epoch: float) -> dict[str, dict[str, float]]:
@@ -158,11 +160,16 @@ def show_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
 
 def hyperparameters(experiment: Experiment, choices: Mapping[str, str]) -> dict[str, Any]:
     """The configuration as flat pairs, the chosen options among them."""
-    raw = experiment.settings.raw
+    pairs = dict(flat(experiment.settings.raw))
+    own = {key: pairs[key] for key in hyperparameter_keys(experiment.settings.raw)}
+    return {**{group: option for group, option in choices.items() if "/" not in group}, **own}
+
+
+def hyperparameter_keys(config: Mapping[str, Any]) -> list[str]:
+    """The full keys of `config` that say what was trained, and how."""
     skipped = ("run", "trust", "sweep", "task", "device", "init_from", "evaluation")
-    pairs = {
-        key: value
-        for key, value in flat(raw)
+    return [
+        key
+        for key, _ in flat(config)
         if key.split(".")[0] not in skipped and not key.endswith("_target_")
-    }
-    return {**{group: option for group, option in choices.items() if "/" not in group}, **pairs}
+    ]

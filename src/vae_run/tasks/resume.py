@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from vae_run import checkpoints
 from vae_run.call import Call
 from vae_run.config import check
+from vae_run.data.splits import Splits
+from vae_run.experiment import Experiment
+from vae_run.memory import enough_memory
 from vae_run.progress import Progress
 from vae_run.runs import RunDirectory, load_weights
 from vae_run.signals import StopRequests
-from vae_run.tasks.closing import conclude
-from vae_run.tasks.train import prepare, train
+from vae_run.tasks.train import Training, prepare, warm_start
 from vae_run.terminal import also_in_file
 from vae_run.tracking import Tracker
 
@@ -29,29 +35,68 @@ def main(call: Call) -> None:
     path = call.settings.fixed.run
     assert path is not None, "the schema of task=resume asks for it"
     run = RunDirectory.existing(path)
-    run.refuse_while_running()
-    saved = checkpoints.read(run.last)
-    # What an earlier resume extended is in the checkpoint: `.hydra/` stays as training wrote it.
-    config = run.config()
-    config["trainer"] = {**config["trainer"], **saved["trainer"]}
-    config = call.on_top_of(config, allowed=EXTENDING, why=WHY)
-    settings = check(config, trust=call.settings.fixed.trust)
-    with StopRequests() as stop, also_in_file(run.path / "train.log"):
-        over = settings.build("trainer").is_over(Progress(**saved["progress"]))
+    go_on(run, call)
+
+
+def go_on(run: RunDirectory, call: Call) -> None:
+    """Go on with `run` from its last checkpoint; nothing is done if it is complete."""
+    with StopRequests() as stop, continued(run, call) as training:
+        if training is not None:
+            training.finish(stop)
+
+
+@contextmanager
+def continued(
+    run: RunDirectory, call: Call, splits: Splits | None = None
+) -> Iterator[Training | None]:
+    """`run` as its newest good checkpoint left it, to go on with; None if it is complete.
+
+    A run that was stopped before its first checkpoint starts from the beginning. How what is done
+    inside ends is put into its `status.json`. `splits` are the data, where another run has loaded
+    them.
+    """
+    with run.locked(), also_in_file(run.path / "train.log"):
+        config, found = run.config(), run.newest()
+        saved, file = found or (None, run.last)
+        progress = Progress()
+        if saved is not None:
+            # What an earlier resume extended is in the checkpoint: `.hydra/` stays as it was.
+            with checkpoints.understood(file):
+                config["trainer"] = {**config["trainer"], **saved["trainer"]}
+                progress = Progress(**saved["progress"])
+        if call.settings.fixed.task == "resume":
+            config = call.on_top_of(config, allowed=EXTENDING, why=WHY, before=run.choices())
+        settings = check(config, trust=call.settings.fixed.trust)
+        over = saved is not None and settings.build("trainer").is_over(progress)
         if over and run.read_status().get("state") == "completed":
+            epoch = progress.step / progress.steps_per_epoch
             log.info(
                 "%s: is complete at epoch %.4g; nothing to do. Extend it with trainer.epochs=N.",
                 run.path,
-                saved["epoch"],
+                epoch,
             )
+            yield None
             return
-        with run.recorded():
-            experiment = prepare(settings, run)
-            load_weights(experiment.model, saved["model"], run.last)
-            log.info("%s: goes on at epoch %.4g, step %d", run.path, saved["epoch"], saved["step"])
-            tracker = Tracker(run.path, resumed_step=saved["step"])
+        with run.recorded(), enough_memory(settings):
+            experiment = prepare(settings, run, splits)
+            restore(experiment, run, saved, file)
+            step = progress.step if saved is not None or run.has_history() else None
+            tracker = Tracker(run.path, resumed_step=step)
             try:
-                progress = train(experiment, run, tracker, stop, saved)
-                conclude(experiment, run, tracker, progress, run.choices())
+                yield Training(experiment, run, tracker, saved, run.choices())
             finally:
                 tracker.close()
+
+
+def restore(
+    experiment: Experiment, run: RunDirectory, saved: Mapping[str, Any] | None, file: Path
+) -> None:
+    """Put the weights of the checkpoint `saved`, read from `file`, into the experiment's model."""
+    if saved is None:
+        log.info("%s: was stopped before its first checkpoint; from the beginning", run.path)
+        if experiment.settings.fixed.init_from is not None:
+            warm_start(experiment, experiment.settings.fixed.init_from)
+        return
+    with checkpoints.understood(file):
+        load_weights(experiment.model, saved["model"], file)
+        log.info("%s: goes on at epoch %.4g, step %d", run.path, saved["epoch"], saved["step"])

@@ -1,0 +1,1 @@
+"""What vae-run plugs into Hydra: launchers, and sweepers that keep a ledger."""

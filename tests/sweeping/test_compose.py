@@ -1,0 +1,63 @@
+"""The quick way of composing jobs ends where Hydra's own does."""
+
+from __future__ import annotations
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from hydra_plugins.vae_run.compose import Composer
+from vae_run import cli
+
+
+@pytest.fixture(scope="module")
+def composer():
+    cli.register_resolvers()
+    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        from hydra.types import RunMode
+
+        master = loader.load_configuration("config", ["sweep.dir=x"], RunMode.MULTIRUN)
+        yield Composer(loader, master)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["seed=3", "optimizer.lr=0.1"],
+        ["model=dae", "corruption=masking", "corruption.level=0.25", "latent_dim=2"],
+        ["corruption.level=0.25", "model=dae", "likelihood=gaussian", "likelihood.sigma=learned"],
+        ["experiment=linear_ae", "latent_dim=16", "network.tied=true"],
+        ["network.widths=[9,8]", "dataset.classes=[0,1]", "dataset.path='a=b c'"],
+        ["~network.activation", "seed=1"],
+        ["++trainer.epochs=7", "trainer.steps=null"],
+        ["+objective.new=1", "hydra.sweep.subdir=elsewhere"],
+        ["posterior=delta", "prior=flat", "objective=reconstruction"],
+    ],
+    ids=" ".join,
+)
+def test_it_composes_what_hydra_composes(composer, words):
+    if "dataset.path='a=b c'" in words:
+        words = [*words, "dataset=arrays"]
+    theirs = OmegaConf.to_container(hydra.compose("config", words), resolve=True)
+    for _ in range(2):  # the second time from what the first left
+        assert composer.compose(words) == theirs
+
+
+def test_jobs_do_not_see_each_other(composer):
+    first = composer.compose(["seed=1", "network.widths=[3]"])
+    composer.compose(["seed=2", "network.widths=[4]", "trainer.epochs=1"])
+    assert composer.compose(["seed=1", "network.widths=[3]"]) == first
+
+
+@pytest.mark.parametrize("word", ["sed=1", "trainer.epoch=3", "+seed=1", "network=mpl"])
+def test_it_refuses_what_hydra_refuses(composer, word):
+    from hydra.errors import HydraException
+
+    with pytest.raises(HydraException) as theirs:
+        hydra.compose("config", [word])
+    with pytest.raises(HydraException) as ours:
+        composer.compose([word])
+    assert str(ours.value).split("\n")[0] == str(theirs.value).split("\n")[0]

@@ -1,0 +1,243 @@
+"""Jobs in processes that are killed, hang, crash or are told to stop: the real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SMALL = (
+    *("device=cpu", "network.widths=[8]", "evaluation.figures=[]", "trainer.log_every=5"),
+    *("trainer.checkpoint_seconds=0", "hydra.launcher.jobs=2", "hydra.launcher.threads=1"),
+)
+ENDLESS = "trainer.steps=10000000"
+SHORT = "trainer.epochs=3"
+
+
+class Sweep:
+    """`vae-run -m ...` in a process of its own, with its folder."""
+
+    def __init__(self, place: Path, environment: dict[str, str]) -> None:
+        self.place, self.environment, self.folder = place, environment, place / "s"
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "vae_run", "-m", *SMALL, "sweep.dir=s", *words]
+        return subprocess.Popen(
+            command,
+            cwd=self.place,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, *words: str) -> tuple[int, str]:
+        with self.start(*words) as process:
+            said, _ = process.communicate(timeout=200)
+        return process.returncode, said
+
+    def states(self) -> list[str]:
+        return [entry["state"] for entry in self.ledger().values()]
+
+    def ledger(self) -> dict[str, dict]:
+        jobs = json.loads((self.folder / "ledger.json").read_text(encoding="utf-8"))["jobs"]
+        return {entry["directory"]: entry for entry in jobs.values()}
+
+    def status(self, directory: str) -> dict:
+        try:
+            text = (self.folder / directory / "status.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        return json.loads(text)
+
+    def is_training(self, *directories: str) -> bool:
+        """Whether each has a checkpoint of a step that was made."""
+        return all(
+            self.status(one).get("state") == "running" and self.status(one).get("step", 0) > 0
+            for one in directories
+        )
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, python_environment: dict[str, str]) -> Sweep:
+    return Sweep(tmp_path, python_environment)
+
+
+def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.05)
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes below `pid`, as the kernel tells."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (entry / "stat").read_text()
+        except OSError:
+            continue
+        parents[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of `pids` that are processes, and no zombies."""
+    found = set()
+    for pid in pids:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            continue
+        if stat.rsplit(")", 1)[1].split()[0] != "Z":
+            found.add(pid)
+    return found
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def test_one_of_six_is_killed_and_five_finish_and_the_sixth_later(sweep: Sweep) -> None:
+    seeds = "seed=range(6)"
+    with sweep.start(seeds, "trainer.epochs=60") as process:
+        until(lambda: sweep.is_training("001-seed=1"))
+        os.kill(sweep.status("001-seed=1")["pid"], signal.SIGKILL)
+        said, _ = process.communicate(timeout=200)
+    assert process.returncode == 1, said
+    ledger = sweep.ledger()
+    assert sorted(entry["state"] for entry in ledger.values()) == ["completed"] * 5 + ["failed"]
+    assert ledger["001-seed=1"]["message"] == "killed by SIGKILL"
+    assert sweep.status("001-seed=1")["state"] == "failed"
+    assert "failed  001-seed=1  killed by SIGKILL" in said
+    assert "6 jobs, 1 not completed" in said
+    assert "error: 1 of the sweep's jobs did not complete" in said
+
+    before = {path: path.stat().st_mtime_ns for path in sweep.folder.glob("00[02345]*/**/*")}
+    code, said = sweep.run(seeds, "trainer.epochs=60")
+    assert code == 0, said
+    assert "6 jobs, 5 done before, 1 taken up again" in said
+    assert sweep.states() == ["completed"] * 6
+    assert sweep.ledger()["001-seed=1"]["attempts"] == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    log = (sweep.folder / "001-seed=1" / "train.log").read_text(encoding="utf-8")
+    assert "goes on at epoch" in log
+
+
+@linux_only
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_sweep_leaves_checkpoints_and_no_process(
+    sweep: Sweep, number: signal.Signals, code: int
+) -> None:
+    with sweep.start("seed=range(3)", ENDLESS) as process:
+        until(lambda: sweep.is_training("000-seed=0", "001-seed=1"))
+        below = descendants(process.pid)
+        assert len(alive(below)) >= 3, "two jobs, and what they were forked from"
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=10)
+    until(lambda: not alive(below), 10.0)
+    assert process.returncode == code, said
+    assert sweep.states() == ["interrupted", "interrupted", "pending"]
+    for name in ("000-seed=0", "001-seed=1"):
+        assert sweep.status(name)["state"] == "interrupted"
+        assert (sweep.folder / name / "checkpoints" / "last.pt").is_file()
+    assert "the same command with sweep.dir=s goes on" in said
+    assert "Traceback" not in said
+
+
+@linux_only
+def test_the_jobs_of_a_killed_sweep_end_by_themselves_and_it_goes_on(sweep: Sweep) -> None:
+    with sweep.start("seed=range(2)", ENDLESS) as process:
+        until(lambda: sweep.is_training("000-seed=0", "001-seed=1"))
+        below = descendants(process.pid)
+        process.kill()
+        process.wait()
+    until(lambda: not alive(below), 10.0)
+    assert {sweep.status(f"00{i}-seed={i}")["state"] for i in (0, 1)} == {"interrupted"}
+    with sweep.start("seed=range(2)", ENDLESS) as process:
+        until(lambda: sweep.is_training("000-seed=0", "001-seed=1"))
+        process.terminate()
+        said, _ = process.communicate(timeout=20)
+    assert "2 jobs, 2 taken up again" in said
+
+
+def test_a_job_that_hangs_is_stopped_at_its_limit(sweep: Sweep) -> None:
+    code, said = sweep.run("trainer.steps=5,10000000", "hydra.launcher.time_limit=6.0")
+    assert code == 1
+    assert sweep.states() == ["completed", "failed"]
+    assert "ran past hydra.launcher.time_limit=6 s" in said
+    assert (sweep.folder / "001-steps=10000000" / "checkpoints" / "last.pt").is_file()
+
+
+def test_a_job_that_leaves_without_a_word_harms_no_other(sweep: Sweep) -> None:
+    (sweep.place / "rude.py").write_text(
+        "import os\n"
+        "from vae_run.corruptions import Masking\n"
+        "class Leaves(Masking):\n"
+        "    def apply(self, x, noise):\n"
+        "        os._exit(7)\n",
+        encoding="utf-8",
+    )
+    config = sweep.place / "mine" / "corruption"
+    config.mkdir(parents=True)
+    (config / "leaves.yaml").write_text("_target_: rude.Leaves\n", encoding="utf-8")
+    sweep.environment = {**sweep.environment, "PYTHONPATH": str(sweep.place)}
+    code, said = sweep.run("--config-dir", "mine", "corruption=none,leaves,masking", SHORT)
+    assert code == 1, said
+    assert sweep.states() == ["completed", "failed", "completed"], said
+    assert "left with exit code 7" in said
+
+
+def test_two_at_a_time_and_no_more(sweep: Sweep) -> None:
+    code, said = sweep.run("seed=range(4)", SHORT, "seed=range(4)")
+    assert code == 0, said
+    spans = []
+    for name in sweep.ledger():
+        log = (sweep.folder / name / "train.log").read_text(encoding="utf-8").splitlines()
+        spans.append((log[0][:23], log[-1][:23]))
+    for start, _ in spans:
+        assert sum(a <= start < b for a, b in spans) <= 2
+
+
+def test_jobs_that_are_the_same_are_done_once(sweep: Sweep) -> None:
+    code, said = sweep.run("latent_dim=2,2", "trainer.log_every=5,7", SHORT)
+    assert code == 0, said
+    assert "1 job, 3 asked for twice" in said
+    assert sweep.states() == ["completed"]
+
+
+def test_a_second_sweep_of_the_same_folder_is_refused(sweep: Sweep) -> None:
+    with sweep.start("seed=range(2)", ENDLESS) as first:
+        until(lambda: sweep.is_training("000-seed=0"))
+        code, said = sweep.run("seed=range(2)", ENDLESS)
+        first.terminate()
+        first.communicate(timeout=20)
+    assert code == 1
+    assert f"is being run by process {first.pid}" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("hydra.launcher.jobs=0", "hydra.launcher.jobs: found 0"),
+        ("hydra.launcher.time_limit=-1.0", "hydra.launcher.time_limit: found -1.0"),
+        ("+hydra.launcher.job=2", "Did you mean hydra.launcher.jobs?"),
+        ("latent_dim=interval(1,2)", "a range without steps"),
+        ("task=check", "task: found check, but a sweep (-m) is of task=train"),
+    ],
+)
+def test_wrong_keys_of_a_sweep_are_refused_before_anything_runs(vae_run, words, message) -> None:
+    finished = vae_run("-m", SHORT, "sweep.dir=s", words)
+    assert finished.code == 1
+    assert message in finished.err.replace("\n", " "), finished.err
+    assert not Path("s").exists()
