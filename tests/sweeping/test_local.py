@@ -190,7 +190,7 @@ def test_a_job_that_leaves_without_a_word_harms_no_other(sweep: Sweep) -> None:
     )
     config = sweep.place / "mine" / "corruption"
     config.mkdir(parents=True)
-    (config / "leaves.yaml").write_text("_target_: rude.Leaves\n", encoding="utf-8")
+    (config / "leaves.yaml").write_text("_target_: rude.Leaves\nlevel: 0.1\n", encoding="utf-8")
     sweep.environment = {**sweep.environment, "PYTHONPATH": str(sweep.place)}
     code, said = sweep.run("--config-dir", "mine", "corruption=none,leaves,masking", SHORT)
     assert code == 1, said

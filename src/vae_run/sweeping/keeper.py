@@ -79,7 +79,7 @@ class Keeper:
             name = signal.Signals(-end.exit_code).name
             state, message = "failed", f"killed by {name}"
         elif state not in ("failed", "diverged", "interrupted"):
-            state, message = "failed", _last_line(log) or f"left with exit code {end.exit_code}"
+            state, message = "failed", _error(log) or f"left with exit code {end.exit_code}"
         if status.get("state") == "running":
             changed = {**status, "state": state, "message": message}
             write_atomically(run / "status.json", (json.dumps(changed, indent=2) + "\n").encode())
@@ -104,9 +104,11 @@ def _figures(run: Path) -> dict[str, float]:
     return {}
 
 
-def _last_line(log: Path) -> str:
+def _error(log: Path) -> str:
+    """The error that a job ended with before it had a status to say it in."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return lines[-1].removeprefix("error: ") if lines else ""
+    errors = [line for line in lines if line.startswith("error: ")]
+    return errors[-1].removeprefix("error: ") if errors else ""
