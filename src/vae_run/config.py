@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -187,10 +188,18 @@ def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | Non
     return cls
 
 
-def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of `cls` in `config`, checked against its annotated signature."""
+@cache
+def _arguments(cls: Any) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, TypeAdapter[Any]]]:
+    """The parameters of a part's class, and what checks each; read once for many jobs."""
     signature = inspect.signature(cls).parameters
     hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
+    own = [name for name in signature if name not in CONTEXT]
+    return signature, {name: TypeAdapter(hints.get(name, Any), config=_STRICT) for name in own}
+
+
+def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `cls` in `config`, checked against its annotated signature."""
+    signature, adapters = _arguments(cls)
     kinds = {parameter.kind for parameter in signature.values()}
     open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # takes keys that it does not name
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -202,9 +211,8 @@ def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, An
         if key not in known:
             raise ConfigError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in known]))
         try:
-            adapter = TypeAdapter(hints.get(key, Any), config=_STRICT)
             # As JSON, a list may become a tuple, and nothing else changes its type.
-            given[key] = adapter.validate_json(json.dumps(value))
+            given[key] = adapters[key].validate_json(json.dumps(value))
         except ValidationError as error:
             raise invalid(error, f"{group}.{key}", known) from error
     for name in known:

@@ -28,7 +28,10 @@ class Sweep:
         self.place, self.environment, self.folder = place, environment, place / "s"
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "vae_run", "-m", *SMALL, "sweep.dir=s", *words]
+        options = [word for word in words if word.startswith("--")]
+        overrides = [word for word in words if not word.startswith("--")]
+        typed = ["-m", *options, *SMALL, "sweep.dir=s", *overrides]
+        command = [sys.executable, "-m", "vae_run", *typed]
         return subprocess.Popen(
             command,
             cwd=self.place,
@@ -192,7 +195,7 @@ def test_a_job_that_leaves_without_a_word_harms_no_other(sweep: Sweep) -> None:
     config.mkdir(parents=True)
     (config / "leaves.yaml").write_text("_target_: rude.Leaves\nlevel: 0.1\n", encoding="utf-8")
     sweep.environment = {**sweep.environment, "PYTHONPATH": str(sweep.place)}
-    code, said = sweep.run("--config-dir", "mine", "corruption=none,leaves,masking", SHORT)
+    code, said = sweep.run("--config-dir=mine", "corruption=none,leaves,masking", SHORT)
     assert code == 1, said
     assert sweep.states() == ["completed", "failed", "completed"], said
     assert "left with exit code 7" in said
