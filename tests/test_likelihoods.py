@@ -47,6 +47,14 @@ def summed(values):
     return torch.tensor(values.sum((-3, -2, -1)), dtype=torch.float32)
 
 
+@pytest.fixture(params=[True, False], ids=["gradient", "no gradient"])
+def gradient(request):
+    """With and without gradients being recorded: a Bernoulli then takes other ways."""
+    with torch.set_grad_enabled(request.param):
+        yield
+
+
+@pytest.mark.usefixtures("gradient")
 def test_bernoulli_is_scipys(parameters, x):
     p = bernoulli()(parameters)
     binary = (x > 0.5).float()
@@ -56,6 +64,7 @@ def test_bernoulli_is_scipys(parameters, x):
     torch.testing.assert_close(p.mean, torch.tensor(probability, dtype=torch.float32))
 
 
+@pytest.mark.usefixtures("gradient")
 def test_bernoulli_of_grey_pixels_is_the_cross_entropy(parameters, x):
     probability = 1 / (1 + np.exp(-parameters[:, :, 0].double().numpy()))
     grey = x.double().numpy()
@@ -63,6 +72,30 @@ def test_bernoulli_of_grey_pixels_is_the_cross_entropy(parameters, x):
     torch.testing.assert_close(bernoulli()(parameters).log_prob(x), expected)
 
 
+@pytest.mark.usefixtures("gradient")
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64), (7,), (1, 1, 1)], ids=str)
+def test_bernoulli_keeps_its_digits_in_images_it_knows_well(shape):
+    """Logits of 12 that are right but for one pixel: what is summed is far smaller than they."""
+    torch.manual_seed(2)
+    x = (torch.rand(5, *shape) < 0.3).float()
+    logits = (24 * x - 12) * torch.rand(K, 5, *shape)
+    logits[:, :, 0] *= -1
+    found = bernoulli(shape)(logits[:, :, None]).log_prob(x).double()
+    exact = nn.functional.logsigmoid((2 * x - 1).double() * logits.double())
+    expected = exact.flatten(2).sum(-1)
+    torch.testing.assert_close(found, expected, rtol=5e-7, atol=1e-6)
+
+
+@pytest.mark.usefixtures("gradient")
+def test_bernoulli_is_the_same_for_many_models_at_once(parameters, x):
+    def log_prob(p):
+        return bernoulli()(p).log_prob(x)
+
+    each = torch.stack([log_prob(p) for p in parameters])
+    torch.testing.assert_close(torch.func.vmap(log_prob)(parameters), each, rtol=1e-6, atol=0)
+
+
+@pytest.mark.usefixtures("gradient")
 def test_bernoulli_of_a_certain_error_is_finite():
     p = bernoulli((1,))(torch.full((1, 1, 1), 200.0))
     assert p.log_prob(torch.zeros(1, 1)).item() == pytest.approx(-200)

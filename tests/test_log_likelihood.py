@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import resource
+import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,8 +18,9 @@ from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
 from vae_run.evaluation import View, evaluating
+from vae_run.experiment import build_model
 from vae_run.metrics import log_likelihood as module
-from vae_run.metrics.log_likelihood import log_likelihood
+from vae_run.metrics.log_likelihood import each_image, log_likelihood
 from vae_run.metrics.objective import objective
 from vae_run.objectives import ELBO
 
@@ -57,6 +61,23 @@ def test_with_a_wrong_posterior_the_bound_rises_to_the_exact_value_from_below():
     assert sizes[0] == pytest.approx(1)
     assert sizes == sorted(sizes)
     assert sizes[-1] < 1000
+
+
+def test_image_by_image_the_differences_shrink_with_k():
+    """Paired: of the same images, how far the bound lies below the exact log p(x)."""
+    torch.manual_seed(0)
+    linear = LinearGaussian(OBLIQUE, images=IMAGES, map_error=0.1, variance_factor=1.5)
+    exact = linear.log_marginal().double()
+    missing = []
+    for samples in (1, 10, 100, 1000):
+        view = view_of(linear, samples)
+        with evaluating(view.model):
+            missing.append(exact - each_image(view)[0])
+    for fewer, more in pairwise(missing):
+        assert more.square().mean() < 0.3 * fewer.square().mean()
+        gain = fewer - more
+        assert gain.mean() > 4 * gain.std() / math.sqrt(IMAGES)
+    assert missing[-1].abs().median() < 0.05
 
 
 def test_one_sample_is_an_elbo():
@@ -104,6 +125,19 @@ def test_memory_does_not_grow_with_k(monkeypatch):
     measured(replace(view_of(linear, 500), batch_size=512))
     assert max(seen) == 512
     assert sum(seen) == 500 * 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc's habit")
+def test_memory_is_used_again_and_not_fetched_anew_for_every_piece():
+    """Of 150 MB of tensors that come and go, the pages that the system has to provide."""
+    model = build_model(check(composed("network.widths=[64]")), (1, 28, 28)).eval()
+    split = Split((torch.rand(256, 1, 28, 28) < 0.1).float())
+    view = View(model, ELBO(), NoCorruption(), split, 16, importance_samples=48)
+    measured(view)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    measured(view)
+    pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert pages * resource.getpagesize() < 15e6
 
 
 def test_families_without_a_bound_have_none_and_say_so_when_asked():

@@ -13,7 +13,14 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, MixtureSameFamily, constraints
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    constraints,
+)
 from torch.nn.functional import logsigmoid, softplus
 
 from vae_run.likelihoods.base import Likelihood, Projection, scale
@@ -22,6 +29,32 @@ LEAST_SCALE = 0.1
 """Of a logistic, in steps of the grid: about Salimans et al.'s exp(-7) for 8-bit images."""
 FIRST_SCALE = 0.2
 """Of a logistic at the start of a training, in pixels in [0, 1]."""
+
+
+class BinaryImages(Independent[Bernoulli]):
+    """Independent Bernoulli pixels, whose log-density is cheap where nobody asks for its gradient.
+
+    There it is sum log s(|l|) - 1/2 sum (|l| + (1 - 2x) l) with s the sigmoid and l the logits:
+    the second term is 0 where the sign of l tells x. The first is the logarithm of a product of up
+    to `FACTORS` pixels at a time, each in [1/2, 1], so that few logarithms are taken. With a
+    gradient torch's own cross-entropy is the faster one, whose backward pass is a single formula.
+    """
+
+    FACTORS = 32
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            found: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]
+            return found
+        pixels = -self.reinterpreted_batch_ndims
+        logits, x = self.base_dist.logits.flatten(pixels), value.flatten(pixels)
+        size = logits.abs()
+        wrong = torch.addcmul(size, logits, 1 - 2 * x).sum(-1)
+        products, factors = size.sigmoid_(), 1
+        while factors < self.FACTORS and products.shape[-1] % 2 == 0:
+            first, second = products.chunk(2, dim=-1)
+            products, factors = first * second, 2 * factors
+        return products.log_().sum(-1) - 0.5 * wrong
 
 
 class BernoulliLikelihood(Likelihood):
@@ -35,7 +68,8 @@ class BernoulliLikelihood(Likelihood):
 
     def forward(self, parameters: Tensor) -> Distribution:
         (logits,) = self.split(parameters)
-        return self.independent(Bernoulli(logits=logits, validate_args=False))
+        pixels = Bernoulli(logits=logits, validate_args=False)
+        return BinaryImages(pixels, len(self.event_shape), validate_args=False)
 
 
 class GridLikelihood(Likelihood):
