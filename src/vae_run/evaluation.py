@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vae_run import metrics as metrics_package
 from vae_run import pictures
+from vae_run.allocator import keep_freed_memory
 from vae_run.corruptions import Corruption
 from vae_run.data.batches import Batch, evaluation_batches
 from vae_run.data.splits import Split
@@ -149,6 +150,7 @@ def _metric_module(name: str) -> ModuleType:
 @contextmanager
 def evaluating(model: LatentVariableModel) -> Iterator[None]:
     """No gradients, and the model in eval mode; its mode is restored afterwards."""
+    keep_freed_memory()
     training = model.training
     model.eval()
     try:

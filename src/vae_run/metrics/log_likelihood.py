@@ -5,9 +5,7 @@ Letters: K samples, B images of a chunk, D latent dimensions.
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -49,7 +47,6 @@ def log_likelihood(view: View) -> dict[str, float]:
 
 def each_image(view: View) -> tuple[Tensor, Tensor]:
     """The bound in nats and the effective sample size of every image, float64 [N] each."""
-    keep_freed_memory()
     values, sizes = [], []
     for chunk, batch in enumerate(replace(view, batch_size=NOISE_CHUNK).batches()):
         sums = _Weights()
@@ -73,18 +70,6 @@ def _log_weights(view: View, batch: Batch, chunk: int) -> Iterator[Tensor]:
         for piece in torch.split(noise, max(1, view.batch_size // len(batch))):
             yield log_weights(model, batch, q, model.posterior.sample(q, piece))[1]
         left -= DRAWN
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep up to 256 MB of freed memory for the next tensors of this process.
-
-    By default glibc hands the megabytes of each piece's tensors back to the system, which blanks
-    them again for the next piece: about a fifth of the time. Elsewhere it does nothing.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)
-        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD: the most that it allows
-        mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD
 
 
 class _Weights:

@@ -1,0 +1,20 @@
+"""Memory of the process."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as in glibc's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep up to 256 MB of freed memory for the next tensors of this process.
+
+    By default glibc hands the megabytes of a batch's tensors back to the system, which blanks them
+    again for the next batch: about a fifth of the time of an evaluation. Elsewhere it does nothing.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it allows
+        mallopt(M_TRIM_THRESHOLD, 256 << 20)
