@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -72,6 +72,7 @@ class BetaTC(Bound):
     KL sampled. `total_correlation` and `mutual_information` are reported beside it.
     """
 
+    shares_batches: ClassVar[bool] = False
     train_size: int
     alpha: NonNegative = 1.0
     beta: NonNegative = 6.0
@@ -105,6 +106,7 @@ class DIP(Bound):
     squared differences from 1 weigh `diagonal`.
     """
 
+    shares_batches: ClassVar[bool] = False
     kind: Literal[1, 2] = 2
     off_diagonal: NonNegative = 10.0
     diagonal: NonNegative = 10.0
@@ -172,6 +174,7 @@ class MMD(Objective):
     the InfoVAE (Zhao et al. 2019). The aggregate posterior, not each q(z|x), is held to the prior.
     """
 
+    shares_batches: ClassVar[bool] = False
     weight: NonNegative = 100.0
     kl_weight: NonNegative = 0.0
     samples = 2  # the second is standard noise for the prior

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -34,6 +34,8 @@ class Objective(ABC):
     """K, the posterior samples an image: the noise of a batch is [K, B, D]."""
     warmup_epochs: float = 0.0
     """Epochs until the loss has its final form."""
+    shares_batches: ClassVar[bool] = True
+    """Whether the terms of an image are its own, so that several processes may share a batch."""
 
     @abstractmethod
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
