@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from browser import opened
 from PIL import Image
@@ -253,6 +254,34 @@ def test_a_warm_up_that_never_ended_is_told(train: Train, tmp_path: Path) -> Non
     (run / "history.csv").write_text("\n".join(history[:2]) + "\n", encoding="utf-8")
     page = Page(write_report(RunDirectory(run)))
     assert "ended at epoch 1, before the 2 epochs of objective.warmup_epochs" in page.text
+
+
+def told(run: Path) -> str:
+    """What the box of warnings of the run's report says."""
+    text = Page(run / "report.html").text
+    return text[text.index("Warnings") : text.index("What was run")]
+
+
+def test_a_collapse_is_told(train: Train, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "objective.beta=1000", "trainer.epochs=3", "optimizer.lr=0.03")
+    assert json.loads((run / "metrics.json").read_text())["test"]["kl"] < 0.1
+    assert "Posterior collapse: at epoch" in told(run)
+
+
+def test_a_gap_between_train_and_val_is_told(train: Train, tmp_path: Path) -> None:
+    """An autoencoder that knows its forty images by heart."""
+    images = np.random.default_rng(0).random((60, 1, 6, 6), dtype=np.float32)
+    np.savez(tmp_path / "noise.npz", train=images[:40], val=images[40:50], test=images[50:])
+    run = train(
+        *(tmp_path / "run", "model=ae", "dataset=arrays", f"dataset.path={tmp_path}/noise.npz"),
+        *("trainer.epochs=60", "optimizer.lr=0.01", "latent_dim=32"),
+    )
+    assert "Overfitting: at the end the loss on val is" in told(run)
+
+
+def test_what_went_well_is_not_warned_of(train: Train, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "dataset.binarize=dynamic", "objective.warmup_epochs=1")
+    assert "Warnings" not in Page(run / "report.html").text
 
 
 def test_a_browser_shows_it_whole_and_fetches_nothing(vae: Path, tmp_path: Path) -> None:

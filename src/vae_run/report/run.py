@@ -133,12 +133,13 @@ def _training(run: RunDirectory, metrics: Mapping[str, Any]) -> list[tuple[str, 
 
 def _machine(environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[str, str]]:
     device = " ".join(filter(None, (environment.get("device"), environment.get("device_name"))))
+    threads = environment.get("threads")
     versions = environment.get("versions") or {}
     known = [f"{name} {version}" for name, version in versions.items() if version]
     revision = str(environment.get("git_revision") or "")
     changed = " with uncommitted changes" if revision.endswith("+") else ""
     return [
-        ("device", f"{device}, {environment.get('threads')} threads" if device else ""),
+        ("device", f"{device}, {threads} thread{'s' * (threads != 1)}" if device else ""),
         ("precision", str(config.get("precision", ""))),
         ("seed", str(config.get("seed", ""))),
         ("versions", ", ".join([*known, f"Python {environment.get('python')}"]) if known else ""),
