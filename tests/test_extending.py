@@ -58,6 +58,7 @@ def test_the_example_trains_and_needs_trust(
         load(place / run)
     model = load(place / run, trust=[module])
     assert model.reconstruct(torch.rand(3, 1, 8, 8)).shape == (3, 1, 8, 8)
+    assert (place / run / "figures" / "robustness.png").is_file() == (key == "corruption")
     assert model.sample(2).shape == (2, 1, 8, 8)
     sample = (f"run={run}", "n=4", "output=drawn.npz", "task=sample")
     refused = vae_run(*sample, cwd=place)
