@@ -13,6 +13,7 @@ import pytest
 import torch
 from nonfinite import Wrong
 from parts import experiment
+from tensorboard.summary.writer import event_file_writer
 from test_resume import SMALL_RUN, assert_same_run, curves, history, stop_at
 from test_training import fitting, record_of
 
@@ -232,6 +233,8 @@ def test_one_more_than_allowed_ends_the_run(vae_run: Any, tmp_path: Path) -> Non
 def test_a_run_stopped_after_a_skipped_step_ends_the_same(
     vae_run: Any, train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As in test_resume: event files of one second are read in the order of their counter.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(1000))
     plan = ("trainer.epochs=3", "trainer.log_every=4", "trainer.skip_nonfinite=1", *ONCE)
     never, stopped = train(tmp_path / "never", *plan), tmp_path / "stopped"
     command: tuple[str, ...] = (*SMALL_RUN, f"hydra.run.dir={stopped}", *plan)

@@ -9,7 +9,8 @@ from pathlib import Path
 SCRIPT = """
 import atexit, sys
 from vae_run.cli import main
-heavy = ("torch", "torchvision", "sklearn", "matplotlib", "tensorboard", "pydantic", "rich")
+heavy = ["torch", "torchvision", "sklearn", "matplotlib", "tensorboard", "pydantic", "rich"]
+heavy += ["scipy", "pandas", "sympy", "torch._dynamo"]
 atexit.register(lambda: print("imported:", *[name for name in heavy if name in sys.modules]))
 sys.argv = ["vae-run", *sys.argv[1:]]
 main()
@@ -42,6 +43,8 @@ def test_digits_do_without_torchvision(tmp_path: Path, python_environment: dict[
     found = imported(arguments, tmp_path, python_environment)
     assert "torch" in found
     assert "torchvision" not in found
+    assert "torch._dynamo" not in found, "the compiler, half a second, is for trainer.compile"
+    assert "sympy" not in found
     assert len(list(tmp_path.glob("outputs/*/*/figures/manifold.png"))) == 1
 
 
@@ -73,3 +76,12 @@ def test_the_package_and_module_start_alike(
     ]
     assert len(set(told)) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_and_measuring_need_no_scipy(
+    tmp_path: Path, python_environment: dict[str, str]
+) -> None:
+    quick = ["network.widths=[4]", "trainer.steps=1", "latent_dim=2", "evaluation.figures=[]"]
+    arguments = [*quick, "evaluation.metrics=[objective]"]
+    found = imported(arguments, tmp_path, python_environment)
+    assert not {"scipy", "sklearn", "pandas", "sympy", "torch._dynamo"} & set(found)

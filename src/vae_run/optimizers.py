@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +18,22 @@ Decay = Annotated[float, Field(ge=0)]
 Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
 
 
-class Adam(torch.optim.Adam):
+class Started(torch.optim.Optimizer):
+    """Its methods as they are before torch guards them against being compiled.
+
+    Those guards import torch's compiler, which nothing here hands an optimiser to: more than half
+    a second of every start, and a little of every step.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+class Adam(Started, torch.optim.Adam):
     """Adam (Kingma & Ba 2015)."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
     def __init__(
         self,
@@ -33,8 +48,10 @@ class Adam(torch.optim.Adam):
         super().__init__(params, lr=lr, betas=pair, eps=eps, weight_decay=weight_decay, fused=True)
 
 
-class AdamW(torch.optim.AdamW):
+class AdamW(Started, torch.optim.AdamW):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
     def __init__(
         self,
@@ -49,8 +66,10 @@ class AdamW(torch.optim.AdamW):
         super().__init__(params, lr=lr, betas=pair, eps=eps, weight_decay=weight_decay, fused=True)
 
 
-class SGD(torch.optim.SGD):
+class SGD(Started, torch.optim.SGD):
     """Stochastic gradient descent, with (Nesterov) momentum."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
 
     def __init__(
         self,
@@ -83,11 +102,16 @@ class SGD(torch.optim.SGD):
 
 
 def step_unless(skipped: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """`optimizer.step()`, without an effect where `skipped`, a float [], is 1: the device decides.
+    """`optimizer.step()`, but where `skipped`, a float [], is 1, nothing changes.
 
-    torch's fused optimisers know that from mixed precision. Any other one takes a step with a
-    gradient of zero, which keeps what it holds finite.
+    On a CPU the number is there to be looked at. Elsewhere looking would wait for the device, which
+    decides by itself: torch's fused optimisers know how from mixed precision. Any other one takes
+    a step with a gradient of zero, which keeps what it holds finite.
     """
+    if skipped.device.type == "cpu":
+        if not skipped.item():
+            optimizer.step()
+        return
     if getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.grad_scale, optimizer.found_inf = None, skipped  # type: ignore[attr-defined]
     else:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vae_run import distributed
 from vae_run.data.batches import TrainingBatches
 from vae_run.model import LatentVariableModel
 from vae_run.objectives import Objective, Terms
@@ -24,7 +25,8 @@ class StepRecord:
     Attributes:
         step: steps done so far, this one included.
         size: images in the batch.
-        terms: the objective's terms, each [B].
+        terms: the objective's terms, each [B]; or, where processes share the batch, each [1],
+            the sum over it.
         learning_rate: of this step.
         grad_norm: 2-norm of the gradient before clipping, [].
         skipped: 1.0 where the loss or that norm is not finite and nothing was updated, else 0.0,
@@ -71,9 +73,12 @@ def fit(
         batch = batches.next()
         with precision:
             terms = objective(model.given(batch.label), batch, epoch)
-        optimizer.zero_grad()
-        loss = terms["loss"].mean()
+        for parameter in parameters:
+            parameter.grad = None
+        loss = distributed.mean(terms["loss"], batch.share)
         loss.backward()  # type: ignore[no-untyped-call]
+        if batch.share is not None:
+            terms, loss = distributed.summed(parameters, terms, batch.share)
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         skipped = norm + loss.detach()
         skipped = (skipped - skipped).ne_(0.0)  # x - x is 0, but NaN where x is not finite
@@ -81,7 +86,7 @@ def fit(
             nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
         step_unless(skipped, optimizer)
         step += 1
-        yield StepRecord(step, len(batch), terms, rate, norm, skipped)
+        yield StepRecord(step, batch.whole, terms, rate, norm, skipped)
 
 
 class Meter:
@@ -151,8 +156,11 @@ class Meter:
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        window = state["window"]
+        window, steps = state["window"], state.get("steps")
+        if steps is None:  # of the first checkpoints, which hold the sums over the window
+            steps = [] if window is None else [(0, state["window_size"])]
+            window = None if window is None else torch.cat([window, window.new_zeros(1)])[None]
         self._names, self._epoch = list(state["names"]), list(state["epoch"])
         self._rows = [] if window is None else [window.to(device)]
-        self._steps = [(step, size) for step, size in state["steps"]]
+        self._steps = [(step, size) for step, size in steps]
         self._epoch_size = state["epoch_size"]
