@@ -1,69 +1,248 @@
-"""vae-run beside the usual tutorial loop, the same recipe written plainly, and the bare products.
+"""vae-run beside its peers, and beside the limit that its arithmetic sets: `make bench`.
 
-Every measurement is a process of its own; the contestants take turns, and every other round runs in
-reverse, so that a machine that grows busier or warmer favours none. Speeds are training alone:
-start-up, evaluation and figures stay outside the clock. Ratios are taken within a round; medians
-over the rounds are reported.
+Every measurement is a process of its own. Contestants take turns, every other round in reverse, so
+that a machine that grows busier or warmer favours none; ratios are taken within a round, and told
+as a median with the lowest and the highest. Speeds are of training alone: start-up, evaluation and
+figures stay outside the clock. Peers that are not installed are left out, and said so:
+
+    pip install -e '.[bench]'
+
+`--only` chooses among the groups of rows: training startup precision conv likelihood size sweep.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).resolve().parent
-Measurement = dict[str, float]  # examples_per_second, peak_mb
+from measure import HERE, Spread, machine, markdown, run, script
 
-
-def run(command: list[str], threads: int) -> tuple[str, float]:
-    """Standard output of a command and its peak resident memory in MB; exits if it fails."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-        )
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            log.seek(0)
-            sys.exit(f"speed.py: this command failed: {' '.join(command)}\n{output}{log.read()}")
-    return output, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+MNIST = ("experiment=mnist_quick", "device=cpu")
+PEERS = {
+    "tutorial": ("the usual tutorial loop", 12.0),
+    "plain": ("a plain loop in memory", 1.0),
+    "pythae": ("pythae 0.1.2's trainer", 2.2),
+    "lightning": ("a plain Lightning loop", 2.0),
+    "jax": ("JAX, one jitted scan an epoch", 1.0),
+}
+"""What is trained beside vae-run, and how many times its speed is to be reached."""
 
 
-def script(name: str, *arguments: str) -> Callable[[int], Measurement]:
-    """A contestant that is a file beside this one and prints its result as one line of JSON."""
+@dataclass
+class Bench:
+    """What the groups share, and the rows they have found."""
 
-    def measure(threads: int) -> Measurement:
-        output, peak = run([sys.executable, str(HERE / name), *arguments], threads)
-        return {"examples_per_second": json.loads(output)["examples_per_second"], "peak_mb": peak}
+    threads: int
+    rounds: int
+    root: Path
+    rows: list[dict[str, str]] = field(default_factory=list)
+    raw: dict[str, Any] = field(default_factory=dict)
 
-    return measure
+    def row(self, what: str, found: str, mark: str = "", detail: str = "") -> None:
+        self.rows.append({"what": what, "found": found, "mark": mark, "detail": detail})
+        print(f"  {what}: {found} {detail}", file=sys.stderr, flush=True)
 
+    def ratio(self, what: str, spread: Spread, least: float, detail: str = "") -> None:
+        """A row whose mark is a least ratio."""
+        met = "met" if spread.median >= least else "missed"
+        self.row(what, f"{spread.text()} times", f"at least {least:g}: {met}", detail)
 
-def vae_run(root: Path, epochs: int) -> Callable[[int], Measurement]:
-    """The program itself, as a user starts it."""
-
-    def measure(threads: int) -> Measurement:
+    def vae_run(self, *overrides: str) -> dict[str, Any]:
+        """Seconds, memory and metrics of one run of the program, as `stages.py` tells them."""
         with tempfile.TemporaryDirectory() as folder:
-            run_dir = Path(folder, "run")
-            overrides = ["experiment=mnist_quick", f"trainer.epochs={epochs}", "device=cpu"]
-            overrides += [f"dataset.root='{root}'", f"hydra.run.dir='{run_dir}'"]
-            _, peak = run([sys.executable, "-m", "vae_run", *overrides], threads)
-            training = json.loads((run_dir / "metrics.json").read_text())["train"]
-        return {"examples_per_second": training["examples_per_second"], "peak_mb": peak}
+            told, directory = Path(folder, "stages.json"), Path(folder, "run")
+            typed = [*overrides, f"hydra.run.dir='{directory}'"]
+            run(script("stages.py", told, *typed), self.threads, Path(folder))
+            metrics = json.loads((directory / "metrics.json").read_text())
+            return {**json.loads(told.read_text()), **metrics}
 
-    return measure
+    def mnist(self, epochs: int, *overrides: str) -> dict[str, Any]:
+        """A training on MNIST without pictures."""
+        where = f"dataset.root='{self.root}'"
+        plain = (f"trainer.epochs={epochs}", "evaluation.figures=[]")
+        return self.vae_run(*MNIST, where, *plain, *overrides)
+
+    def seconds(self, command: list[str], folder: Path | None = None) -> float:
+        return run(command, self.threads, folder).seconds
+
+
+def training(bench: Bench) -> None:
+    """Images per second beside every peer; losses and the way to the end from ten epochs."""
+    known = [name for name in PEERS if importlib.util.find_spec(name) or name in LOCAL]
+    for name in set(PEERS) - set(known):
+        bench.row(f"vae-run / {PEERS[name][0]}", "not installed", detail="pip install '.[bench]'")
+
+    def peer(name: str, epochs: int) -> dict[str, Any]:
+        epochs = 0 if name == "tutorial" and epochs < 10 else epochs
+        done = run(script("peers.py", name, bench.root, epochs), bench.threads)
+        return {**json.loads(done.output), "peak_mb": done.peak_mb}
+
+    def ours(epochs: int, *more: str) -> dict[str, Any]:
+        found = bench.mnist(epochs, *more)
+        return {
+            "examples_per_second": found["train"]["examples_per_second"],
+            "seconds_to_the_end": found["trained"],
+            "test_loss": found["test"]["loss"],
+            "peak_mb": found["peak_mb"],
+        }
+
+    contestants: dict[str, Callable[[int], dict[str, Any]]] = {
+        name: (lambda epochs, name=name: peer(name, epochs)) for name in known
+    }
+    contestants["vae-run"] = ours
+    contestants["products"] = lambda epochs: json.loads(
+        run(script("floor.py"), bench.threads).output
+    )
+    rounds = []
+    for number in range(bench.rounds):
+        epochs = 10 if number == 0 else 2
+        order = list(contestants) if number % 2 == 0 else list(contestants)[::-1]
+        rounds.append({name: contestants[name](epochs) for name in order})
+        speeds = {name: f"{r['examples_per_second']:,.0f}" for name, r in rounds[-1].items()}
+        print(f"  round {number + 1}: {speeds} images/s", file=sys.stderr, flush=True)
+    bench.raw["training"] = rounds
+    bench.raw["compiled"] = compiled = ours(10, "trainer.compile=true")
+
+    def all_of(name: str, what: str = "examples_per_second") -> list[float]:
+        return [found[name][what] for found in rounds]
+
+    long = rounds[0]
+    for name in known:
+        what, least = PEERS[name]
+        spread = Spread.of_ratio(all_of("vae-run"), all_of(name))
+        speed = Spread.of(all_of(name)).text(",.0f")
+        loss = long[name]["test_loss"]
+        detail = f"{speed} images/s; test loss after 10 epochs {loss:.2f} nats"
+        bench.ratio(f"vae-run / {what}", spread, least, detail)
+    own = Spread.of(all_of("vae-run")).text(",.0f")
+    loss, swift = long["vae-run"]["test_loss"], compiled["examples_per_second"]
+    bench.row("vae-run", f"{own} images/s", detail=f"test loss after 10 epochs {loss:.2f} nats")
+    loss = compiled["test_loss"]
+    bench.row("vae-run, trainer.compile=true", f"{swift:,.0f} images/s, once, compiling within",
+              detail=f"test loss after 10 epochs {loss:.2f} nats")  # fmt: skip
+    if "jax" in known:
+        ways = [long[name]["seconds_to_the_end"] for name in ("jax", "vae-run")]
+        detail = f"JAX {ways[0]:.1f} s, vae-run {ways[1]:.1f} s, once"
+        bench.ratio("JAX / vae-run, prompt to the end of 10 epochs", Spread.of([ways[0] / ways[1]]),
+                    1.0, detail)  # fmt: skip
+    limit = Spread.of_ratio(all_of("vae-run"), all_of("products"))
+    detail = f"products alone {Spread.of(all_of('products')).text(',.0f')} images/s"
+    bench.ratio("time of the matrix products / of training", limit, 0.8, detail)
+    base = run([sys.executable, "-c", "import torch"], bench.threads).peak_mb
+    beyond = max(all_of("vae-run", "peak_mb")) - base
+    met = "met" if beyond < 250 else "missed"
+    bench.row("peak memory on MNIST beyond import torch", f"{beyond:,.0f} MB",
+              f"under 250: {met}", f"import torch {base:,.0f} MB")  # fmt: skip
+
+
+LOCAL = ("tutorial", "plain")
+"""Peers that need nothing installed."""
+
+
+def startup(bench: Bench) -> None:
+    """From the command to the first step and to the prompt."""
+    one, help_, torch_, stages = [], [], [], []
+    quick = ("trainer.steps=1", "evaluation.figures=[]", "device=cpu")
+    for _ in range(bench.rounds + 1):  # the first fills the file cache
+        torch_.append(bench.seconds([sys.executable, "-c", "import torch"]))
+        one.append(bench.vae_run(*quick)["first_step"])
+        help_.append(bench.seconds([sys.executable, "-m", "vae_run", "--help"]))
+    for _ in range(min(3, bench.rounds)):
+        stages.append(bench.vae_run("device=cpu"))
+    bench.raw["startup"] = {"torch": torch_, "first": one, "help": help_, "stages": stages}
+    spread = Spread.of_ratio(torch_[1:], one[1:])
+    detail = f"{Spread.of(torch_[1:]).text()} s of {Spread.of(one[1:]).text()} s"
+    bench.ratio("import torch / time to the first step", spread, 0.6, detail)
+    help_time = Spread.of(help_[1:])
+    met = "met" if help_time.median < 0.5 else "missed"
+    bench.row("vae-run --help", f"{help_time.text()} s", f"under 0.5: {met}")
+    names = ("import", "data", "training", "evaluation", "figures", "closing")
+    parts = [f"{name} {Spread.of([s[name] for s in stages]).median:.2f}" for name in names]
+    whole = Spread.of([s["total"] for s in stages])
+    bench.row("the default digits run, to the prompt", f"{whole.text('.1f')} s",
+              detail=", ".join(parts) + " s")  # fmt: skip
+
+
+def precision(bench: Bench) -> None:
+    """bfloat16 beside float32, at a batch where it pays."""
+    speeds: dict[str, list[float]] = {"bfloat16": [], "float32": []}
+    losses = {}
+    for _ in range(bench.rounds):
+        for name, found in speeds.items():
+            done = bench.mnist(3, f"precision={name}", "trainer.batch_size=512")
+            found.append(done["train"]["examples_per_second"])
+            losses[name] = done["test"]["loss"]
+    bench.raw["precision"] = speeds
+    told = " and ".join(f"{loss:.1f} ({name})" for name, loss in losses.items())
+    bench.ratio("bfloat16 / float32, batch 512", Spread.of_ratio(*speeds.values()), 1.4,
+                f"test loss after 3 epochs {told}")  # fmt: skip
+
+
+def conv(bench: Bench) -> None:
+    _piece(bench, "conv", "conv, 3x32x32: forward and backward / training", 0.9)
+
+
+def likelihood(bench: Bench) -> None:
+    _piece(bench, "likelihood", "importance sampling, K = 5000: products / whole", 0.67)
+
+
+def _piece(bench: Bench, name: str, what: str, least: float) -> None:
+    found = json.loads(run(script("pieces.py", name), bench.threads).output)
+    bench.raw[name] = found
+    bench.ratio(what, Spread.of_ratio(found["alone"], found["whole"]), least)
+
+
+def size(bench: Bench) -> None:
+    """The same number of steps on 1, 4 and 16 times as many images."""
+    import numpy as np
+
+    speeds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for times in (1, 4, 16):
+            file, n = Path(folder, f"{times}.npz"), 10_000 * times
+            images = np.random.default_rng(0).integers(0, 256, (n, 1, 28, 28), dtype=np.uint8)
+            np.savez(file, train=images)
+            del images
+            words = ("dataset=arrays", f"dataset.path='{file}'", "network.widths=[400]")
+            how = ("latent_dim=20", "trainer.epochs=null", "trainer.steps=600", "device=cpu")
+            quiet = ("evaluation.figures=[]", "trainer.evaluate_every=1000")
+            speeds[times] = [
+                bench.vae_run(*words, *how, *quiet)["train"]["examples_per_second"]
+                for _ in range(bench.rounds)
+            ]
+            file.unlink()
+    bench.raw["size"] = speeds
+    spread = {times: Spread.of_ratio(found, speeds[1]) for times, found in speeds.items()}
+    found = ", ".join(f"{s.text()} at {times}" for times, s in spread.items() if times > 1)
+    flat = "met" if min(s.median for s in spread.values()) >= 0.9 else "missed"
+    bench.row("images/s at 4 and 16 times the data / at 10,000 images", found, f"flat: {flat}")
+
+
+def sweep(bench: Bench) -> None:
+    """Seconds a job of a sweep, of training runs of two epochs on the digits."""
+    each = {}
+    for jobs in (1, 10, 100):
+        with tempfile.TemporaryDirectory() as folder:
+            plain = ("device=cpu", "trainer.epochs=2", "evaluation.figures=[]")
+            typed = (f"seed=range({jobs})", *plain, f"sweep.dir='{folder}/sweep'")
+            command = [sys.executable, "-m", "vae_run", "-m", *typed]
+            each[jobs] = bench.seconds(command, Path(folder)) / jobs
+    bench.raw["sweep"] = each
+    falling = "met" if each[1] > each[10] > each[100] else "missed"
+    found = ", ".join(f"{seconds:.2f} at {jobs}" for jobs, seconds in each.items())
+    bench.row("seconds a job of a sweep, by jobs", found, f"falling: {falling}")
+
+
+GROUPS = {f.__name__: f for f in (training, startup, precision, conv, likelihood, size, sweep)}
 
 
 def data_root() -> Path:
@@ -77,98 +256,40 @@ def data_root() -> Path:
     return root
 
 
-def machine(threads: int) -> dict[str, str]:
-    """What the figures were measured on."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(
-            (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu
-        )
-    versions = {name: version(name) for name in ("torch", "torchvision", "vae-run")}
-    return {"cpu": cpu, "threads": str(threads), "python": platform.python_version(), **versions}
-
-
-def summary(rounds: list[dict[str, Measurement]], base: str) -> dict[str, Measurement]:
-    """Medians and spread of each contestant, and its median ratio to `base` within a round."""
-    rows: dict[str, Measurement] = {}
-    for name in rounds[0]:
-        speeds = [row[name]["examples_per_second"] for row in rounds]
-        ratios = [
-            row[name]["examples_per_second"] / row[base]["examples_per_second"] for row in rounds
-        ]
-        rows[name] = {
-            "examples_per_second": statistics.median(speeds),
-            "lowest": min(speeds),
-            "highest": max(speeds),
-            "ratio": statistics.median(ratios),
-            "ratio_lowest": min(ratios),
-            "ratio_highest": max(ratios),
-            "peak_mb": max(row[name]["peak_mb"] for row in rounds),
-        }
-    return rows
-
-
-def table(rows: dict[str, Measurement]) -> str:
-    """The summary as a Markdown table."""
-    lines = ["| what | images/s | lowest - highest | ratio (lowest - highest) | peak memory, MB |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: |"]
-    for name, row in rows.items():
-        speed = f"{row['examples_per_second']:,.0f}"
-        speeds = f"{row['lowest']:,.0f} - {row['highest']:,.0f}"
-        ratio = f"{row['ratio']:.2f} ({row['ratio_lowest']:.2f} - {row['ratio_highest']:.2f})"
-        lines.append(f"| {name} | {speed} | {speeds} | {ratio} | {row['peak_mb']:,.0f} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="times that every contestant runs (5)"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--epochs", type=int, default=2, help="epochs of vae-run and of the plain recipe (2)"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of each (all)"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=HERE.parent / "outputs" / "speed.json", help="JSON file"
-    )
+    parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
+    parser.add_argument("--rounds", type=int, default=3, help="of each paired measurement (3)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each (all)")
+    output = HERE.parent / "outputs" / "speed.json"
+    parser.add_argument("--output", type=Path, default=output, help="JSON; a .md lies beside it")
     arguments = parser.parse_args()
-    root, epochs = data_root(), arguments.epochs
-
-    contestants = {
-        "tutorial": script("tutorial.py", str(root), "--steps", "400"),
-        "plain recipe, data in memory": script(
-            "plain_recipe.py", str(root), "--seeds", "0", "--epochs", str(epochs)
-        ),
-        "vae-run": vae_run(root, epochs),
-        "matrix products alone": script("floor.py"),
-    }
-    rounds: list[dict[str, Measurement]] = []
-    for number in range(arguments.rounds):
-        order = list(contestants) if number % 2 == 0 else list(contestants)[::-1]
-        results = {name: contestants[name](arguments.threads) for name in order}
-        rounds.append({name: results[name] for name in contestants})
-        speeds = ", ".join(
-            f"{name} {row['examples_per_second']:,.0f}" for name, row in rounds[-1].items()
-        )
-        print(
-            f"round {number + 1} of {arguments.rounds}: {speeds} images/s",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    rows, where = summary(rounds, base="tutorial"), machine(arguments.threads)
-    print(f"\n{', '.join(f'{name} {value}' for name, value in where.items())}\n")
-    print(
-        "VAE 784-400-20-400-784 on MNIST, float32, batch 128; "
-        f"{arguments.rounds} rounds.\n\n{table(rows)}"
+    bench = Bench(arguments.threads, arguments.rounds, data_root())
+    where, started, failed = machine(arguments.threads), time.monotonic(), False
+    for name in arguments.only:
+        print(name, file=sys.stderr, flush=True)
+        try:
+            GROUPS[name](bench)
+        except RuntimeError as error:  # the other groups are still worth having
+            failed = True
+            print(f"speed.py: {error}", file=sys.stderr)
+            bench.row(name, "failed", detail=str(error).splitlines()[-1])
+    about = ", ".join(f"{name} {value}" for name, value in where.items())
+    minutes = (time.monotonic() - started) / 60
+    text = (
+        f"{about}\n\nVAE 784-400-20-400-784 on MNIST, batch 128, where nothing else is said; "
+        f"median (lowest - highest) of {arguments.rounds} rounds; {minutes:.1f} minutes in all.\n\n"
+        f"{markdown(('what', 'found', 'mark', 'detail'), bench.rows)}\n"
     )
+    print(f"\n{text}")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    report = {"machine": where, "summary": rows, "rounds": rounds}
+    report = {"machine": where, "arguments": {k: str(v) for k, v in vars(arguments).items()}}
+    report |= {"rows": bench.rows, "raw": bench.raw, "minutes": minutes}
     arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    arguments.output.with_suffix(".md").write_text(text)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -46,11 +46,17 @@ def negative_elbo(x: Tensor, logits: Tensor, mean: Tensor, log_variance: Tensor)
 
 
 def train(
-    root: str, steps: int = 200, threads: int | None = None, warmup: int = 20, seed: int = 0
+    root: str,
+    steps: int = 200,
+    threads: int | None = None,
+    warmup: int = 20,
+    seed: int = 0,
+    keep: list[nn.Module] | None = None,
 ) -> float:
     """Train for `warmup + steps` steps and return images per second over the last `steps` of them.
 
     Opening the data set, building the model and the first `warmup` steps stay outside the clock.
+    The trained model is appended to `keep`.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -75,7 +81,10 @@ def train(
             step += 1
             if step == warmup + steps:
                 break
-    return seen / (time.perf_counter() - started)
+    speed = seen / (time.perf_counter() - started)
+    if keep is not None:
+        keep.append(model)
+    return speed
 
 
 def main() -> None:

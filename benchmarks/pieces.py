@@ -1,0 +1,84 @@
+"""Parts of vae-run beside the arithmetic they rest on, each in a process of its own.
+
+    python benchmarks/pieces.py conv|likelihood
+
+prints one line of JSON: seconds of the part and of its arithmetic alone, in turns, a pair a round.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vae_run.config import check
+from vae_run.corruptions import NoCorruption
+from vae_run.data.batches import TrainingBatches
+from vae_run.data.splits import Split
+from vae_run.experiment import build_model
+from vae_run.training import Meter, fit
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from parts import composed  # composes conf/ without Hydra
+
+Pair = tuple[Callable[[], object], Callable[[], object]]
+
+
+def conv() -> Pair:
+    """Steps of a conv network on images of CIFAR's shape; forward and backward of one batch."""
+    settings = check(composed("network=conv", "likelihood=gaussian", "latent_dim=64"))
+    torch.manual_seed(0)
+    model = build_model(settings, (3, 32, 32)).train()
+    split = Split(torch.randint(0, 256, (2560, 3, 32, 32), dtype=torch.uint8), scale=255.0)
+    batches = TrainingBatches(split, NoCorruption(), batch_size=128, noise=(1, 64), seed=0)
+    optimizer = settings.build("optimizer", params=list(model.parameters()))
+    objective, schedule, meter = settings.build("objective"), settings.build("schedule"), Meter()
+    how: dict[str, Any] = {"step": 0, "clip_norm": None, "precision": nullcontext()}
+    records = fit(model, objective, batches, optimizer, schedule, **how)
+    batch = batches.next()
+
+    def alone() -> None:
+        for _ in range(5):
+            for parameter in model.parameters():
+                parameter.grad = None
+            objective(model, batch, 0.0)["loss"].mean().backward()
+
+    def whole() -> None:
+        for _ in range(5):
+            meter.add(next(records))
+        meter.window()
+
+    return alone, whole
+
+
+def likelihood() -> Pair:
+    """log p(x) by 5,000 samples of each of 20 images; the decoder's products alone."""
+    import likelihood as part
+
+    torch.manual_seed(0)
+    words = ("network.widths=[400]", f"latent_dim={part.LATENT}")
+    model = build_model(check(composed(*words)), (1, 28, 28)).eval()
+    x = (torch.rand(20, 1, 28, 28) < 0.13).float()
+    return part.products(model, x, 5000), part.ours(model, x, 5000)
+
+
+def main() -> None:
+    alone, whole = {"conv": conv, "likelihood": likelihood}[sys.argv[1]]()
+    alone(), whole()
+    seconds: dict[str, list[float]] = {"alone": [], "whole": []}
+    for _ in range(7):
+        for name, work in (("alone", alone), ("whole", whole)):
+            started = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - started)
+    print(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""`vae-run` with a clock: the program as a user starts it, and where its time went.
+
+    python benchmarks/stages.py FILE OVERRIDE ...
+
+runs `vae-run OVERRIDE ...` and writes to FILE, as JSON, the seconds from the start of the process
+(STARTED in the environment) to the first training step and to the end of training, the seconds of
+each stage, and the peak resident memory when the imports were done and at the end, in MB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+STARTED = float(os.environ.get("STARTED") or time.time())
+STAGES = {
+    "data": [("vae_run.tasks.train", "prepare")],
+    "training": [("vae_run.tasks.train", "train")],
+    "evaluation": [("vae_run.tasks.closing", "measure")],
+    "figures": [
+        ("vae_run.tasks.closing", name)
+        for name in ("draw_all", "learning_curves", "write_pictures", "show_codes", "write_report")
+    ],
+}
+"""Functions whose time counts as a stage's. What is neither theirs nor an import is `closing`."""
+
+
+def peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+class Clock:
+    """The moments and stages of one run."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, float] = dict.fromkeys(("import", *STAGES, "closing"), 0.0)
+
+    def around(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            now = time.time()
+            if stage == "data":
+                self.found["import"] = now - STARTED
+                self.found["imported_mb"] = peak_mb()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.found[stage] += time.time() - now
+                if stage == "training":
+                    self.found["trained"] = time.time() - STARTED
+
+        return timed
+
+    def first_step(self, take: Callable[..., Any]) -> Callable[..., Any]:
+        def taken(loop: Any, record: Any) -> Any:
+            self.found.setdefault("first_step", time.time() - STARTED)
+            return take(loop, record)
+
+        return taken
+
+
+def main() -> None:
+    from vae_run import cli
+
+    file, sys.argv = Path(sys.argv[1]), ["vae-run", *sys.argv[2:]]
+    clock = Clock()
+    original = cli.import_module
+
+    def watched(name: str, *rest: Any) -> Any:
+        """The task's modules come with the job: their functions are wrapped as they come."""
+        module = original(name, *rest)
+        if name == "vae_run.tasks.train":
+            for stage, places in STAGES.items():
+                for place, function in places:
+                    home = import_module(place)
+                    setattr(home, function, clock.around(stage, getattr(home, function)))
+            loop = import_module("vae_run.loop").Loop
+            loop.take = clock.first_step(loop.take)
+        return module
+
+    cli.import_module = watched
+    code: Any = 0
+    try:
+        cli.main()
+    except SystemExit as error:
+        code = error.code
+    total = time.time() - STARTED
+    known = sum(clock.found[name] for name in ("import", *STAGES))
+    clock.found |= {"closing": total - known, "total": total, "peak_mb": peak_mb()}
+    file.write_text(json.dumps(clock.found))
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
