@@ -28,7 +28,12 @@ class Call:
     choices: Mapping[str, str]
 
     def on_top_of(
-        self, config: Mapping[str, Any], *, allowed: Sequence[str], why: str
+        self,
+        config: Mapping[str, Any],
+        *,
+        allowed: Sequence[str],
+        why: str,
+        before: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """`config`, a run's own, with what was typed put on top of it.
 
@@ -36,24 +41,51 @@ class Call:
             config: plain and nested; it is left as it is.
             allowed: keys (or groups) that may be typed.
             why: the end of the refusal of any other key.
+            before: the options that the run chose; with it, other keys may be typed as they were.
 
         Raises:
-            ConfigError: a key that is not allowed was typed.
+            ConfigError: keys that are not allowed were typed; all of them are told.
         """
         merged = dict(config)
+        refused: list[str] = []
         for override in self.overrides:
             key = override.split("=", 1)[0].lstrip("+~").split("@")[0]
             if key.split(".")[0] in ("task", "run", "trust", "hydra"):
                 continue
             if not any(key == name or key.startswith(f"{name}.") for name in allowed):
-                raise ConfigError(f"{key}: {why}")
-            merged = _with(merged, key.split("."), self.settings.raw)
+                refused += self._difference(key, config, before)
+            else:
+                merged = _with(merged, key.split("."), self.settings.raw)
+        if refused:
+            raise ConfigError(f"{', '.join(refused)}: {why}")
         return merged
+
+    def _difference(
+        self, key: str, config: Mapping[str, Any], before: Mapping[str, str] | None
+    ) -> list[str]:
+        """How the typed `key` differs from a run's `config`: nothing, or one text."""
+        if before is None:
+            return [key]
+        found: Any
+        was: Any
+        if key in self.choices:
+            found, was = self.choices[key], before.get(key)
+        else:
+            found, was = _at(self.settings.raw, key), _at(config, key)
+        return [] if found == was else [f"{key} (found {found}, the run has {was})"]
 
     @property
     def typed_keys(self) -> list[str]:
         """The keys of the overrides."""
         return [override.split("=", 1)[0].lstrip("+~") for override in self.overrides]
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    """The value of the full `key`, or None."""
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _with(

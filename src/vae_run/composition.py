@@ -1,4 +1,4 @@
-"""What Hydra's errors about composing a configuration mean, said for a person."""
+"""What composing a configuration takes from a run, and what Hydra's errors about it mean."""
 
 from __future__ import annotations
 
@@ -9,8 +9,51 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vae_run.config import GROUPS, OPTIONAL, nearest, unknown_key
+from vae_run.errors import CheckpointError
+from vae_run.saved_yaml import read_yaml
+
+TAKEN = ("dataset", "corruption")
+"""Groups whose keys `task=evaluate` may change without naming the run's option again."""
 
 CONTAINERS = {*GROUPS, *OPTIONAL, "model", "experiment", "task"}
+
+
+def of_the_run(typed: list[str]) -> list[str]:
+    """What `task=evaluate run=DIR` takes over from the run for typed keys of its parts to exist.
+
+    `corruption.level=0.5` is a key of the corruption that the run was trained with, not of the
+    default one: the run's choice in that group, and what was typed of it then, come first. They
+    are words for Hydra, as if the user had typed them, and the run may come from anybody: taken
+    are plain names of options and values of keys, never a class, a path or an interpolation.
+    """
+    keys = {word.split("=", 1)[0].lstrip("+~") for word in typed}
+    runs = [word.split("=", 1)[1] for word in typed if word.startswith("run=")]
+    groups = [
+        group
+        for group in TAKEN
+        if group not in keys and any(key.startswith(f"{group}.") for key in keys)
+    ]
+    if len(runs) != 1 or not groups:
+        return []
+    saved = Path(runs[0].strip("'\"")) / ".hydra"
+    try:
+        choices = read_yaml(saved / "hydra.yaml", resolve=False)["hydra"]["runtime"]["choices"]
+        before = [str(word) for word in read_yaml(saved / "overrides.yaml", resolve=False)]
+        options = {group: str(choices[group]) for group in groups}
+    except (CheckpointError, LookupError, TypeError):
+        return []  # the task says what is wrong with the run
+    taken = [f"{group}={option}" for group, option in options.items() if _is_name(option)]
+    for word in before:
+        key, _, value = word.partition("=")
+        group, *path = key.split(".")
+        harmless = path and all(map(_is_name, path)) and "$" not in value
+        if group in groups and harmless and key not in keys:
+            taken.append(word)
+    return taken
+
+
+def _is_name(word: str) -> bool:
+    return re.fullmatch(r"[A-Za-z]\w*", word) is not None
 
 
 def explain(error: Exception, conf: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class RunError(Exception):
     """A failure told to the user in one message, without a traceback."""
@@ -25,6 +27,14 @@ class CheckpointError(RunError):
     exit_code = 3
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint is missing, or its bytes are not those that were written."""
+
+
+class MemoryShortError(RunError):
+    """The device's memory does not hold a step: names what to lower."""
+
+
 class DivergedError(RunError):
     """Training produced a loss that is not finite; the last good checkpoint is kept."""
 
@@ -37,3 +47,16 @@ class Interrupted(RunError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def explain_os_error(error: OSError) -> str:
+    """What the system refused, for a person: the file, why, and what to do."""
+    remedy = {
+        errno.ENOSPC: "Free some space, or choose another folder.",
+        errno.EDQUOT: "Your quota is used up: free some space, or choose another folder.",
+        errno.EROFS: "Choose a folder that can be written to.",
+        errno.EACCES: "You have no permission: choose another folder, or change its permissions.",
+        errno.ENAMETOOLONG: "Give a shorter name.",
+    }.get(error.errno or 0, "")
+    reason = error.strerror or str(error)
+    return f"{error.filename or 'a file'}: {reason}. {remedy}".strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import socket
@@ -14,20 +15,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from vae_run import checkpoints
-from vae_run.checkpoints import write_atomically
+from vae_run import checkpoints, locks
+from vae_run.atomic import write_atomically
 from vae_run.config import Settings, check
-from vae_run.errors import CheckpointError, ConfigError, DivergedError, Interrupted
+from vae_run.errors import (
+    CheckpointError,
+    DamagedError,
+    DivergedError,
+    Interrupted,
+    explain_os_error,
+)
 from vae_run.experiment import build_model, choose_device
+from vae_run.saved_yaml import read_yaml
+from vae_run.signals import Stop
 
 if TYPE_CHECKING:
     from vae_run.model import LatentVariableModel
 
+log = logging.getLogger("vae_run")
+
 PACKAGES = ("vae-run", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "tensorboard")
+
+NUMBER = (int, float)
+STATUS = {"state": str, "message": str, "pid": int, "host": str, "epoch": NUMBER, "step": NUMBER}
+ENVIRONMENT = {
+    **{"versions": dict, "images": dict, "event_shape": list, "parameters": int, "threads": int},
+    **dict.fromkeys(("python", "platform", "device", "device_name", "dataset_fingerprint"), str),
+}
+"""What the values of `status.json` and `environment.json` are, as far as anybody reads them."""
 
 
 class RunDirectory:
@@ -65,16 +81,17 @@ class RunDirectory:
         return self.path / "checkpoints" / "last.pt"
 
     @property
+    def previous(self) -> Path:
+        """The `last.pt` before the last one, for when that is damaged."""
+        return self.path / "checkpoints" / "previous.pt"
+
+    @property
     def figures(self) -> Path:
         return self.path / "figures"
 
     def config(self) -> dict[str, Any]:
         """The run's own configuration, with interpolations resolved."""
-        try:
-            config = OmegaConf.load(self.config_file)
-            resolved = OmegaConf.to_container(config, resolve=True)
-        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-            raise CheckpointError(f"{self.config_file}: cannot be read: {error}") from error
+        resolved = read_yaml(self.config_file)
         if not isinstance(resolved, dict):
             raise CheckpointError(f"{self.config_file}: is no configuration of a run.")
         return {str(key): value for key, value in resolved.items()}
@@ -86,51 +103,85 @@ class RunDirectory:
     def choices(self) -> dict[str, str]:
         """The option that the run was started with in each group."""
         try:
-            hydra = OmegaConf.load(self.path / ".hydra" / "hydra.yaml")
-            choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
-            return {str(k): v for k, v in choices.items() if isinstance(v, str)}
-        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+            found = read_yaml(self.path / ".hydra" / "hydra.yaml", resolve=False)
+            choices = dict(found["hydra"]["runtime"]["choices"])
+        except (CheckpointError, LookupError, TypeError, ValueError):
             return {}  # only labels for tables are lost
+        return {str(k): v for k, v in choices.items() if isinstance(v, str)}
 
     def status(self, **changes: Any) -> None:
         """Update `status.json`: `state`, `epoch`, `step`, `message`."""
         self._known |= changes
         about = {"pid": os.getpid(), "host": socket.gethostname(), "message": ""}
-        self._write_json("status.json", about | self._known)
+        content = about | self._known
+        try:
+            self._write_json("status.json", content)
+        except OSError:  # of a full disk, say: what the file has already is its own
+            text = json.dumps(content)
+            with (self.path / "status.json").open("r+", encoding="utf-8") as file:
+                file.write(text)
+                file.truncate()
 
     def read_status(self) -> dict[str, Any]:
-        return self._read_json("status.json")
+        return _typed(self.path / "status.json", self._read_json("status.json"), STATUS)
 
     def refuse_while_running(self) -> None:
-        """Refuse to work on a run that a process of this machine is still training.
+        """Refuse to work on a run that a process is still training.
 
         Raises:
             ConfigError: it is.
         """
-        status = self.read_status()
-        pid = status.get("pid")
-        if status.get("state") != "running" or status.get("host") != socket.gethostname():
-            return
-        if isinstance(pid, int) and pid != os.getpid() and _is_alive(pid):
-            raise ConfigError(
-                f"run: {self.path} is being trained by process {pid}. Wait for it to end, or stop "
-                "it; if that process is something else, remove status.json."
-            )
+        locks.refuse_if_held(self.path, self._read_json("status.json"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this run while inside; remove what a kill left.
+
+        Raises:
+            ConfigError: one is.
+        """
+        with locks.held(self.path, lambda: self._read_json("status.json")):
+            locks.remove_leftovers(self.path)
+            yield
+
+    def newest(self) -> tuple[dict[str, Any], Path] | None:
+        """The newest good checkpoint to go on from, and its file; None before the first one.
+
+        Raises:
+            CheckpointError: there are some, but none is good.
+        """
+        try:
+            return checkpoints.read(self.last), self.last
+        except DamagedError as error:
+            if not self.previous.is_file():
+                if self.last.exists() or self.best.exists() or self.metrics():
+                    raise
+                return None
+            state = checkpoints.read(self.previous)
+            log.warning("%s Going on from the one before it, %s.", error, self.previous)
+            return state, self.previous
+
+    def has_history(self) -> bool:
+        return (self.path / "history.csv").exists()
 
     def metrics(self) -> dict[str, Any]:
-        return self._read_json("metrics.json")
+        file, content = self.path / "metrics.json", self._read_json("metrics.json")
+        for split, values in _typed(file, content, dict.fromkeys(content, dict)).items():
+            _typed(file, values, dict.fromkeys(values, NUMBER), f"{split}.")
+        return content
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
         self._write_json("metrics.json", metrics)
 
     def environment(self) -> dict[str, Any]:
-        return self._read_json("environment.json")
+        file = self.path / "environment.json"
+        return _typed(file, self._read_json("environment.json"), ENVIRONMENT)
 
     def overrides(self) -> list[str]:
         """What was typed to start the run; nothing where that is not known."""
         try:
-            words = OmegaConf.to_container(OmegaConf.load(self.path / ".hydra" / "overrides.yaml"))
-        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+            words = read_yaml(self.path / ".hydra" / "overrides.yaml", resolve=False)
+        except CheckpointError:
             return []
         return [str(word) for word in words] if isinstance(words, list) else []
 
@@ -176,7 +227,7 @@ class RunDirectory:
             content = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.path / name}: cannot be read: {error}") from error
         return content if isinstance(content, dict) else {}
 
@@ -185,27 +236,48 @@ class RunDirectory:
         """Keep `status.json` true: running inside, then how it ended."""
         self.status(state="running")
         try:
-            yield
+            try:
+                yield
+            except Stop as stop:
+                raise Interrupted(
+                    f"interrupted; go on with: vae-run task=resume 'run={self.path}'", stop.number
+                ) from None
         except Interrupted as error:
-            self.status(state="interrupted", message=str(error))
+            self._ended("interrupted", error)
             raise
         except DivergedError as error:
-            self.status(state="diverged", message=str(error))
+            self._ended("diverged", error)
             raise
         except BaseException as error:
-            self.status(state="failed", message=str(error) or type(error).__name__)
+            self._ended("failed", error)
             raise
         self.status(state="completed")
 
+    def _ended(self, state: str, error: BaseException) -> None:
+        """Record how the run ended; what ended it is told even where that cannot be written."""
+        message = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.filename:
+            message = explain_os_error(error)
+        try:
+            self.status(state=state, message=message)
+        except OSError as failure:
+            log.warning("%s; it does not say that the run has %s", failure, state)
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's process
-    return True
+
+def _typed(
+    file: Path, content: dict[str, Any], types: Mapping[str, Any], prefix: str = ""
+) -> dict[str, Any]:
+    """`content` of `file`, whose values are of `types`.
+
+    Raises:
+        CheckpointError: one is not.
+    """
+    for key, expected in types.items():
+        if key in content and not isinstance(content[key], expected):
+            wanted = "a number" if expected is NUMBER else expected.__name__
+            found = repr(content[key])[:60]
+            raise CheckpointError(f"{file}: {prefix}{key} is {found}, expected {wanted}.")
+    return content
 
 
 def _version(package: str) -> str | None:
@@ -227,19 +299,20 @@ def _git_revision() -> str | None:
 
 def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> LatentVariableModel:
     """The model that `settings` describe with the weights of the checkpoint `state`."""
-    try:
+    with checkpoints.understood(file):
         event_shape = tuple(int(size) for size in state["event_shape"])
         levels = None if state.get("levels") is None else int(state["levels"])
         found = state.get("classes")
         classes = None if found is None else [int(label) for label in found]
-        weights = state["model"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{file}: is a checkpoint, but not of a model ({error}).") from error
+        weights = dict(state["model"])
     if levels is None and settings.classes["likelihood"].discrete:
         raise CheckpointError(f"{file}: does not tell the grey levels that its likelihood models.")
     if classes is None and settings.fixed.condition is not None:
         raise CheckpointError(f"{file}: does not tell the classes that its model is given.")
-    with torch.random.fork_rng(devices=[]):  # initial weights are not the caller's random numbers
+    with (
+        checkpoints.understood(file),
+        torch.random.fork_rng(devices=[]),
+    ):  # initial weights are not the caller's random numbers
         model = build_model(settings, event_shape, levels, classes)
     load_weights(model, weights, file)
     return model
@@ -252,15 +325,18 @@ def load_weights(model: LatentVariableModel, weights: Mapping[str, Any], file: P
         CheckpointError: names and shapes disagree; the message tells the first that does.
     """
     own = model.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        expected = list(own[name].shape) if name in own else "no such tensor"
-        found = list(weights[name].shape) if name in weights else "no such tensor"
+    for name in sorted(own.keys() | {str(name) for name in weights}):
+        expected, found = _shape(own.get(name)), _shape(weights.get(name))
         if expected != found:
             raise CheckpointError(
                 f"{file}: {name} is {found}, but the configured model expects {expected}. "
                 "The checkpoint and the configuration are not of the same run."
             )
     model.load_state_dict(weights)
+
+
+def _shape(value: Any) -> list[int] | str:
+    return list(value.shape) if isinstance(value, torch.Tensor) else "no such tensor"
 
 
 def load(

@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from vae_run import checkpoints
+from vae_run.compiling import Choice
 from vae_run.config import Settings
 from vae_run.experiment import Experiment
 from vae_run.loop import Loop
@@ -23,6 +25,9 @@ Count = Annotated[int, Field(ge=1)]
 
 class Trainer(ABC):
     """Finds the parameters of an experiment's model, and leaves checkpoints in its run."""
+
+    shares_batches: ClassVar[bool] = False
+    """Whether several processes may train together, each with its share of every batch."""
 
     @abstractmethod
     def train(
@@ -54,6 +59,7 @@ class Trainer(ABC):
 class Gradient(Trainer):
     """Minibatch gradient descent for `epochs`, or for `steps` where they are given."""
 
+    shares_batches: ClassVar[bool] = True
     epochs: Count | None = 100
     steps: Count | None = None
     batch_size: Count = 128
@@ -64,6 +70,7 @@ class Gradient(Trainer):
     skip_nonfinite: Annotated[int, Field(ge=0)] = 0
     patience: Count | None = None
     max_time: Annotated[float, Field(gt=0)] | None = None
+    compile: Choice = "auto"
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
 
     @classmethod
@@ -74,6 +81,12 @@ class Gradient(Trainer):
             yield (
                 "trainer.patience: early stopping needs validation images, and dataset.val_size "
                 "is 0. Raise dataset.val_size, or leave trainer.patience null."
+            )
+
+        if options.get("compile") is True and settings.fixed.condition is not None:
+            yield (
+                "trainer.compile: found true, but a conditional model is put together anew at "
+                "every step. Use trainer.compile=auto, or condition=null."
             )
 
     def total_steps(self, steps_per_epoch: int) -> int:
@@ -105,6 +118,22 @@ class Gradient(Trainer):
         """What happens between the steps of this trainer."""
         return Loop(self, experiment, run, tracker)
 
+    def begin(
+        self,
+        experiment: Experiment,
+        run: RunDirectory,
+        tracker: Tracker,
+        saved: Mapping[str, Any] | None,
+    ) -> Loop:
+        """A loop before its first step, or where the checkpoint `saved` stood."""
+        loop = self.loop(experiment, run, tracker)
+        if saved is None:
+            loop.save()
+        else:
+            with checkpoints.understood(run.last):
+                loop.restore(saved)
+        return loop
+
     def train(
         self,
         experiment: Experiment,
@@ -113,8 +142,7 @@ class Gradient(Trainer):
         stop: StopRequests,
         saved: Mapping[str, Any] | None,
     ) -> Progress:
-        loop = self.loop(experiment, run, tracker)
-        loop.restore(saved) if saved is not None else loop.save()
+        loop = self.begin(experiment, run, tracker, saved)
         if self.is_over(loop.progress):
             return loop.progress
         with closing(loop.display):

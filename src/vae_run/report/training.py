@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vae_run.history import read_history
 from vae_run.runs import RunDirectory
 
 GAP = 0.2
@@ -19,9 +19,7 @@ def history(run: RunDirectory) -> list[dict[str, float]]:
     file = run.path / "history.csv"
     if not file.is_file():
         return []
-    with file.open(newline="", encoding="utf-8") as opened:
-        found = [{k: v for k, v in row.items() if v} for row in csv.DictReader(opened)]
-    return [{name: float(value) for name, value in row.items()} for row in found]
+    return read_history(file)
 
 
 def best_row(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae_run import checkpoints, figures
-from vae_run.checkpoints import write_atomically
+from vae_run.atomic import write_atomically
 from vae_run.config import flat
 from vae_run.errors import DataError
 from vae_run.evaluation import View, codes, evaluating
@@ -35,7 +35,6 @@ def conclude(
     run: RunDirectory,
     tracker: Tracker,
     progress: Progress,
-    choices: Mapping[str, str],
 ) -> None:
     """Evaluate and draw the best checkpoint, and write everything where readers look for it."""
     epoch = use_checkpoint(experiment, run, "best")
@@ -47,16 +46,17 @@ def conclude(
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
     tracker.history.finish()
-    tracker.scalars("test", metrics["test"], progress.step)
     best_val = {f"{name}": value for name, value in metrics["val"].items()}
-    tracker.hparams(hyperparameters(experiment, choices))
     pictures = draw_all(experiment, epoch)
     if tracker.history.rows:
         pictures["learning_curves"] = learning_curves(tracker.history.rows)
     write_pictures(run, pictures)
-    tracker.pictures(pictures, progress.step)
-    show_codes(experiment, tracker, progress.step)
     write_report(run)
+    # Last, so that a run which was stopped on the way does not show the same points twice.
+    show_codes(experiment, tracker, progress.step)
+    tracker.pictures(pictures, progress.step)
+    tracker.succeeded()
+    tracker.scalars("test", metrics["test"], progress.step)
     for split, values in (("val ", best_val), ("test", metrics["test"])):
         if values:
             log.info("%s  %s", split, numbers(values))
@@ -158,10 +158,10 @@ def show_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
     tracker.latents(means.clone(), scales, labels, thumbnails, step)
 
 
-def hyperparameters(experiment: Experiment, choices: Mapping[str, str]) -> dict[str, Any]:
+def hyperparameters(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
     """The configuration as flat pairs, the chosen options among them."""
-    pairs = dict(flat(experiment.settings.raw))
-    own = {key: pairs[key] for key in hyperparameter_keys(experiment.settings.raw)}
+    pairs = dict(flat(config))
+    own = {key: pairs[key] for key in hyperparameter_keys(config)}
     return {**{group: option for group, option in choices.items() if "/" not in group}, **own}
 
 

@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vae_run import checkpoints
+from vae_run import checkpoints, distributed, ranks
 from vae_run.call import Call
 from vae_run.config import check
 from vae_run.data.splits import Splits
+from vae_run.enough_memory import enough_memory
 from vae_run.experiment import Experiment
-from vae_run.memory import enough_memory
 from vae_run.progress import Progress
 from vae_run.runs import RunDirectory, load_weights
 from vae_run.signals import StopRequests
+from vae_run.tasks.closing import hyperparameters
 from vae_run.tasks.train import Training, prepare, warm_start
 from vae_run.terminal import also_in_file
 from vae_run.tracking import Tracker
@@ -35,12 +36,16 @@ def main(call: Call) -> None:
     path = call.settings.fixed.run
     assert path is not None, "the schema of task=resume asks for it"
     run = RunDirectory.existing(path)
-    go_on(run, call)
+    go_on(RunDirectory(ranks.seen_by_this(run.path)), call)
 
 
 def go_on(run: RunDirectory, call: Call) -> None:
     """Go on with `run` from its last checkpoint; nothing is done if it is complete."""
-    with StopRequests() as stop, continued(run, call) as training:
+    with (
+        StopRequests() as stop,
+        distributed.joined(call.settings),
+        continued(run, call) as training,
+    ):
         if training is not None:
             training.finish(stop)
 
@@ -83,7 +88,8 @@ def continued(
             step = progress.step if saved is not None or run.has_history() else None
             tracker = Tracker(run.path, resumed_step=step)
             try:
-                yield Training(experiment, run, tracker, saved, run.choices())
+                tracker.hparams(hyperparameters(config, run.choices()))
+                yield Training(experiment, run, tracker, saved)
             finally:
                 tracker.close()
 

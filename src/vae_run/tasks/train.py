@@ -3,48 +3,103 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from vae_run import checkpoints
+from vae_run import checkpoints, distributed, ranks
 from vae_run.call import Call
 from vae_run.config import Settings
+from vae_run.data.splits import Splits
+from vae_run.enough_memory import enough_memory
 from vae_run.errors import CheckpointError
 from vae_run.experiment import Experiment, assemble, choose_device
 from vae_run.networks import parameter_count
 from vae_run.progress import Progress
 from vae_run.runs import RunDirectory, load_weights
-from vae_run.signals import StopRequests
-from vae_run.tasks.closing import conclude
+from vae_run.signals import StopRequests, at_once
+from vae_run.tasks.closing import conclude, hyperparameters
 from vae_run.terminal import also_in_file
 from vae_run.tracking import Tracker
 
 log = logging.getLogger("vae_run")
 
 
+@dataclass(frozen=True)
+class Training:
+    """A run that is ready to train.
+
+    Attributes:
+        saved: the checkpoint that it goes on from, or None.
+    """
+
+    experiment: Experiment
+    run: RunDirectory
+    tracker: Tracker
+    saved: Mapping[str, Any] | None
+
+    def finish(self, stop: StopRequests) -> None:
+        """Train to the end, evaluate and draw."""
+        progress = train(self.experiment, self.run, self.tracker, stop, self.saved)
+        if not ranks.leads():
+            return
+        with at_once():
+            conclude(self.experiment, self.run, self.tracker, progress)
+
+
 def main(call: Call) -> None:
     """Train in `call.directory`, a new run directory."""
+    with StopRequests() as stop, distributed.joined(call.settings), begun(call) as training:
+        training.finish(stop)
+
+
+@contextmanager
+def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
+    """A new run in `call.directory`; how what is done inside ends is put into its `status.json`.
+
+    `splits` are the data, where another run has loaded them.
+    """
     run = RunDirectory(call.directory)
-    with StopRequests() as stop, also_in_file(run.path / "train.log"), run.recorded():
-        experiment = prepare(call.settings, run)
-        if call.settings.fixed.init_from is not None:
-            warm_start(experiment, call.settings.fixed.init_from)
+    with (
+        run.locked(),
+        also_in_file(run.path / "train.log"),
+        run.recorded(),
+        enough_memory(call.settings),
+    ):
         tracker = Tracker(run.path)
         try:
+            tracker.hparams(hyperparameters(call.settings.raw, call.choices))
+            experiment = prepare(call.settings, run, splits)
+            if call.settings.fixed.init_from is not None:
+                warm_start(experiment, call.settings.fixed.init_from)
             tracker.text("config", f"```yaml\n{OmegaConf.to_yaml(dict(call.settings.raw))}```")
-            progress = train(experiment, run, tracker, stop, None)
-            conclude(experiment, run, tracker, progress, call.choices)
+            yield Training(experiment, run, tracker, None)
         finally:
             tracker.close()
 
 
-def prepare(settings: Settings, run: RunDirectory) -> Experiment:
-    """Load and build, say what was built, and write `environment.json`."""
+def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None) -> Experiment:
+    """Load and build, say what was built, and write `environment.json`.
+
+    Raises:
+        CheckpointError: the run was begun with other data.
+    """
     device = choose_device(settings.fixed.device)
-    experiment = assemble(settings, device)
-    splits = experiment.splits
+    distributed.refuse(settings)
+    with at_once(), distributed.in_turn():
+        experiment = assemble(settings, device, splits=splits)
+        splits = experiment.splits
+        fingerprint = splits.fingerprint()
+    distributed.check_same(fingerprint)
+    if run.environment().get("dataset_fingerprint", fingerprint) != fingerprint:
+        raise CheckpointError(
+            f"{run.path / 'environment.json'}: the run was begun with other data than the dataset "
+            "holds now (dataset_fingerprint). Restore the files, or start a new run with "
+            f"'init_from={run.path}'."
+        )
     log.info(
         "%s images of %s (%d train, %d val, %d test), %s parameters, on %s",
         f"{len(splits.train) + len(splits.val) + len(splits.test):,}",
@@ -61,7 +116,7 @@ def prepare(settings: Settings, run: RunDirectory) -> Experiment:
         "event_shape": list(splits.event_shape),
         "parameters": parameter_count(experiment.model),
     }
-    run.write_environment(device, splits.fingerprint(), about)
+    run.write_environment(device, fingerprint, about)
     return experiment
 
 
@@ -71,7 +126,8 @@ def warm_start(experiment: Experiment, source: str) -> None:
     state = checkpoints.read(run.best, experiment.device)
     if "model" not in state:
         raise CheckpointError(f"{run.best}: holds no model to start from.")
-    load_weights(experiment.model, state["model"], run.best)
+    with checkpoints.understood(run.best):
+        load_weights(experiment.model, state["model"], run.best)
     log.info("weights from %s", run.best)
 
 

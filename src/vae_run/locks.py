@@ -1,0 +1,93 @@
+"""One process trains in a run directory: a lock that ends with the process, and its leftovers.
+
+The lock is held on `train.log`, which every run has. The system drops it when its process ends,
+however it ends, so a killed run leaves no stale lock behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vae_run.errors import ConfigError
+
+FILE = "train.log"
+PATIENCE = 0.2
+"""Seconds that a holder is given who only looks whether the lock is held."""
+
+
+@contextmanager
+def held(directory: Path, status: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
+    """Hold the lock of the run in `directory` while inside.
+
+    A file system that knows no locks gives none.
+
+    Raises:
+        ConfigError: another process holds it; `status` tells which.
+    """
+    with (directory / FILE).open("a", encoding="utf-8") as file:
+        give_up = time.monotonic() + PATIENCE
+        while not _taken(file.fileno(), fcntl.LOCK_EX):
+            if time.monotonic() > give_up:
+                raise _in_use(directory, status())
+            time.sleep(0.01)
+        yield
+
+
+def refuse_if_held(directory: Path, status: Mapping[str, Any]) -> None:
+    """Refuse a run that a process trains in.
+
+    Raises:
+        ConfigError: one does.
+    """
+    try:
+        file = (directory / FILE).open(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    with file:
+        if not _taken(file.fileno(), fcntl.LOCK_SH):
+            raise _in_use(directory, status)
+
+
+def _taken(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # no locks here: better a run without one than none
+    return True
+
+
+def _in_use(directory: Path, status: Mapping[str, Any]) -> ConfigError:
+    return ConfigError(
+        f"run: {directory} is being trained by process {status.get('pid', '(unknown)')} on "
+        f"{status.get('host', 'this host')}. Wait for it to end, stop it, or choose another "
+        "directory."
+    )
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove the half-written files of processes that are gone."""
+    for path in directory.rglob(".*.tmp"):
+        if match := re.fullmatch(r"\..+\.(\d+)\.tmp", path.name):
+            pid = int(match[1])
+            if pid == os.getpid() or not is_alive(pid):
+                path.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether this machine has a process `pid`."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # somebody else's process
+    return True
