@@ -12,13 +12,13 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
   os.execv(sys.executable, [sys.executable, *sys.argv[1:], *shlex.split(os.environ.pop("ARGS", ""))])'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench screenshots clean setup
+.PHONY: help run test test-faults lint format bench screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
 	printf '\n  %svae-run%s: autoencoders, from one command to curves, pictures and checkpoints\n\n' "$$bold" "$$off"; \
 	awk -v on="$$cyan" -v off="$$off" -F ':.*## ' \
-	  '/^[a-z]+:.*## / { printf "    %smake %-12s%s %s\n", on, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST)); \
+	  '/^[a-z-]+:.*## / { printf "    %smake %-12s%s %s\n", on, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST)); \
 	printf '\n  Examples\n\n'; \
 	printf '    %s\n' 'make run' "make run ARGS='model=dae dataset=mnist'" \
 	  "make run ARGS='-m model=ae,dae,vae latent_dim=2'" "make run ARGS=--help" "make test ARGS='-k likelihoods'"; \
@@ -29,6 +29,9 @@ run: setup  ## train (a VAE on handwritten digits; ARGS='...' changes what)
 
 test: setup  ## run the tests
 	@$(WITH_ARGS) -m pytest --numprocesses=auto --dist=worksteal
+
+test-faults: setup  ## run every test of faults, the long ones too (root mounts their small disks)
+	@$(WITH_ARGS) -m pytest tests/faults -m "faults or not faults" --numprocesses=auto --dist=worksteal
 
 lint: setup  ## check formatting, style and types
 	@$(BIN) -m ruff format --check .

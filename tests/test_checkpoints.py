@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vae_run import checkpoints
+from vae_run import __version__, checkpoints
 from vae_run.errors import CheckpointError
 
 STATE = {
@@ -42,6 +42,7 @@ def signed(content: bytes) -> bytes:
 def test_what_is_saved_is_read_again(file):
     found = checkpoints.read(file)
     assert found.pop("format") == checkpoints.FORMAT
+    assert found.pop("written_by") == f"vae-run {__version__}"
     assert found.keys() == STATE.keys()
     for name in ("step", "value", "rate", "names"):
         assert found[name] == STATE[name]

@@ -368,7 +368,9 @@ def test_only_what_extends_a_run_may_change(typed: str, vae: Path, vae_run: Run)
     before = digests(vae)
     finished = vae_run("task=resume", f"run={vae}", typed)
     assert finished.code == 1
-    assert f"{typed.split('=')[0]}: task=resume goes on with the run as it was" in finished.said
+    key, value = typed.split("=")
+    assert f"{key} (found {value}, the run has " in finished.said
+    assert "): task=resume goes on with the run as it was configured" in finished.said
     assert "trainer.epochs, trainer.steps, trainer.max_time" in finished.said
     assert digests(vae) == before
 
@@ -379,6 +381,7 @@ def test_a_damaged_last_checkpoint_cannot_be_resumed(
     run = Path(shutil.copytree(vae, tmp_path / "run"))
     file = run / "checkpoints" / "last.pt"
     file.write_bytes(file.read_bytes()[:-200])
+    (run / "checkpoints" / "previous.pt").unlink()
     finished = vae_run("task=resume", f"run={run}", "trainer.epochs=30")
     assert finished.code == 3
     assert "last.pt" in finished.said
@@ -397,15 +400,26 @@ def test_a_run_that_is_still_training_is_not_resumed(
     train: Train, vae_run: Run, tmp_path: Path
 ) -> None:
     run = train(tmp_path / "run")
-    status = json.loads((run / "status.json").read_text())
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    log, status = run / "train.log", json.loads((run / "status.json").read_text())
+    code = (
+        "import fcntl, sys, time\n"
+        "file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('locked', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, log], stdout=subprocess.PIPE, text=True)
     try:
-        status |= {"state": "running", "pid": sleeper.pid}
-        (run / "status.json").write_text(json.dumps(status))
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        (run / "status.json").write_text(json.dumps(status | {"pid": holder.pid}))
         finished = vae_run("task=resume", f"run={run}", "trainer.epochs=9")
         assert finished.code == 1
-        assert f"process {sleeper.pid}" in finished.said
+        assert f"{run} is being trained by process {holder.pid}" in finished.said
     finally:
-        sleeper.kill()
-        sleeper.wait()
+        holder.kill()
+        holder.communicate()
+    # What a killed process says of itself is no lock: the system has dropped its own.
+    left = run / "checkpoints" / f".last.pt.{holder.pid}.tmp"
+    left.write_text("half a checkpoint")
+    (run / "status.json").write_text(json.dumps(status | {"state": "running", "pid": holder.pid}))
     assert vae_run("task=resume", f"run={run}", "trainer.epochs=3").code == 0
+    assert not left.exists()

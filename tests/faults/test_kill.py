@@ -1,0 +1,67 @@
+"""kill -9 at any moment: the newest whole checkpoint goes on, bit for bit, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from processes import PLACES, Fault, finish
+from test_resume import assert_same_run
+
+from vae_run.runs import RunDirectory
+
+PRESETS = sorted(
+    file.stem for file in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")
+)
+LINEAR = ("pca", "ppca", "linear_ae")
+PLAN = (
+    *("device=cpu", "latent_dim=3", "trainer.epochs=5", "evaluation.figures=[]"),
+    *("trainer.log_every=4", "trainer.checkpoint_seconds=0", "dataset.classes=[0,1,2]"),
+)
+
+
+def plan(preset: str) -> tuple[str, ...]:
+    """A short training of the preset, which saves every fourth step."""
+    words = tuple(w for w in PLAN if preset not in ("pca", "ppca") or not w.startswith("trainer"))
+    widths = () if preset in LINEAR else ("network.widths=[16]",)
+    short = ("trainer.pretrain_epochs=1",) if preset == "stacked_dae" else ()
+    return (f"model={preset}", *words, *widths, *short)
+
+
+def survive(preset: str, kills: int, folder: Path) -> None:
+    """Train once in peace and once through `kills` kills, and compare."""
+    dice = random.Random(f"{preset} {kills}")
+    said = folder / "said"
+    assert finish((*plan(preset), "hydra.run.dir=whole"), said) == 0, said.read_text()
+    run, command = folder / "killed", (*plan(preset), "hydra.run.dir=killed")
+    for i in range(kills):
+        place = PLACES[i % len(PLACES)]
+        limit = {"step": 7, "half written": 5, "before": 9, "after": 9}
+        count = dice.randint(1, limit.get(place, limit.get(place.split()[0], 3)))
+        code = finish(command, said, Fault(place, count))
+        if code == 0:  # it had less left to do than that
+            break
+        assert code == -signal.SIGKILL, said.read_text()
+        if (run / "status.json").exists():
+            assert json.loads((run / "status.json").read_text())["state"] == "running"
+        if (found := RunDirectory(run).newest()) is not None:
+            assert found[0]["step"] >= 0
+        command = ("task=resume", "run=killed")
+    else:
+        assert finish(command, said) == 0, said.read_text()
+    assert not list(run.rglob("*.tmp"))
+    assert_same_run(run, folder / "whole")
+
+
+def test_a_run_killed_again_and_again(tmp_path: Path) -> None:
+    """Six moments, each of another kind, the middle of a checkpoint's write among them."""
+    survive("vae", 6, tmp_path)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_survives_twenty_kills(preset: str, tmp_path: Path) -> None:
+    survive(preset, 20, tmp_path)

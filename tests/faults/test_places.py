@@ -1,0 +1,140 @@
+"""Places: names that are hard to write, folders that cannot be written, two runs in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from processes import finish, start, wait_for
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+TINY = ("device=cpu", "network.widths=[8]", "trainer.steps=2", "evaluation.figures=[]")
+
+
+@pytest.mark.parametrize("name", ["a b", "a=b", "é ü 🙂", "a,b", "[a]"])
+def test_any_name_works(name: str, vae_run: Run, tmp_path: Path) -> None:
+    run = tmp_path / name / "run"
+    finished = vae_run(*TINY, f"hydra.run.dir='{run}'")
+    assert finished.code == 0, finished.said
+    for words in (
+        ("task=resume", "trainer.steps=3"),
+        ("task=evaluate", "dataset.val_size=0.2"),
+        ("task=sample", f"output='{run / 'x=1.npz'}'"),
+    ):
+        finished = vae_run(words[0], f"run='{run}'", *words[1:])
+        assert finished.code == 0, finished.said
+    assert (run / "x=1.npz").is_file()
+    assert len(list((run / "evaluations").iterdir())) == 1
+
+
+def test_a_plain_c_locale_is_enough(python_environment: dict[str, str], tmp_path: Path) -> None:
+    environment = {**python_environment, "LC_ALL": "C", "LANG": "C"}
+    done = subprocess.run(
+        [sys.executable, "-m", "vae_run", *TINY, "hydra.run.dir='é'"],
+        cwd=tmp_path, env=environment, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "é" / "status.json").read_text())["state"] == "completed"
+
+
+@pytest.mark.parametrize("length", [200, 300])
+def test_a_long_name_works_or_is_told(length: int, vae_run: Run, tmp_path: Path) -> None:
+    finished = vae_run(*TINY, f"hydra.run.dir={'x' * length}")
+    if length < 256:
+        assert finished.code == 0, finished.said
+        return
+    assert finished.code == 1
+    assert "hydra.run.dir: " in finished.said
+    assert "File name too long. Give a shorter name" in finished.said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_override_is_no_name(vae_run: Run, tmp_path: Path) -> None:
+    """Of a value of 300 characters no folder is named; it only is no folder of data."""
+    finished = vae_run("dataset=mnist", f"dataset.root={'y' * 300}", "dataset.download=false")
+    assert finished.code == 3
+    assert "MNIST" in finished.said
+
+
+@pytest.fixture
+def read_only(disk: Any) -> Path:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+    return Path(disk.path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_data_are_read(
+    read_only: Path, vae_run: Run
+) -> None:
+    for words in ([f"hydra.run.dir={read_only / 'run'}"], [f"hydra.run.dir={read_only}"]):
+        finished = vae_run(*TINY, *words)
+        assert finished.code == 1
+        assert "hydra.run.dir: " in finished.said
+        assert "Read-only file system. Choose a folder" in finished.said
+        assert "images of" not in finished.said
+    for words in (["hydra.run.dir=/proc/run"], [f"hydra.run.dir={__file__}/run"]):
+        finished = vae_run(*TINY, *words)
+        assert finished.code == 1
+        assert "hydra.run.dir: " in finished.said
+        assert "Traceback" not in finished.said
+
+
+def test_an_output_that_cannot_be_written_is_named(
+    read_only: Path, vae: Path, vae_run: Run
+) -> None:
+    finished = vae_run("task=sample", f"run={vae}", f"output={read_only / 'x' / 'y.npz'}")
+    assert finished.code == 1
+    assert f"{read_only / 'x'}: Read-only file system" in finished.said.replace("\n", "")
+    finished = vae_run("task=sample", f"run={vae}", f"output={read_only / 'y.npz'}")
+    assert finished.code == 1
+    assert "y.npz: Read-only file system" in finished.said.replace("\n", "")
+
+
+# --- two runs in one directory ----------------------------------------------------------------
+
+
+def state(run: Path) -> dict[str, Any]:
+    file = run / "status.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def test_a_directory_is_one_runs_only(tmp_path: Path) -> None:
+    """Two at the same moment, one later, and a resume of what is being trained."""
+    endless = (*TINY[:2], TINY[3], "trainer.epochs=1000000", "hydra.run.dir=run")
+    both = [start((f"seed={i}", *endless), tmp_path / f"said{i}") for i in (1, 2)]
+    run = tmp_path / "run"
+    wait_for(lambda: sum(process.is_alive() for process in both) < 2)
+    wait_for(lambda: state(run).get("step", 0) > 0)
+    (first,) = (i for i in (0, 1) if both[i].is_alive())
+    refused = (tmp_path / f"said{2 - first}").read_text()
+    assert both[1 - first].exitcode == 1
+    assert "run already holds a run" in refused
+    assert f"seed: {first + 1}\n" in (run / ".hydra" / "config.yaml").read_text()
+    assert state(run)["pid"] == both[first].pid
+    assert finish(endless, tmp_path / "later") == 1
+    assert finish(("task=resume", "run=run"), tmp_path / "later") == 1
+    said = (tmp_path / "later").read_text()
+    assert f"run is being trained by process {both[first].pid}" in said.replace("\n", "")
+    assert state(run)["state"] == "running"
+    both[first].kill()
+    both[first].join()
+    # The lock went with its process.
+    assert finish(("task=resume", "run=run", "trainer.epochs=1"), tmp_path / "after") == 0
+    assert state(run)["state"] == "completed"
+
+
+def test_a_run_that_is_being_trained_can_be_evaluated(vae: Path, vae_run: Run) -> None:
+    """Only training locks."""
+    with (vae / "train.log").open("a") as file:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+        output = Path(os.getcwd()) / "x.npz"
+        assert vae_run("task=sample", f"run={vae}", f"output={output}").code == 0
