@@ -43,6 +43,7 @@ class Bench:
 
     threads: int
     rounds: int
+    epochs: int
     root: Path
     rows: list[dict[str, str]] = field(default_factory=list)
     raw: dict[str, Any] = field(default_factory=dict)
@@ -71,23 +72,9 @@ class Bench:
         plain = (f"trainer.epochs={epochs}", "evaluation.figures=[]")
         return self.vae_run(*MNIST, where, *plain, *overrides)
 
-    def seconds(self, command: list[str], folder: Path | None = None) -> float:
-        return run(command, self.threads, folder).seconds
-
-
-def training(bench: Bench) -> None:
-    """Images per second beside every peer; losses and the way to the end from ten epochs."""
-    known = [name for name in PEERS if importlib.util.find_spec(name) or name in LOCAL]
-    for name in set(PEERS) - set(known):
-        bench.row(f"vae-run / {PEERS[name][0]}", "not installed", detail="pip install '.[bench]'")
-
-    def peer(name: str, epochs: int) -> dict[str, Any]:
-        epochs = 0 if name == "tutorial" and epochs < 10 else epochs
-        done = run(script("peers.py", name, bench.root, epochs), bench.threads)
-        return {**json.loads(done.output), "peak_mb": done.peak_mb}
-
-    def ours(epochs: int, *more: str) -> dict[str, Any]:
-        found = bench.mnist(epochs, *more)
+    def trained(self, epochs: int, *overrides: str) -> dict[str, Any]:
+        """The same of a training on MNIST as `peers.py` tells of peers, and the peak memory."""
+        found = self.mnist(epochs, *overrides)
         return {
             "examples_per_second": found["train"]["examples_per_second"],
             "seconds_to_the_end": found["trained"],
@@ -95,23 +82,42 @@ def training(bench: Bench) -> None:
             "peak_mb": found["peak_mb"],
         }
 
+    def seconds(self, command: list[str], folder: Path | None = None) -> float:
+        return run(command, self.threads, folder).seconds
+
+
+LOCAL = ("tutorial", "plain")
+"""Peers that need nothing installed."""
+
+
+def training(bench: Bench) -> None:
+    """Images per second beside every peer; losses and the way to the end from the first round."""
+    known = [name for name in PEERS if name in LOCAL or importlib.util.find_spec(name)]
+    for name in set(PEERS) - set(known):
+        bench.row(f"vae-run / {PEERS[name][0]}", "not installed", detail="pip install '.[bench]'")
+
+    def peer(name: str, epochs: int) -> dict[str, Any]:
+        epochs = 0 if name == "tutorial" and epochs < bench.epochs else epochs
+        done = run(script("peers.py", name, bench.root, epochs), bench.threads)
+        return {**json.loads(done.output), "peak_mb": done.peak_mb}
+
     contestants: dict[str, Callable[[int], dict[str, Any]]] = {
         name: (lambda epochs, name=name: peer(name, epochs)) for name in known
     }
-    contestants["vae-run"] = ours
-    contestants["products"] = lambda epochs: json.loads(
-        run(script("floor.py"), bench.threads).output
-    )
+    contestants["vae-run"] = bench.trained
+    contestants["products"] = lambda _: json.loads(run(script("floor.py"), bench.threads).output)
     rounds = []
     for number in range(bench.rounds):
-        epochs = 10 if number == 0 else 2
+        epochs = bench.epochs if number == 0 else 2
         order = list(contestants) if number % 2 == 0 else list(contestants)[::-1]
         rounds.append({name: contestants[name](epochs) for name in order})
         speeds = {name: f"{r['examples_per_second']:,.0f}" for name, r in rounds[-1].items()}
         print(f"  round {number + 1}: {speeds} images/s", file=sys.stderr, flush=True)
     bench.raw["training"] = rounds
-    bench.raw["compiled"] = compiled = ours(10, "trainer.compile=true")
+    _tell_training(bench, known, rounds)
 
+
+def _tell_training(bench: Bench, known: list[str], rounds: list[dict[str, dict[str, Any]]]) -> None:
     def all_of(name: str, what: str = "examples_per_second") -> list[float]:
         return [found[name][what] for found in rounds]
 
@@ -119,33 +125,29 @@ def training(bench: Bench) -> None:
     for name in known:
         what, least = PEERS[name]
         spread = Spread.of_ratio(all_of("vae-run"), all_of(name))
-        speed = Spread.of(all_of(name)).text(",.0f")
-        loss = long[name]["test_loss"]
-        detail = f"{speed} images/s; test loss after 10 epochs {loss:.2f} nats"
-        bench.ratio(f"vae-run / {what}", spread, least, detail)
-    own = Spread.of(all_of("vae-run")).text(",.0f")
-    loss, swift = long["vae-run"]["test_loss"], compiled["examples_per_second"]
-    bench.row("vae-run", f"{own} images/s", detail=f"test loss after 10 epochs {loss:.2f} nats")
-    loss = compiled["test_loss"]
-    bench.row("vae-run, trainer.compile=true", f"{swift:,.0f} images/s, once, compiling within",
-              detail=f"test loss after 10 epochs {loss:.2f} nats")  # fmt: skip
+        speed, loss = Spread.of(all_of(name)).text(",.0f"), long[name]["test_loss"]
+        bench.ratio(
+            f"vae-run / {what}", spread, least, f"{speed} images/s; test loss {loss:.2f} nats"
+        )
+    own, loss = Spread.of(all_of("vae-run")).text(",.0f"), long["vae-run"]["test_loss"]
+    bench.row("vae-run", f"{own} images/s", detail=f"test loss {loss:.2f} nats")
+    bench.raw["compiled"] = compiled = bench.trained(bench.epochs, "trainer.compile=true")
+    swift, loss = compiled["examples_per_second"], compiled["test_loss"]
+    said = f"test loss {loss:.2f} nats; once, compiling within"
+    bench.row("vae-run, trainer.compile=true", f"{swift:,.0f} images/s", detail=said)
     if "jax" in known:
-        ways = [long[name]["seconds_to_the_end"] for name in ("jax", "vae-run")]
-        detail = f"JAX {ways[0]:.1f} s, vae-run {ways[1]:.1f} s, once"
-        bench.ratio("JAX / vae-run, prompt to the end of 10 epochs", Spread.of([ways[0] / ways[1]]),
-                    1.0, detail)  # fmt: skip
+        jax, ours = (long[name]["seconds_to_the_end"] for name in ("jax", "vae-run"))
+        what = f"JAX / vae-run, prompt to the end of {bench.epochs} epochs"
+        said = f"JAX {jax:.1f} s, vae-run {ours:.1f} s, once"
+        bench.ratio(what, Spread.of([jax / ours]), 1.0, said)
     limit = Spread.of_ratio(all_of("vae-run"), all_of("products"))
-    detail = f"products alone {Spread.of(all_of('products')).text(',.0f')} images/s"
-    bench.ratio("time of the matrix products / of training", limit, 0.8, detail)
+    said = f"products alone {Spread.of(all_of('products')).text(',.0f')} images/s"
+    bench.ratio("time of the matrix products / of training", limit, 0.8, said)
     base = run([sys.executable, "-c", "import torch"], bench.threads).peak_mb
     beyond = max(all_of("vae-run", "peak_mb")) - base
-    met = "met" if beyond < 250 else "missed"
-    bench.row("peak memory on MNIST beyond import torch", f"{beyond:,.0f} MB",
-              f"under 250: {met}", f"import torch {base:,.0f} MB")  # fmt: skip
-
-
-LOCAL = ("tutorial", "plain")
-"""Peers that need nothing installed."""
+    mark = f"under 250: {'met' if beyond < 250 else 'missed'}"
+    what = "peak memory on MNIST beyond import torch"
+    bench.row(what, f"{beyond:,.0f} MB", mark, f"import torch {base:,.0f} MB")
 
 
 def startup(bench: Bench) -> None:
@@ -262,11 +264,12 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
     parser.add_argument("--rounds", type=int, default=3, help="of each paired measurement (3)")
+    parser.add_argument("--epochs", type=int, default=10, help="of the first round (10)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each (all)")
     output = HERE.parent / "outputs" / "speed.json"
     parser.add_argument("--output", type=Path, default=output, help="JSON; a .md lies beside it")
     arguments = parser.parse_args()
-    bench = Bench(arguments.threads, arguments.rounds, data_root())
+    bench = Bench(arguments.threads, arguments.rounds, arguments.epochs, data_root())
     where, started, failed = machine(arguments.threads), time.monotonic(), False
     for name in arguments.only:
         print(name, file=sys.stderr, flush=True)
@@ -280,7 +283,8 @@ def main() -> None:
     minutes = (time.monotonic() - started) / 60
     text = (
         f"{about}\n\nVAE 784-400-20-400-784 on MNIST, batch 128, where nothing else is said; "
-        f"median (lowest - highest) of {arguments.rounds} rounds; {minutes:.1f} minutes in all.\n\n"
+        f"median (lowest - highest) of {arguments.rounds} rounds, test loss after "
+        f"{arguments.epochs} epochs; {minutes:.1f} minutes in all.\n\n"
         f"{markdown(('what', 'found', 'mark', 'detail'), bench.rows)}\n"
     )
     print(f"\n{text}")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from vae_run import checkpoints
+from vae_run import checkpoints, distributed, ranks
+from vae_run.compiling import Compiled, chosen
 from vae_run.data.batches import TrainingBatches
 from vae_run.errors import ConfigError, DivergedError, Interrupted
 from vae_run.evaluation import calibrate
@@ -75,7 +76,14 @@ class Loop:
         self.schedule: Schedule = settings.build("schedule")
         self.progress.steps_per_epoch = self.steps_per_epoch
         self.progress.horizon = self.schedule.horizon or epochs
+        self.compiles = chosen(
+            self.trainer.compile,
+            steps=self.total,
+            conditional=settings.fixed.condition is not None,
+            device=self.experiment.device,
+        )
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
+        self.agreement = distributed.Agreement()
         self._best: dict[str, Tensor] | None = None
         self._best_on_disk = False
         self._val: dict[str, float] = {}
@@ -85,18 +93,26 @@ class Loop:
 
     def steps(self) -> Iterator[StepRecord]:
         """The records until the end, with the time spent in each step added up."""
-        self.schedule.horizon = self.progress.horizon
+        self.ready()
         records = self.records()
-        self.experiment.model.train()
         while self.progress.step < self.total:
             started = time.perf_counter()
             record = next(records)
             self.progress.seconds += time.perf_counter() - started
             yield record
 
+    def ready(self) -> None:
+        """Do what the first step needs."""
+        self.schedule.horizon = self.progress.horizon
+        distributed.align(self.experiment.model)
+        self.experiment.model.train()
+
     def records(self) -> Iterator[StepRecord]:
         """Steps without end, from where `progress` stands."""
-        return self.fit(self.experiment.model, self.experiment.objective)
+        objective = self.experiment.objective
+        if self.compiles:
+            objective = Compiled(objective, self.trainer.batch_size)
+        return self.fit(self.experiment.model, objective)
 
     def fit(self, model: LatentVariableModel, objective: Objective) -> Iterator[StepRecord]:
         """Steps without end of `model` under `objective`, with the loop's batches and optimiser."""
@@ -205,7 +221,7 @@ class Loop:
         values = experiment.evaluation.measure(
             experiment.view(experiment.splits.val, self.epoch), experiment.evaluation.while_training
         )
-        self._val = values
+        self._val = values = distributed.of_rank_0(values)
         self.tracker.scalars("val", values, progress.step)
         self.display.evaluated(progress.step, values, final=final)
         self.run.status(epoch=self.epoch, step=progress.step)
@@ -259,7 +275,8 @@ class Loop:
 
     def reason_to_stop(self, stop: StopRequests) -> str | None:
         """Why training ends at this step, or None."""
-        return "interrupted" if stop.received is not None else self.trainer.why_over(self.progress)
+        own = "interrupted" if stop.received is not None else self.trainer.why_over(self.progress)
+        return own if own == "finished" else self.agreement.reason(own, stop)
 
     def finish(self, reason: str, stop: StopRequests) -> None:
         """Write the last checkpoint, and tell an interruption from an end."""
@@ -292,6 +309,9 @@ class Loop:
             raise DivergedError(
                 self._diverged(f"by step {self.progress.step}: a weight is not finite")
             )
+        if not ranks.leads():
+            self._saved_at = time.monotonic()
+            return
         about = self.experiment.about()
         self.run.best.parent.mkdir(exist_ok=True)
         if self._best is not None and not self._best_on_disk:
