@@ -1,9 +1,10 @@
-"""One job of a sweep inside the process that does it."""
+"""Jobs of a sweep inside the process that does them: one, or several together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -39,12 +40,62 @@ class HydraJob:
             hydra_context=self.context,
         )
 
-    def __call__(self) -> int:
-        """Run it in a process that does nothing else; its exit code."""
+    def set_up(self) -> None:
+        """Let a process know what Hydra's own start would have told it."""
         setup_globals()
         cli.register_resolvers()
         Plugins.instance()  # what plugins register, files may refer to
         JobRuntime.instance().set("name", self.config.hydra.job.name)
+
+    def __call__(self) -> int:
+        """Run it in a process that does nothing else; its exit code."""
+        self.set_up()
         with cli.told():
             _ = self.run().return_value
         return cli.Outcome.exit_code
+
+
+@dataclass(frozen=True)
+class HydraJobs:
+    """Jobs that one process does together; can be sent there.
+
+    Attributes:
+        jobs: each with `cli.call_of` as its task, so that running it makes its run directory.
+        directories: of the jobs, by name.
+        processes: that do the same at the same time and share the memory.
+    """
+
+    jobs: Sequence[HydraJob]
+    directories: Sequence[str]
+    processes: int
+
+    def __call__(self) -> int:
+        """Train them, reporting each one's end to the pool; the greatest of the exit codes."""
+        from vae_run.vectorized.together import train_together
+
+        self.jobs[0].set_up()
+        calls = []
+        for job, directory in zip(self.jobs, self.directories, strict=True):
+            try:
+                calls.append(job.run().return_value)
+            except Exception as error:
+                _report(Path(str(job.config.hydra.sweep.dir), directory), error)
+        train_together(
+            calls,
+            processes=self.processes,
+            ended=lambda call, error: _report(call.directory, error),
+        )
+        return cli.Outcome.exit_code
+
+
+def _report(directory: Path, error: Exception | None) -> None:
+    """Tell the pool, and the run's own log, how a run ended."""
+    from vae_run.sweeping.worker import report
+    from vae_run.terminal import also_in_file
+
+    code, message = 0, ""
+    if error is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        with also_in_file(directory / "train.log"):
+            code, message = cli.tell(error), str(error).split("\n")[0]
+    report((directory.name, code, message))

@@ -5,39 +5,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hydra_plugins.vae_run.jobs import HydraJob
-from vae_run.config import invalid
 from vae_run.errors import RunError
-
-
-class Settings(BaseModel):
-    """The launcher's keys."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    jobs: Annotated[int, Field(ge=1)] | None = None
-    threads: Annotated[int, Field(ge=1)] | None = None
-    time_limit: Annotated[float, Field(gt=0)] | None = None
-    grace: Annotated[float, Field(ge=0)] = 30.0
 
 
 class LocalLauncher(Launcher):
     """Runs jobs side by side; a sweeper with a ledger listens to how they do."""
 
     def __init__(self, **settings: Any) -> None:
-        try:
-            self.settings = Settings.model_validate(settings)
-        except ValidationError as error:
-            known = [f"hydra.launcher.{name}" for name in Settings.model_fields]
-            raise invalid(error, "hydra.launcher", known) from error
+        from vae_run.sweeping.settings import checked
+
+        self.settings = checked(settings)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -86,6 +71,18 @@ class LocalLauncher(Launcher):
 
         return made
 
+    def items(
+        self, entries: Iterator[Any], settings_of: Callable[[Sequence[str]], Any]
+    ) -> Iterator[Sequence[Any] | None]:
+        """The sweep's entries, each with those that are done in the same process: here, alone."""
+        for entry in entries:
+            yield None if entry is None else [entry]
+
+    def item(self, entries: Sequence[Any]) -> Callable[[int], Any]:
+        """The job for the pool that does those of `entries`."""
+        (entry,) = entries
+        return self.job(entry.overrides, number_of(entry.directory), entry.directory)
+
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
@@ -106,6 +103,11 @@ class LocalLauncher(Launcher):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.pool().run(jobs(), ended)
         return list(returns.values())
+
+
+def number_of(directory: str) -> int:
+    """The number of the job whose run directory's name this is."""
+    return int(directory.split("-")[0])
 
 
 def placed(folder: Path, directory: str) -> list[str]:

@@ -92,6 +92,12 @@ class Running:
             with suppress(OSError):  # it has just ended
                 self.orders.send(None)
 
+    def heard(self) -> Iterator[Any]:
+        """What it has reported since the last time."""
+        with suppress(EOFError, OSError):  # it has ended, and there is no more
+            while self.orders.poll():
+                yield self.orders.recv()
+
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
@@ -101,12 +107,13 @@ class Running:
 class Ended:
     """How a job ended: its exit code (negative: the signal that killed it), and its duration.
 
-    `stopped` tells why the pool asked it to stop, if it did.
+    `stopped` tells why the pool asked it to stop, if it did, and `message` what it ended with.
     """
 
     exit_code: int
     seconds: float
     stopped: str | None
+    message: str = ""
 
 
 @dataclass
@@ -128,6 +135,7 @@ class Pool:
         jobs: Iterator[Callable[[int], Job] | None],
         ended: Callable[[Job, Ended], None],
         tick: Callable[[list[Running]], None] = lambda running: None,
+        told: Callable[[Running, Any], None] = lambda running, what: None,
     ) -> int | None:
         """Do all of `jobs`; the signal that ended the sweep early, or None.
 
@@ -136,6 +144,7 @@ class Pool:
                 None says that there is none until another ends.
             ended: told of every job's end.
             tick: called several times a second with what runs; it may stop some.
+            told: given what a job reports (`worker.report`), always before its end.
         """
         running: list[Running] = []
         more, received = True, _Received()
@@ -154,7 +163,11 @@ class Pool:
                     if not running and (not more or received.number is not None):
                         return received.number
                     self._look_after(running, received)
-                    for one in [one for one in running if not one.process.is_alive()]:
+                    gone = [one for one in running if not one.process.is_alive()]
+                    for one in running:
+                        for what in one.heard():
+                            told(one, what)
+                    for one in gone:
                         running.remove(one)
                         ended(one.job, self._end(one))
                     tick(running)
@@ -166,26 +179,32 @@ class Pool:
     def _start(self, made: Callable[[int], Job], running: list[Running]) -> Running:
         slot = min(set(range(self.size)) - {one.slot for one in running})
         job = made(slot)
-        listens, tells = processes().Pipe(duplex=False)
+        theirs, ours = processes().Pipe()
         process = processes().Process(  # type: ignore[attr-defined]
-            target=worker.main, args=(job.call, job.surroundings, listens)
+            target=worker.main, args=(job.call, job.surroundings, theirs)
         )
         process.start()
-        listens.close()
-        return Running(job, slot, process, tells, time.monotonic())
+        theirs.close()
+        return Running(job, slot, process, ours, time.monotonic())
 
     def _look_after(self, running: list[Running], received: _Received) -> None:
         """Wait a moment; stop what has to be stopped, kill what did not stop in time."""
-        wait([one.process.sentinel for one in running], timeout=TICK)
+        self._wait(running)
         for one in running:
             if received.number is not None:
                 one.stop(signal.Signals(received.number).name)
-            elif self.time_limit is not None and one.seconds > self.time_limit:
+            elif self._is_late(one):
                 one.stop(f"ran past hydra.launcher.time_limit={self.time_limit:g} s")
             late = one.stopped is not None and time.monotonic() - one.stopped_at > self.grace
             if late or received.times > 1:
                 one.process.kill()
                 one.process.join()
+
+    def _wait(self, running: list[Running]) -> None:
+        wait([one.process.sentinel for one in running], timeout=TICK)
+
+    def _is_late(self, one: Running) -> bool:
+        return self.time_limit is not None and one.seconds > self.time_limit
 
     def _end(self, one: Running) -> Ended:
         one.process.join()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 from pathlib import Path
+from typing import Any
 
 from vae_run.signals import ask_to_stop
 from vae_run.terminal import say_only_errors
@@ -32,6 +33,15 @@ class Surroundings:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
+_orders: Connection | None = None
+
+
+def report(what: Any) -> None:
+    """Tell the pool something about the job, before it ends; without a pool, nobody."""
+    if _orders is not None:
+        _orders.send(what)
+
+
 def main(job: Callable[[], int], surroundings: Surroundings, orders: Connection) -> None:
     """Do `job` and exit with the code that it returns."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -45,6 +55,8 @@ def main(job: Callable[[], int], surroundings: Surroundings, orders: Connection)
     sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     faulthandler.enable(sys.stderr)
+    global _orders
+    _orders = orders
     threading.Thread(target=_obey, args=(orders,), daemon=True).start()
     say_only_errors()
     import torch

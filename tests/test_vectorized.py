@@ -1,0 +1,497 @@
+"""Runs trained as one model against the same runs alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Run
+from omegaconf import OmegaConf
+from parts import composed, options
+from torch.distributions import Distribution
+
+from vae_run import checkpoints
+from vae_run.call import Call
+from vae_run.config import Settings, check
+from vae_run.errors import DivergedError, Interrupted
+from vae_run.evaluation import Evaluation
+from vae_run.experiment import assemble
+from vae_run.loop import Loop
+from vae_run.runs import RunDirectory
+from vae_run.signals import StopRequests
+from vae_run.tasks import resume, train
+from vae_run.tracking import Tracker
+from vae_run.vectorized import room, stack
+from vae_run.vectorized.grouping import BATCHED, grouped, pieces, varying
+from vae_run.vectorized.stack import Disagreement, Stack
+from vae_run.vectorized.together import train_together
+
+SMALL = ("latent_dim=2", "network.widths=[8]", "trainer.batch_size=32")
+NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("objective", "reconstruction"): ("model=ae",),
+    ("objective", "regularized"): ("model=ae",),
+    ("posterior", "delta"): ("model=ae",),
+    ("posterior", "von_mises_fisher"): ("model=hyperspherical_vae",),
+    ("prior", "spherical"): ("model=hyperspherical_vae",),
+    ("prior", "fitted_gaussian"): ("model=ae",),
+    ("prior", "fitted_mixture"): ("model=ae",),
+    ("prior", "fitted_flow"): ("model=ae",),
+    ("prior", "flow"): ("optimizer.lr=3e-4",),
+    ("likelihood", "categorical"): ("optimizer.lr=3e-4",),
+    ("likelihood", "logistic_mixture"): ("optimizer.lr=3e-4",),
+}
+"""What an option cannot be composed without, or is too steep for numbers to be compared with."""
+GROUPS = ("objective", "likelihood", "posterior", "prior")
+
+
+def settings_of(*words: str) -> Settings:
+    return check(composed(*SMALL, *words))
+
+
+def loop_of(settings: Settings, place: Path) -> Loop:
+    """What stands before the first step of a run in `place`."""
+    place.mkdir(parents=True)
+    trainer = settings.build("trainer")
+    made = assemble(settings, torch.device("cpu"))
+    loop = trainer.loop(made, RunDirectory(place), Tracker(place, layout=False))
+    loop.ready()
+    return loop
+
+
+def losses_alone(loop: Loop, steps: int) -> torch.Tensor:
+    found = []
+    records = loop.records()
+    for _ in range(steps):
+        record = next(records)
+        loop.progress.step = record.step
+        found.append(record.terms["loss"].detach().mean())
+    return torch.stack(found)
+
+
+def losses_together(made: Stack, steps: int) -> torch.Tensor:
+    """[N, steps]."""
+    found = []
+    for _ in range(steps):
+        records = made.step()
+        for loop, record in zip(made.loops, records, strict=True):
+            loop.progress.step = record.step
+        found.append(torch.stack([record.terms["loss"].mean() for record in records]))
+    return torch.stack(found, 1)
+
+
+def assert_agree(place: Path, runs: Sequence[Settings], steps: int) -> None:
+    """The last of `runs` loses, in each of a stack's first steps, what it loses alone."""
+    assert len(grouped(runs).together[0]) == len(runs)
+    loops = [loop_of(settings, place / f"together-{i}") for i, settings in enumerate(runs)]
+    together = losses_together(Stack.verified(loops, varying(runs)), steps)
+    assert (together[:, 0] - together[:, -1]).abs().min() > 1e-3, "they have learnt nothing"
+    single = loop_of(runs[-1], place / "alone")
+    torch.testing.assert_close(together[-1], losses_alone(single, steps), rtol=1e-4, atol=0)
+    for own, expected in zip(
+        loops[-1].experiment.model.parameters(), single.experiment.model.parameters(), strict=True
+    ):
+        torch.testing.assert_close(own, expected, rtol=1e-3, atol=1e-4)
+
+
+def others(settings: Settings) -> list[str]:
+    """Another value for each number of the objective that runs of a stack may differ in."""
+    objective = settings.build("objective", train_size=1)
+    names = BATCHED.get(type(objective), ())
+    return [f"objective.{name}={0.4 * getattr(objective, name) + 0.3}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
+)
+def test_runs_of_every_option_learn_together_as_alone(
+    group: str, option: str, tmp_path: Path
+) -> None:
+    words = (*NEEDED.get((group, option), ()), f"{group}={option}")
+    first = settings_of("optimizer.lr=1e-3", *words)
+    runs = [first, settings_of("optimizer.lr=2e-3", *words, "seed=1", *others(first))]
+    assert_agree(tmp_path, runs, steps=100 if group in ("objective", "likelihood") else 15)
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        # Rates and decays of their own, in each kind of optimiser.
+        *(
+            [
+                [f"optimizer={name}", f"optimizer.lr={rate}", "optimizer.weight_decay=0.1"],
+                [f"optimizer={name}", f"optimizer.lr={rate / 3}", "seed=1"],
+            ]
+            for name, rate in (("adam", 3e-3), ("adamw", 3e-3), ("sgd", 3e-4))
+        ),
+        [["optimizer=adamw", "seed=1"], ["optimizer=adamw", "seed=2"]],
+        # What no stacked optimiser can: each run's own takes its step.
+        [["optimizer.betas=[0.5,0.9]"], ["optimizer=sgd", "optimizer.lr=3e-4"]],
+        [["trainer.clip_norm=1"], ["trainer.clip_norm=null", "seed=3"]],
+        [["schedule=cosine"], ["schedule=multistep", "schedule.milestones=[1,2]"]],
+        [["likelihood=gaussian", "likelihood.sigma=0.2"],
+         ["likelihood=gaussian", "likelihood.sigma=0.5"]],
+        [["likelihood=laplace", "likelihood.scale=0.2"],
+         ["likelihood=laplace", "likelihood.scale=0.5"]],
+        [["corruption=masking", "corruption.level=0.1"], ["corruption=gaussian"]],
+        [["objective.warmup_epochs=2", "objective.cycle_epochs=3"],
+         ["objective.warmup_epochs=2", "objective.cycle_epochs=3", "objective.beta=4"]],
+        *(
+            [[*words, "seed=1"], [*words, "seed=2", "optimizer.lr=2e-3"]]
+            for words in (
+                ["network=conv", "network.widths=[2,4]"],
+                ["condition=label", "dataset.binarize=dynamic"],
+                ["model=ae", "network.tied=true"],
+                ["model=rae", "objective.regularizer=gradient_penalty"],
+                ["likelihood=gaussian", "likelihood.sigma=optimal"],
+                ["objective=iwae", "objective.gradient=doubly_reparameterized"],
+            )
+        ),
+    ],
+    ids=lambda runs: " | ".join(" ".join(words) for words in runs),
+)  # fmt: skip
+def test_runs_that_differ_in_numbers_learn_together_as_alone(
+    runs: list[list[str]], tmp_path: Path
+) -> None:
+    assert_agree(tmp_path, [settings_of(*words) for words in runs], steps=20)
+
+
+def test_bfloat16_agrees_as_far_as_it_goes(tmp_path: Path) -> None:
+    runs = [settings_of("precision=bfloat16", f"seed={seed}") for seed in (0, 1)]
+    loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
+    together = losses_together(Stack.verified(loops), 20)
+    alone = losses_alone(loop_of(runs[1], tmp_path / "alone"), 20)
+    torch.testing.assert_close(together[1], alone, rtol=1e-2, atol=0)
+
+
+def spoil(loop: Loop, step: int) -> None:
+    """Let the batch of `step` hold a NaN."""
+    draw, drawn = loop.batches.next, iter(range(1, 1000))
+
+    def spoiled():
+        batch = draw()
+        if next(drawn) == step:
+            batch.target.fill_(float("nan"))
+        return batch
+
+    loop.batches.next = spoiled
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_step_that_one_run_skips_is_taken_by_the_others(tmp_path: Path, optimizer: str) -> None:
+    words = ("trainer.skip_nonfinite=1", f"optimizer={optimizer}", "optimizer.lr=1e-3")
+    runs = [settings_of(*words, f"seed={seed}") for seed in (0, 1)]
+    loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
+    alone = [loop_of(settings, tmp_path / f"alone-{i}") for i, settings in enumerate(runs)]
+    for skipping in (loops[0], alone[0]):
+        spoil(skipping, 4)
+    found = losses_together(Stack(loops), 12)
+    assert found.isnan().nonzero().tolist() == [[0, 3]]
+    for i in (0, 1):
+        expected = losses_alone(alone[i], 12)
+        torch.testing.assert_close(found[i], expected, rtol=1e-4, atol=0, equal_nan=True)
+        same = zip(
+            loops[i].optimizer.state.values(), alone[i].optimizer.state.values(), strict=True
+        )
+        for own, other in same:
+            for name in other:
+                torch.testing.assert_close(own[name], other[name], rtol=1e-3, atol=1e-6)
+
+
+def test_what_cannot_be_batched_is_noticed_at_the_first_step(tmp_path: Path) -> None:
+    runs = [settings_of("model=rae", "objective.regularizer=none", f"seed={i}") for i in (0, 1)]
+    for settings in runs:
+        settings.raw["network"]["spectral_norm"] = True
+    runs = [check(settings.raw) for settings in runs]
+    assert not grouped(runs).together
+    loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
+    before = [p.clone() for p in loops[0].experiment.model.state_dict().values()]
+    with pytest.raises(Disagreement, match=r"torch\.func"):
+        Stack.verified(loops)
+    for own, expected in zip(loops[0].experiment.model.state_dict().values(), before, strict=True):
+        assert torch.equal(own, expected)
+
+
+def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = [loop_of(settings_of(f"seed={i}"), tmp_path / f"{i}") for i in (0, 1)]
+    right = stack.Stack._loss
+
+    def wrong(self, *arguments):
+        loss, terms = right(self, *arguments)
+        return loss * 1.001, terms
+
+    monkeypatch.setattr(stack.Stack, "_loss", wrong)
+    with pytest.raises(Disagreement, match="off what a run has alone"):
+        Stack.verified(loops)
+
+
+# Whole runs
+
+
+def call(place: Path, *words: str) -> Call:
+    """A run that is to train in `place`, as the command line would hand it on."""
+    config = composed(*SMALL, "evaluation.figures=[]", "trainer.log_every=4", *words)
+    (place / ".hydra").mkdir(parents=True)
+    OmegaConf.save(config, place / ".hydra" / "config.yaml")
+    return Call(check(config), place, [], {})
+
+
+def read(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def rows(run: Path) -> list[list[float]]:
+    """Of `history.csv`, what does not tell the time."""
+    lines = (run / "history.csv").read_text(encoding="utf-8").splitlines()
+    kept = [i for i, name in enumerate(lines[0].split(",")) if name != "train_seconds"]
+    return [[float(line.split(",")[i] or "nan") for i in kept] for line in lines[1:]]
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    torch.testing.assert_close(rows(run), rows(other), rtol=1e-3, atol=1e-5, equal_nan=True)
+    found, expected = read(run / "metrics.json"), read(other / "metrics.json")
+    for split in ("val", "test"):
+        assert found[split] == pytest.approx(expected[split], rel=1e-3, abs=1e-5)
+    for name in ("best", "last"):
+        files = [folder / "checkpoints" / f"{name}.pt" for folder in (run, other)]
+        sizes = [file.stat().st_size for file in files]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.02), "it holds more than its own run"
+        saved = [checkpoints.read(file) for file in files]
+        assert saved[0]["epoch"] == saved[1]["epoch"]
+        for key, tensor in saved[1]["model"].items():
+            torch.testing.assert_close(saved[0]["model"][key], tensor, rtol=1e-3, atol=1e-4)
+
+
+PLANS = {
+    "plain": ("trainer.epochs=3",),
+    "short": ("trainer.steps=50", "seed=1", "optimizer.lr=3e-3"),
+    "diverging": ("trainer.epochs=3", "optimizer.lr=1e25"),
+    "patient": ("trainer.epochs=9", "trainer.patience=1", "objective.beta=2", "optimizer.lr=0.05"),
+}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each of `PLANS` trained by itself."""
+    place = tmp_path_factory.mktemp("alone")
+    for name, words in PLANS.items():
+        try:
+            train.main(call(place / name, *words))
+        except DivergedError:
+            assert name == "diverging"
+    return place
+
+
+def test_runs_end_each_in_its_own_way_as_alone(alone: Path, tmp_path: Path) -> None:
+    calls = [call(tmp_path / name, *words) for name, words in PLANS.items()]
+    told: list[tuple[str, Exception | None]] = []
+    errors = train_together(
+        calls, ended=lambda call, error: told.append((call.directory.name, error))
+    )
+    assert [type(error) for error in errors] == [type(None), type(None), DivergedError, type(None)]
+    assert told[0] == ("diverging", errors[2])
+    assert sorted(name for name, _ in told) == sorted(PLANS)
+    for name in PLANS:
+        expected, found = (read(place / name / "status.json") for place in (alone, tmp_path))
+        for key in ("state", "epoch", "step"):
+            assert found.get(key) == expected.get(key), (name, key)
+        assert found["message"].replace(str(tmp_path), str(alone)) == expected["message"]
+        if name != "diverging":
+            assert_same_run(tmp_path / name, alone / name)
+        text = (tmp_path / name / "train.log").read_text(encoding="utf-8")
+        assert text.count("cross-entropies") == 1, "a log has what its own run says"
+    assert [path.name for path in tmp_path.glob("*/events.out.tfevents*")]
+    assert Distribution._validate_args is __debug__
+
+
+def test_a_run_that_fails_while_it_is_evaluated_fails_alone(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Evaluation.measure
+
+    def measure(self, view, names=None):
+        if view.epoch == 2 and view.objective.beta == 2:
+            raise RuntimeError("no space left")
+        return right(self, view, names)
+
+    monkeypatch.setattr(Evaluation, "measure", measure)
+    plans = {"plain": PLANS["plain"], "failing": ("trainer.epochs=3", "objective.beta=2")}
+    errors = train_together([call(tmp_path / name, *words) for name, words in plans.items()])
+    assert errors[0] is None
+    assert str(errors[1]) == "no space left"
+    assert read(tmp_path / "failing" / "status.json")["state"] == "failed"
+    assert_same_run(tmp_path / "plain", alone / "plain")
+
+
+def test_a_signal_stops_all_and_each_goes_on_alone_or_together(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped_at(step: int | None) -> None:
+        def settle(self, record, stop):
+            if record.step == step:
+                assert StopRequests.active is stop
+                stop.received = 15
+            return right(self, record, stop)
+
+        monkeypatch.setattr(Loop, "settle", settle if step else right)
+
+    right = Loop.settle
+    names = ("plain", "short")
+    calls = [call(tmp_path / name, *PLANS[name]) for name in names]
+    for step in (7, 41, 45):
+        stopped_at(step)
+        for error in train_together(calls):
+            assert isinstance(error, Interrupted)
+        for name in names:
+            assert read(tmp_path / name / "status.json")["state"] == "interrupted"
+            assert checkpoints.read(tmp_path / name / "checkpoints" / "last.pt")["step"] == step
+    stopped_at(None)
+    resume.go_on(RunDirectory(calls[0].directory), calls[0])
+    assert train_together(calls) == [None, None]
+    for name in names:
+        assert_same_run(tmp_path / name, alone / name)
+
+
+def test_what_disagrees_is_trained_one_after_another(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(loops, varying):
+        raise Disagreement("the test says so")
+
+    monkeypatch.setattr(Stack, "verified", refused)
+    monkeypatch.setattr("vae_run.terminal.log.propagate", True)
+    calls = [call(tmp_path / name, *PLANS[name]) for name in ("plain", "short")]
+    assert train_together(calls) == [None, None]
+    assert "2 runs are trained one after another: the test says so." in caplog.text
+    assert_same_run(tmp_path / "short", alone / "short")
+
+
+def test_the_memory_decides_how_many_train_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = room.bytes_of(loop_of(settings_of(), tmp_path / "one"))
+    wide = room.bytes_of(loop_of(settings_of("network.widths=[64]"), tmp_path / "wide"))
+    assert 3 * one < wide < 10 * one
+    monkeypatch.setattr(room, "available", lambda device: 2.5 * one / room.SHARE)
+    sizes = []
+    right = Stack.__init__
+
+    def made(self, loops, *arguments):
+        sizes.append(len(loops))
+        right(self, loops, *arguments)
+
+    monkeypatch.setattr(Stack, "__init__", made)
+    calls = [call(tmp_path / f"{i}", f"seed={i}", "trainer.steps=3") for i in range(5)]
+    assert train_together(calls) == [None] * 5
+    assert sizes == [2, 2, 1]
+
+
+# Which jobs
+
+
+def test_jobs_are_put_together_where_they_differ_in_numbers_only() -> None:
+    words = [
+        *([f"seed={seed}", f"optimizer.lr={rate}"] for seed in (0, 1) for rate in (1e-3, 1e-2)),
+        ["latent_dim=3"],
+        ["objective.beta=4", "trainer.epochs=7", "corruption=masking", "optimizer=sgd"],
+        ["trainer=pruning"],
+        ["trainer.batch_size=64", "seed=5"],
+        ["trainer.batch_size=64", "seed=6"],
+        ["trainer=pruning", "seed=3"],
+    ]
+    found = grouped([settings_of(*each) for each in words])
+    assert found.together == [[0, 1, 2, 3, 5], [7, 8]]
+    assert sorted(found.alone) == [4, 6, 9]
+    said = found.said()
+    assert said[0] == "1 job trains alone: no other job has the same shapes and parts"
+    assert said[1].startswith("2 jobs train alone: Pruning does more than gradient descent")
+
+
+@pytest.mark.parametrize("option", options("objective"))
+def test_options_of_an_objective_that_are_not_proven_keep_jobs_apart(option: str) -> None:
+    first = settings_of(*NEEDED.get(("objective", option), ()), f"objective={option}")
+    cls = first.classes["objective"]
+    own = [f.name for f in fields(cls) if f.init and isinstance(f.default, float)]
+    for name in own:
+        raw = {**first.raw, "objective": {**first.raw["objective"], name: 0.125}}
+        assert bool(grouped([first, check(raw)]).together) == (name in BATCHED.get(cls, ()))
+
+
+def test_pieces_are_even_and_none_is_over_the_most() -> None:
+    assert pieces(range(16), 2, None) == [list(range(8)), list(range(8, 16))]
+    assert [len(piece) for piece in pieces(range(10), 1, 4)] == [3, 3, 4]
+    assert pieces(range(2), 5, None) == [[0], [1]]
+
+
+# The launcher
+
+
+LAUNCHER = (
+    *("device=cpu", "network.widths=[8]", "evaluation.figures=[]", "hydra/launcher=vectorized"),
+    *("hydra.launcher.jobs=1", "hydra.launcher.threads=1"),
+)
+
+
+def ledger(folder: Path) -> dict[str, dict]:
+    return {job["directory"]: job for job in read(folder / "ledger.json")["jobs"].values()}
+
+
+def test_a_sweep_trains_together_what_it_can_and_takes_up_what_failed(
+    vae_run: Run, tmp_path: Path
+) -> None:
+    command = ("-m", *LAUNCHER, "trainer.epochs=2", f"sweep.dir={tmp_path / 's'}")
+    swept = ("optimizer.lr=1e-3,1e25", "latent_dim=2,3,2", "seed=0,1")
+    finished = vae_run(*command, *swept)
+    assert finished.code == 4, finished.said
+    assert "8 jobs train together, 4, 4 in a process" in finished.out
+    jobs = ledger(tmp_path / "s")
+    assert [job["state"] for job in jobs.values()] == ["completed"] * 4 + ["diverged"] * 4
+    assert [job["exit_code"] for job in jobs.values()] == [0] * 4 + [4] * 4
+    for name, job in jobs.items():
+        run = tmp_path / "s" / name
+        assert read(run / "status.json")["state"] == job["state"]
+        assert (run / ".hydra" / "overrides.yaml").is_file()
+        assert list(run.glob("events.out.tfevents*"))
+        said = (run / "train.log").read_text(encoding="utf-8")
+        assert ("training diverged" in said) == (job["state"] == "diverged")
+        assert (run / "metrics.json").is_file() == (job["state"] == "completed")
+    again = vae_run(*command, "optimizer.lr=1e-3", "latent_dim=2", "seed=range(3)", "model=vae")
+    assert again.code == 0, again.said
+    assert "1 job trains alone: no other job has the same shapes and parts" in again.out
+    assert "3 jobs, 2 done before" in again.out
+
+
+def test_a_sweep_that_is_told_to_stop_writes_every_checkpoint(
+    tmp_path: Path, python_environment: dict[str, str]
+) -> None:
+    words = ["-m", *LAUNCHER, "trainer.checkpoint_seconds=0", "seed=0,1,2", "sweep.dir=s"]
+    typed = [sys.executable, "-m", "vae_run", *words]
+    how = {"cwd": tmp_path, "env": python_environment, "text": True, "stdout": subprocess.PIPE}
+    runs = [tmp_path / "s" / f"{seed:03d}-seed={seed}" for seed in range(3)]
+
+    def trained() -> bool:
+        return all(
+            (run / "status.json").is_file() and read(run / "status.json").get("step", 0) > 0
+            for run in runs
+        )
+
+    with subprocess.Popen([*typed, "trainer.epochs=100000"], **how) as process:
+        end = time.monotonic() + 120
+        while not trained():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=100)
+    assert process.returncode == 143
+    steps = {checkpoints.read(run / "checkpoints" / "last.pt")["step"] for run in runs}
+    assert len(steps) == 1, "they stand at the same step"
+    for name, job in ledger(tmp_path / "s").items():
+        assert (job["state"], job["exit_code"]) == ("interrupted", 143), name
+        assert read(tmp_path / "s" / name / "status.json")["state"] == "interrupted"
