@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -15,9 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.vae_run.compose import Composer
 from hydra_plugins.vae_run.local import LocalLauncher, placed
 from vae_run import cli
-from vae_run.config import Settings, check
 from vae_run.errors import ConfigError, Interrupted, RunError
-from vae_run.sweeping.ledger import TO_DO, Entry, Ledger
+
+if TYPE_CHECKING:
+    from vae_run.config import Settings
+    from vae_run.sweeping.ledger import Entry, Ledger
+
+# Hydra imports every plugin for every command: what is heavy is imported where it is used.
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,12 @@ class LedgerSweep:
         Raises:
             ConfigError: it could not run.
         """
+        from vae_run.config import check
         from vae_run.experiment import choose_device
 
         settings = check(self.composer.compose(overrides))
-        choose_device(settings.fixed.device)
+        if not getattr(self.launcher, "remote", False):  # other machines have other devices
+            choose_device(settings.fixed.device)
         cli.refuse_unknown_source(settings.fixed.init_from)
         return Checked(list(overrides), settings)
 
@@ -67,6 +73,8 @@ class LedgerSweep:
 
     def open(self) -> Ledger:
         """The ledger of the sweep's folder."""
+        from vae_run.sweeping.ledger import Ledger
+
         return Ledger.open(self.folder)
 
     def enter(
@@ -112,10 +120,12 @@ class LedgerSweep:
         if not isinstance(self.launcher, LocalLauncher):
             self._launch_elsewhere(ledger, [entry for entry in entries if entry is not None], ended)
             return
+        from vae_run.config import check
         from vae_run.sweeping.keeper import Keeper
 
         keeper = Keeper(ledger, total, done, ended, tick)
-        received = keeper.run(self.launcher.pool(), entries, self.launcher.job)
+        items = self.launcher.items(entries, lambda words: check(self.composer.compose(words)))
+        received = keeper.run(self.launcher.pool(), items, self.launcher.item)
         if received is not None:
             raise Interrupted(
                 f"interrupted; the same command with sweep.dir={ledger.folder} goes on.", received
@@ -147,11 +157,13 @@ def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:
         RunError: with the greatest exit code of the jobs that did not complete.
     """
     wrong = [entry for entry in entries if entry.state not in ("completed", "pruned")]
+    again = len(unfinished(wrong))
     if wrong:
+        codes = [entry.exit_code or 1 for entry in wrong]
+        hint = f" The same command with sweep.dir={ledger.folder} takes up {again} again."
         raise _Failed(
-            f"{len(wrong)} of the sweep's jobs did not complete; the same command with "
-            f"sweep.dir={ledger.folder} tries again those that failed.",
-            max(code if 1 <= (code := entry.exit_code or 1) <= 4 else 1 for entry in wrong),
+            f"{len(wrong)} of the sweep's jobs did not complete.{hint if again else ''}",
+            max(code if 1 <= code <= 4 else 1 for code in codes),
         )
 
 
@@ -165,4 +177,6 @@ class _Failed(RunError):
 
 def unfinished(entries: Iterable[Entry]) -> list[Entry]:
     """Those that are to be run, or to be gone on with."""
+    from vae_run.sweeping.ledger import TO_DO
+
     return [entry for entry in entries if entry.state in TO_DO]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vae_run.checkpoints import write_atomically
+from vae_run.atomic import write_atomically
 from vae_run.sweeping.display import SweepDisplay
 from vae_run.sweeping.ledger import Entry, Ledger
 from vae_run.sweeping.pool import Ended, Job, Pool, Running
@@ -17,8 +17,8 @@ from vae_run.sweeping.pool import Ended, Job, Pool, Running
 SHOWN = ("elbo", "loss", "mse")
 """Figures of a completed job's line: the first two of these that val has."""
 
-MakeJob = Callable[[Sequence[str], int, str], Callable[[int], Job]]
-"""A job for the pool from overrides, number and directory."""
+MakeJob = Callable[[Sequence[Entry]], Callable[[int], Job]]
+"""A job for the pool that does one or several of the sweep's."""
 
 
 @dataclass
@@ -30,41 +30,61 @@ class Keeper:
     done: int
     ended: Callable[[Entry], None]
     tick: Callable[[dict[str, Running]], None]
-    _running: dict[str, Entry] = field(default_factory=dict)
+    _running: dict[str, list[Entry]] = field(default_factory=dict)
+    _sizes: dict[str, int] = field(default_factory=dict)
 
-    def run(self, pool: Pool, entries: Iterator[Entry | None], job: MakeJob) -> int | None:
-        """Do the jobs of `entries`; the signal that ended this early, or None."""
+    def run(self, pool: Pool, items: Iterator[Sequence[Entry] | None], job: MakeJob) -> int | None:
+        """Do the jobs of `items`, each item's in a process; the signal that ended this, or None.
+
+        Where a process does several, it reports each one's end: directory, exit code, message.
+        """
         with SweepDisplay(self.total, self.done).shown() as self.display:
             try:
-                return pool.run(self._jobs(entries, job), self._ended, self._tick)
+                return pool.run(self._jobs(items, job), self._ended, self._tick, self._told)
             finally:
                 self.ledger.save()
 
     def _jobs(
-        self, entries: Iterator[Entry | None], job: MakeJob
+        self, items: Iterator[Sequence[Entry] | None], job: MakeJob
     ) -> Iterator[Callable[[int], Job] | None]:
-        for entry in entries:
-            if entry is None:
+        for entries in items:
+            if entries is None:
                 yield None
                 continue
-            entry.state, entry.attempts, entry.message = "running", entry.attempts + 1, ""
-            self._running[entry.directory] = entry
+            for entry in entries:
+                entry.state, entry.attempts, entry.message = "running", entry.attempts + 1, ""
+            made = job(entries)
+            self._running[entries[0].directory] = list(entries)
+            self._sizes[entries[0].directory] = len(entries)
             self.ledger.save(now=False)
-            yield job(entry.overrides, int(entry.directory.split("-")[0]), entry.directory)
+            yield made
 
     def _tick(self, running: list[Running]) -> None:
-        self.display.running(len(running))
+        self.display.running(sum(len(self._running[str(one.job.key)]) for one in running))
         self.tick({str(one.job.key): one for one in running})
+        self.ledger.catch_up()
+
+    def _told(self, one: Running, what: tuple[str, int, str]) -> None:
+        directory, code, message = what
+        left = self._running[str(one.job.key)]
+        entry = next(entry for entry in left if entry.directory == directory)
+        share = one.seconds / self._sizes[str(one.job.key)]  # each has its part of what all took
+        left.remove(entry)
+        end = Ended(code, share, one.stopped, message)
+        self._end(entry, end, self.ledger.folder / directory / "train.log")
 
     def _ended(self, job: Job, end: Ended) -> None:
-        entry = self._running.pop(str(job.key))
+        for entry in self._running.pop(str(job.key)):
+            self._end(entry, end, job.surroundings.log)
+
+    def _end(self, entry: Entry, end: Ended, log: Path) -> None:
         entry.seconds += end.seconds
         entry.exit_code = end.exit_code
         run = self.ledger.folder / entry.directory
-        entry.state, entry.message = self._how(run, end, job.surroundings.log)
+        entry.state, entry.message = self._how(run, end, log)
         self.ended(entry)
         self.ledger.save(now=False)
-        self.display.ended(entry, _figures(run), end.seconds, str(job.surroundings.log))
+        self.display.ended(entry, _figures(run), end.seconds, str(log))
 
     def _how(self, run: Path, end: Ended, log: Path) -> tuple[str, str]:
         """State and message of a job that ended so; its run directory is told of a kill."""
@@ -79,7 +99,10 @@ class Keeper:
             name = signal.Signals(-end.exit_code).name
             state, message = "failed", f"killed by {name}"
         elif state not in ("failed", "diverged", "interrupted"):
-            state, message = "failed", _error(log) or f"left with exit code {end.exit_code}"
+            state, message = (
+                "failed",
+                end.message or _error(log) or f"left with exit code {end.exit_code}",
+            )
         if status.get("state") == "running":
             changed = {**status, "state": state, "message": message}
             write_atomically(run / "status.json", (json.dumps(changed, indent=2) + "\n").encode())
