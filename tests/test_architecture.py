@@ -16,7 +16,7 @@ import vae_run
 ROOT = Path(vae_run.__file__).parent
 
 LEAVES = (
-    *("errors", "distributions", "activations", "networks", "weight_constraints"),
+    *("errors", "distributions", "activations", "networks", "weight_constraints", "ranks"),
     *("corruptions", "schedules", "data", "figures"),
 )
 HEADS = ("posteriors", "priors", "samplers", "likelihoods")

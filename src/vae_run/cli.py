@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,7 +22,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from vae_run import ranks
 from vae_run.errors import ConfigError, Interrupted, RunError, explain_os_error
+
+if TYPE_CHECKING:
+    from vae_run.call import Call
 
 # Read when torch is imported. GNU OpenMP's threads spin for a millisecond before they sleep, which
 # makes small products many times slower as soon as another process wants a core, as in a sweep or
@@ -58,6 +62,9 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and `_explain` tells
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_job)
     with told():
+        if {"--multirun", "-m"} & set(Outcome.typed):
+            ranks.refuse_several("--multirun")
+        sys.argv = [*sys.argv, *ranks.followers_words()]
         application()
     sys.exit(Outcome.exit_code)
 
@@ -100,7 +107,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: a value is missing.
     """
-    job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    job = config
+    if "hydra" in config:
+        job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
         values = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -133,9 +142,12 @@ def _tell_of_sweep(config: DictConfig) -> None:
 
 def _check(config: DictConfig) -> None:
     from vae_run.config import check
+    from vae_run.distributed import refuse
     from vae_run.experiment import choose_device
 
-    choose_device(check(plain(config)).fixed.device)
+    settings = check(plain(config))
+    refuse(settings)
+    choose_device(settings.fixed.device)
 
 
 def _refuse_unknown_of_hydra(overrides: list[str]) -> None:
@@ -186,29 +198,42 @@ def refuse_unknown_source(run: str | None) -> None:
 
 def _job(config: DictConfig) -> None:
     """One job: run its task, and keep its exit code. A failed job does not end a sweep."""
-    from vae_run.call import Call
-    from vae_run.config import check
-    from vae_run.terminal import log, say_on_terminal
+    from vae_run.terminal import say_on_terminal
 
-    context = HydraConfig.get()
     say_on_terminal()
     try:
-        settings = check(plain(config))
-        call = Call(
-            settings,
-            Path(context.runtime.output_dir),
-            [word for word in context.overrides.task if _was_typed(word)],
-            {str(k): v for k, v in context.runtime.choices.items() if isinstance(v, str)},
-        )
-        task = "job" if _is_swept() else settings.fixed.task
+        call = call_of(config)
+        task = "job" if _is_swept() else call.settings.fixed.task
         import_module(f"vae_run.tasks.{task}").main(call)
     except Exception as error:
-        if WANTS_TRACEBACK:
-            traceback.print_exc()
-        log.error("%s", _explain(error))
-        Outcome.exit_code = max(Outcome.exit_code, _code(error))
+        tell(error)
         if isinstance(error, Interrupted):
             raise SystemExit(error.exit_code) from error
+
+
+def call_of(config: DictConfig) -> Call:
+    """What the job that Hydra is at, of the configuration `config`, asks of its task."""
+    from vae_run.call import Call
+    from vae_run.config import check
+
+    context = HydraConfig.get()
+    return Call(
+        check(plain(config)),
+        Path(context.runtime.output_dir),
+        [word for word in context.overrides.task if _was_typed(word)],
+        {str(k): v for k, v in context.runtime.choices.items() if isinstance(v, str)},
+    )
+
+
+def tell(error: Exception) -> int:
+    """Say what a job ended with; its exit code, which is also kept."""
+    from vae_run.terminal import log
+
+    if WANTS_TRACEBACK:
+        traceback.print_exception(error)
+    log.error("%s", _explain(error))
+    Outcome.exit_code = max(Outcome.exit_code, _code(error))
+    return _code(error)
 
 
 def _is_swept() -> bool:
@@ -233,7 +258,8 @@ def told() -> Iterator[None]:
             traceback.print_exc()
         # Hydra wraps what a launcher or a sweeper refuses.
         own = error.__cause__ if isinstance(error.__cause__, RunError) else error
-        print(f"error: {_explain(own)}", file=sys.stderr)
+        if ranks.leads():
+            print(f"error: {_explain(own)}", file=sys.stderr)
         raise SystemExit(_code(own)) from error
 
 

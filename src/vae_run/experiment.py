@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vae_run import ranks
 from vae_run.config import Settings
 from vae_run.corruptions import Corruption
 from vae_run.data.splits import Split, Splits
@@ -69,21 +70,30 @@ class Experiment:
 def choose_device(name: str) -> torch.device:
     """The device that `name` asks for; `auto` takes the first of CUDA, MPS, CPU that is there.
 
+    Of several processes that train together, each takes the CUDA device of its number.
+
     Raises:
         ConfigError: the device is not there.
     """
+    place = ranks.place()
+    several = place is not None and place.size > 1
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        others = "mps" if torch.backends.mps.is_available() and not several else "cpu"
+        name = "cuda" if torch.cuda.is_available() else others
     device = torch.device(name)
-    missing = None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if several and (device.type == "mps" or device.index is not None):
+        ranks.refuse_several(f"device={name}")
+    missing, first = None, device.index or 0
+    needed = 1 if place is None else place.local_size
+    if device.type == "cuda" and first + needed > torch.cuda.device_count():
         missing = f"torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices"
+        missing += f" for {needed} processes on this machine" * (needed > 1)
     elif device.type == "mps" and not torch.backends.mps.is_available():
         missing = f"torch {torch.__version__} sees no MPS device"
     if missing:
         raise ConfigError(f"device: found {name}, but {missing}. Use device=cpu or device=auto.")
+    if place is not None and device.type == "cuda":
+        return torch.device("cuda", first + place.local)
     return device
 
 
@@ -168,13 +178,13 @@ def check_classes(splits: Splits, classes: Sequence[int]) -> None:
             )
 
 
-def load_splits(settings: Settings) -> Splits:
-    """The data, checked against the likelihood's support.
+def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
+    """The data, which may be `loaded` already, checked against the likelihood's support.
 
     Raises:
         DataError: the data are missing, unreadable, or outside of what the likelihood models.
     """
-    splits: Splits = settings.build("dataset").load()
+    splits: Splits = settings.build("dataset").load() if loaded is None else loaded
     likelihood: Any = settings.classes["likelihood"]
     name = likelihood.__name__
     if likelihood.discrete and splits.levels is None:
@@ -186,13 +196,14 @@ def load_splits(settings: Settings) -> Splits:
     low, high, grey = 0.0, 1.0, False
     for split in (splits.train, splits.val, splits.test):
         if len(split):
-            low = min(low, float(split.images.min()) / split.scale)
-            high = max(high, float(split.images.max()) / split.scale)
+            least, greatest = split.extent
+            low, high = min(low, least), max(high, greatest)
             grey = grey or split.has_grey
     if likelihood.unit_interval and (low < 0 or high > 1):
         raise DataError(
-            f"dataset: values lie in [{low:.4g}, {high:.4g}], but likelihood {name} models pixels "
-            "in [0, 1]. Rescale the data, or use likelihood=gaussian."
+            f"dataset: values of {settings.build('dataset')} lie in [{low:.4g}, {high:.4g}], but "
+            f"likelihood {name} models pixels in [0, 1]. Rescale the data, or use "
+            "likelihood=gaussian."
         )
     if likelihood.binary and grey and "bits_per_dim" in settings.parts["evaluation"]["metrics"]:
         raise DataError(
@@ -208,15 +219,19 @@ def load_splits(settings: Settings) -> Splits:
 
 
 def assemble(
-    settings: Settings, device: torch.device, classes: Sequence[int] | None = None
+    settings: Settings,
+    device: torch.device,
+    classes: Sequence[int] | None = None,
+    splits: Splits | None = None,
 ) -> Experiment:
     """Load the data and build all parts; the seed is set before the model is built.
 
-    `classes` are those of a trained model, where they are not to be taken from the train split.
+    `classes` are those of a trained model, where they are not to be taken from the train split;
+    `splits` the data, where another experiment of the same dataset has loaded them.
     """
     evaluation: Evaluation = settings.build("evaluation")
     evaluation.prepare()
-    splits = load_splits(settings)
+    splits = load_splits(settings, splits)
     if settings.fixed.condition is not None:
         classes = classes_of(splits.train, "train") if classes is None else classes
         check_classes(splits, classes)

@@ -54,6 +54,7 @@ class Layerwise(Gradient):
     `epochs` or `steps` trains the whole net.
     """
 
+    shares_batches: ClassVar[bool] = False
     pretrain_epochs: Count = 5
 
     @classmethod

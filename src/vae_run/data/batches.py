@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vae_run import ranks
 from vae_run.corruptions import Corruption
 from vae_run.data.splits import Split
 
@@ -29,15 +30,23 @@ class Batch:
         target: [B, *E], clean, in [0, 1].
         noise: [K, B, D], standard normal, for K posterior samples an image.
         label: int64 [B], or None.
+        share: where several processes share a batch, how many of these images count, and how many
+            the whole batch has; None where this is all of it.
     """
 
     input: Tensor
     target: Tensor
     noise: Tensor
     label: Tensor | None = None
+    share: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return self.target.shape[0]
+
+    @property
+    def whole(self) -> int:
+        """Images of the whole batch."""
+        return len(self) if self.share is None else self.share[1]
 
 
 def seeded(device: torch.device | str, *key: object) -> torch.Generator:
@@ -50,7 +59,8 @@ class TrainingBatches:
     """An endless, seeded and resumable sequence of training batches.
 
     Each epoch visits every image once in a fresh order; its last batch may be smaller. The order
-    is drawn on the CPU, so it is the same on every device.
+    is drawn on the CPU, so it is the same on every device. Of several processes that train
+    together, each draws the order and the noise of whole batches, and gathers its own images.
     """
 
     def __init__(
@@ -65,7 +75,7 @@ class TrainingBatches:
         """`noise` is (K, D): posterior samples an image, and latent dimensions."""
         self.split, self.corruption = split, corruption
         self.batch_size, self.noise_shape = batch_size, noise
-        self.device = split.images.device
+        self.device = split.device
         self.steps_per_epoch = -(-len(split) // batch_size)
         self._order_generator = seeded("cpu", "order", seed)
         self._noise_generator = seeded(self.device, "noise", seed)
@@ -75,7 +85,7 @@ class TrainingBatches:
     def _shuffle(self) -> None:
         self._epoch_state = self._order_generator.get_state()
         order = torch.randperm(len(self.split), generator=self._order_generator)
-        self._order = order.to(self.device)
+        self._order = order.to(self.split.images.device)
 
     def next(self) -> Batch:
         """The next batch; begins a new epoch when the old one is used up."""
@@ -84,17 +94,19 @@ class TrainingBatches:
             self._shuffle()
         index = self._order[self._position : self._position + self.batch_size]
         self._position += self.batch_size
+        mine, share = _share(len(index))
         generator = self._noise_generator
-        target = self.split.pixels(index)
+        target = self.split.pixels(index[mine])
+        shape = torch.Size((len(index), *target.shape[1:]))
         if self.split.resample:
-            uniform = torch.rand(target.shape, generator=generator, device=self.device)
+            uniform = torch.rand(shape, generator=generator, device=self.device)[mine]
             target = (uniform < target).to(target.dtype)
-        corrupted = self.corruption.apply(target, self.corruption.noise(target.shape, generator))
+        drawn = self.corruption.noise(shape, generator)
+        corrupted = self.corruption.apply(target, None if drawn is None else drawn[mine])
         samples, latent_dim = self.noise_shape
-        shape = (samples, len(index), latent_dim)
-        noise = torch.randn(shape, generator=generator, device=self.device)
-        label = None if self.split.labels is None else self.split.labels[index]
-        return Batch(corrupted, target, noise, label)
+        codes = (samples, len(index), latent_dim)
+        noise = torch.randn(codes, generator=generator, device=self.device)[:, mine]
+        return Batch(corrupted, target, noise, self.split.label(index[mine]), share)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the sequence stands: enough to go on with the very next batch."""
@@ -110,6 +122,19 @@ class TrainingBatches:
         self._shuffle()
         self._position = state["position"]
         self._noise_generator.set_state(state["noise"])
+
+
+def _share(whole: int) -> tuple[slice, tuple[int, int] | None]:
+    """Which of the `whole` images of a batch this process takes, and its `Batch.share`.
+
+    A process that is left without any takes one that does not count.
+    """
+    place = ranks.place()
+    if place is None:
+        return slice(None), None
+    mine = place.slice(whole)
+    own = mine.stop - mine.start
+    return (mine if own else slice(0, 1)), (own, whole)
 
 
 def _per_image(
@@ -143,7 +168,7 @@ def evaluation_batches(
     The noise depends on the image's place in the split alone: not on the run's seed, on the
     batch size or on what was evaluated before.
     """
-    device, shape = split.images.device, split.event_shape
+    device, shape = split.device, split.event_shape
     samples, latent_dim = noise
     total = len(split) if limit is None else min(limit, len(split))
 
@@ -166,5 +191,5 @@ def evaluation_batches(
         drawn = _per_image(corrupting, start, stop, device, "evaluation corruption")
         codes = _per_image(normal, start, stop, device, "evaluation noise")
         assert codes is not None
-        label = None if split.labels is None else split.labels[start:stop]
+        label = split.label(slice(start, stop))
         yield Batch(corruption.apply(target, drawn), target, codes.transpose(0, 1), label)
