@@ -12,7 +12,7 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
   os.execv(sys.executable, [sys.executable, *sys.argv[1:], *shlex.split(os.environ.pop("ARGS", ""))])'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults lint format bench screenshots clean setup
+.PHONY: help run test test-faults test-scale lint format bench screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
@@ -32,6 +32,10 @@ test: setup  ## run the tests
 
 test-faults: setup  ## run every test of faults, the long ones too (root mounts their small disks)
 	@$(WITH_ARGS) -m pytest tests/faults -m "faults or not faults" --numprocesses=auto --dist=worksteal
+
+test-scale: setup  ## run the tests of many processes and machines: torchrun, a Ray cluster, submitit, the cache of images
+	@$(BIN) -c 'import ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]' >&2
+	@$(WITH_ARGS) -m pytest tests/scale tests/data/test_cache.py -m "scale or not scale" --durations=10
 
 lint: setup  ## check formatting, style and types
 	@$(BIN) -m ruff format --check .
