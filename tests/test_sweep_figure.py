@@ -16,7 +16,9 @@ from vae_run import figures, sweep_figures
 from vae_run.figures import Line
 from vae_run.figures import sweep as drawing
 from vae_run.figures.sheet import BLUE, GREEN, ORANGE, rgb
-from vae_run.sweep_figures import by_setting, marks, number, numeric_key, over_key
+from vae_run.sweep_figures import by_setting, marks, number, numeric_key, over_key, swept_keys
+from vae_run.sweeping.ledger import Ledger
+from vae_run.sweeps import row
 
 if TYPE_CHECKING:
     from conftest import Finished, Run
@@ -98,18 +100,41 @@ def test_seeds_share_a_line_and_other_keys_make_lines(drawn):
 
 def test_a_figure_that_only_some_jobs_have_is_drawn_for_those(drawn):
     swept = rows(latent_dim=["1", "2", "3", "4"], test___mse=[4.0, 3.0, 2.0, 1.0])
-    for row in swept[1:3]:
-        row["test/elbo"] = -1.0
+    for measured in swept[1:3]:
+        measured["test/elbo"] = -1.0
     over_key(swept, None, 0)
     (line,) = drawn[0]["panels"]["elbo"]
     assert line.x == [2, 3]
     assert len(drawn[0]["panels"]["mse"][0].x) == 4
 
 
+def test_of_a_search_every_run_is_a_dot_of_one_cloud(drawn):
+    searched = rows(
+        optimizer__lr=[f"{i}e-3" for i in range(1, 10)],
+        latent_dim=[str(i) for i in range(9)],
+        test___mse=[float(i) for i in range(9)],
+    )
+    over_key(searched, None, 0)
+    (call,) = drawn
+    assert call["joined"] is False
+    assert call["notes"] == ["every run is a dot; also varied: latent_dim"]
+    (cloud,) = call["panels"]["mse"]
+    assert list(cloud.x) == pytest.approx([i / 1000 for i in range(1, 10)])
+    axes = Figure().add_subplot()
+    drawing._draw(axes, cloud, (GREEN, "solid"), True, False)
+    (dots,) = axes.lines
+    assert (len(dots.get_xydata()), dots.get_linestyle()) == (9, "None")
+
+
 def test_settings_are_told_by_what_differs():
     swept = rows(latent_dim=["1", "2"], device=["cpu", "cpu"], seed=["0", "1"])
     assert list(by_setting(swept)) == ["latent_dim=1", "latent_dim=2"]
     assert list(by_setting(swept, "latent_dim")) == [""]
+
+
+def test_what_cannot_change_a_result_is_not_swept():
+    swept = rows(latent_dim=["1", "2"], sweep__dir=["s", "/tmp/s"], device=["cpu", None])
+    assert swept_keys(swept) == ["latent_dim"]
 
 
 def test_a_mark_is_a_number_or_the_mean_of_a_figure():
@@ -207,9 +232,7 @@ def test_a_sweep_leaves_its_figures_and_says_where(swept: tuple[Path, Finished])
 
 def test_the_figure_shows_what_the_runs_measured(swept: tuple[Path, Finished], drawn) -> None:
     folder, _ = swept
-    from vae_run.sweeps import row
-
-    found = [row(path) for path in sorted(folder.glob("*/.hydra"))]
+    found = [row(folder, entry) for entry in Ledger.open(folder).jobs.values()]
     assert sweep_figures.draw(folder, found, None) == []  # `drawn` kept the pictures
     over, epochs = drawn
     (test,) = [line for line in over["panels"]["mse"] if line.split == "test"]

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from vae_run import figures
-from vae_run.checkpoints import write_atomically
+from vae_run.atomic import write_atomically
 from vae_run.figures import Line
 from vae_run.figures.curves import short
+from vae_run.sweeping.ledger import WITHOUT_EFFECT
 from vae_run.terminal import log
 
 Row = Mapping[str, Any]
@@ -36,12 +37,15 @@ def swept_keys(rows: Sequence[Row]) -> list[str]:
         for key in dict.fromkeys(key for row in rows for key in row)
         if not key.startswith(tuple(f"{split}/" for split in SPLITS))
         and key not in OWN
+        and not any(key == name or key.startswith(f"{name}.") for name in WITHOUT_EFFECT)
         and len({row.get(key) for row in rows}) > 1
     ]
 
 
 def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Path]:
     """Write `sweep.png` and `curves.png` into `folder` as far as they make sense; their paths.
+
+    One that an earlier command drew, and that makes no sense with what was added, is removed.
 
     Args:
         folder: of the sweep, with the directory `run` of every row.
@@ -54,14 +58,22 @@ def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Pa
         ("sweep.png", over_key(done, mark, len(rows) - len(done))),
         ("curves.png", over_epochs(folder, done)),
     ):
-        if picture is not None:
-            from PIL import Image
-
-            buffer = io.BytesIO()
-            Image.fromarray(picture).save(buffer, format="PNG")
-            write_atomically(folder / name, buffer.getvalue())
+        if write(folder / name, picture):
             written.append(folder / name)
     return written
+
+
+def write(file: Path, picture: Any) -> bool:
+    """Write `picture` as the PNG `file`, or remove that where it is None; whether it is there."""
+    if picture is None:
+        file.unlink(missing_ok=True)
+        return False
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    write_atomically(file, buffer.getvalue())
+    return True
 
 
 def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any:
@@ -70,21 +82,37 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
     if key is None:
         return None
     panels: dict[str, list[Line]] = {}
+    settings = by_setting(rows, key)
+    if joined := len(settings) <= MOST_SETTINGS:
+        notes = []
+    else:  # as in a search, where every job has values of its own
+        settings, notes = {"": list(rows)}, [also_varied(rows, key)]
     for name in QUANTITIES:
         lines = [
             Line(setting, split, [number(r[key]) for r in each], [r[tag] for r in each])
-            for setting, members in by_setting(rows, key).items()
+            for setting, members in settings.items()
             for split in SPLITS
             if (tag := f"{split}/{name}") and (each := [row for row in members if tag in row])
         ]
         if any(line.split != "train" for line in lines):
             panels[name] = lines
     seeds = {row.get("seed") for row in rows}
-    notes = [f"mean over {len(seeds)} seeds; every run is a dot" if len(seeds) > 1 else ""]
+    if joined and len(seeds) > 1:
+        notes.append(f"mean over {len(seeds)} seeds; every run is a dot")
     notes.append(f"{missing} of {len(rows) + missing} jobs left no figures" if missing else "")
     return figures.sweep_curves(
-        panels, key, title=f"Sweep of {key}", notes=notes, marks=marks(rows, mark)
+        panels,
+        key,
+        title=f"Sweep of {key}",
+        notes=[note for note in notes if note],
+        marks=marks(rows, mark),
+        joined=joined,
     )
+
+
+def also_varied(rows: Sequence[Row], key: str) -> str:
+    """What a figure against `key` says where too many other settings lie behind its dots."""
+    return f"every run is a dot; also varied: {', '.join(k for k in swept_keys(rows) if k != key)}"
 
 
 def numeric_key(rows: Sequence[Row]) -> str | None:

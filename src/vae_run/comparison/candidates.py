@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Candidate:
         metrics: numbers by split/name.
         data: the fingerprint of its data.
         importance_samples: K of its `log_likelihood`.
+        typed: keys that were swept, as they were typed; of use where they are told.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Candidate:
     metrics: Mapping[str, float]
     data: str
     importance_samples: int
+    typed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vae_run import figures
-from vae_run.comparison.ranking import Comparison, Group, written
+from vae_run.comparison.ranking import Comparison, Group
 from vae_run.figures import Line, Point
-from vae_run.sweep_figures import number
+from vae_run.sweep_figures import MOST_SETTINGS, number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,14 +43,23 @@ def numeric_keys(comparison: Comparison) -> list[str]:
 
 def value(group: Group, key: str) -> float:
     """The number at `key`, alone or as a list's only entry; NaN where there is none."""
-    return number(written(group.settings.get(key)))
+    return number(group.written(key))
 
 
 def over(comparison: Comparison, key: str) -> Picture:
     """The metric, and a few beside it, against the numbers at `key`, a dot a run."""
     panels: dict[str, list[Line]] = {}
+    settings = by_setting(comparison, key)
+    if joined := len(settings) <= MOST_SETTINGS:
+        seeds = {seed for group in comparison.groups for seed in group.runs}
+        many = len(seeds) > 1
+        notes = [f"mean over up to {len(seeds)} seeds; every run is a dot"] if many else []
+    else:
+        others = [other for other in comparison.short_keys() if other != key]
+        settings = {"": comparison.groups}
+        notes = [f"every run is a dot; also varied: {', '.join(others)}"]
     for name in dict.fromkeys((comparison.metric, *QUANTITIES)):
-        for setting, members in by_setting(comparison, key).items():
+        for setting, members in settings.items():
             for split in ("val", "test"):
                 points = [
                     (value(group, key), y)
@@ -60,9 +69,8 @@ def over(comparison: Comparison, key: str) -> Picture:
                 if points:
                     x, y = zip(*points, strict=True)
                     panels.setdefault(name, []).append(Line(setting, split, x, y))
-    seeds = {seed for group in comparison.groups for seed in group.runs}
-    notes = [f"mean over up to {len(seeds)} seeds; every run is a dot" if len(seeds) > 1 else ""]
-    return figures.sweep_curves(panels, key, title=f"Figures against {key}", notes=notes)
+    title = f"Figures against {key}"
+    return figures.sweep_curves(panels, key, title=title, notes=notes, joined=joined)
 
 
 def by_setting(comparison: Comparison, *apart: str) -> dict[str, list[Group]]:

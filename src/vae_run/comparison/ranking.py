@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from vae_run.comparison.candidates import Candidate
@@ -23,6 +24,13 @@ class Group:
 
     settings: Mapping[str, Any]
     runs: dict[int, Candidate] = field(default_factory=dict)
+
+    def written(self, key: str) -> str:
+        """The setting at `key` as it was typed, or as one would type it; "" where there is none."""
+        for run in self.runs.values():
+            if key in run.typed:
+                return run.typed[key]
+        return written(self.settings[key]) if key in self.settings else ""
 
     def values(self, tag: str) -> dict[int, float]:
         """The figure `tag`, such as test/elbo, by seed, where it is there and finite."""
@@ -61,44 +69,56 @@ class Comparison:
 
     def label(self, group: Group) -> dict[str, str]:
         """The settings that differ, as text; "" where the group has no such key."""
-        return {
-            key: written(group.settings[key]) if key in group.settings else "" for key in self.keys
-        }
+        return {key: group.written(key) for key in self.keys}
 
     def short_keys(self) -> list[str]:
         """As few of the keys as tell all groups apart."""
+        labels = [self.label(group) for group in self.groups]
         chosen: list[str] = []
         told = 1
-        while told < len(self.groups):
-            counts = {key: self._told([*chosen, key]) for key in self.keys if key not in chosen}
-            best = max(counts, key=lambda key: counts[key])
+        while told < len(labels):
+            counts = {
+                key: len({(*(label[k] for k in chosen), label[key]) for label in labels})
+                for key in self.keys
+                if key not in chosen
+            }
+            best = max(counts, key=lambda key: counts[key], default=None)
+            if best is None:
+                break
             chosen, told = [*chosen, best], counts[best]
         return chosen
 
-    def _told(self, keys: Sequence[str]) -> int:
-        return len({tuple(self.label(group)[key] for key in keys) for group in self.groups})
-
     def better_than(self, index: int) -> list[int]:
         """Groups whose corrected interval of the paired difference to group `index` says worse."""
+        return self._worse.get(index, [])
+
+    @cached_property
+    def _worse(self) -> dict[int, list[int]]:
+        """By index, the groups that a group is better than."""
         sign = meaning(self.metric).better
-        found = []
+        found: dict[int, list[int]] = {}
         for d in self.differences:
-            if d.estimate.excludes_zero and index in (d.first, d.second):
-                gain = sign * d.estimate.mean * (1 if d.first == index else -1)
-                if gain > 0:
-                    found.append(d.second if d.first == index else d.first)
-        return sorted(found)
+            if d.estimate.excludes_zero:
+                first_wins = sign * d.estimate.mean > 0
+                better, worse = (d.first, d.second) if first_wins else (d.second, d.first)
+                found.setdefault(better, []).append(worse)
+        return {index: sorted(worse) for index, worse in found.items()}
 
 
-def compare(candidates: Sequence[Candidate], metric: str | None = None) -> Comparison:
+def compare(
+    candidates: Sequence[Candidate],
+    metric: str | None = None,
+    keys: Sequence[str] | None = None,
+) -> Comparison:
     """Group, check whether figures can be compared, and rank.
 
-    `metric` is by default `elbo` where every completed run has it on val, else `mse`.
+    `metric` is by default `elbo` where every completed run has it on val, else `mse`; `keys`, by
+    which groups are told apart, are by default all that differ.
     """
     rest = [(run, run.message) for run in candidates if not run.complete]
     groups: dict[str, Group] = {}
     for run in (candidate for candidate in candidates if candidate.complete):
-        group = groups.setdefault(_key(run.settings), Group(run.settings))
+        group = groups.setdefault(_key(run), Group(run.settings))
         if run.seed in group.runs:
             rest.append((run, f"repeats seed {run.seed} of {group.runs[run.seed].name}; left out"))
         else:
@@ -112,11 +132,14 @@ def compare(candidates: Sequence[Candidate], metric: str | None = None) -> Compa
     split = "test" if all(group.values(f"test/{metric}") for group in found) else "val"
     values = [group.values(f"{split}/{metric}") for group in found]
     differences = [] if refusals else paired_differences(values)
-    return Comparison(metric, found, _differing(found), refusals, differences, rest, split)
+    keys = _differing(found) if keys is None else list(keys)
+    return Comparison(metric, found, keys, refusals, differences, rest, split)
 
 
-def _key(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, default=str)
+def _key(run: Candidate) -> str:
+    """What runs of one group have in common; of what was typed, what the settings do not tell."""
+    more = {key: text for key, text in run.typed.items() if key not in run.settings}
+    return json.dumps([run.settings, more], sort_keys=True, default=str)
 
 
 def _default_metric(groups: Sequence[Group]) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 CONFIDENCE = 0.95
+ALL_PAIRS = 100
+"""Groups that are all compared with each other; of more, each is compared with the first."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +46,30 @@ def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
     mean = math.fsum(values) / n
     if n < 2:
         return Estimate(n, mean, math.nan)
-    from scipy.stats import t  # type: ignore[import-untyped]
-
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    quantile = float(t.ppf(1 - (1 - CONFIDENCE) / (2 * comparisons), n - 1))
-    return Estimate(n, mean, quantile * math.sqrt(variance / n))
+    return Estimate(n, mean, _quantile(n, comparisons) * math.sqrt(variance / n))
+
+
+@lru_cache
+def _quantile(n: int, comparisons: int) -> float:
+    """Half the width of Student's interval of n values, in standard errors."""
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    return float(stdtrit(n - 1, 1 - (1 - CONFIDENCE) / (2 * comparisons)))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """first - second of two groups, over the seeds that both have."""
+    """first - second of two groups, over the seeds that both have.
+
+    `comparisons` is what the interval is corrected for.
+    """
 
     first: int
     second: int
     seeds: tuple[int, ...]
     estimate: Estimate
+    comparisons: int
 
 
 def paired_differences(groups: Sequence[Mapping[int, float]]) -> list[Difference]:
@@ -65,13 +77,22 @@ def paired_differences(groups: Sequence[Mapping[int, float]]) -> list[Difference
 
     Every interval is corrected for the number of pairs that share two seeds at least: which groups
     come first was found in the same figures, so all pairs count, not only those with the best.
+    That is so too where groups are more than `ALL_PAIRS`, whose differences are to the first alone.
     """
-    pairs = [(i, j) for i in range(len(groups)) for j in range(i + 1, len(groups))]
+    n = len(groups)
+    few = n <= ALL_PAIRS
+    pairs = [(i, j) for i in range(n if few else 1) for j in range(i + 1, n)]
     shared = {
         pair: tuple(sorted(groups[pair[0]].keys() & groups[pair[1]].keys())) for pair in pairs
     }
-    comparisons = sum(len(seeds) > 1 for seeds in shared.values())
+    comparisons = sum(len(s) > 1 for s in shared.values()) if few else n * (n - 1) // 2
     return [
-        Difference(i, j, seeds, estimate([groups[i][s] - groups[j][s] for s in seeds], comparisons))
+        Difference(
+            i,
+            j,
+            seeds,
+            estimate([groups[i][s] - groups[j][s] for s in seeds], comparisons),
+            comparisons,
+        )
         for (i, j), seeds in shared.items()
     ]

@@ -57,6 +57,7 @@ def sweep_curves(
     notes: Sequence[str] = (),
     marks: Mapping[str, float] | None = None,
     dots: bool = True,
+    joined: bool = True,
 ) -> Picture:
     """Every figure of a sweep against what was swept.
 
@@ -69,6 +70,7 @@ def sweep_curves(
         notes: what is said under the title.
         marks: places on x, by their names, marked by a vertical line in every panel.
         dots: draw every point as a dot, beside the line through the mean at each x.
+        joined: draw that line.
     """
     settings = list(dict.fromkeys(line.setting for lines in panels.values() for line in lines))
     drawn = settings[: len(_SETTINGS)]
@@ -93,7 +95,7 @@ def sweep_curves(
         style(axes)
         kept = [line for line in lines if line.setting in drawn]
         for line in kept:
-            _draw(axes, line, _look(line, drawn, splits), dots)
+            _draw(axes, line, _look(line, drawn, splits), dots, joined)
         _scale(axes, kept)
         _mark(axes, marks or {})
     return sheet.picture()
@@ -150,7 +152,7 @@ def _look(line: Line, settings: Sequence[str], splits: Sequence[str]) -> tuple[s
     return _SETTINGS[settings.index(line.setting)], dashes
 
 
-def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool) -> None:
+def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool, joined: bool = True) -> None:
     """The mean at each x as a line, and the points themselves where several share an x."""
     x, y = _finite(line)
     places = np.unique(x)
@@ -158,9 +160,11 @@ def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool) -> None:
         return
     means = [y[x == place].mean() for place in places]
     colour, dash = look
-    several = dots and len(x) > len(places)
+    several = dots and (len(x) > len(places) or not joined)
     if several:
         axes.plot(x, y, "o", color=colour, markersize=3.4, alpha=0.4, markeredgewidth=0)
+    if not joined:
+        return
     marker = "o" if dots or len(places) == 1 else ""
     axes.plot(
         places,

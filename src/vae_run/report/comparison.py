@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vae_run.checkpoints import write_atomically
+from vae_run.atomic import write_atomically
 from vae_run.comparison.ranking import Comparison
-from vae_run.comparison.statistics import Estimate
+from vae_run.comparison.statistics import ALL_PAIRS, Estimate
 from vae_run.report.glossary import meaning
-from vae_run.report.page import number, pictures, render
+from vae_run.report.page import number, pictures, ranges, render
 
 BESIDE = ("elbo", "log_likelihood", "mse", "kl", "active_units", "bits_per_dim")
 """Test figures that stand beside the metric, as far as any group has them."""
@@ -25,15 +25,24 @@ def write_page(comparison: Comparison, folder: Path, name: str) -> None:
     page = render(
         "compare.html",
         title=f"Comparison of {sum(len(group.runs) for group in comparison.groups)} runs",
-        comparison=comparison,
-        meaning=meaning(comparison.metric),
-        beside=[n for n in BESIDE if n != comparison.metric and _known(comparison, n)],
-        rows=[_row(comparison, index) for index in range(len(comparison.groups))],
-        pairs=_pairs(comparison)[:MOST_PAIRS],
-        left_out=max(0, len(comparison.differences) - MOST_PAIRS),
         pictures=pictures(folder / "figures", CAPTIONS),
+        **tables(comparison),
     )
     write_atomically(folder / name, page.encode())
+
+
+def tables(comparison: Comparison, pairs_in: str = "differences.csv") -> dict[str, Any]:
+    """What `ranking.html` shows: settings and their differences; `pairs_in` has all of these."""
+    return {
+        "comparison": comparison,
+        "meaning": meaning(comparison.metric),
+        "beside": [n for n in BESIDE if n != comparison.metric and _known(comparison, n)],
+        "rows": [_row(comparison, index) for index in range(len(comparison.groups))],
+        "pairs": _pairs(comparison)[:MOST_PAIRS],
+        "left_out": max(0, sum(len(d.seeds) > 1 for d in comparison.differences) - MOST_PAIRS),
+        "pairs_in": pairs_in,
+        "all_pairs": ALL_PAIRS,
+    }
 
 
 def _known(comparison: Comparison, name: str) -> bool:
@@ -50,7 +59,7 @@ def _row(comparison: Comparison, index: int) -> dict[str, Any]:
         "runs": [group.runs[seed].name for seed in sorted(group.runs)],
         "val": _cell(group.estimate(f"val/{comparison.metric}")),
         "test": {name: _cell(group.estimate(f"test/{name}")) for name in figures},
-        "better": ", ".join(str(other + 1) for other in comparison.better_than(index)),
+        "better": ranges([other + 1 for other in comparison.better_than(index)]),
     }
 
 

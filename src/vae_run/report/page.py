@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def number(value: float, error: float | None = None) -> str:
     """Five significant digits, or as many as the error has a meaning for; a true minus sign."""
     if not math.isfinite(value):
         return "not finite"
-    if error is not None and math.isfinite(error) and error > 0:
+    if error is not None and math.isfinite(error) and error > 1e-12 * abs(value):
         places = max(0, 1 - math.floor(math.log10(error)))
         text = f"{value:,.{places}f} ± {error:,.{places}f}"
     elif value == int(value) and abs(value) < 1e15:
@@ -45,7 +46,20 @@ def number(value: float, error: float | None = None) -> str:
         text = f"{value:,.{max(0, 4 - math.floor(math.log10(abs(value))))}f}"
     else:
         text = f"{value:.4g}"
-    return text.replace("-", "−")
+    return re.sub(r"^-(?=0(\.0*)?( |$))", "", text).replace("-", "−")
+
+
+def ranges(places: Sequence[int]) -> str:
+    """Rising whole numbers, those that follow each other as "first–last"."""
+    spans: list[list[int]] = []
+    for place in places:
+        if spans and place == spans[-1][-1] + 1:
+            spans[-1].append(place)
+        else:
+            spans.append([place])
+    return ", ".join(
+        f"{span[0]}–{span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans
+    )
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class Picture:
 
     @property
     def wide(self) -> bool:
-        return self.width > 1.5 * self.height
+        return self.width > 1.25 * self.height
 
 
 def pictures(

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
+from vae_run.atomic import write_atomically
 from vae_run.call import Call
-from vae_run.checkpoints import write_atomically
 from vae_run.comparison import drawings
 from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
-from vae_run.comparison.statistics import Estimate
+from vae_run.comparison.terminal import groups_table, told
 from vae_run.errors import ConfigError
 from vae_run.report.comparison import write_page
-from vae_run.report.page import number
 from vae_run.runs import RunDirectory
 from vae_run.tasks.closing import write_pictures
 from vae_run.terminal import console
@@ -75,55 +73,17 @@ def output_folder(name: str | None) -> Path:
     return folder
 
 
-def interval(found: Estimate) -> str:
-    """The mean with half the width of its interval."""
-    return number(found.mean, found.half) if found.n else ""
-
-
 def show(comparison: Comparison) -> None:
     """The table of groups, why they are not ranked if so, and the runs that are left out."""
-    metric, keys = comparison.metric, comparison.short_keys()
-    table = Table(box=None, header_style="bold")
-    for name in ("rank", *keys):
-        table.add_column(escape(name), no_wrap=True)
-    tags = (f"val/{metric}", f"test/{metric}")
-    for name in ("seeds", *tags):
-        table.add_column(name, no_wrap=True, justify="right")
-    table.add_column("better than")
-    for index, group in enumerate(comparison.groups):
-        label = comparison.label(group)
-        cells = [str(index + 1) if comparison.ranked else "-", *(label[key] for key in keys)]
-        cells += [str(len(group.runs)), *(interval(group.estimate(tag)) for tag in tags)]
-        worse = ", ".join(str(other + 1) for other in comparison.better_than(index))
-        table.add_row(*(escape(cell) for cell in (*cells, worse)))
+    tags = (f"val/{comparison.metric}", f"test/{comparison.metric}")
     if comparison.groups:
-        console.print(table)
+        console.print(groups_table(comparison, tags))
     for line in told(comparison):
         console.print(escape(line))
     for refusal in comparison.refusals:
         log.warning("not ranked: %s", refusal)
     for run, why in comparison.rest:
         console.print(f"[red]{escape(run.name)}[/]: {escape(f'{run.state}  {why}'.strip())}")
-
-
-def told(comparison: Comparison) -> list[str]:
-    """How the table is to be read."""
-    lines = []
-    if any(len(group.runs) > 1 for group in comparison.groups):
-        lines.append("± is half the 95 % Student-t interval over seeds.")
-    pairs = sum(len(d.seeds) > 1 for d in comparison.differences)
-    if comparison.ranked and pairs:
-        lines.append(
-            f"Ranked on val. Better: the interval of the difference on {comparison.split}, paired "
-            f"by seed and corrected for {pairs} comparison{'s' * (pairs != 1)} (Bonferroni), "
-            "excludes zero."
-        )
-    elif comparison.ranked and len(comparison.groups) > 1:
-        lines.append(
-            "Ranked on val. No two settings share two seeds, so none can be called better: repeat "
-            "them with 'seed=range(3)'."
-        )
-    return lines
 
 
 def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
