@@ -27,15 +27,15 @@ def generated(view: View) -> Iterator[Tensor]:
     are drawn from it: a grey mean would look like no image at all. Codes and pixels are drawn with
     fixed seeds; a conditional model is given the labels of the view's images.
     """
-    model, device = view.model, view.split.images.device
+    model, device = view.model, view.split.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(SAMPLES_SEED)
         codes = model.posterior.nearest(model.latent_prior().sample(torch.Size((view.size,))))
-    labels = None if model.classes is None else view.split.labels
+    told = model.classes is not None
     drawn = model.likelihood.binary and not view.split.has_grey
     for start in range(0, view.size, view.batch_size):
         rows = slice(start, start + view.batch_size)
-        means = model.given(None if labels is None else labels[rows]).decode(codes[rows]).mean
+        means = model.given(view.split.label(rows) if told else None).decode(codes[rows]).mean
         if drawn:
             generator = seeded(device, "generated pixels", start)
             means = (torch.rand(means.shape, generator=generator, device=device) < means).float()

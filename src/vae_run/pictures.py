@@ -88,7 +88,7 @@ def samples(view: View) -> Picture | None:
 
     Of a conditional model eight codes, or one for many classes, each decoded as every class.
     """
-    model, device = view.model, view.split.images.device
+    model, device = view.model, view.split.device
     if not model.prior.ready:
         return None
     classes = [] if model.classes is None else model.classes.tolist()
@@ -129,7 +129,7 @@ def manifold(view: View) -> Picture | None:
         note = "decoded over the quantiles of the codes, 2 % to 98 %"
     # Row i, column j holds z = (axes[0, j], axes[1, i]).
     grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="xy"), dim=-1)
-    device = view.split.images.device
+    device = view.split.device
     codes = model.posterior.nearest(grid.reshape(-1, 2).to(device))
     images = model.decode(codes, label).mean.cpu()
     note += of_class(view, label)

@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ import torch
 from torch import Tensor
 
 from vae_run.data.dataset import Dataset, Parts, TestSize
+from vae_run.data.reading import read_header, refuse_more_than_memory, regular
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 _SPLITS = ("train", "val", "test")
-_UNREADABLE = (
-    OSError, EOFError, KeyError, MemoryError, NotImplementedError, ValueError, zlib.error,
-    zipfile.BadZipFile,
-)  # fmt: skip
+_REMEDY = "write it anew with numpy.savez, or name another file"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +39,20 @@ class Arrays(Dataset):
     def read(self) -> Parts:
         """uint8 or float32 [N, C, H, W] or [N, F]; DataError names the array that is wrong."""
         path = Path(os.path.expanduser(self.path))
-        try:
-            with open(path, "rb") as file:
+        named = f"dataset.path={path}"
+        with open(regular(path, named), "rb") as file:
+            if file.read(6) == b"\x93NUMPY":
+                raise DataError(f"{named} is one array: expected an .npz of them; {_REMEDY}")
+            try:
+                if not zipfile.is_zipfile(file):
+                    raise ValueError("it is no archive, or an incomplete one")
+                file.seek(0)
                 found = np.load(file, allow_pickle=False)
-                if not isinstance(found, np.lib.npyio.NpzFile):
-                    raise DataError(f"dataset.path={path} is one array: expected an .npz of them")
                 splits = {name: self._split(path, name, found) for name in _SPLITS}
-        except _UNREADABLE as error:
-            raise DataError(f"dataset.path={path} cannot be read as .npz: {error}") from error
+            except DataError:
+                raise
+            except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
+                raise DataError(f"{named} cannot be read as .npz: {error}; {_REMEDY}") from error
         train = splits["train"]
         if train is None:
             held = ", ".join(found.files) or "nothing"
@@ -64,16 +67,30 @@ class Arrays(Dataset):
             if labels_name in found.files and "train" in found.files:
                 raise DataError(f"{where} is missing, though `{labels_name}` is there")
             return None
-        images, scale = _images(where, found[name])
+        images, scale = _images(where, _array(where, name, found))
         if labels_name not in found.files:
             return Split(images, None, scale)
-        labels = found[labels_name]
+        labels = _array(f"dataset.path={path}: array `{labels_name}`", labels_name, found)
         if labels.dtype.kind not in "biu" or labels.shape not in ((len(images),), (len(images), 1)):
             raise DataError(
                 f"dataset.path={path}: array `{labels_name}` is {labels.dtype} {labels.shape}; "
                 f"expected whole numbers, one for each of the {len(images)} images of `{name}`"
             )
+        if labels.dtype.kind == "u" and labels.max(initial=0) > np.iinfo(np.int64).max:
+            raise DataError(
+                f"dataset.path={path}: array `{labels_name}` has labels beyond 2**63; number the "
+                "classes from 0"
+            )
         return Split(images, torch.from_numpy(labels.reshape(-1).astype(np.int64)), scale)
+
+
+def _array(where: str, name: str, found: Any) -> Any:
+    """The array `name` of an archive, if it is as large as its header claims."""
+    info = found.zip.getinfo(f"{name}.npy")
+    refuse_more_than_memory(info.file_size, where)
+    with found.zip.open(info) as member:
+        read_header(member, info)
+    return found[name]
 
 
 def _images(where: str, array: Any) -> tuple[Tensor, float]:
@@ -94,7 +111,10 @@ def _images(where: str, array: Any) -> tuple[Tensor, float]:
         )
     if array.dtype == np.float32 and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
-        raise DataError(f"{where} has {bad} values that are NaN or infinite in float32; mend them")
+        raise DataError(
+            f"{where} has {bad} values that are NaN or infinite in float32; replace them, or leave "
+            "their images out"
+        )
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] not in (1, 3):

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from PIL import Image
+from torch import Tensor
 
 from vae_run.data.dataset import ImageSide, Parts
+from vae_run.data.decoded import Decoded
+from vae_run.data.decoding import Decoder
 from vae_run.data.download import Downloaded, damaged
-from vae_run.data.images import decode_images
-from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 _CROP = 148
 
 
 @dataclass(frozen=True, kw_only=True)
-class CelebA(Downloaded):
+class CelebA(Decoded, Downloaded):
     """Aligned celebrity faces, 162,770 + 19,867 + 19,962 of 178x218 (Liu et al. 2015).
 
     The central 148x148 pixels are resized, as is usual for generative models. Its own validation
@@ -51,21 +51,24 @@ class CelebA(Downloaded):
     def read_files(self, root: Path) -> Parts:
         """uint8 [N, 3, H, H] of scale 255: 12 KiB an image at 64 pixels, 2.3 GiB in all."""
         partition = _read_rows(root / self.files()[0], 0)
-        marks, names = None, None
+        marks, class_names = None, None
         if self.attribute is not None:
-            marks, names = self._marks(root), (f"not {self.attribute}", self.attribute)
-        splits = []
-        for number in ("0", "1", "2"):
-            files = [name for name, value in partition.items() if value == [number]]
-            paths = [root / "celeba" / "img_align_celeba" / name for name in files]
-            size = (self.image_size, self.image_size)
-            labels = None
+            marks, class_names = self._marks(root), (f"not {self.attribute}", self.attribute)
+        files, labels = dict[str, list[Path]](), dict[str, Tensor | None]()
+        for number, split in enumerate(("train", "val", "test")):
+            names = [name for name, value in partition.items() if value == [str(number)]]
+            if not names:
+                raise damaged(root / self.files()[0], f"no image is of partition {number}")
+            files[split] = [root / "celeba" / "img_align_celeba" / name for name in names]
+            labels[split] = None
             if marks is not None:
-                labels = torch.tensor([marks.get(name, -1) for name in files])
-                if (labels < 0).any():
+                found = torch.tensor([marks.get(name, -1) for name in names])
+                if (found < 0).any():
                     raise damaged(root / self.files()[2], "it lacks some images of the partition")
-            splits.append(Split(decode_images(paths, 3, size, self._fit), labels, scale=255.0))
-        return Parts(splits[0], splits[1], splits[2], names)
+                labels[split] = found
+        decoder = Decoder(3, self.image_size, self.image_size, _CROP)
+        splits = self.decode(root / "celeba", files, labels, decoder)
+        return Parts(splits["train"], splits["val"], splits["test"], class_names)
 
     def _marks(self, root: Path) -> dict[str, int]:
         """1 or 0 for each file name: whether it has the attribute."""
@@ -80,12 +83,6 @@ class CelebA(Downloaded):
             name: int(values[column] == "1")
             for name, values in _read_rows(path, 2, len(known)).items()
         }
-
-    def _fit(self, image: Image.Image) -> Image.Image:
-        """The central 148x148 pixels, resized."""
-        left, top = (round((side - _CROP) / 2) for side in image.size)
-        face = image.crop((left, top, left + _CROP, top + _CROP))
-        return face.resize((self.image_size, self.image_size), Image.Resampling.BILINEAR)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from vae_run.data.dataset import Parts
 from vae_run.data.download import Downloaded, damaged
+from vae_run.data.reading import regular
 from vae_run.data.splits import Split
+from vae_run.errors import DataError
 
 _NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -69,14 +71,14 @@ class _ArraysOnly(pickle.Unpickler):
 def _read_batch(path: Path) -> tuple[Tensor, Tensor]:
     """One pickled batch: `data` uint8 [N, 3072], channel by channel, and a list of `labels`."""
     try:
-        with open(path, "rb") as file:
+        with open(regular(path, str(path)), "rb") as file:
             found = _ArraysOnly(file, encoding="latin1").load()
         data, labels = found["data"], torch.tensor(found["labels"], dtype=torch.int64)
         images = torch.from_numpy(data).reshape(-1, 3, 32, 32)
-    except (OSError, EOFError, pickle.UnpicklingError, ArithmeticError, AttributeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged pickle can end in any of them
         raise damaged(path, error) from error
-    except (ImportError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        raise damaged(path, error) from error
-    if images.dtype != torch.uint8 or labels.shape != images.shape[:1]:
+    if images.dtype != torch.uint8 or labels.shape != images.shape[:1] or not len(images):
         raise damaged(path, f"{labels.numel()} labels for {len(images)} images, {images.dtype}")
     return images, labels

@@ -4,6 +4,7 @@ Letters: N images of a split, M chosen ones.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, final
 
@@ -11,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from vae_run.data.scratch import scratch
 from vae_run.data.splits import Split, Splits
 from vae_run.errors import DataError
 
@@ -82,6 +84,16 @@ class Dataset(ABC):
     def read(self) -> Parts:
         """The dataset's own splits, on the CPU; DataError if files are missing or damaged."""
 
+    def __str__(self) -> str:
+        """How messages name it: its class, and where its files are."""
+        places = {key: getattr(self, key, None) for key in ("path", "root")}
+        where = [f"dataset.{key}={place}" for key, place in places.items() if place is not None]
+        return type(self).__name__ + (f" ({where[0]})" if where else "")
+
+    def keeps_in_memory(self, size: int) -> bool:
+        """Whether splits that lie in files, of `size` bytes together, are read into memory."""
+        return True
+
     @final
     def load(self) -> Splits:
         """Read, choose classes, cut what is missing, binarize: three sets on the CPU.
@@ -98,6 +110,9 @@ class Dataset(ABC):
             chosen = self._choose(parts, wanted)
             parts, others = chosen, self._left_out(parts, wanted)
         train, val, test = self._cut(parts)
+        if self.keeps_in_memory(sum(len(s) * s.image_bytes for s in (train, val, test))):
+            train, val, test = train.in_memory(), val.in_memory(), test.in_memory()
+            others = None if others is None else others.in_memory()
         if self.binarize != "none":
             for name, split in (("train", train), ("val", val), ("test", test)):
                 self._check_grey(name, split)
@@ -109,7 +124,7 @@ class Dataset(ABC):
 
     def _check(self, parts: Parts) -> None:
         """Refuse empty splits, and splits that disagree in shape, type, or number of labels."""
-        me, train = type(self).__name__, parts.train
+        me, train = str(self), parts.train
         for name, split in parts.named().items():
             labels = len(split) if split.labels is None else split.labels.shape[0]
             if split.images.numel() == 0:
@@ -178,8 +193,8 @@ class Dataset(ABC):
             if parts.test is None:
                 sizes += f"{' and ' if sizes else ''}dataset.test_size={parts.test_size}"
             raise DataError(
-                f"{sizes} cut {tests + vals} of the {total} images of {type(self).__name__} for "
-                "validation and test, which leaves none to train on: make them smaller"
+                f"{sizes} cut {tests + vals} of the {total} images of {self} for validation and "
+                "test, which leaves none to train on: make them smaller, or add images"
             )
         order = torch.randperm(total, generator=self._cuts())
         test, val = parts.test, parts.val
@@ -195,11 +210,11 @@ class Dataset(ABC):
         """Refuse to take numbers outside [0, 1] for probabilities."""
         if not len(split):
             return
-        low, high = split.images.min().item(), split.images.max().item()
-        if not (low >= 0 and high <= split.scale):
+        low, high = split.extent
+        if not (low >= 0 and high <= 1):
             raise DataError(
-                f"dataset.binarize={self.binarize}: {name} has values from {low / split.scale:g} "
-                f"to {high / split.scale:g}, but only data in [0, 1] can become binary pixels; "
+                f"dataset.binarize={self.binarize}: {name} has values from {low:g} "
+                f"to {high:g}, but only data in [0, 1] can become binary pixels; "
                 "set dataset.binarize=none or rescale the data"
             )
 
@@ -208,15 +223,24 @@ def binarized(split: Split, name: Literal["train", "val", "test", "others"]) -> 
     """One fixed Bernoulli sample of every pixel: uint8 0 or 1 of scale 1, the same everywhere.
 
     Args:
-        split: images in [0, 1], on the CPU.
+        split: images in [0, 1], on the CPU; the sample of mapped ones is kept in a file that ends
+            with the process.
         name: which split it is; each has a seed of its own.
     """
     generator = torch.Generator().manual_seed(_SAMPLE_SEEDS[name])
-    images = torch.empty_like(split.images, dtype=torch.uint8)
-    for start in range(0, len(split), _SAMPLE_CHUNK):
-        rows = slice(start, start + _SAMPLE_CHUNK)
-        grey = split.pixels(rows)
-        images[rows] = torch.rand(grey.shape, generator=generator) < grey
+
+    def samples() -> Iterator[Tensor]:
+        for start in range(0, len(split), _SAMPLE_CHUNK):
+            grey = split.pixels(slice(start, start + _SAMPLE_CHUNK))
+            yield (torch.rand(grey.shape, generator=generator) < grey).to(torch.uint8)
+
+    shape = (len(split), *split.event_shape)
+    if split.mapped is not None:
+        images = scratch(samples(), shape, split.mapped.file.parent)
+        rows = torch.arange(len(split))
+        mapped = replace(split.mapped, rows=rows)
+        return replace(split, images=images, scale=1.0, resample=False, mapped=mapped)
+    images = torch.cat([*samples(), torch.empty((0, *split.event_shape), dtype=torch.uint8)])
     return replace(split, images=images, scale=1.0, resample=False)
 
 

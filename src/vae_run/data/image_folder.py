@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from PIL import Image, ImageOps
 from pydantic import Field
 
-from vae_run.data.dataset import Dataset, ImageSide, Parts, TestSize
-from vae_run.data.images import decode_images
-from vae_run.data.splits import Split
+from vae_run.data.dataset import ImageSide, Parts, TestSize
+from vae_run.data.decoded import Decoded
+from vae_run.data.decoding import Decoder
 from vae_run.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ _ENDINGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder(Dataset):
+class ImageFolder(Decoded):
     """All image files below a folder, resized to cover `image_size` and cropped at the centre.
 
     With a sub-folder `train`, that and `val` and `test` (where they exist) are the splits; else all
@@ -54,21 +53,22 @@ class ImageFolder(Dataset):
         if (root / "train").is_dir():
             parts = [root / name for name in ("train", "val", "test") if (root / name).is_dir()]
             others = {path.name for path in root.iterdir() if path.is_dir()}
+            others = {name for name in others if not name.startswith(".")}
             others -= {part.name for part in parts}
             if others:
                 log.warning("%s: not read, as train is there: %s", root, ", ".join(sorted(others)))
         else:
             parts = [root]
-        files = {part: _image_files(part) for part in parts}
-        classes = {part: _classes(part, files[part]) for part in parts}
+        named = {part.name if part != root else "train": part for part in parts}
+        files = {name: _image_files(part) for name, part in named.items()}
+        classes = {name: _classes(part, files[name]) for name, part in named.items()}
         names = sorted({name for chosen in classes.values() for name in chosen or ()})
         number = {name: place for place, name in enumerate(names)}
-        splits: dict[str, Split] = {}
-        for part in parts:
-            own = classes[part]
-            labels = None if own is None else torch.tensor([number[name] for name in own])
-            images = decode_images(files[part], self.channels, self._size(), self._fit)
-            splits[part.name if part != root else "train"] = Split(images, labels, scale=255.0)
+        labels = {
+            part: None if own is None else torch.tensor([number[name] for name in own])
+            for part, own in classes.items()
+        }
+        splits = self.decode(root, files, labels, Decoder(self.channels, *self._size()))
         return Parts(
             splits["train"],
             splits.get("val"),
@@ -82,26 +82,40 @@ class ImageFolder(Dataset):
         size = self.image_size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
-    def _fit(self, image: Image.Image) -> Image.Image:
-        """Upright (cameras note a rotation in the file), scaled to cover the size, and cropped."""
-        height, width = self._size()
-        if image.mode in ("1", "P", "PA"):  # palettes cannot be interpolated
-            image = image.convert("RGBA")
-        upright = ImageOps.exif_transpose(image)
-        return ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
-
 
 def _image_files(folder: Path) -> list[Path]:
-    """All image files below `folder`, hidden ones left out, sorted by their path in parts."""
-    found = [
-        Path(where, name)
-        for where, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(_ENDINGS) and not name.startswith(".")
-    ]
+    """All image files below `folder`, hidden ones left out, sorted by their path in parts.
+
+    Links are followed, but no folder into itself.
+    """
+    found: list[Path] = []
+    inside = {folder: {_identity(folder)}}
+
+    def refuse(error: OSError) -> None:
+        raise DataError(
+            f"cannot read the folder {error.filename}: {error.strerror}; allow it, or move it away"
+        ) from error
+
+    for name, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        where = Path(name)
+        above = inside.pop(where)
+        folders[:] = [child for child in folders if not child.startswith(".")]
+        for child in list(folders):
+            if (own := _identity(where / child)) in above:
+                folders.remove(child)
+            else:
+                inside[where / child] = above | {own}
+        for file in files:
+            if file.lower().endswith(_ENDINGS) and not file.startswith("."):
+                found.append(where / file)
     if not found:
         raise DataError(f"dataset.path: no image files below {folder} ({' '.join(_ENDINGS)})")
     return sorted(found)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
 
 
 def _classes(folder: Path, files: list[Path]) -> list[str] | None:

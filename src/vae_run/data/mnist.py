@@ -1,7 +1,10 @@
 """MNIST and the sets of its format: FashionMNIST, KMNIST, EMNIST."""
 
 import gzip
+import io
+import math
 import os
+import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +18,13 @@ from torch import Tensor
 
 from vae_run.data.dataset import Parts
 from vae_run.data.download import Downloaded, damaged
+from vae_run.data.reading import refuse_more_than_memory, regular
 from vae_run.data.splits import Split
 
 _MERGED = digits + ascii_uppercase + "abdefghnqrt"
+_SIDE = 28
+MOST_DEFLATED = 1032
+"""Bytes that a byte of a .gz file can unpack to at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +128,9 @@ def _read_split(image_file: Path, label_file: Path) -> Split:
     images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
     if len(images) != len(labels):
         raise damaged(label_file, f"{len(labels)} labels for {len(images)} images of {image_file}")
+    if images.shape[1:] != (_SIDE, _SIDE) or not len(images):
+        shape = " x ".join(str(size) for size in images.shape)
+        raise damaged(image_file, f"it holds {shape}, expected images of {_SIDE} x {_SIDE}")
     return Split(images[:, None], labels.to(torch.int64), scale=255.0)
 
 
@@ -132,18 +142,31 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     """
     if not path.exists():
         path = path.with_name(f"{path.name}.gz")
-    try:
-        if path.suffix == ".gz":
-            raw = np.frombuffer(bytearray(gzip.decompress(path.read_bytes())), np.uint8)
-        else:
-            raw = np.fromfile(path, np.uint8)
-    except (OSError, EOFError, zlib.error) as error:
-        raise damaged(path, error) from error
     start = 4 * (dimensions + 1)
-    magic, *shape = raw[: len(raw[:start]) // 4 * 4].view(">u4").tolist() or [0]
-    if magic != 0x800 + dimensions or len(shape) != dimensions:
-        raise damaged(path, f"it does not start as an idx file of {dimensions} dimensions")
-    expected = start + int(np.prod(shape, dtype=np.int64))
+    try:
+        with _opened(regular(path, str(path))) as file:
+            words = file.read(start)
+            magic, *shape = struct.unpack(f">{dimensions + 1}I", words.ljust(start, b"\0"))
+            if magic != 0x800 + dimensions or len(words) < start:
+                raise damaged(path, f"it does not start as an idx file of {dimensions} dimensions")
+            expected, held = math.prod(shape), path.stat().st_size
+            if path.suffix != ".gz" and held != start + expected:
+                told = f"{held} bytes where its header {shape} calls for {start + expected}"
+                raise damaged(path, told)
+            if expected > MOST_DEFLATED * held:  # what no file of this length can unpack to
+                raise damaged(path, f"{held} bytes cannot hold what its header {shape} calls for")
+            refuse_more_than_memory(expected, str(path))
+            if path.suffix == ".gz":
+                raw = np.frombuffer(bytearray(file.read(expected + 1)), np.uint8)
+            else:
+                raw = np.fromfile(path, np.uint8, offset=start)
+    except (OSError, EOFError, MemoryError, zlib.error) as error:
+        raise damaged(path, error) from error
     if len(raw) != expected:
-        raise damaged(path, f"{len(raw)} bytes where its header {shape} calls for {expected}")
-    return torch.from_numpy(raw[start:].reshape(shape))
+        than = "more" if len(raw) > expected else "less"
+        raise damaged(path, f"it unpacks to {than} than its header {shape} calls for")
+    return torch.from_numpy(raw.reshape(shape))
+
+
+def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")

@@ -1,13 +1,34 @@
-"""Train, validation and test data as whole tensors.
+"""Train, validation and test data as whole tensors, in memory or in a file mapped into it.
 
 Letters: N images of a split, B batch, E the event shape (C, H, W), or (F,) for flat vectors.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+_CHUNK_BYTES = 2**22
+"""Of images that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """How a split reads images that stay in a file.
+
+    Attributes:
+        file: an .npy file of all images.
+        rows: int64 [N], the places in it of the split's own; on the CPU.
+        device: where pixels and labels are sent as they are asked for.
+    """
+
+    file: Path
+    rows: Tensor
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 @dataclass(frozen=True)
@@ -15,7 +36,8 @@ class Split:
     """The images of one split, kept compact until a batch is drawn.
 
     Attributes:
-        images: uint8 or float32 [N, *E].
+        images: uint8 or float32 [N, *E]; where they are `mapped`, all uint8 images of the file,
+            which lie on the CPU and cannot be written to.
         labels: int64 [N], or None.
         scale: the stored value that means 1.0 (255 for 8-bit images; 1 for floats in [0, 1]).
         resample: grey values are probabilities of binary pixels, drawn afresh at every visit
@@ -23,6 +45,8 @@ class Split:
         factors: int64 [N, F], the number of each factor's value that an image was made from, or
             None; metrics of disentanglement compare codes with them.
         unordered: the columns of `factors` whose values are names, and not steps of a quantity.
+        mapped: which of `images` are the split's, where these stay in a file; None: all, in memory.
+            Labels and factors are of the split's own, and stay on the CPU as well.
     """
 
     images: Tensor
@@ -31,9 +55,20 @@ class Split:
     resample: bool = False
     factors: Tensor | None = None
     unordered: tuple[int, ...] = ()
+    mapped: Mapped | None = None
 
     def __len__(self) -> int:
-        return self.images.shape[0]
+        return self.images.shape[0] if self.mapped is None else len(self.mapped.rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where pixels and labels are when they are asked for."""
+        return self.images.device if self.mapped is None else self.mapped.device
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes that an image is stored in."""
+        return math.prod(self.event_shape) * self.images.element_size()
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -53,27 +88,76 @@ class Split:
         """Whether any pixel that is visited lies strictly between 0 and 1."""
         if self.resample:
             return False
-        return bool(((self.images > 0) & (self.images < self.scale)).any())
+        return any(bool(((x > 0) & (x < self.scale)).any()) for x in self.chunks())
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Least and greatest value of a pixel; of mapped bytes, what they can hold: 0 and 1."""
+        if self.mapped is not None:
+            return 0.0, 1.0
+        return float(self.images.min()) / self.scale, float(self.images.max()) / self.scale
+
+    def stored(self, index: Tensor | slice) -> Tensor:
+        """Images `index` as they are stored, on the split's device.
+
+        An index is on the CPU where images are mapped, else on their device.
+        """
+        rows = index if self.mapped is None else self.mapped.rows[index]
+        if not isinstance(rows, Tensor):
+            return self.images[rows]
+        chosen = self.images.index_select(0, rows)  # whole rows; [rows] goes pixel by pixel
+        return chosen if self.mapped is None else self._sent(chosen)
+
+    def _sent(self, chosen: Tensor) -> Tensor:
+        """What was gathered on the CPU, on the device; the CPU does not wait for a GPU."""
+        if self.device.type == "cuda":
+            return chosen.pin_memory().to(self.device, non_blocking=True)
+        return chosen.to(self.device)
+
+    def chunks(self) -> Iterator[Tensor]:
+        """All images as they are stored, a bounded number of bytes at a time."""
+        step = max(1, _CHUNK_BYTES // self.image_bytes)
+        for start in range(0, len(self), step):
+            yield self.stored(slice(start, start + step))
 
     def pixels(self, index: Tensor | slice) -> Tensor:
-        """Images `index` as float32 [B, *E]; 8-bit data fall in [0, 1]."""
-        chosen = self.images[index].to(torch.float32)
+        """Images `index` (see `stored`) as float32 [B, *E]; 8-bit data fall in [0, 1]."""
+        chosen = self.stored(index).to(torch.float32)
         if self.scale != 1.0:
             return chosen * (1.0 / self.scale)
         # A slice of floats is a view: whoever writes into a batch must not reach the data.
         return chosen.clone() if isinstance(index, slice) else chosen
 
+    def label(self, index: Tensor | slice) -> Tensor | None:
+        """Labels of the images `index` (see `stored`), int64 [B] on the split's device, or None."""
+        if self.labels is None:
+            return None
+        chosen = self.labels[index]
+        return chosen if self.mapped is None else self._sent(chosen)
+
     def to(self, device: torch.device) -> "Split":
-        """The same split with its tensors on `device`."""
+        """The same split with its tensors on `device`, or sent there where they are mapped."""
+        if self.mapped is not None:
+            return replace(self, mapped=replace(self.mapped, device=torch.device(device)))
         labels = None if self.labels is None else self.labels.to(device)
         factors = None if self.factors is None else self.factors.to(device)
         return replace(self, images=self.images.to(device), labels=labels, factors=factors)
 
+    def in_memory(self) -> "Split":
+        """The same split with its images in memory."""
+        if self.mapped is None:
+            return self
+        images = self.images.index_select(0, self.mapped.rows)
+        return replace(self, images=images, mapped=None)
+
     def take(self, index: Tensor) -> "Split":
-        """The sub-split of the images `index` (int64 [M])."""
+        """The sub-split of the images `index` (int64 [M], on the device of `images`)."""
         labels = None if self.labels is None else self.labels[index]
         factors = None if self.factors is None else self.factors[index]
-        return replace(self, images=self.images[index], labels=labels, factors=factors)
+        if self.mapped is None:
+            return replace(self, images=self.images[index], labels=labels, factors=factors)
+        rows = self.mapped.rows[index]
+        return replace(self, labels=labels, factors=factors, mapped=replace(self.mapped, rows=rows))
 
 
 @dataclass(frozen=True)
@@ -112,9 +196,10 @@ class Splits:
         """SHA-256 over the bytes of all three splits, in hexadecimal: equal data, equal text."""
         digest = hashlib.sha256()
         for split in (self.train, self.val, self.test):
-            header = (tuple(split.images.shape), split.images.dtype, split.scale)
+            header = ((len(split), *split.event_shape), split.images.dtype, split.scale)
             digest.update(repr(header).encode())
-            digest.update(split.images.cpu().contiguous().numpy().data)
+            for images in split.chunks():
+                digest.update(images.cpu().contiguous().numpy().data)
             if split.labels is not None:
                 digest.update(split.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()

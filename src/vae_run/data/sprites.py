@@ -6,7 +6,6 @@ Letters: N images, F = 5 factors, G combinations of their values, S pixels a sid
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vae_run.data.dataset import Count, Dataset, Parts, TestSize
+from vae_run.data.reading import read_header, regular
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
@@ -39,7 +39,6 @@ MARGIN = 16
 
 _CHUNK = 1024
 _STREAM = 0x5B_17E5  # the random numbers that choose sprites are not those that cut splits
-_UNREADABLE = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile)
 
 Draw = Callable[[Tensor], Tensor]
 
@@ -108,7 +107,7 @@ class Sprites(Dataset):
         """Images `index` [M] of dSprites' file, uint8 [M, S, S]; never all in memory at once."""
         try:
             images = _rows(file, "imgs", index)
-        except _UNREADABLE as error:
+        except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
             raise _foreign(file, error) from error
         if images.shape[1:] != (self.image_size, self.image_size):
             raise DataError(
@@ -183,9 +182,13 @@ def _foreign(file: Path, why: object) -> DataError:
 def _read_factors(file: Path) -> Tensor:
     """The classes of the factors in dSprites' file, int64 [G, 5], its one colour left out."""
     try:
-        with open(file, "rb") as opened:
-            classes = np.load(opened, allow_pickle=False)["latents_classes"]
-    except (*_UNREADABLE, IndexError) as error:
+        with zipfile.ZipFile(regular(file, "it")) as archive:
+            info = archive.getinfo("latents_classes.npy")
+            with archive.open(info) as member:
+                read_header(member, info)
+            with archive.open(info) as member:
+                classes = np.lib.format.read_array(member, allow_pickle=False)
+    except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
         raise _foreign(file, error) from error
     if classes.ndim != 2 or classes.shape[1] != 1 + len(FACTORS) or classes.dtype.kind not in "iu":
         raise _foreign(file, f"`latents_classes` is {classes.dtype} {classes.shape}")
@@ -195,12 +198,9 @@ def _read_factors(file: Path) -> Tensor:
 def _rows(file: Path, name: str, index: Tensor) -> NDArray[Any]:
     """Rows `index` [M] of the array `name` of an .npz file, read a piece at a time."""
     with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-            version, np.lib.format.read_array_header_2_0
-        )
-        shape, columns_first, dtype = read(member)
-        if columns_first or dtype.hasobject or len(shape) != 3 or int(index.max()) >= shape[0]:
+        shape, columns_first, dtype = read_header(member, archive.getinfo(f"{name}.npy"))
+        plain = not (columns_first or dtype.hasobject) and len(shape) == 3 and 0 not in shape
+        if not plain or int(index.max()) >= shape[0]:
             raise ValueError(f"`{name}` is {dtype} {shape}")
         width, order = math.prod(shape[1:]), index.argsort()
         wanted, found = index[order].numpy(), np.empty((len(index), *shape[1:]), dtype)

@@ -1,7 +1,5 @@
 """Street View House Numbers."""
 
-import importlib
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,8 @@ import torch
 
 from vae_run.data.dataset import Parts
 from vae_run.data.download import Downloaded, damaged
+from vae_run.data.matlab import read_arrays
+from vae_run.data.reading import regular
 from vae_run.data.splits import Split
 
 
@@ -42,14 +42,13 @@ class SVHN(Downloaded):
 
 def _read_mat(path: Path) -> Split:
     """`X` uint8 [32, 32, 3, N] and `y` [N, 1], where the digit 0 is labelled 10."""
-    matlab = importlib.import_module("scipy.io.matlab")
     try:
-        found = matlab.loadmat(path, variable_names=("X", "y"))
-        images, labels = found["X"], found["y"].reshape(-1).astype(np.int64) % 10
-    except (OSError, EOFError, zlib.error, matlab.MatReadError, NotImplementedError) as error:
+        images, labels = read_arrays(regular(path, str(path)), ("X", "y"))
+        labels = labels.reshape(-1).astype(np.int64) % 10
+    except (ValueError, TypeError, OSError, EOFError) as error:
         raise damaged(path, error) from error
-    except (KeyError, IndexError, MemoryError, TypeError, ValueError) as error:
-        raise damaged(path, f"{type(error).__name__}: {error}") from error
+    if not images.size:
+        raise damaged(path, "it holds no image")
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
         raise damaged(path, f"X is {images.dtype} {images.shape}, with {len(labels)} labels")
     turned = np.ascontiguousarray(images.transpose(3, 2, 0, 1))

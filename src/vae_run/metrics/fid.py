@@ -49,7 +49,7 @@ def fid(view: View) -> dict[str, float]:
     library = import_module("torchmetrics.image.fid")
     view = replace(view, batch_size=BATCH)
     metric = library.FrechetInceptionDistance(feature_extractor_weights_path=str(place()))
-    metric = metric.to(view.split.images.device)
+    metric = metric.to(view.split.device)
     for batch in view.batches():
         metric.update(as_bytes(batch.target), real=True)
     for images in generated(view):

@@ -45,7 +45,7 @@ def generation(view: View) -> dict[str, float]:
     seen = few(replace(view, split=view.train, limit=None), judged.size)
     if min(judged.size, seen.size) < LEAST_IMAGES:
         return {}
-    network = RandomConv(view.split.event_shape[0]).to(view.split.images.device)
+    network = RandomConv(view.split.event_shape[0]).to(view.split.device)
     real, train = (_features(network, (b.target for b in v.batches())) for v in (judged, seen))
     fake = _features(network, generated(judged))
     unit = train.var(0).mean().sqrt().clamp(min=1e-12)

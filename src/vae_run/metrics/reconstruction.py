@@ -51,7 +51,8 @@ def reconstruction(view: View) -> dict[str, float]:
 
 def in_unit_interval(split: Split) -> bool:
     """Whether all pixels lie in [0, 1]."""
-    return bool(split.images.min() >= 0) and bool(split.images.max() <= split.scale)
+    low, high = split.extent
+    return low >= 0 and high <= 1
 
 
 def each_image(x: Tensor, clean: Tensor, *, unit: bool) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ def curve(view: View) -> Curve | None:
         return None
     levels = sorted({*corruption.tested_levels, corruption.level})
     total = torch.stack([batch.target.cpu().double().sum(0) for batch in view.batches()]).sum(0)
-    mean = (total / view.size).float().to(view.split.images.device)
+    mean = (total / view.size).float().to(view.split.device)
     found = Curve(levels, {}, {})
     for level in levels:
         at_level = replace(view, corruption=replace(corruption, level=level))

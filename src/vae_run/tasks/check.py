@@ -9,7 +9,6 @@ import torch
 from rich.table import Table
 
 from vae_run.call import Call
-from vae_run.data.splits import Split
 from vae_run.experiment import Experiment, assemble, choose_device
 from vae_run.networks import parameter_count
 from vae_run.pictures import first_batch
@@ -36,31 +35,26 @@ def parts(call: Call) -> list[tuple[str, str]]:
 def data(experiment: Experiment) -> list[tuple[str, str]]:
     """Sizes, shape and range of the data."""
     splits = experiment.splits
-    low, high = pixel_range(splits.train)
+    low, high = splits.train.extent
     sizes = "  ".join(
         f"{name} {len(split):,}"
         for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test))
     )
-    stored = sum(
-        s.images.numel() * s.images.element_size() for s in (splits.train, splits.val, splits.test)
-    )
+    stored = sum(len(s) * s.image_bytes for s in (splits.train, splits.val, splits.test))
+    file = splits.train.mapped
+    where = f"on {experiment.device}" if file is None else f"read from {file.file.parent}"
     shape = " x ".join(str(size) for size in splits.event_shape)
     likelihood = experiment.model.likelihood
     support = "pixels in [0, 1]" if likelihood.unit_interval else "any real values"
     if likelihood.discrete:
         support = f"{splits.levels} grey levels"
     return [
-        ("images", f"{sizes}  of {shape}  ({stored / MEBI:.1f} MiB on {experiment.device})"),
+        ("images", f"{sizes}  of {shape}  ({stored / MEBI:.1f} MiB {where})"),
         (
             "range",
             f"[{low:.4g}, {high:.4g}] in train; {type(likelihood).__name__} models {support}",
         ),
     ]
-
-
-def pixel_range(split: Split) -> tuple[float, float]:
-    """Least and greatest pixel value."""
-    return float(split.images.min()) / split.scale, float(split.images.max()) / split.scale
 
 
 def model(experiment: Experiment) -> list[tuple[str, str]]:
