@@ -29,6 +29,7 @@ class Composer:
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._choices: dict[tuple[str, ...], dict[str, str]] = {}
 
     def parse(self, words: Sequence[str]) -> list[Override]:
         """Overrides as Hydra reads them."""
@@ -37,15 +38,29 @@ class Composer:
 
     def compose(self, words: Sequence[str]) -> dict[str, Any]:
         """The configuration of one job, plain and without Hydra's own keys."""
-        groups: list[Override] = []
+        groups, values = self._sorted(words)
+        config = copy.deepcopy(self._base(groups))
+        self._loader._apply_overrides_to_config(values, config)
+        return plain(config)
+
+    def choices(self, words: Sequence[str]) -> dict[str, str]:
+        """The option of each group in one job."""
+        groups, _ = self._sorted(words)
+        self._base(groups)
+        return self._choices[groups]
+
+    def _sorted(self, words: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
+        """Overrides that choose options, as typed, and those that set values."""
+        groups: list[str] = []
         values: list[Override] = []
         for override in self.parse(words):
             if override.is_hydra_override():
                 continue
-            (groups if self._is_group(override) else values).append(override)
-        config = copy.deepcopy(self._base(tuple(str(word.input_line) for word in groups)))
-        self._loader._apply_overrides_to_config(values, config)
-        return plain(config)
+            if self._is_group(override):
+                groups.append(str(override.input_line))
+            else:
+                values.append(override)
+        return tuple(groups), values
 
     def _is_group(self, override: Override) -> bool:
         return bool(self._loader.repository.group_exists(override.key_or_group))
@@ -58,6 +73,8 @@ class Composer:
                 overrides=[*hydra_overrides, *groups],
                 run_mode=RunMode.RUN,
             )
+            choices = config.hydra.runtime.choices
+            self._choices[groups] = {str(key): str(choices[key]) for key in choices}
             with read_write(config), open_dict(config):
                 del config["hydra"]
             self._bases[groups] = config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -11,16 +11,20 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from hydra_plugins.vae_run.compose import Composer
 from hydra_plugins.vae_run.sweep import LedgerSweep, refuse_failures, unfinished
 from vae_run.errors import ConfigError
-from vae_run.terminal import console
 
 
 class GridSweeper(Sweeper):
     """Runs what the ledger does not have as completed."""
 
-    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
-        self.params = dict(params or {})
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        filter: str | None = None,
+    ) -> None:
+        self.params, self.filter = dict(params or {}), filter
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -34,7 +38,10 @@ class GridSweeper(Sweeper):
         given = sweep.composer.parse([*(f"{k}={v}" for k, v in self.params.items()), *arguments])
         axes = grid(given)
         swept = [key for key, words in axes.items() if len(words) > 1]
-        jobs = sweep.check_all(product(*axes.values()))
+        points: list[Sequence[str]] = list(product(*axes.values()))
+        if self.filter is not None:
+            points = kept(points, str(self.filter), sweep.composer)
+        jobs = sweep.check_all(points)
         ledger = sweep.open()
         with ledger.locked():
             entries = sweep.enter(ledger, jobs, swept)
@@ -66,8 +73,38 @@ def grid(overrides: list[Override]) -> dict[str, list[str]]:
     return axes
 
 
+def kept(
+    points: Sequence[Sequence[str]], expression: str, composer: Composer
+) -> list[Sequence[str]]:
+    """Those of the jobs, given by their overrides, that a filter leaves.
+
+    Raises:
+        ConfigError: the filter leaves none, or names a key that there is not.
+    """
+    from vae_run.config import flat
+    from vae_run.sweeping.filters import Filter
+    from vae_run.terminal import console
+
+    keeps, left = Filter(expression), []
+    known: dict[str, Any] = {}
+    for words in points:
+        values = {**dict(flat(composer.compose(words))), **composer.choices(words)}
+        known |= values
+        if keeps.keeps(values):
+            left.append(words)
+    keeps.refuse_unknown(list(known))
+    if not left:
+        raise ConfigError(
+            f"hydra.sweeper.filter: {expression!r} leaves none of the {len(points)} jobs."
+        )
+    console.print(f"{len(left)} of {len(points)} combinations pass hydra.sweeper.filter")
+    return left
+
+
 def _announce(asked: int, jobs: int, todo: list[Any], folder: str) -> None:
     """Say what is to be done."""
+    from vae_run.terminal import console
+
     goes_on = sum(entry.attempts > 0 for entry in todo)
     said = [f"{jobs} job{'s' * (jobs != 1)}"]
     if asked > jobs:
