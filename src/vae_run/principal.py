@@ -20,6 +20,8 @@ CHUNK, CHUNK_PIXELS = 4096, 2**24
 """Images read at once at most, and pixels of them all together."""
 MOST_PIXELS = 1024
 """Pixels of an image up to which `components` decomposes the whole covariance."""
+MOST_IMAGES = 200_000
+"""Images that `components` are found from at most."""
 ITERATIONS, SPARE = 6, 16
 """Of the randomised search beyond: rounds, and components sought besides those wanted."""
 
@@ -84,14 +86,23 @@ def components(split: Split, d: int) -> Components:
     Exact for images of up to `MOST_PIXELS`; of larger ones by subspace iteration from a fixed
     random start (Halko et al. 2011, algorithm 4.4), which reads the data 8 times, needs no P x P
     matrix, and ends within about 0.1 % of PCA's error. They are kept for as long as `split` lives.
+    Of more than 200,000 images they are those of as many, a fixed random choice.
     """
     fits: dict[int, Components] = _FITS.setdefault(split, {})
     enough = [size for size in fits if size >= d]
     if not enough:
         exact = split.images[0].numel() <= MOST_PIXELS
-        fits[d] = _leading(split, d) if exact else _searched(split, d)
+        fits[d] = (_leading if exact else _searched)(_some(split), d)
         enough = [d]
     return fits[min(enough)].first(d)
+
+
+def _some(split: Split) -> Split:
+    """`MOST_IMAGES` images of `split`, the same every time, or all where there are fewer."""
+    if len(split) <= MOST_IMAGES:
+        return split
+    order = torch.randperm(len(split), generator=seeded("cpu", "images of principal components"))
+    return split.take(order[:MOST_IMAGES].sort().values.to(split.images.device))
 
 
 def _leading(split: Split, d: int) -> Components:
@@ -123,11 +134,10 @@ def _covariance_times(split: Split, mean: Tensor, drawn: Tensor, basis: Tensor) 
 
 def _moments(split: Split) -> tuple[Tensor, Tensor]:
     """Mean of the pixels, and the variance that drawing them afresh adds, float64 [P] each."""
-    sums = torch.stack([wide(x).sum(0) for x in _chunks(split)]).sum(0)
-    mean = sums / len(split)
+    mean = sum((wide(x).sum(0) for x in _chunks(split)), start=torch.zeros(())) / len(split)
     if not split.resample:
         return mean, torch.zeros_like(mean)
-    squares = torch.stack([wide(x).square().sum(0) for x in _chunks(split)]).sum(0)
+    squares = sum((wide(x).square().sum(0) for x in _chunks(split)), start=torch.zeros(()))
     return mean, mean - squares / len(split)
 
 
