@@ -19,6 +19,8 @@ QUANTITIES = ("mse", "log_likelihood", "kl", "reconstruction", "active_units")
 """Drawn beside the metric itself."""
 MOST_KEYS = 4
 FEWEST_VALUES = 3
+MOST_POINTS = 40
+"""Points of a frontier whose numbers can still be read."""
 
 
 def draw(comparison: Comparison) -> dict[str, Picture]:
@@ -86,7 +88,7 @@ def by_setting(comparison: Comparison, *apart: str) -> dict[str, list[Group]]:
 def rate_distortion(comparison: Comparison) -> Picture | None:
     """Test `reconstruction` against test `kl` for sweeps over the objective, as over its beta.
 
-    None where less than three settings of the objective have both, or where the likelihood or the
+    None where less than three settings of the objective have both, or too many, or where the likelihood or the
     data differ, so that distortions cannot be compared.
     """
     swept = [key for key in numeric_keys(comparison) if key.startswith("objective.")]
@@ -98,7 +100,7 @@ def rate_distortion(comparison: Comparison) -> Picture | None:
     lines = {
         setting: _points(members, key) for setting, members in by_setting(comparison, key).items()
     }
-    if sum(len(points) for points in lines.values()) < FEWEST_VALUES:
+    if not FEWEST_VALUES <= sum(len(points) for points in lines.values()) <= MOST_POINTS:
         return None
     notes = [f"Test split, means over seeds. The numbers are {key}"]
     return figures.frontier(lines, notes)
