@@ -88,8 +88,8 @@ def by_setting(comparison: Comparison, *apart: str) -> dict[str, list[Group]]:
 def rate_distortion(comparison: Comparison) -> Picture | None:
     """Test `reconstruction` against test `kl` for sweeps over the objective, as over its beta.
 
-    None where less than three settings of the objective have both, or too many, or where the likelihood or the
-    data differ, so that distortions cannot be compared.
+    None where less than three settings of the objective have both, or more than `MOST_POINTS`, or
+    where the likelihood or the data differ, so that distortions cannot be compared.
     """
     swept = [key for key in numeric_keys(comparison) if key.startswith("objective.")]
     likelihoods = {group.settings.get("likelihood") for group in comparison.groups}
