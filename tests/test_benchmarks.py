@@ -1,0 +1,47 @@
+"""The benchmark's own arithmetic, and the program under its clock."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from measure import Spread, markdown, run, script
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    spread = Spread.of_ratio([2.0, 30.0, 9.0], [1.0, 10.0, 9.0])
+    assert (spread.median, spread.lowest, spread.highest) == (2.0, 1.0, 3.0)
+    assert spread.text() == "2.00 (1.00 - 3.00)"
+    assert Spread.of([1.5]).text() == "1.50", "a single figure has no spread to tell"
+    with pytest.raises(ValueError, match="shorter"):
+        Spread.of_ratio([1.0, 2.0], [1.0])
+
+
+def test_a_table_leaves_what_a_row_has_not_empty() -> None:
+    assert markdown(("a", "b"), [{"a": 1}]) == "| a | b |\n| --- | --- |\n| 1 |  |"
+
+
+def test_a_process_is_measured_and_its_failure_told() -> None:
+    hungry = "x = bytearray(200_000_000); import os; print(os.environ['OMP_NUM_THREADS'])"
+    done = run([sys.executable, "-c", hungry], threads=3)
+    assert done.output.strip() == "3"
+    assert 200 < done.peak_mb < 300
+    with pytest.raises(RuntimeError, match="no such thing"):
+        run([sys.executable, "-c", "raise SystemExit('no such thing')"], threads=1)
+
+
+def test_the_stages_of_a_run_add_up(tmp_path: Path) -> None:
+    told = tmp_path / "stages.json"
+    quick = ("device=cpu", "network.widths=[8]", "trainer.epochs=1", "evaluation.figures=[]")
+    run(script("stages.py", told, *quick, f"hydra.run.dir={tmp_path / 'run'}"), 1, tmp_path)
+    found = json.loads(told.read_text())
+    stages = ("import", "data", "training", "evaluation", "figures", "closing")
+    assert all(found[name] > 0 for name in stages), found
+    assert sum(found[name] for name in stages) == pytest.approx(found["total"], abs=1e-6)
+    assert found["import"] < found["first_step"] < found["trained"] < found["total"]
+    assert found["imported_mb"] < found["peak_mb"]
+    assert (tmp_path / "run" / "metrics.json").exists()
