@@ -125,7 +125,7 @@ def test_a_folder_of_something_else_is_not_mixed_with_a_sweep(
 ) -> None:
     folder = next(swept[0].glob("000*"))  # a run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    finished = vae_run(*SMALL, "seed=1,2", f"sweep.dir={folder}")
+    finished = vae_run(*SMALL, "seed=1,2", f"sweep.dir='{folder}'")
     assert finished.code == 1
     assert "sweep.dir:" in finished.err
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
