@@ -38,7 +38,8 @@ def test_the_files_of_a_finished_run(vae: Path) -> None:
         *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
         *("status.json", "metrics.json", "environment.json", "history.csv", "train.log"),
         "report.html",
-        *("checkpoints/best.pt", "checkpoints/last.pt", "projector_config.pbtxt"),
+        *("checkpoints/best.pt", "checkpoints/last.pt", "checkpoints/previous.pt"),
+        "projector_config.pbtxt",
         *(f"figures/{name}.png" for name in (*figures, "learning_curves")),
         *(f"00220/latent/{name}" for name in ("tensors.tsv", "metadata.tsv", "sprite.png")),
     }

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import socket
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,7 @@ import torch
 from vae_run import checkpoints, locks
 from vae_run.atomic import write_atomically
 from vae_run.config import Settings, check
+from vae_run.environment import environment
 from vae_run.errors import (
     CheckpointError,
     DamagedError,
@@ -27,6 +25,7 @@ from vae_run.errors import (
     explain_os_error,
 )
 from vae_run.experiment import build_model, choose_device
+from vae_run.saved_json import ENVIRONMENT, NUMBER, STATUS, read_json, typed
 from vae_run.saved_yaml import read_yaml
 from vae_run.signals import Stop
 
@@ -34,16 +33,6 @@ if TYPE_CHECKING:
     from vae_run.model import LatentVariableModel
 
 log = logging.getLogger("vae_run")
-
-PACKAGES = ("vae-run", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "tensorboard")
-
-NUMBER = (int, float)
-STATUS = {"state": str, "message": str, "pid": int, "host": str, "epoch": NUMBER, "step": NUMBER}
-ENVIRONMENT = {
-    **{"versions": dict, "images": dict, "event_shape": list, "parameters": int, "threads": int},
-    **dict.fromkeys(("python", "platform", "device", "device_name", "dataset_fingerprint"), str),
-}
-"""What the values of `status.json` and `environment.json` are, as far as anybody reads them."""
 
 
 class RunDirectory:
@@ -123,7 +112,7 @@ class RunDirectory:
                 file.truncate()
 
     def read_status(self) -> dict[str, Any]:
-        return _typed(self.path / "status.json", self._read_json("status.json"), STATUS)
+        return typed(self.path / "status.json", read_json(self.path / "status.json"), STATUS)
 
     def refuse_while_running(self) -> None:
         """Refuse to work on a run that a process is still training.
@@ -131,7 +120,7 @@ class RunDirectory:
         Raises:
             ConfigError: it is.
         """
-        locks.refuse_if_held(self.path, self._read_json("status.json"))
+        locks.refuse_if_held(self.path, read_json(self.path / "status.json"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -140,7 +129,7 @@ class RunDirectory:
         Raises:
             ConfigError: one is.
         """
-        with locks.held(self.path, lambda: self._read_json("status.json")):
+        with locks.held(self.path, lambda: read_json(self.path / "status.json")):
             locks.remove_leftovers(self.path)
             yield
 
@@ -165,9 +154,9 @@ class RunDirectory:
         return (self.path / "history.csv").exists()
 
     def metrics(self) -> dict[str, Any]:
-        file, content = self.path / "metrics.json", self._read_json("metrics.json")
-        for split, values in _typed(file, content, dict.fromkeys(content, dict)).items():
-            _typed(file, values, dict.fromkeys(values, NUMBER), f"{split}.")
+        file, content = self.path / "metrics.json", read_json(self.path / "metrics.json")
+        for split, values in typed(file, content, dict.fromkeys(content, dict)).items():
+            typed(file, values, dict.fromkeys(values, NUMBER), f"{split}.")
         return content
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
@@ -175,7 +164,7 @@ class RunDirectory:
 
     def environment(self) -> dict[str, Any]:
         file = self.path / "environment.json"
-        return _typed(file, self._read_json("environment.json"), ENVIRONMENT)
+        return typed(file, read_json(self.path / "environment.json"), ENVIRONMENT)
 
     def overrides(self) -> list[str]:
         """What was typed to start the run; nothing where that is not known."""
@@ -193,13 +182,7 @@ class RunDirectory:
         `about_run` is added: sizes of data and model.
         """
         about = {
-            "versions": {name: _version(name) for name in PACKAGES},
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "device": str(device),
-            "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "",
-            "threads": torch.get_num_threads(),
-            "git_revision": _git_revision(),
+            **environment(device),
             "dataset_fingerprint": fingerprint,
             **(about_run or {}),
         }
@@ -211,7 +194,7 @@ class RunDirectory:
         Raises:
             CheckpointError: `environment.json` does not tell.
         """
-        found = self._read_json("environment.json").get("dataset_fingerprint")
+        found = read_json(self.path / "environment.json").get("dataset_fingerprint")
         if not isinstance(found, str):
             raise CheckpointError(
                 f"{self.path / 'environment.json'}: holds no dataset_fingerprint, so the run's "
@@ -221,15 +204,6 @@ class RunDirectory:
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_atomically(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
-
-    def _read_json(self, name: str) -> dict[str, Any]:
-        try:
-            content = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{self.path / name}: cannot be read: {error}") from error
-        return content if isinstance(content, dict) else {}
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -262,39 +236,6 @@ class RunDirectory:
             self.status(state=state, message=message)
         except OSError as failure:
             log.warning("%s; it does not say that the run has %s", failure, state)
-
-
-def _typed(
-    file: Path, content: dict[str, Any], types: Mapping[str, Any], prefix: str = ""
-) -> dict[str, Any]:
-    """`content` of `file`, whose values are of `types`.
-
-    Raises:
-        CheckpointError: one is not.
-    """
-    for key, expected in types.items():
-        if key in content and not isinstance(content[key], expected):
-            wanted = "a number" if expected is NUMBER else expected.__name__
-            found = repr(content[key])[:60]
-            raise CheckpointError(f"{file}: {prefix}{key} is {found}, expected {wanted}.")
-    return content
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_revision() -> str | None:
-    """The revision of the checkout that the user stands in, with + where it was changed."""
-    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> LatentVariableModel:

@@ -1,0 +1,49 @@
+"""The JSON files of a run directory, which may come from anybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vae_run.errors import CheckpointError
+
+NUMBER = (int, float)
+STATUS = {"state": str, "message": str, "pid": int, "host": str, "epoch": NUMBER, "step": NUMBER}
+ENVIRONMENT = {
+    **{"versions": dict, "images": dict, "event_shape": list, "parameters": int, "threads": int},
+    **dict.fromkeys(("python", "platform", "device", "device_name", "dataset_fingerprint"), str),
+}
+"""What the values of `status.json` and `environment.json` are, as far as anybody reads them."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in the file at `path`; nothing where there is none.
+
+    Raises:
+        CheckpointError: it is no JSON.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def typed(
+    file: Path, content: dict[str, Any], types: Mapping[str, Any], prefix: str = ""
+) -> dict[str, Any]:
+    """`content` of `file`, whose values are of `types`.
+
+    Raises:
+        CheckpointError: one is not.
+    """
+    for key, expected in types.items():
+        if key in content and not isinstance(content[key], expected):
+            wanted = "a number" if expected is NUMBER else expected.__name__
+            found = repr(content[key])[:60]
+            raise CheckpointError(f"{file}: {prefix}{key} is {found}, expected {wanted}.")
+    return content
