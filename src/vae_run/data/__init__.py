@@ -1,1 +1,1 @@
-"""Datasets, one file each; `Dataset.load` gives three sets of images as whole tensors."""
+"""Datasets, one file each; `Dataset.load` gives three sets of images, in memory or in a file."""
