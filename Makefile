@@ -33,7 +33,7 @@ test: setup  ## run the tests
 test-faults: setup  ## run every test of faults, the long ones too (root mounts their small disks)
 	@$(WITH_ARGS) -m pytest tests/faults -m "faults or not faults" --numprocesses=auto --dist=worksteal
 
-test-scale: setup  ## run the tests of many processes and machines: torchrun, a Ray cluster, submitit, the cache of images
+test-scale: setup  ## run the tests of many processes and machines (installs Ray and submitit)
 	@$(BIN) -c 'import ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]' >&2
 	@$(WITH_ARGS) -m pytest tests/scale tests/data/test_cache.py -m "scale or not scale" --durations=10
 

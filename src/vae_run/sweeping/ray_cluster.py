@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,12 +85,25 @@ def connect(address: str | None) -> None:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        _knock(address or os.environ.get("RAY_ADDRESS") or "")
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, namespace="vae-run")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(
-            f"hydra.launcher.address: found {address}, where no Ray cluster answers: "
-            f"{str(error).splitlines()[0]} Start one: ray start --head."
+            f"hydra.launcher.address: found {address}, where no Ray cluster answers: {reason}. "
+            "Start one: ray start --head."
         ) from error
+
+
+def _knock(address: str) -> None:
+    """See whether anything answers at HOST:PORT; Ray itself would try for minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _do(errand: Errand) -> Any:
