@@ -45,7 +45,11 @@ def foreign(file: Path) -> None:
     torch.save({"model": {}}, file)
 
 
-DAMAGE = (truncated, flipped, empty, foreign, Path.unlink)
+LONG = pytest.mark.faults
+DAMAGE = (
+    flipped,
+    *(pytest.param(each, marks=LONG) for each in (truncated, empty, foreign, Path.unlink)),
+)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conftest import Run
 
 QUICK = settings(
-    max_examples=40, deadline=5000, derandomize=True,
+    max_examples=15, deadline=5000, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 SCALARS = (

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 TINY = ("device=cpu", "network.widths=[8]", "trainer.steps=2", "evaluation.figures=[]")
 
 
-@pytest.mark.parametrize("name", ["a b", "a=b", "é ü 🙂", "a,b", "[a]"])
+@pytest.mark.parametrize(
+    "name",
+    ["a =é 🙂", *(pytest.param(name, marks=pytest.mark.faults) for name in ("a b", "a,b", "[a]"))],
+)
 def test_any_name_works(name: str, vae_run: Run, tmp_path: Path) -> None:
     run = tmp_path / name / "run"
     finished = vae_run(*TINY, f"hydra.run.dir='{run}'")

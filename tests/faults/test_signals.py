@@ -36,7 +36,14 @@ def status(run: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGUSR1,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.faults),  # also in test_resume.py
+        pytest.param(signal.SIGINT, marks=pytest.mark.faults),
+    ],
+)
 def test_a_signal_in_training_leaves_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
     process = start(ENDLESS, tmp_path / "said")
     wait_for(lambda: status(tmp_path / "run").get("step", 0) > 0 or not process.is_alive())
@@ -153,7 +160,13 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(
     assert_same_run(run, whole)
 
 
-@pytest.mark.parametrize("place", ["use_checkpoint", "draw_all", "write_report"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "draw_all",
+        *(pytest.param(p, marks=pytest.mark.faults) for p in ("use_checkpoint", "write_report")),
+    ],
+)
 def test_a_signal_while_figures_are_drawn_ends_at_once(
     place: str, train: Train, vae_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
