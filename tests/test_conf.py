@@ -69,7 +69,7 @@ Compose = Callable[..., Settings]
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Compose]:
     """`settings("model=ae")`: the checked configuration of a command line."""
-    cli._register_resolvers()
+    cli.register_resolvers()
     with initialize_config_dir(str(cli.CONF), version_base="1.3"):
 
         def composed(*overrides: str) -> Settings:

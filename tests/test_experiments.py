@@ -70,7 +70,7 @@ def test_an_experiments_own_values_are_checked_before_its_first_job(
 
 
 def test_double_descent_marks_where_parameters_are_as_many_as_trained_pixels() -> None:
-    cli._register_resolvers()
+    cli.register_resolvers()
     with initialize_config_dir(str(cli.CONF), version_base="1.3"):
         plain = OmegaConf.to_container(compose("config", ["experiment=double_descent"]))
     assert isinstance(plain, dict)

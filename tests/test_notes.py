@@ -60,7 +60,7 @@ def jobs(words: list[str]) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def conf() -> Iterator[None]:
-    cli._register_resolvers()
+    cli.register_resolvers()
     with initialize_config_dir(str(cli.CONF), version_base="1.3"):
         yield
 
@@ -70,7 +70,7 @@ def test_command_composes(words: list[str], conf: None) -> None:
     found = jobs(words)
     assert (len(found) > 1) == (words[0] == "-m")
     for overrides in (found[0], found[-1])[: len(found)]:
-        check(cli._plain(composed(overrides)))
+        check(cli.plain(composed(overrides)))
 
 
 def test_a_wrong_command_would_be_found(conf: None) -> None:
