@@ -147,10 +147,12 @@ class Study:
             found.append(trial)
         return found
 
-    def note(self, trial: Trial, directory: str) -> None:
-        """Remember where the trial is run."""
-        if trial.handle.user_attrs.get("directory") != directory:
+    def note(self, trial: Trial, directory: str) -> bool:
+        """Remember where the trial is run; whether that is news."""
+        news = bool(trial.handle.user_attrs.get("directory") != directory)
+        if news:
             trial.handle.set_user_attr("directory", directory)
+        return news
 
     def directories(self) -> Iterator[tuple[str, Point]]:
         """Where trials are run, and their points."""

@@ -65,16 +65,19 @@ class Trials:
             console.print(f"trial {trial.number}: not possible. {escape(why)}")
             self.study.fail(trial, why)
             return None
-        self.study.note(trial, entry.directory)
-        if entry.directory in self._running:
-            self._running[entry.directory].append(trial)
-            return None
+        news = self.study.note(trial, entry.directory)
         if entry.state == "interrupted" and trial.given_up:
             entry.state = "pruned"
-        if entry.state in ("pending", "running", "interrupted"):
+        if entry.directory in self._running:
+            self._running[entry.directory].append(trial)
+        elif entry.state in ("pending", "running", "interrupted"):
             self._running[entry.directory] = [trial]
             return entry
-        self._tell(trial, entry)
+        else:
+            self._tell(trial, entry)
+        if news:
+            name = escape(entry.directory)
+            console.print(f"trial {trial.number} is as {name}, and takes its result")
         return None
 
     def ended(self, entry: Entry) -> None:
