@@ -115,6 +115,7 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         "images": {name: len(split) for name, split in named},
         "event_shape": list(splits.event_shape),
         "parameters": parameter_count(experiment.model),
+        "processes": (ranks.place() or ranks.Place()).size,
     }
     run.write_environment(device, fingerprint, about)
     return experiment
