@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_run.checkpoints import write_atomically
+from vae_run.atomic import write_atomically
 from vae_run.config import flat
 from vae_run.report.glossary import SECTIONS, Meaning, meaning
 from vae_run.report.page import number, pictures, render

@@ -21,8 +21,8 @@ import torch
 from rich.table import Table
 
 from vae_run import checkpoints
+from vae_run.atomic import write_atomically
 from vae_run.call import Call
-from vae_run.checkpoints import write_atomically
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation import View
 from vae_run.experiment import Experiment, assemble, choose_device

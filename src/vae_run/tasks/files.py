@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_run.checkpoints import write_atomically
+from vae_run.atomic import write_atomically
 from vae_run.errors import ConfigError, DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
