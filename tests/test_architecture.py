@@ -17,7 +17,7 @@ ROOT = Path(vae_run.__file__).parent
 
 LEAVES = (
     *("errors", "distributions", "activations", "networks", "weight_constraints", "ranks"),
-    *("corruptions", "schedules", "data", "figures"),
+    *("corruptions", "schedules", "data", "figures", "terminal"),
 )
 HEADS = ("posteriors", "priors", "samplers", "likelihoods")
 CHAIN = [
@@ -86,7 +86,7 @@ def test_the_parser_sees_what_it_should():
     assert "vae_run.config" not in imports()["objectives"], "those for the type checker do not"
 
 
-def test_only_cli_imports_hydra():
+def test_only_cli_imports_hydra():  # and the plugins, which stand beside the package
     users = {name for name, wanted in imports().items() if any("hydra" in w for w in wanted)}
     assert users == {"cli"}
 
