@@ -27,6 +27,11 @@ class ClusterLauncher(LocalLauncher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        if find_spec(self.package) is None:
+            raise ConfigError(
+                f"hydra/launcher: needs the package {self.package}, which is not installed: "
+                f"pip install 'vae-run[{self.extra}]'"
+            )
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.folder = self.folder.absolute()
 
@@ -39,17 +44,6 @@ class ClusterLauncher(LocalLauncher):
 
     def warm_up(self) -> None:
         """Nothing: machines of the cluster import what they need."""
-
-    def pool(self) -> Any:
-        if find_spec(self.package) is None:
-            raise ConfigError(
-                f"hydra/launcher: needs the package {self.package}, which is not installed: "
-                f"pip install 'vae-run[{self.extra}]'"
-            )
-        return self._pool()
-
-    @abstractmethod
-    def _pool(self) -> Any: ...
 
     @abstractmethod
     def _threads(self) -> int:
@@ -69,7 +63,7 @@ class RayLauncher(ClusterLauncher):
     def _threads(self) -> int:
         return max(1, int(self.settings.num_cpus))
 
-    def _pool(self) -> Any:
+    def pool(self) -> Any:
         from vae_run.sweeping.ray_cluster import RayPool, connect
 
         own = self.settings
@@ -105,7 +99,7 @@ class SubmititLauncher(ClusterLauncher):
     def _threads(self) -> int:
         return int(self.settings.parameters.get("cpus_per_task") or 1)
 
-    def _pool(self) -> Any:
+    def pool(self) -> Any:
         from vae_run.sweeping.submitit_cluster import SlurmPool
 
         own = self.settings
