@@ -89,14 +89,23 @@ class TrainingBatches:
 
     def next(self) -> Batch:
         """The next batch; begins a new epoch when the old one is used up."""
+        index = self.next_index()
+        mine, _ = _share(len(index))
+        return self.completed(index, self.split.pixels(index[mine]))
+
+    def next_index(self) -> Tensor:
+        """Which images the next batch has, int64 [B]; to be `completed`."""
         if self._position >= len(self.split):
             self._position = 0
             self._shuffle()
         index = self._order[self._position : self._position + self.batch_size]
         self._position += self.batch_size
+        return index
+
+    def completed(self, index: Tensor, target: Tensor) -> Batch:
+        """The batch of the images `index`, whose pixels are `target`: corrupted, with its noise."""
         mine, share = _share(len(index))
         generator = self._noise_generator
-        target = self.split.pixels(index[mine])
         shape = torch.Size((len(index), *target.shape[1:]))
         if self.split.resample:
             uniform = torch.rand(shape, generator=generator, device=self.device)[mine]

@@ -6,10 +6,12 @@ Letters: N runs, K samples, B batch, D latent dimensions, E event shape.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ from vae_run.model import LatentVariableModel
 from vae_run.objectives import Objective, Terms
 from vae_run.training import StepRecord
 from vae_run.vectorized.descent import Descent
+
+log = logging.getLogger("vae_run")
 
 Tensors = dict[str, Tensor]
 
@@ -91,6 +95,9 @@ class Stack:
         self._drawn: Tensors | None = None
         self._epoch = first.epoch
         self._together = vmap(grad_and_value(self._loss, has_aux=True), in_dims=(0, 0, 0, 0))
+        self._compiled: Callable[..., Any] | None = None
+        if first.compiles and settles(self._objective):
+            self._compiled = torch.compile(self._together, dynamic=False)
 
     @classmethod
     def verified(cls, loops: Sequence[Loop], varying: Sequence[str] = ()) -> Stack:
@@ -151,11 +158,24 @@ class Stack:
 
     def _draw(self) -> Tensors:
         """The next batch of each run, one above the other."""
-        drawn = [loop.batches.next() for loop in self.loops]
-        names = [
-            name for name in ("target", "noise", "label") if getattr(drawn[0], name) is not None
-        ]
-        batch = {name: torch.stack([getattr(one, name) for one in drawn]) for name in names}
+        batches = [loop.batches for loop in self.loops]
+        indices = [one.next_index() for one in batches]
+        images = batches[0].split.images
+        if all(one.split.images is images for one in batches):  # gathered at once
+            gathered = batches[0].split.pixels(torch.cat(indices))
+            pixels = gathered.reshape(len(batches), -1, *gathered.shape[1:])
+        else:
+            found = [one.split.pixels(i) for one, i in zip(batches, indices, strict=True)]
+            pixels = torch.stack(found)
+        parts = zip(batches, indices, pixels.unbind(0), strict=True)
+        drawn = [one.completed(index, target) for one, index, target in parts]
+        resampled = batches[0].split.resample
+        batch = {
+            "target": torch.stack([one.target for one in drawn]) if resampled else pixels,
+            "noise": torch.stack([one.noise for one in drawn]),
+        }
+        if drawn[0].label is not None:
+            batch["label"] = torch.stack([one.label for one in drawn if one.label is not None])
         corrupted = any(one.input is not one.target for one in drawn)
         inputs = torch.stack([one.input for one in drawn]) if corrupted else batch["target"]
         return {"input": inputs, **batch}
@@ -168,9 +188,7 @@ class Stack:
         batch = self._draw() if self._drawn is None else self._drawn
         self._drawn, self._epoch = None, self.loops[0].epoch
         with _unchecked():
-            gradients, (loss, terms) = self._together(
-                self._values, self._buffers, self._attributes, batch
-            )
+            gradients, (loss, terms) = self._computed(batch)
         norms, skipped = self._descent.step([gradients[n] for n in self._values], loss, rates)
         sums = torch.stack([*(term.sum(1) for term in terms.values()), skipped], 1)[:, None]
         each = {name: term.unbind(0) for name, term in terms.items()}
@@ -189,6 +207,25 @@ class Stack:
                 zip(self.loops, norms.unbind(0), skipped.unbind(0), sums.unbind(0), strict=True)
             )
         ]
+
+    def _computed(self, batch: Tensors) -> tuple[Tensors, tuple[Tensor, Tensors]]:
+        """Gradients, losses [N] and terms [N, B] at `batch`: compiled once the warm-up is over.
+
+        From then on the loss does not depend on the time, for which each step would be compiled
+        anew.
+        """
+        arguments = (self._values, self._buffers, self._attributes, batch)
+        if self._compiled is not None and self._epoch >= self._objective.warmup_epochs:
+            self._epoch = float(self._objective.warmup_epochs)
+            try:
+                found: tuple[Tensors, tuple[Tensor, Tensors]] = self._compiled(*arguments)
+                return found
+            except Exception as error:  # a compiler can fail in any way; the plain call then tells
+                self._compiled = None
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning("trainer.compile: %s; training goes on without.", reason)
+        plain: tuple[Tensors, tuple[Tensor, Tensors]] = self._together(*arguments)
+        return plain
 
     def verify(self) -> frozenset[str]:
         """Compare the first step's terms and gradients with those of each run alone.
@@ -258,6 +295,12 @@ def _compare(name: str, found: Tensor, expected: Tensor, most: Tensor) -> None:
         raise Disagreement(
             f"{name.removeprefix('model.')} is {float(distance):.2g} off what a run has alone"
         )
+
+
+def settles(objective: Objective) -> bool:
+    """Whether the loss is known to have no more use for the time after the warm-up."""
+    ours = type(objective).__module__.startswith("vae_run.")
+    return ours and getattr(objective, "cycle_epochs", None) is None
 
 
 @contextmanager
