@@ -44,7 +44,7 @@ _OVER = 1
 
 def several() -> bool:
     """Whether this process trains together with others."""
-    return dist.is_initialized()
+    return dist.is_available() and dist.is_initialized()
 
 
 @contextmanager

@@ -173,6 +173,13 @@ def test_a_lost_process_ends_the_run_which_goes_on(
         assert done.code == 0, done.said
     assert_same(run, tmp_path / "one", tolerance=1e-3)  # after hundreds of steps
 
+    # What rank 0 refuses ends both, and is told once
+    process = start(*WORDS, "hydra.run.dir=two")
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert said.count("already holds a run") == 1
+    assert "SIGKILL" not in said, "nobody waited in vain"
+
 
 @pytest.fixture
 def second_of_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -42,8 +42,8 @@ def main(call: Call) -> None:
 def go_on(run: RunDirectory, call: Call) -> None:
     """Go on with `run` from its last checkpoint; nothing is done if it is complete."""
     with (
-        StopRequests() as stop,
         distributed.joined(call.settings),
+        StopRequests() as stop,
         continued(run, call) as training,
     ):
         if training is not None:

@@ -52,7 +52,7 @@ class Training:
 
 def main(call: Call) -> None:
     """Train in `call.directory`, a new run directory."""
-    with StopRequests() as stop, distributed.joined(call.settings), begun(call) as training:
+    with distributed.joined(call.settings), StopRequests() as stop, begun(call) as training:
         training.finish(stop)
 
 
