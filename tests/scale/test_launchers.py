@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from hydra_plugins.vae_run import remote
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -29,7 +28,12 @@ def test_a_missing_package_is_told_before_a_directory_is_made(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(remote, "find_spec", lambda name: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == package else found(name, *more),
+    )
     done = vae_run("-m", f"hydra/launcher={launcher}", "seed=0,1", "sweep.dir=s")
     assert done.code == 1
     assert f"needs the package {package}" in done.err

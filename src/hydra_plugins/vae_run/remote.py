@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from abc import abstractmethod
-from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from hydra.types import HydraContext, TaskFunction
@@ -27,7 +27,7 @@ class ClusterLauncher(LocalLauncher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        if find_spec(self.package) is None:
+        if importlib.util.find_spec(self.package) is None:
             raise ConfigError(
                 f"hydra/launcher: needs the package {self.package}, which is not installed: "
                 f"pip install 'vae-run[{self.extra}]'"

@@ -101,7 +101,8 @@ class SlurmPool(RemotePool):
 
     def __post_init__(self) -> None:
         try:
-            self._executor = submitit.AutoExecutor(folder=self.folder, cluster=self.executor)
+            again = {f"{self.executor}_max_num_timeout": REQUEUES}
+            self._executor = submitit.AutoExecutor(self.folder, self.executor, **again)
         except RuntimeError as error:
             raise RunError(f"hydra/launcher=slurm: {error}. Start it where sbatch is.") from error
         try:
@@ -142,6 +143,8 @@ def _is_preempted() -> bool:
     return "JobState=CANCELLED" not in done.stdout
 
 
+REQUEUES = 1000
+"""Time limits after which a job is queued once more."""
 LAG = 30.0
 """Seconds that a shared file system may take to show the result of a job that left the queue."""
 
