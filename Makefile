@@ -31,7 +31,7 @@ test: setup  ## run the tests
 	@$(WITH_ARGS) -m pytest --numprocesses=auto --dist=worksteal
 
 test-faults: setup  ## run every test of faults, the long ones too (root mounts their small disks)
-	@$(WITH_ARGS) -m pytest tests/faults -m "faults or not faults" --numprocesses=auto --dist=worksteal
+	@$(WITH_ARGS) -m pytest tests/faults tests/sweeping -m "faults or not faults" --numprocesses=auto --dist=worksteal
 
 test-scale: setup  ## run the tests of many processes and machines (installs Ray and submitit)
 	@$(BIN) -c 'import ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]' >&2

@@ -26,7 +26,8 @@ class Finished:
     Attributes:
         output: its standard output.
         seconds: from its start to its end.
-        peak_mb: its peak resident memory, of the largest of its processes.
+        peak_mb: its peak resident memory, of the largest of its processes; on Linux never less
+            than that of who starts it.
     """
 
     output: str

@@ -254,7 +254,13 @@ def test_signals_end_a_run_with_a_checkpoint_and_their_exit_code(
     start: Any, vae_run: Run, tmp_path: Path
 ) -> None:
     """Two starts at the same time, from the same folder, without a directory given."""
-    typed = ("device=cpu", "network.widths=[8]", "trainer.epochs=1000000", "evaluation.figures=[]")
+    typed = (
+        "device=cpu",
+        "network.widths=[8]",
+        "trainer.epochs=1000000",
+        "evaluation.figures=[]",
+        "trainer.compile=false",
+    )
     sent = {signal.SIGTERM: 143, signal.SIGINT: 130}
     processes = {number: start(*typed, cwd=tmp_path) for number in sent}
 

@@ -21,8 +21,8 @@ log = logging.getLogger("vae_run")
 
 Choice = bool | Literal["auto"]
 
-LEAST_STEPS = 100_000
-"""Steps from which on `auto` compiles: fewer do not win back what compiling takes."""
+LEAST_STEPS = 500_000
+"""Steps from which on `auto` compiles: fewer of a small network do not win back what it takes."""
 
 
 def has_compiler() -> bool:

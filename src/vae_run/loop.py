@@ -78,7 +78,7 @@ class Loop:
         self.progress.horizon = self.schedule.horizon or epochs
         self.compiles = chosen(
             self.trainer.compile,
-            steps=self.total,
+            steps=self.total if self.trainer.max_time is None else 0,  # nobody knows how many
             conditional=settings.fixed.condition is not None,
             device=self.experiment.device,
         )

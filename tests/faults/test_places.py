@@ -110,7 +110,13 @@ def state(run: Path) -> dict[str, Any]:
 
 def test_a_directory_is_one_runs_only(tmp_path: Path) -> None:
     """Two at the same moment, one later, and a resume of what is being trained."""
-    endless = (*TINY[:2], TINY[3], "trainer.epochs=1000000", "hydra.run.dir=run")
+    endless = (
+        *TINY[:2],
+        TINY[3],
+        "trainer.epochs=1000000",
+        "trainer.compile=false",
+        "hydra.run.dir=run",
+    )
     both = [start((f"seed={i}", *endless), tmp_path / f"said{i}") for i in (1, 2)]
     run = tmp_path / "run"
     wait_for(lambda: sum(process.is_alive() for process in both) < 2)

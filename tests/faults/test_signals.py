@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ENDLESS = (
     *("device=cpu", "network.widths=[8]", "trainer.epochs=1000000", "evaluation.figures=[]"),
+    "trainer.compile=false",
     "hydra.run.dir=run",
 )
 SHORT = ("device=cpu", "network.widths=[16]", "trainer.epochs=2", "evaluation.figures=[]")

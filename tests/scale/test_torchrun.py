@@ -138,7 +138,9 @@ def test_a_lost_process_ends_the_run_which_goes_on(
     often = ("trainer.checkpoint_seconds=0", "trainer.evaluate_every=5")
 
     # A signal to one of them is heard by both
-    process = start(*WORDS, *often, "trainer.epochs=100000", "hydra.run.dir=two")
+    process = start(
+        *WORDS, *often, "trainer.epochs=100000", "trainer.compile=false", "hydra.run.dir=two"
+    )
     until_training(run, process, beyond=40)
     os.kill(process_of_rank(1, process.pid), signal.SIGTERM)
     said, _ = process.communicate(timeout=30)

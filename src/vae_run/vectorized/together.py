@@ -51,6 +51,14 @@ def _lifetime(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, Ste
             conclude(training.experiment, training.run, training.tracker, loop.progress)
 
 
+class Seen(StopRequests):
+    """What had been received when a step was taken, so that all runs stop at the same one."""
+
+    def look(self) -> None:
+        """Take over what a signal has told this process by now."""
+        self.received = StopRequests.active.received if StopRequests.active else None
+
+
 class Life:
     """One of the runs, in a context of its own.
 
@@ -118,16 +126,17 @@ def train_together(
         What each ended with: None for success. A run that fails ends alone.
     """
     differing = varying([call.settings for call in calls])
-    with StopRequests() as stop:
+    seen = Seen()
+    with StopRequests():
         data: Data = {}
-        lives = [Life(call, data, stop, ended) for call in calls]
+        lives = [Life(call, data, seen, ended) for call in calls]
         following = iter(lives)
         while waiting := _begun(following, 1):
             first = waiting[0].loop
             assert first is not None
             waiting += _begun(following, runs_that_fit(first, processes) - 1)
             for _, alike in groupby(sorted(waiting, key=_step), key=_step):
-                _train(list(alike), differing)
+                _train(list(alike), differing, seen)
     return [life.error for life in lives]
 
 
@@ -146,14 +155,14 @@ def _step(life: Life) -> int:
     return life.loop.progress.step
 
 
-def _train(lives: list[Life], differing: Sequence[str]) -> None:
+def _train(lives: list[Life], differing: Sequence[str], seen: Seen) -> None:
     """Take steps of `lives`, which stand at the same one, until all have ended."""
     try:
         stack = Stack.verified(loops(lives), differing)
     except Disagreement as why:
         log.warning("%d runs are trained one after another: %s.", len(lives), why)
         for life in lives:
-            _train_alone(life)
+            _train_alone(life, seen)
         return
     while lives:
         started = time.perf_counter()
@@ -165,6 +174,7 @@ def _train(lives: list[Life], differing: Sequence[str]) -> None:
             return
         # A run's share of the time: what it would cost alone at this speed.
         share = (time.perf_counter() - started) / len(lives)
+        seen.look()
         for life, loop, record in zip(lives, stack.loops, records, strict=True):
             loop.progress.seconds += share
             life.take(record)
@@ -179,11 +189,12 @@ def loops(lives: Sequence[Life]) -> list[Loop]:
     return [life.loop for life in lives if life.loop is not None]
 
 
-def _train_alone(life: Life) -> None:
+def _train_alone(life: Life, seen: Seen) -> None:
     loop = life.loop
     assert loop is not None
     try:
         for record in loop.steps():
+            seen.look()
             life.take(record)
             if life.loop is None:
                 return
