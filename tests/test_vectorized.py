@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from conftest import Run
 from omegaconf import OmegaConf
 from parts import composed, options
 from torch.distributions import Distribution
@@ -33,6 +33,9 @@ from vae_run.vectorized import room, stack
 from vae_run.vectorized.grouping import BATCHED, grouped, pieces, varying
 from vae_run.vectorized.stack import Disagreement, Stack
 from vae_run.vectorized.together import train_together
+
+if TYPE_CHECKING:
+    from conftest import Run
 
 SMALL = ("latent_dim=2", "network.widths=[8]", "trainer.batch_size=32")
 NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
