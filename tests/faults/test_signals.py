@@ -213,7 +213,11 @@ def test_control_c_before_the_run_begins_is_no_traceback(
     from vae_run import cli
 
     monkeypatch.setattr(cli, "_check", lambda config: signal.raise_signal(signal.SIGINT))
-    finished = vae_run(*SHORT, f"hydra.run.dir={tmp_path / 'run'}")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a shell's command has it
+    try:
+        finished = vae_run(*SHORT, f"hydra.run.dir={tmp_path / 'run'}")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert finished.code == 130
     assert "Traceback" not in finished.said
     assert not (tmp_path / "run").exists()
