@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from vae_run import checkpoints, distributed, ranks
+from vae_run import distributed, ranks
+from vae_run.collapse import CollapseWatch
 from vae_run.compiling import Compiled, chosen
 from vae_run.data.batches import TrainingBatches
 from vae_run.errors import ConfigError, DivergedError, Interrupted
@@ -23,6 +23,7 @@ from vae_run.model import LatentVariableModel
 from vae_run.objectives import Objective
 from vae_run.progress import Progress
 from vae_run.runs import RunDirectory
+from vae_run.saves import Saves
 from vae_run.schedules import Schedule
 from vae_run.signals import StopRequests
 from vae_run.terminal import TrainingDisplay
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
     from vae_run.trainers import Gradient
 
 log = logging.getLogger("vae_run")
-
-COLLAPSE = 0.1
-"""Nats of KL a whole code below which a posterior counts as collapsed."""
-COLLAPSE_STEPS = 200
-"""Steps that any training is given before it is warned of collapse."""
 
 
 @dataclass
@@ -84,12 +80,10 @@ class Loop:
         )
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
         self.agreement = distributed.Agreement()
-        self._best: dict[str, Tensor] | None = None
-        self._best_on_disk = False
+        self.collapse = CollapseWatch(self.total, warmup)
+        self.saves = Saves(self.run)
         self._val: dict[str, float] = {}
-        self._warned = False
         self._window_start = (0, 0.0)
-        self._saved_at = time.monotonic()
 
     def steps(self) -> Iterator[StepRecord]:
         """The records until the end, with the time spent in each step added up."""
@@ -215,7 +209,6 @@ class Loop:
         calibrate(experiment.view(experiment.splits.train, self.epoch))
         if len(experiment.splits.val) == 0:
             if self.may_be_best():
-                progress.best_step = progress.step
                 self._keep_best()
             return
         values = experiment.evaluation.measure(
@@ -225,42 +218,22 @@ class Loop:
         self.tracker.scalars("val", values, progress.step)
         self.display.evaluated(progress.step, values, final=final)
         self.run.status(epoch=self.epoch, step=progress.step)
-        self._warn_of_collapse(values, final=final)
+        self.collapse.see(values, progress.step, self.epoch, final=final)
         if not self.may_be_best():
             return
         value = values.get("elbo", -values["loss"])
         progress.stale += 1
         if math.isfinite(value) and (progress.best_value is None or value > progress.best_value):
-            progress.best_value, progress.best_step, progress.stale = value, progress.step, 0
+            progress.best_value, progress.stale = value, 0
             self._keep_best()
 
     def may_be_best(self) -> bool:
         """Whether the weights as they stand are what the training is after."""
         return True
 
-    def _warn_of_collapse(self, values: Mapping[str, float], *, final: bool) -> None:
-        """Say once that q(z|x) has become the prior, when training had time to leave it."""
-        settled = self.progress.step >= max(COLLAPSE_STEPS, self.total // 10)
-        warm = self.epoch >= self.experiment.objective.warmup_epochs
-        if (
-            values.get("kl", math.inf) < COLLAPSE
-            and (settled or final)
-            and warm
-            and not self._warned
-        ):
-            self._warned = True
-            log.warning(
-                "posterior collapse: at epoch %.4g the KL is %.2g nats, so codes say nothing of "
-                "their images. Try a lower objective.beta, objective=free_bits or capacity, or, "
-                "with likelihood=gaussian, likelihood.sigma=learned.",
-                self.epoch,
-                values["kl"],
-            )
-
     def _keep_best(self) -> None:
-        weights = self.experiment.model.state_dict()
-        self._best = {name: tensor.clone() for name, tensor in weights.items()}
-        self._best_on_disk = False
+        self.progress.best_step = self.progress.step
+        self.saves.keep_best(self.experiment.model.state_dict(), self.progress.step, self.epoch)
 
     def close_epoch(self, learning_rate: float, *, complete: bool) -> None:
         """Write the epoch's row of the history."""
@@ -291,39 +264,28 @@ class Loop:
             self.skipped()  # of a window that is not logged
             log.info("stopped at epoch %.4g: %s", self.epoch, reason)
             no_val = len(self.experiment.splits.val) == 0  # then the last weights are the best
-            if no_val or (self._best is None and not self.run.best.exists()):
+            if no_val or not self.saves.has_best:
                 self.evaluate(final=True)
         self.save()
 
     def save_is_due(self) -> bool:
         """At most every `checkpoint_seconds`, and only where the sums were just found finite."""
-        waited = time.monotonic() - self._saved_at
         at_log = self.progress.step % self.trainer.log_every == 0
         at_end = self.progress.step % self.steps_per_epoch == 0
-        return (at_log or at_end) and waited >= self.trainer.checkpoint_seconds
+        return (at_log or at_end) and self.saves.seconds >= self.trainer.checkpoint_seconds
 
     def save(self) -> None:
-        """Write `best.pt` if it is new, then `last.pt`, which says which best belongs to it."""
+        """Write what the training needs to go on from here, if its weights are numbers."""
         model = self.experiment.model
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise DivergedError(
                 self._diverged(f"by step {self.progress.step}: a weight is not finite")
             )
         if not ranks.leads():
-            self._saved_at = time.monotonic()
+            self.saves.skip()
             return
-        about = self.experiment.about()
-        self.run.best.parent.mkdir(exist_ok=True)
-        if self._best is not None and not self._best_on_disk:
-            when = {
-                "step": self.progress.best_step,
-                "epoch": self.progress.best_step / self.steps_per_epoch,
-            }
-            checkpoints.save(self.run.best, {**about, **when, "model": self._best})
-            self._best_on_disk = True
         self.tracker.flush()
         state = {
-            **about,
             **self.own_state(),
             "step": self.progress.step,
             "epoch": self.epoch,
@@ -335,9 +297,7 @@ class Loop:
             "val": self._val,
             "trainer": {key: getattr(self.trainer, key) for key in ("epochs", "steps", "max_time")},
         }
-        checkpoints.keep(self.run.last, self.run.previous.name)
-        checkpoints.save(self.run.last, state)
-        self._saved_at = time.monotonic()
+        self.saves.write(self.experiment.about(), state)
 
     def own_state(self) -> dict[str, Any]:
         """What a kind of training adds to `last.pt`, for its own `restore`."""
