@@ -23,7 +23,7 @@ HEADS = ("posteriors", "priors", "samplers", "likelihoods")
 CHAIN = [
     {"cli"},
     {"tasks"},
-    {"trainers"},
+    {"trainers", "loading"},
     {"training", "checkpoints", "tracking", "runs"},
     {"experiment"},
     {"evaluation"},

@@ -15,9 +15,10 @@ from vae_run.data.splits import Split
 from vae_run.errors import CheckpointError, ConfigError, DataError
 from vae_run.evaluation import evaluating
 from vae_run.experiment import assemble, load_splits
+from vae_run.loading import load_model
 from vae_run.metrics.bits_per_dim import bits_per_dim
 from vae_run.metrics.objective import objective
-from vae_run.runs import RunDirectory, load_model
+from vae_run.runs import RunDirectory
 
 GRID_OPTIONS = ("categorical", "discretized_logistic", "logistic_mixture")
 SMALL = ("latent_dim=2", "network.widths=[8]", "dataset=digits")

@@ -1,4 +1,4 @@
-"""A run directory: what is in it, and how a model is loaded from it again."""
+"""A run directory: what is in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -24,13 +24,9 @@ from vae_run.errors import (
     Interrupted,
     explain_os_error,
 )
-from vae_run.experiment import build_model, choose_device
 from vae_run.saved_json import ENVIRONMENT, NUMBER, STATUS, read_json, typed
 from vae_run.saved_yaml import read_yaml
 from vae_run.signals import Stop
-
-if TYPE_CHECKING:
-    from vae_run.model import LatentVariableModel
 
 log = logging.getLogger("vae_run")
 
@@ -236,71 +232,3 @@ class RunDirectory:
             self.status(state=state, message=message)
         except OSError as failure:
             log.warning("%s; it does not say that the run has %s", failure, state)
-
-
-def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> LatentVariableModel:
-    """The model that `settings` describe with the weights of the checkpoint `state`."""
-    with checkpoints.understood(file):
-        event_shape = tuple(int(size) for size in state["event_shape"])
-        levels = None if state.get("levels") is None else int(state["levels"])
-        found = state.get("classes")
-        classes = None if found is None else [int(label) for label in found]
-        weights = dict(state["model"])
-    if levels is None and settings.classes["likelihood"].discrete:
-        raise CheckpointError(f"{file}: does not tell the grey levels that its likelihood models.")
-    if classes is None and settings.fixed.condition is not None:
-        raise CheckpointError(f"{file}: does not tell the classes that its model is given.")
-    with (
-        checkpoints.understood(file),
-        torch.random.fork_rng(devices=[]),
-    ):  # initial weights are not the caller's random numbers
-        model = build_model(settings, event_shape, levels, classes)
-    load_weights(model, weights, file)
-    return model
-
-
-def load_weights(model: LatentVariableModel, weights: Mapping[str, Any], file: Path) -> None:
-    """Copy `weights` into `model`.
-
-    Raises:
-        CheckpointError: names and shapes disagree; the message tells the first that does.
-    """
-    own = model.state_dict()
-    for name in sorted(own.keys() | {str(name) for name in weights}):
-        expected, found = _shape(own.get(name)), _shape(weights.get(name))
-        if expected != found:
-            raise CheckpointError(
-                f"{file}: {name} is {found}, but the configured model expects {expected}. "
-                "The checkpoint and the configuration are not of the same run."
-            )
-    model.load_state_dict(weights)
-
-
-def _shape(value: Any) -> list[int] | str:
-    return list(value.shape) if isinstance(value, torch.Tensor) else "no such tensor"
-
-
-def load(
-    path: str | os.PathLike[str],
-    checkpoint: str = "best",
-    device: str = "cpu",
-    trust: Iterable[str] = (),
-) -> LatentVariableModel:
-    """The trained model of the run directory `path`, in eval mode.
-
-    Args:
-        path: a run directory that `vae-run` made.
-        checkpoint: "best" (by validation) or "last".
-        device: as the `device` key: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        trust: packages, besides vae-run, whose classes the run's configuration may name.
-
-    Raises:
-        CheckpointError: the run or its checkpoint is missing, damaged or foreign.
-        ConfigError: the run's configuration is wrong or names classes that are not trusted.
-    """
-    run = RunDirectory.existing(str(path))
-    if checkpoint not in ("best", "last"):
-        raise CheckpointError(f"checkpoint: found {checkpoint!r}, expected 'best' or 'last'.")
-    file = run.best if checkpoint == "best" else run.last
-    model = load_model(run.settings(trust), checkpoints.read(file), file)
-    return model.to(choose_device(device)).eval()

@@ -19,7 +19,8 @@ from vae_run import checkpoints
 from vae_run.config import check
 from vae_run.errors import RunError
 from vae_run.history import read_history
-from vae_run.runs import RunDirectory, load, load_model
+from vae_run.loading import load, load_model
+from vae_run.runs import RunDirectory
 from vae_run.saved_yaml import read_yaml
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ QUICK = settings(
 )  # fmt: skip
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-    | st.sampled_from(["", "${x}", "${oc.env:HOME}", "???", "os.system", "vae_run.runs.load"])
+    | st.sampled_from(["", "${x}", "${oc.env:HOME}", "???", "os.system", "vae_run.loading.load"])
 )  # fmt: skip
 NESTED = st.recursive(
     SCALARS,

@@ -14,10 +14,11 @@ from vae_run.config import flat
 from vae_run.errors import DataError
 from vae_run.evaluation import View, codes, evaluating
 from vae_run.experiment import Experiment
+from vae_run.loading import load_weights
 from vae_run.pictures import draw, first_batch
 from vae_run.progress import Progress
 from vae_run.report.run import write_report
-from vae_run.runs import RunDirectory, load_weights
+from vae_run.runs import RunDirectory
 from vae_run.terminal import numbers
 from vae_run.tracking import Tracker
 

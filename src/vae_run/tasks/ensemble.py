@@ -26,8 +26,9 @@ from vae_run.call import Call
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation import View
 from vae_run.experiment import Experiment, assemble, choose_device
+from vae_run.loading import load_model
 from vae_run.model import LatentVariableModel
-from vae_run.runs import RunDirectory, load_model
+from vae_run.runs import RunDirectory
 from vae_run.tasks.files import check_output
 from vae_run.terminal import console
 

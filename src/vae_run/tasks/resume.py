@@ -14,8 +14,9 @@ from vae_run.config import check
 from vae_run.data.splits import Splits
 from vae_run.enough_memory import enough_memory
 from vae_run.experiment import Experiment
+from vae_run.loading import load_weights
 from vae_run.progress import Progress
-from vae_run.runs import RunDirectory, load_weights
+from vae_run.runs import RunDirectory
 from vae_run.signals import StopRequests
 from vae_run.tasks.closing import hyperparameters
 from vae_run.tasks.train import Training, prepare, warm_start

@@ -17,9 +17,10 @@ from vae_run.data.splits import Splits
 from vae_run.enough_memory import enough_memory
 from vae_run.errors import CheckpointError
 from vae_run.experiment import Experiment, assemble, choose_device
+from vae_run.loading import load_weights
 from vae_run.networks import parameter_count
 from vae_run.progress import Progress
-from vae_run.runs import RunDirectory, load_weights
+from vae_run.runs import RunDirectory
 from vae_run.signals import StopRequests, at_once
 from vae_run.tasks.closing import conclude, hyperparameters
 from vae_run.terminal import also_in_file

@@ -13,8 +13,9 @@ from vae_run.call import Call
 from vae_run.config import Fixed, Settings
 from vae_run.errors import ConfigError
 from vae_run.experiment import choose_device
+from vae_run.loading import load_model
 from vae_run.model import LatentVariableModel
-from vae_run.runs import RunDirectory, load_model
+from vae_run.runs import RunDirectory
 from vae_run.tasks.files import read_images, read_labels
 
 BATCH = 1000
