@@ -47,7 +47,7 @@ def test_a_compiler_that_fails_is_told_once(monkeypatch: Any) -> None:
     def fails(*_: Any) -> Any:
         raise RuntimeError("no room left\nfor the rest")
 
-    objective._compiled = fails
+    objective.compiled._compiled = fails
     monkeypatch.setattr(compiling.log, "warning", lambda text, *what: told.append(text % what))
     records = list(islice(fitting(made, objective=objective), 3))
     assert all(torch.isfinite(r.terms["loss"]).all() for r in records)
@@ -80,5 +80,5 @@ def test_compiled_steps_are_the_plain_ones_up_to_rounding(backend: str, monkeypa
         made = experiment("objective.warmup_epochs=2")
         records = fitting(made, objective=objective)
         losses.append([r.terms["loss"].mean().item() for r in islice(records, 10)])
-    assert compiled._works
+    assert compiled.compiled.works
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)

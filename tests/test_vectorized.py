@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from parts import composed, options
 from torch.distributions import Distribution
 
-from vae_run import checkpoints
+from vae_run import checkpoints, compiling
 from vae_run.call import Call
 from vae_run.config import Settings, check
 from vae_run.errors import DivergedError, Interrupted
@@ -29,10 +29,11 @@ from vae_run.runs import RunDirectory
 from vae_run.signals import StopRequests
 from vae_run.tasks import resume, train
 from vae_run.tracking import Tracker
-from vae_run.vectorized import room, stack
+from vae_run.vectorized import room, together
 from vae_run.vectorized.grouping import BATCHED, grouped, pieces, varying
-from vae_run.vectorized.stack import Disagreement, Stack
+from vae_run.vectorized.stack import Stack
 from vae_run.vectorized.together import train_together
+from vae_run.vectorized.verification import Disagreement, verified
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -94,10 +95,10 @@ def assert_agree(place: Path, runs: Sequence[Settings], steps: int) -> None:
     """The last of `runs` loses, in each of a stack's first steps, what it loses alone."""
     assert len(grouped(runs).together[0]) == len(runs)
     loops = [loop_of(settings, place / f"together-{i}") for i, settings in enumerate(runs)]
-    together = losses_together(Stack.verified(loops, varying(runs)), steps)
-    assert (together[:, 0] - together[:, -1]).abs().min() > 1e-3, "they have learnt nothing"
+    found = losses_together(verified(loops, varying(runs)), steps)
+    assert (found[:, 0] - found[:, -1]).abs().min() > 1e-3, "they have learnt nothing"
     single = loop_of(runs[-1], place / "alone")
-    torch.testing.assert_close(together[-1], losses_alone(single, steps), rtol=1e-4, atol=0)
+    torch.testing.assert_close(found[-1], losses_alone(single, steps), rtol=1e-4, atol=0)
     for own, expected in zip(
         loops[-1].experiment.model.parameters(), single.experiment.model.parameters(), strict=True
     ):
@@ -169,9 +170,29 @@ def test_runs_that_differ_in_numbers_learn_together_as_alone(
 def test_bfloat16_agrees_as_far_as_it_goes(tmp_path: Path) -> None:
     runs = [settings_of("precision=bfloat16", f"seed={seed}") for seed in (0, 1)]
     loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
-    together = losses_together(Stack.verified(loops), 20)
+    found = losses_together(verified(loops), 20)
     alone = losses_alone(loop_of(runs[1], tmp_path / "alone"), 20)
-    torch.testing.assert_close(together[1], alone, rtol=1e-2, atol=0)
+    torch.testing.assert_close(found[1], alone, rtol=1e-2, atol=0)
+
+
+def test_a_stack_whose_compiler_fails_says_so_once_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def fails(*_):
+        raise RuntimeError("no room left")
+
+    runs = [settings_of(f"seed={seed}", "objective.warmup_epochs=0.05") for seed in (0, 1)]
+    loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
+    for loop in loops:
+        loop.compiles = True
+    monkeypatch.setattr(torch, "compile", lambda function, **how: fails)
+    monkeypatch.setattr(compiling.log, "warning", lambda text, *what: told.append(text % what))
+    found = losses_together(Stack(loops), 8)
+    assert told == ["trainer.compile: no room left; training goes on without."]
+    alone = losses_alone(loop_of(runs[1], tmp_path / "alone"), 8)
+    torch.testing.assert_close(found[1], alone, rtol=1e-4, atol=0)
 
 
 def spoil(loop: Loop, step: int) -> None:
@@ -217,22 +238,22 @@ def test_what_cannot_be_batched_is_noticed_at_the_first_step(tmp_path: Path) -> 
     loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
     before = [p.clone() for p in loops[0].experiment.model.state_dict().values()]
     with pytest.raises(Disagreement, match=r"torch\.func"):
-        Stack.verified(loops)
+        verified(loops)
     for own, expected in zip(loops[0].experiment.model.state_dict().values(), before, strict=True):
         assert torch.equal(own, expected)
 
 
 def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loops = [loop_of(settings_of(f"seed={i}"), tmp_path / f"{i}") for i in (0, 1)]
-    right = stack.Stack._loss
+    right = Stack._loss
 
     def wrong(self, *arguments):
         loss, terms = right(self, *arguments)
         return loss * 1.001, terms
 
-    monkeypatch.setattr(stack.Stack, "_loss", wrong)
+    monkeypatch.setattr(Stack, "_loss", wrong)
     with pytest.raises(Disagreement, match="off what a run has alone"):
-        Stack.verified(loops)
+        verified(loops)
 
 
 # Whole runs
@@ -369,7 +390,7 @@ def test_what_disagrees_is_trained_one_after_another(
     def refused(loops, varying):
         raise Disagreement("the test says so")
 
-    monkeypatch.setattr(Stack, "verified", refused)
+    monkeypatch.setattr(together, "verified", refused)
     monkeypatch.setattr("vae_run.terminal.log.propagate", True)
     calls = [call(tmp_path / name, *PLANS[name]) for name in ("plain", "short")]
     assert train_together(calls) == [None, None]

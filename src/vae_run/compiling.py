@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from typing import Literal
+from collections.abc import Callable
+from typing import Generic, Literal, ParamSpec, TypeVar
 
 import torch
 
@@ -18,6 +19,9 @@ from vae_run.model import LatentVariableModel
 from vae_run.objectives import Objective, Terms
 
 log = logging.getLogger("vae_run")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Choice = bool | Literal["auto"]
 
@@ -48,22 +52,32 @@ def chosen(choice: Choice, *, steps: int, conditional: bool, device: torch.devic
     return True
 
 
+class WithFallback(Generic[P, T]):
+    """`function`, compiled; from the first failure of the compiler on, `function` itself."""
+
+    def __init__(self, function: Callable[P, T]) -> None:
+        self._plain, self._compiled = function, torch.compile(function, dynamic=False)
+        self.works = True
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.works:
+            try:
+                return self._compiled(*args, **kwargs)
+            except Exception as error:  # a compiler can fail in any way; the plain call then tells
+                self.works = False
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning("trainer.compile: %s; training goes on without.", reason)
+        return self._plain(*args, **kwargs)
+
+
 class Compiled(Objective):
     """`objective`, compiled for batches of `batch_size`; the smaller last ones are left plain."""
 
     def __init__(self, objective: Objective, batch_size: int) -> None:
         self.samples, self.warmup_epochs = objective.samples, objective.warmup_epochs
         self._plain, self._batch_size = objective, batch_size
-        self._compiled = torch.compile(objective.__call__, dynamic=False)
-        self._works = True
+        self.compiled = WithFallback(objective.__call__)
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
-        if self._works and len(batch) == self._batch_size:
-            try:
-                terms: Terms = self._compiled(model, batch, epoch)
-                return terms
-            except Exception as error:  # a compiler can fail in any way; the plain call then tells
-                self._works = False
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                log.warning("trainer.compile: %s; training goes on without.", reason)
-        return self._plain(model, batch, epoch)
+        terms = self.compiled if len(batch) == self._batch_size else self._plain
+        return terms(model, batch, epoch)

@@ -22,7 +22,7 @@ from vae_run.tasks.train import begun
 from vae_run.training import StepRecord
 from vae_run.vectorized.grouping import varying
 from vae_run.vectorized.room import runs_that_fit
-from vae_run.vectorized.stack import Disagreement, Stack
+from vae_run.vectorized.verification import Disagreement, verified
 
 log = logging.getLogger("vae_run")
 
@@ -158,7 +158,7 @@ def _step(life: Life) -> int:
 def _train(lives: list[Life], differing: Sequence[str], seen: Seen) -> None:
     """Take steps of `lives`, which stand at the same one, until all have ended."""
     try:
-        stack = Stack.verified(loops(lives), differing)
+        stack = verified(loops(lives), differing)
     except Disagreement as why:
         log.warning("%d runs are trained one after another: %s.", len(lives), why)
         for life in lives:
