@@ -1,0 +1,19 @@
+"""Corruptions: what stands between the clean batch and the encoder; the target stays clean."""
+
+from vae_run.corruptions.base import Corruption, NoCorruption
+from vae_run.corruptions.images import Affine, Blur, Downsample, Grayscale, Inpainting, PatchShuffle
+from vae_run.corruptions.pixels import GaussianNoise, Masking, SaltAndPepper
+
+__all__ = [
+    "Affine",
+    "Blur",
+    "Corruption",
+    "Downsample",
+    "GaussianNoise",
+    "Grayscale",
+    "Inpainting",
+    "Masking",
+    "NoCorruption",
+    "PatchShuffle",
+    "SaltAndPepper",
+]
