@@ -93,6 +93,10 @@ def own_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     return {
         "arrays": [f"dataset.path={folder / 'arrays.npz'}"],
         "image_folder": [f"dataset.path={folder / 'images'}", "dataset.image_size=6"],
+        "shards": [
+            *(f"dataset.path={folder}", "dataset.image_size=6"),
+            *('dataset.train="train-{0..1}.tar"', "dataset.test=test.tar"),
+        ],
     }
 
 

@@ -247,7 +247,7 @@ def assemble(
         device,
         splits.to(device),
         model,
-        settings.build("objective", train_size=len(splits.train)),
+        settings.build("objective", train_size=splits.train_size),
         settings.build("corruption"),
         evaluation,
     )

@@ -55,6 +55,7 @@ class Layerwise(Gradient):
     """
 
     shares_batches: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
     pretrain_epochs: Count = 5
 
     @classmethod

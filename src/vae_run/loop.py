@@ -16,6 +16,7 @@ from vae_run import distributed, ranks
 from vae_run.collapse import CollapseWatch
 from vae_run.compiling import Compiled, chosen
 from vae_run.data.batches import TrainingBatches
+from vae_run.data.streamed import StreamedBatches
 from vae_run.errors import ConfigError, DivergedError, Interrupted
 from vae_run.evaluation import calibrate
 from vae_run.experiment import Experiment
@@ -25,7 +26,7 @@ from vae_run.progress import Progress
 from vae_run.runs import RunDirectory
 from vae_run.saves import Saves
 from vae_run.schedules import Schedule
-from vae_run.signals import StopRequests
+from vae_run.signals import StopRequests, at_once
 from vae_run.terminal import TrainingDisplay
 from vae_run.tracking import Tracker
 from vae_run.training import Meter, StepRecord, fit
@@ -51,13 +52,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         settings, model = self.experiment.settings, self.experiment.model
-        self.batches = self.batches_type(
-            self.experiment.splits.train,
-            self.experiment.corruption,
-            batch_size=self.trainer.batch_size,
-            noise=(self.experiment.objective.samples, settings.fixed.latent_dim),
-            seed=settings.fixed.seed,
-        )
+        self.batches = self._batches()
         self.steps_per_epoch = self.batches.steps_per_epoch
         self.total = self.trainer.total_steps(self.steps_per_epoch)
         epochs, warmup = self.total / self.steps_per_epoch, self.experiment.objective.warmup_epochs
@@ -85,6 +80,20 @@ class Loop:
         self._val: dict[str, float] = {}
         self._window_start = (0, 0.0)
 
+    def _batches(self) -> TrainingBatches:
+        """What is trained on, from its beginning."""
+        experiment, fixed = self.experiment, self.experiment.settings.fixed
+        given: dict[str, Any] = {
+            "batch_size": self.trainer.batch_size,
+            "noise": (experiment.objective.samples, fixed.latent_dim),
+            "seed": fixed.seed,
+        }
+        train, stream = experiment.splits.train, experiment.splits.stream
+        if stream is None:
+            return self.batches_type(train, experiment.corruption, **given)
+        classes = experiment.model.classes
+        return StreamedBatches(stream, train, experiment.corruption, classes=classes, **given)
+
     def steps(self) -> Iterator[StepRecord]:
         """The records until the end, with the time spent in each step added up."""
         self.ready()
@@ -100,6 +109,9 @@ class Loop:
         self.schedule.horizon = self.progress.horizon
         distributed.align(self.experiment.model)
         self.experiment.model.train()
+        if isinstance(self.batches, StreamedBatches):
+            with at_once():  # reading up to where a run stood can take long, and loses nothing
+                self.batches.ready()
 
     def records(self) -> Iterator[StepRecord]:
         """Steps without end, from where `progress` stands."""

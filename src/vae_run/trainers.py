@@ -28,6 +28,8 @@ class Trainer(ABC):
 
     shares_batches: ClassVar[bool] = False
     """Whether several processes may train together, each with its share of every batch."""
+    streams: ClassVar[bool] = False
+    """Whether it takes training images as they come, and needs them nowhere as a whole."""
 
     @abstractmethod
     def train(
@@ -60,6 +62,7 @@ class Gradient(Trainer):
     """Minibatch gradient descent for `epochs`, or for `steps` where they are given."""
 
     shares_batches: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
     epochs: Count | None = 100
     steps: Count | None = None
     batch_size: Count = 128

@@ -15,7 +15,7 @@ from vae_run.data.image_folder import ImageFolder
 CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 OURS = [
     "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba",
-    "image_folder", "arrays", "sprites",
+    "image_folder", "arrays", "sprites", "shards",
 ]  # fmt: skip
 
 

@@ -90,7 +90,7 @@ class TrainingBatches:
     def next(self) -> Batch:
         """The next batch; begins a new epoch when the old one is used up."""
         index = self.next_index()
-        mine, _ = _share(len(index))
+        mine, _ = share_of(len(index))
         return self.completed(index, self.split.pixels(index[mine]))
 
     def next_index(self) -> Tensor:
@@ -104,18 +104,23 @@ class TrainingBatches:
 
     def completed(self, index: Tensor, target: Tensor) -> Batch:
         """The batch of the images `index`, whose pixels are `target`: corrupted, with its noise."""
-        mine, share = _share(len(index))
+        mine, _ = share_of(len(index))
+        return self.finished(len(index), target, self.split.label(index[mine]))
+
+    def finished(self, whole: int, target: Tensor, label: Tensor | None) -> Batch:
+        """The batch of `whole` images, of which these are this process's, with its noise."""
+        mine, share = share_of(whole)
         generator = self._noise_generator
-        shape = torch.Size((len(index), *target.shape[1:]))
+        shape = torch.Size((whole, *target.shape[1:]))
         if self.split.resample:
             uniform = torch.rand(shape, generator=generator, device=self.device)[mine]
             target = (uniform < target).to(target.dtype)
         drawn = self.corruption.noise(shape, generator)
         corrupted = self.corruption.apply(target, None if drawn is None else drawn[mine])
         samples, latent_dim = self.noise_shape
-        codes = (samples, len(index), latent_dim)
+        codes = (samples, whole, latent_dim)
         noise = torch.randn(codes, generator=generator, device=self.device)[:, mine]
-        return Batch(corrupted, target, noise, self.split.label(index[mine]), share)
+        return Batch(corrupted, target, noise, label, share)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the sequence stands: enough to go on with the very next batch."""
@@ -133,7 +138,7 @@ class TrainingBatches:
         self._noise_generator.set_state(state["noise"])
 
 
-def _share(whole: int) -> tuple[slice, tuple[int, int] | None]:
+def share_of(whole: int) -> tuple[slice, tuple[int, int] | None]:
     """Which of the `whole` images of a batch this process takes, and its `Batch.share`.
 
     A process that is left without any takes one that does not count.

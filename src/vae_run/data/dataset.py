@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vae_run.data.scratch import scratch
 from vae_run.data.splits import Split, Splits
+from vae_run.data.stream import Stream
 from vae_run.errors import DataError
 
 # No `from __future__ import annotations` in this package: the constructors are checked from their
@@ -22,6 +23,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 TestSize = Annotated[float, Field(gt=0, lt=1)] | Count
 ImageSide = Annotated[int, Field(ge=1, strict=True)]
+ImageSize = ImageSide | Annotated[list[ImageSide], Field(min_length=2, max_length=2)]
+"""Height and width in pixels: one number for both, or two."""
 
 # Seeds of the binary samples, one a split: numbers that no run is likely to use as its own seed.
 _SAMPLE_SEEDS = {
@@ -42,6 +45,8 @@ class Parts:
         val, test: its own validation and test images; None means: cut them from `train`.
         class_names: the name of label i at place i, or None.
         test_size: how much of `train` becomes the test set where `test` is None.
+        stream: of all training images, where `train` is a part of them; then nothing is cut from
+            `train`, and without `val` there is no validation set.
     """
 
     train: Split
@@ -49,6 +54,7 @@ class Parts:
     test: Split | None = None
     class_names: tuple[str, ...] | None = None
     test_size: float | int = 0.2
+    stream: Stream | None = None
 
     def named(self) -> dict[str, Split]:
         """The splits that exist, by name."""
@@ -71,9 +77,11 @@ class Dataset(ABC):
         binarize: `static` samples every pixel once with a fixed seed; `dynamic` samples the
             training images afresh at every visit, with val and test as in `static`.
         known_factors: whether the splits have `factors`.
+        streamed: whether training images are read as they are needed, and not held.
     """
 
     known_factors: ClassVar[bool] = False
+    streamed: ClassVar[bool] = False
 
     val_size: Share | Count = 0.1
     split_seed: Annotated[int, Field(ge=0)] = 0
@@ -120,7 +128,7 @@ class Dataset(ABC):
             train = replace(train, resample=True) if dynamic else binarized(train, "train")
             val, test = binarized(val, "val"), binarized(test, "test")
             others = None if others is None else binarized(others, "others")
-        return Splits(train, val, test, parts.class_names, others)
+        return Splits(train, val, test, parts.class_names, others, parts.stream)
 
     def _check(self, parts: Parts) -> None:
         """Refuse empty splits, and splits that disagree in shape, type, or number of labels."""
@@ -185,7 +193,8 @@ class Dataset(ABC):
         """Train, val and test: what the dataset lacks is cut from train, test first."""
         total, train = len(parts.train), parts.train
         tests = _count("test_size", parts.test_size, total) if parts.test is None else 0
-        vals = _count("val_size", self.val_size, total - tests) if parts.val is None else 0
+        cut = parts.val is None and parts.stream is None
+        vals = _count("val_size", self.val_size, total - tests) if cut else 0
         if parts.test is None and tests == 0:
             raise DataError("dataset.test_size=0: the test set needs at least one image")
         if tests + vals >= total:
@@ -217,6 +226,11 @@ class Dataset(ABC):
                 f"to {high:g}, but only data in [0, 1] can become binary pixels; "
                 "set dataset.binarize=none or rescale the data"
             )
+
+
+def height_and_width(size: int | list[int]) -> tuple[int, int]:
+    """H and W of an `ImageSize`."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def binarized(split: Split, name: Literal["train", "val", "test", "others"]) -> Split:

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, __version__
+from PIL import Image, ImageOps, UnidentifiedImageError, __version__
 
 from vae_run.errors import DataError
 
@@ -59,23 +59,37 @@ class Decoder:
         Raises:
             DataError: it cannot be decoded, or has more than 8 bits a channel.
         """
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise _unreadable(str(path), "it is a folder, a pipe or a device")
+        return self.decode(path, str(path))
+
+    def decode(
+        self, source: Path | IO[bytes], named: str, formats: tuple[str, ...] | None = None
+    ) -> NDArray[np.uint8]:
+        """The image in `source`.
+
+        Args:
+            source: a file.
+            named: how messages call it.
+            formats: names of Pillow's formats that it may be of; None: any.
+
+        Raises:
+            DataError: it cannot be decoded, or has more than 8 bits a channel.
+        """
         try:
-            if path.exists() and not path.is_file():
-                raise ValueError("it is a folder, a pipe or a device")
-            with Image.open(path) as image:
+            with Image.open(source, formats=formats) as image:
                 if image.mode.startswith(("I", "F")):
                     raise DataError(
-                        f"{path} has more than 8 bits a channel (mode {image.mode}): convert it "
+                        f"{named} has more than 8 bits a channel (mode {image.mode}): convert it "
                         "to 8"
                     )
                 ready = self._fitted(image).convert("L" if self.channels == 1 else "RGB")
         except DataError:
             raise
+        except UnidentifiedImageError as error:
+            raise _unreadable(named, "it is no image of a known format") from error
         except Exception as error:  # a damaged file can end in any of them
-            told = str(error) or type(error).__name__
-            raise DataError(
-                f"cannot read the image {path}: {told}; replace or remove it"
-            ) from error
+            raise _unreadable(named, str(error) or type(error).__name__) from error
         pixels = np.asarray(ready)
         return pixels.reshape(self.height, self.width, self.channels).transpose(2, 0, 1)
 
@@ -88,6 +102,10 @@ class Decoder:
         if image.mode in ("1", "P", "PA"):  # palettes cannot be interpolated
             image = image.convert("RGBA")
         return ImageOps.fit(ImageOps.exif_transpose(image), size, Image.Resampling.BILINEAR)
+
+
+def _unreadable(named: str, why: str) -> DataError:
+    return DataError(f"cannot read the image {named}: {why}; replace or remove it")
 
 
 def decode_into(file: int, offset: int, paths: Sequence[str], decoder: Decoder) -> str | None:

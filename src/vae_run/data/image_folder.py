@@ -4,12 +4,11 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 
-from vae_run.data.dataset import ImageSide, Parts, TestSize
+from vae_run.data.dataset import ImageSize, Parts, TestSize, height_and_width
 from vae_run.data.decoded import Decoded
 from vae_run.data.decoding import Decoder
 from vae_run.errors import DataError
@@ -38,7 +37,7 @@ class ImageFolder(Decoded):
     """
 
     path: str
-    image_size: ImageSide | Annotated[list[ImageSide], Field(min_length=2, max_length=2)] = 64
+    image_size: ImageSize = 64
     channels: Literal[1, 3] = 3
     test_size: TestSize = 0.2
 
@@ -68,7 +67,8 @@ class ImageFolder(Decoded):
             part: None if own is None else torch.tensor([number[name] for name in own])
             for part, own in classes.items()
         }
-        splits = self.decode(root, files, labels, Decoder(self.channels, *self._size()))
+        decoder = Decoder(self.channels, *height_and_width(self.image_size))
+        splits = self.decode(root, files, labels, decoder)
         return Parts(
             splits["train"],
             splits.get("val"),
@@ -76,11 +76,6 @@ class ImageFolder(Decoded):
             class_names=tuple(names) or None,
             test_size=self.test_size,
         )
-
-    def _size(self) -> tuple[int, int]:
-        """(height, width)."""
-        size = self.image_size
-        return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _image_files(folder: Path) -> list[Path]:

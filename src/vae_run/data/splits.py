@@ -12,8 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vae_run.data.stream import Stream
+
 _CHUNK_BYTES = 2**22
 """Of images that are looked at together."""
+
+
+def sent(chosen: Tensor, device: torch.device) -> Tensor:
+    """What was gathered on the CPU, on the device; the CPU does not wait for a GPU."""
+    if device.type == "cuda":
+        return chosen.pin_memory().to(device, non_blocking=True)
+    return chosen.to(device)
 
 
 @dataclass(frozen=True)
@@ -106,13 +115,7 @@ class Split:
         if not isinstance(rows, Tensor):
             return self.images[rows]
         chosen = self.images.index_select(0, rows)  # whole rows; [rows] goes pixel by pixel
-        return chosen if self.mapped is None else self._sent(chosen)
-
-    def _sent(self, chosen: Tensor) -> Tensor:
-        """What was gathered on the CPU, on the device; the CPU does not wait for a GPU."""
-        if self.device.type == "cuda":
-            return chosen.pin_memory().to(self.device, non_blocking=True)
-        return chosen.to(self.device)
+        return chosen if self.mapped is None else sent(chosen, self.device)
 
     def chunks(self) -> Iterator[Tensor]:
         """All images as they are stored, a bounded number of bytes at a time."""
@@ -133,7 +136,7 @@ class Split:
         if self.labels is None:
             return None
         chosen = self.labels[index]
-        return chosen if self.mapped is None else self._sent(chosen)
+        return chosen if self.mapped is None else sent(chosen, self.device)
 
     def to(self, device: torch.device) -> "Split":
         """The same split with its tensors on `device`, or sent there where they are mapped."""
@@ -168,6 +171,8 @@ class Splits:
         train, val, test: the sets; only `val` may hold no image (`val_size=0`).
         class_names: the name of label i at place i, or None.
         others: what `classes` left out of the test set, or None.
+        stream: where training images are read from as they are needed; `train` is then a part of
+            them, which stands for all where something is fitted or measured. None: `train` is all.
     """
 
     train: Split
@@ -175,6 +180,12 @@ class Splits:
     test: Split
     class_names: tuple[str, ...] | None = None
     others: Split | None = None
+    stream: Stream | None = None
+
+    @property
+    def train_size(self) -> int:
+        """Images of an epoch."""
+        return len(self.train) if self.stream is None else self.stream.images
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -193,7 +204,10 @@ class Splits:
         return replace(self, train=train, val=val, test=test, others=others)
 
     def fingerprint(self) -> str:
-        """SHA-256 over the bytes of all three splits, in hexadecimal: equal data, equal text."""
+        """SHA-256 over the bytes of all three splits, in hexadecimal: equal data, equal text.
+
+        Of a stream, names and sizes of its shards stand for what is in them.
+        """
         digest = hashlib.sha256()
         for split in (self.train, self.val, self.test):
             header = ((len(split), *split.event_shape), split.images.dtype, split.scale)
@@ -202,4 +216,6 @@ class Splits:
                 digest.update(images.cpu().contiguous().numpy().data)
             if split.labels is not None:
                 digest.update(split.labels.cpu().contiguous().numpy().data)
+        if self.stream is not None:
+            digest.update(self.stream.fingerprint().encode())
         return digest.hexdigest()

@@ -40,6 +40,9 @@ def data(experiment: Experiment) -> list[tuple[str, str]]:
         f"{name} {len(split):,}"
         for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test))
     )
+    if splits.stream is not None:
+        shards = f"{len(splits.stream.shards):,} shards with {splits.train_size:,} images"
+        sizes = f"{shards}, of which are held: {sizes}"
     stored = sum(len(s) * s.image_bytes for s in (splits.train, splits.val, splits.test))
     file = splits.train.mapped
     where = f"on {experiment.device}" if file is None else f"read from {file.file.parent}"
@@ -79,7 +82,7 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
 def training(experiment: Experiment) -> list[tuple[str, str]]:
     """How long it would be, and what it would hold in memory at least."""
     weights = 4 * parameter_count(experiment.model) / MEBI
-    plan = experiment.settings.build("trainer").plan(len(experiment.splits.train))
+    plan = experiment.settings.build("trainer").plan(experiment.splits.train_size)
     return [
         ("steps", plan),
         (

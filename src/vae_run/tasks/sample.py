@@ -66,7 +66,7 @@ def use_sampler(run: Trained, settings: Settings) -> None:
     latent_dim = run.settings.fixed.latent_dim
     sampler = settings.build("sampler", latent_dim=latent_dim).to(run.device)
     train = splits.train.to(run.device)
-    objective = run.settings.build("objective", train_size=len(train))
+    objective = run.settings.build("objective", train_size=splits.train_size)
     view = View(run.model, objective, run.settings.build("corruption"), train, latent_dim)
     found = codes(view)
     sampler.fit(found)

@@ -103,17 +103,17 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         )
     log.info(
         "%s images of %s (%d train, %d val, %d test), %s parameters, on %s",
-        f"{len(splits.train) + len(splits.val) + len(splits.test):,}",
+        f"{splits.train_size + len(splits.val) + len(splits.test):,}",
         "x".join(str(size) for size in splits.event_shape),
-        len(splits.train),
+        splits.train_size,
         len(splits.val),
         len(splits.test),
         f"{parameter_count(experiment.model):,}",
         device,
     )
-    named = (("train", splits.train), ("val", splits.val), ("test", splits.test))
+    sizes = {"train": splits.train_size, "val": len(splits.val), "test": len(splits.test)}
     about = {
-        "images": {name: len(split) for name, split in named},
+        "images": sizes,
         "event_shape": list(splits.event_shape),
         "parameters": parameter_count(experiment.model),
         "processes": (ranks.place() or ranks.Place()).size,

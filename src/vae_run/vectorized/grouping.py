@@ -93,6 +93,8 @@ def refusal(settings: Settings) -> str | None:
     trainer = settings.classes["trainer"]
     if trainer is not Gradient:
         return f"{trainer.__name__} does more than gradient descent with the same step for all"
+    if settings.classes["dataset"].streamed:
+        return "its training images are streamed, in an order of its own"
     if settings.build("network").spectral_norm:
         return "network.spectral_norm changes the weights' norms in place, at each pass"
     return None

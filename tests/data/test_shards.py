@@ -1,0 +1,595 @@
+"""Training images streamed from tar shards: each once an epoch, in an order that follows the seed,
+bit for bit after a resume, and nothing left out or run in silence."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import tarfile
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from PIL import Image
+
+from vae_run import checkpoints, cli, ranks
+from vae_run.config import check
+from vae_run.corruptions import Masking, NoCorruption
+from vae_run.data import tars
+from vae_run.data.batches import Batch, TrainingBatches
+from vae_run.data.image_folder import ImageFolder
+from vae_run.data.shards import Shards
+from vae_run.data.splits import Splits
+from vae_run.data.streamed import StreamedBatches
+from vae_run.errors import ConfigError, DataError
+from vae_run.loop import Loop
+from vae_run.vectorized.grouping import grouped
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+webdataset = pytest.importorskip("webdataset")
+
+TRAIN, VAL, TEST = 90, 12, 11
+EACH = 20
+"""Images of a shard; the last of train has ten."""
+NAMES = "train-{0000..0004}.tar"
+COMMAND = (
+    *("dataset=shards", "dataset.test=test-0000.tar", f'dataset.train="{NAMES}"'),
+    *("dataset.image_size=8", "dataset.channels=1", "dataset.buffer=15", "dataset.sample=30"),
+    *("device=cpu", "network.widths=[12]", "latent_dim=3", "trainer.batch_size=16"),
+    *("trainer.epochs=3", "evaluation.figures=[]", "corruption=masking"),
+)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+def write(pattern: Path, pixels: np.ndarray, start: int = 0, **more: Any) -> None:
+    """Shards of `pixels` uint8 [N, H, W], whose keys and labels follow their number."""
+    with webdataset.ShardWriter(str(pattern), maxcount=EACH, verbose=0) as shards:
+        for number, image in enumerate(pixels, start):
+            sample = {"__key__": f"{number:06d}", "png": png(image), "cls": number % 3, **more}
+            shards.write({key: value for key, value in sample.items() if value is not None})
+
+
+def random_pixels(count: int, seed: int, side: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The shards of all three splits. Image n of the training set has n as its first pixel."""
+    folder = tmp_path / "my shards"
+    folder.mkdir()
+    train = random_pixels(TRAIN, 0)
+    train[:, 0, 0] = np.arange(TRAIN)
+    write(folder / "train-%04d.tar", train)
+    write(folder / "val-%04d.tar", random_pixels(VAL, 1))
+    write(folder / "test-%04d.tar", random_pixels(TEST, 2))
+    return folder
+
+
+def dataset(folder: Path, **options: Any) -> Shards:
+    given: dict[str, Any] = {
+        **{"path": str(folder), "train": NAMES, "val": "val-0000.tar", "test": "test-0000.tar"},
+        **{"image_size": 8, "channels": 1, "buffer": 15, "sample": 30},
+    }
+    return Shards(**{**given, **options})
+
+
+def batches(splits: Splits, seed: int = 3, **options: Any) -> StreamedBatches:
+    assert splits.stream is not None
+    given: dict[str, Any] = {"batch_size": 16, "noise": (1, 2), "seed": seed, **options}
+    return StreamedBatches(splits.stream, splits.train, Masking(level=0.3), **given)
+
+
+def numbers(batch: Batch) -> list[int]:
+    """Which training images it has."""
+    first: list[int] = (batch.target[:, 0, 0, 0] * 255).round().int().tolist()
+    return first
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    for name in ("input", "target", "noise", "label"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
+# What is read
+
+
+def test_pixels_are_those_of_the_same_files_in_a_folder(tmp_path: Path) -> None:
+    """Of other sizes, colours and kinds of file too."""
+    rng = np.random.default_rng(0)
+    files = tmp_path / "files"
+    files.mkdir()
+    for number, kind in enumerate(("png", "jpg", "jpeg", "webp", "ppm", "png")):
+        side = 9 + number
+        pixels = rng.integers(0, 256, (side, side + 3, 3)[: 2 + (number % 2)], np.uint8)
+        Image.fromarray(pixels).save(files / f"{number}.{kind}")
+    with tarfile.open(tmp_path / "all.tar", "w") as tar:
+        for file in sorted(files.iterdir()):
+            tar.add(file, file.name.upper() if file.name == "1.jpg" else file.name)
+    (tmp_path / "test.tar").write_bytes((tmp_path / "all.tar").read_bytes())
+    given: dict[str, Any] = {"image_size": [6, 5], "channels": 3}
+    read = Shards(path=str(tmp_path), train="all.tar", test="test.tar", **given).load()
+    plain = ImageFolder(path=str(files), val_size=0, test_size=1, **given).read()
+    assert torch.equal(read.train.images, plain.train.images)
+    assert torch.equal(read.test.images, plain.train.images)
+    assert read.train.labels is None
+    assert read.event_shape == (3, 6, 5)
+    assert len(read.val) == 0
+    assert read.train_size == 6
+
+
+def test_splits_count_and_labels(folder: Path) -> None:
+    splits = dataset(folder).load()
+    assert (splits.train_size, len(splits.val), len(splits.test)) == (TRAIN, VAL, TEST)
+    assert splits.test.labels is not None
+    assert splits.test.labels.tolist() == [n % 3 for n in range(TEST)]
+    assert splits.levels == 256
+    # The held part comes from every shard, and is all of a set that is small enough.
+    held = [int(image[0, 0, 0]) // EACH for image in splits.train.images]
+    assert sorted(held) == sorted([0, 1, 2, 3, 4] * 6)
+    assert len(dataset(folder, sample=1000).load().train) == TRAIN
+    assert dataset(folder, images=TRAIN).load().train_size == TRAIN
+    apart = ["train-000{0,1}.tar", str(folder / "train-{0002..0004}.tar")]  # on several disks
+    assert dataset(folder, train=apart).load().train_size == TRAIN
+
+
+def test_the_fingerprint_follows_shards_and_held_splits(folder: Path) -> None:
+    found = dataset(folder).load().fingerprint()
+    assert dataset(folder, buffer=7).load().fingerprint() == found
+    assert dataset(folder, train="train-{0000..0003}.tar").load().fingerprint() != found
+    with open(folder / "train-0004.tar", "ab") as file:
+        file.write(bytes(512))
+    assert dataset(folder).load().fingerprint() != found
+
+
+# The order
+
+
+def test_an_epoch_has_every_image_once_in_an_order_of_seed_and_epoch(folder: Path) -> None:
+    stream = dataset(folder).load().stream
+    assert stream is not None
+
+    def order(seed: int, epoch: int) -> list[int]:
+        return [int(sample.key) for sample in stream.epoch(seed, epoch)]
+
+    first = order(0, 0)
+    assert sorted(first) == list(range(TRAIN))
+    assert order(0, 0) == first
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1, 2)}) == 6
+    shards = [number // EACH for number in first]
+    assert shards != sorted(shards), "shards are shuffled"
+    assert sum(a != b for a, b in pairwise(shards)) > 10, "and mixed"
+    # An image waits in the buffer: it comes at most so many places before its own.
+    read = [int(sample.key) for sample in replace(stream, buffer=1).epoch(0, 0)]
+    assert [number % EACH for number in read[:10]] == list(range(10)), "as they lie in the shard"
+    assert all(read.index(n) - place < stream.buffer for place, n in enumerate(first))
+    assert max(place - read.index(n) for place, n in enumerate(first)) > stream.buffer
+
+
+def test_a_buffer_of_all_images_shuffles_them_evenly(folder: Path) -> None:
+    stream = dataset(folder, buffer=1000).load().stream
+    assert stream is not None
+    places = np.zeros(TRAIN)
+    for epoch in range(80):
+        for place, sample in enumerate(stream.epoch(5, epoch)):
+            places[int(sample.key)] += place / 80
+    # The mean of 80 uniform places has a standard deviation of 26 / sqrt(80) = 2.9.
+    assert np.abs(places - (TRAIN - 1) / 2).max() < 5 * 2.9
+
+
+def test_batches_do_not_depend_on_threads(folder: Path) -> None:
+    splits = dataset(folder).load()
+    one, many = batches(splits, threads=1), batches(splits, threads=7)
+    assert one.steps_per_epoch == 6
+    sizes, seen = [], list[int]()
+    for _ in range(12):
+        batch = one.next()
+        assert_same(batch, many.next())
+        sizes.append(len(batch))
+        seen += numbers(batch)
+        assert batch.label is not None
+        assert batch.label.tolist() == [n % 3 for n in numbers(batch)]
+    assert sizes == [16, 16, 16, 16, 16, 10] * 2
+    assert sorted(seen) == sorted([*range(TRAIN)] * 2)
+    assert seen[:TRAIN] != seen[TRAIN:]
+
+
+@pytest.mark.parametrize("step", [0, 1, 5, 6, 7, 12])
+def test_batches_go_on_where_they_stood(folder: Path, step: int) -> None:
+    splits = dataset(folder, binarize="dynamic").load()
+    one = batches(splits)
+    for _ in range(step):
+        assert set(one.next().target.unique().tolist()) <= {0.0, 1.0}
+    state = one.state_dict()
+    other = batches(splits)
+    other.next()  # what it has read ahead is forgotten
+    other.load_state_dict(state)
+    for _ in range(8):
+        assert_same(one.next(), other.next())
+
+
+def test_noise_is_that_of_a_split_in_memory(folder: Path) -> None:
+    splits = dataset(folder, sample=1000).load()
+    given: dict[str, Any] = {"batch_size": 16, "noise": (2, 3), "seed": 3}
+    held = TrainingBatches(splits.train, NoCorruption(), **given)
+    streamed = batches(splits, **given)
+    streamed.corruption = NoCorruption()
+    for _ in range(7):
+        assert torch.equal(held.next().noise, streamed.next().noise)
+
+
+def test_processes_decode_their_own_share_of_each_batch(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = dataset(folder, sample=5).load()
+    alone = [batches(splits)]
+    whole = [alone[0].next() for _ in range(7)]
+    spoiled = numbers(whole[1])[3]  # in the share of the first of two
+    assert spoiled not in [int(image[0, 0, 0]) for image in splits.train.images]
+    respoil(folder / f"train-{spoiled // EACH:04d}.tar", f"{spoiled:06d}.png")
+    found = []
+    for rank in (0, 1):
+        monkeypatch.setattr(ranks, "place", lambda rank=rank: ranks.Place(rank, 2, rank, 2))
+        own = batches(dataset(folder, sample=5, split_seed=0).load())
+        found.append([own.next()])
+        if rank == 0:
+            with pytest.raises(DataError, match=f"{spoiled:06d} of .*train-"):
+                own.next()
+        else:
+            found[1] += [own.next() for _ in range(6)]
+    assert torch.equal(torch.cat([part[0].target for part in found]), whole[0].target)
+    assert torch.equal(torch.cat([part[0].noise for part in found], 1), whole[0].noise)
+    for part, all_ in zip(found[1], whole, strict=True):
+        share = slice(len(all_) // 2, len(all_))
+        assert part.share == (len(all_) - len(all_) // 2, len(all_))
+        assert torch.equal(part.target, all_.target[share])
+        assert torch.equal(part.input, all_.input[share])
+
+
+def respoil(shard: Path, member: str) -> None:
+    """Put bytes that are no image into a member, whose length stays."""
+    with tarfile.open(shard) as tar:
+        info = tar.getmember(member)
+    data = bytearray(shard.read_bytes())
+    data[info.offset_data : info.offset_data + info.size] = b"x" * info.size
+    shard.write_bytes(data)
+
+
+def test_memory_is_bounded_by_the_buffer(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    image = png(noise)  # 1.7 kB
+    with webdataset.ShardWriter(str(tmp_path / "t-%04d.tar"), maxcount=1000, verbose=0) as shards:
+        for number in range(4000):
+            shards.write({"__key__": f"{number:06d}", "png": image})
+    given: dict[str, Any] = {"train": "t-{0000..0002}.tar", "test": "t-0003.tar", "val": None}
+    stream = dataset(tmp_path, **given, image_size=4, buffer=100, sample=10).load().stream
+    assert stream is not None
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in stream.epoch(0, 0)) == 3000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 100 * len(image) < peak < 3 * 100 * len(image), "of 3,000 images, 100 are held"
+
+
+# Runs
+
+
+def own(folder: Path, name: str, *more: str) -> list[str]:
+    return [*COMMAND, f"dataset.path='{folder}'", f"hydra.run.dir={folder.parent / name}", *more]
+
+
+@pytest.mark.parametrize("val", ["null", "val-0000.tar"])
+def test_a_run_stopped_amid_an_epoch_goes_on_as_if_never_stopped(
+    folder: Path, vae_run: Run, monkeypatch: pytest.MonkeyPatch, val: str
+) -> None:
+    given = (f"dataset.val={val}", "dataset.binarize=dynamic", "condition=label")
+    whole = vae_run(*own(folder, "whole", *given))
+    assert whole.code == 0, whole.said
+    assert f"({TRAIN} train" in whole.said
+    take = Loop.take
+
+    def stopped(self: Loop, record: Any) -> None:
+        take(self, record)
+        if record.step == 9:  # six are an epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Loop, "take", stopped)
+    assert vae_run(*own(folder, "parts", *given)).code == 128 + signal.SIGTERM
+    monkeypatch.setattr(Loop, "take", take)
+    resumed = vae_run("task=resume", f"run={folder.parent / 'parts'}")
+    assert resumed.code == 0, resumed.said
+    assert "reading 48 images of this epoch again" in resumed.said
+    for name in ("best.pt", "last.pt"):
+        one, other = (
+            checkpoints.read(folder.parent / run / "checkpoints" / name)
+            for run in ("whole", "parts")
+        )
+        assert one["model"].keys() == other["model"].keys()
+        assert all(torch.equal(one["model"][key], other["model"][key]) for key in one["model"])
+    found = [OmegaConf.load(folder.parent / run / "metrics.json") for run in ("whole", "parts")]
+    assert found[0].test == found[1].test
+    assert found[0].get("val") == found[1].get("val")
+
+
+def test_other_tasks_of_a_run(folder: Path, vae_run: Run) -> None:
+    assert vae_run(*own(folder, "run", "trainer.epochs=1")).code == 0
+    run = f"run={folder.parent / 'run'}"
+    for words in (["task=evaluate"], ["task=sample", "sampler=mixture", "output=x.png"]):
+        finished = vae_run(*words, run)
+        assert finished.code == 0, finished.said
+    checked = vae_run("task=check", *COMMAND, f"dataset.path='{folder}'")
+    assert checked.code == 0, checked.said
+    assert "18, 6 an epoch of batch 16" in checked.said
+    assert "5 shards with 90 images" in checked.said
+    (folder / "train-0001.tar").unlink()
+    lost = vae_run("task=resume", run, "trainer.epochs=2")
+    assert lost.code == 3
+    assert "train-0001.tar is not there" in lost.said
+
+
+@pytest.mark.parametrize(("given", "found"), [(100, "found 90"), (80, "found more")])
+def test_another_number_of_images_than_promised(
+    folder: Path, vae_run: Run, given: int, found: str
+) -> None:
+    finished = vae_run(*own(folder, "run", f"dataset.images={given}"))
+    assert finished.code == 3
+    assert f"dataset.images: expected {given} images" in finished.said
+    assert found in finished.said
+
+
+def test_a_class_that_the_held_part_lacks_is_named(folder: Path, vae_run: Run) -> None:
+    with webdataset.TarWriter(str(folder / "train-0004.tar")) as shard:
+        for number in range(10):
+            sample = {"__key__": f"r{number}", "png": png(random_pixels(1, 0)[0])}
+            shard.write({**sample, "cls": 7 if number == 9 else 0})
+    finished = vae_run(*own(folder, "run", "condition=label", "dataset.sample=20"))
+    assert finished.code == 3
+    assert "train-0004.tar: sample r9 is labelled 7, expected [0, 1, 2]" in finished.said
+
+
+def test_jobs_of_a_sweep_train_alone(folder: Path) -> None:
+    words = [*COMMAND, f"dataset.path='{folder}'"]
+    with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        jobs = [compose("config", [*words, f"seed={seed}"]) for seed in (0, 1)]
+    found = grouped([check(OmegaConf.to_container(job, resolve=True)) for job in jobs])
+    assert not found.together
+    assert "streamed" in found.said()[0]
+
+
+# What is wrong with a shard is told, with its name
+
+
+def members(*names: str, data: bytes = b"") -> Callable[[Path], None]:
+    def rewrite(path: Path) -> None:
+        with tarfile.open(path, "w") as tar:
+            for name in names:
+                info = tarfile.TarInfo(name)
+                own = data or (b"1" if name.endswith("cls") else png(random_pixels(1, 0)[0]))
+                info.size = len(own)
+                tar.addfile(info, io.BytesIO(own))
+
+    return rewrite
+
+
+def cut(size: int) -> Callable[[Path], None]:
+    return lambda path: os.truncate(path, size)
+
+
+def changed(offset: int, byte: bytes) -> Callable[[Path], None]:
+    def write_there(path: Path) -> None:
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            file.write(byte)
+
+    return write_there
+
+
+def linked(path: Path) -> None:
+    members("a.png", "a.cls")(path)
+    with tarfile.open(path, "a") as tar:
+        info = tarfile.TarInfo("b.png")
+        info.type, info.linkname = tarfile.LNKTYPE, "a.png"
+        tar.addfile(info)
+
+
+def claims(size: int) -> Callable[[Path], None]:
+    """A header that promises more than there is."""
+
+    def write_header(path: Path) -> None:
+        info = tarfile.TarInfo("a.png")
+        info.size = size
+        path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+
+    return write_header
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "in a member": (cut(4700), "at or after 0000"),
+    "in a header": (cut(4096 + 100), "at or after 0000"),
+    "between members": (cut(4096), "it ends early"),
+    "a hole": (changed(8192, bytes(2048)), "behind a block of zeros"),
+    "two in a row": (lambda path: path.write_bytes(path.read_bytes() * 2), "behind a block"),
+    "a damaged header": (changed(8192 + 150, b"\xff"), "or the next header is damaged"),
+    "the first header": (changed(3, b"\xff"), "at or after its first member"),
+    "empty": (cut(0), "at or after its first member"),
+    "no tar file": (lambda path: path.write_bytes(b"no" * 3000), "uncompressed tar file"),
+    "no sample": (members(), "holds no sample"),
+    "no image": (members("a.png", "a.cls", "b.cls"), "sample b has no images"),
+    "another ending": (members("a.b.png"), r"sample a has no images.*found: b\.png"),
+    "two images": (members("a.png", "a.jpg"), "sample a has 2 images"),
+    "members apart": (
+        members("a.png", "a.cls", "b.png", "b.cls", "a.txt"),
+        "sample a has no images",
+    ),
+    "one twice": (members("a.png", "a.png"), "duplicate file name"),
+    "no label": (members("a.png", "a.cls", "b.png"), "sample b has no label"),
+    "no number": (members("a.png", "a.cls", data=b"cat"), "sample a has the label b'cat'"),
+    "no image file": (members("a.png", "a.cls", data=b"1"), "it is no image of a known format"),
+    "a link": (linked, "b.png in it is a link"),
+    "claims terabytes": (claims(2**45), "unexpected end of data"),
+    "missing": (Path.unlink, "is not there"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
+    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is a pipe"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_damaged_shard_is_named(folder: Path, name: str, split: str) -> None:
+    spoil, message = WRONG[name]
+    path = folder / f"{split}-0000.tar"
+    spoil(path)
+    with pytest.raises(DataError, match=f"(?s){path.name}.*{message}|{message}.*{path.name}"):
+        dataset(folder, sample=1000).load()
+    if split == "train" and path.is_file():
+        with contextlib.suppress(DataError):  # found at the start, or else while it is streamed
+            one = batches(dataset(folder, images=TRAIN, sample=1).load())
+            for _ in range(7):
+                one.next()
+            pytest.fail("it was left out in silence")
+
+
+def test_no_cut_and_no_flipped_header_shortens_a_shard_in_silence(folder: Path) -> None:
+    path = folder / "train-0000.tar"
+    whole = path.read_bytes()
+    (shard,) = tars.shards([path.name], folder, "dataset.train")
+    end = len(whole.rstrip(b"\0"))
+    for size in range(0, end, 256):
+        path.write_bytes(whole[:size])
+        for read in (tars.count, lambda shard: sum(1 for _ in tars.samples(shard))):
+            with pytest.raises(DataError, match=r"train-0000\.tar"):
+                read(replace(shard, size=size))
+    for start in range(0, end, 512):
+        if whole[start + 257 : start + 262] == b"ustar":
+            path.write_bytes(whole[: start + 100] + b"\xfe" + whole[start + 101 :])
+            with pytest.raises(DataError, match=r"train-0000\.tar"):
+                tars.count(shard)
+
+
+def test_a_shard_that_is_damaged_while_it_is_used(folder: Path) -> None:
+    one = batches(dataset(folder, sample=1).load())
+    one.next()
+    for shard in folder.glob("train-*"):
+        cut(5000)(shard)
+    with pytest.raises(DataError, match=r"train-000\d\.tar: cannot be read"):
+        [one.next() for _ in range(12)]
+    with pytest.raises(DataError, match="cannot be read"):
+        one.next()  # and it stays so
+
+
+# What is refused before anything is read
+
+
+@pytest.fixture
+def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that no command may make."""
+    marker = tmp_path / "executed"
+    monkeypatch.chdir(tmp_path)
+    yield marker
+    assert not marker.exists(), "a command was run"
+
+
+HOSTILE = (
+    *("pipe:touch executed", "PIPE:touch executed", "http://localhost/x.tar", "file:x.tar"),
+    *("{pipe:touch executed,x.tar}", "s3://x/{0..3}.tar", "hf:x", "htgs:x", "ais:x"),
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("key", ["train", "val", "test"])
+def test_what_is_no_file_is_refused(folder: Path, nothing_runs: Path, key: str, name: str) -> None:
+    for given in (name, ["train-0000.tar", name]):
+        with pytest.raises(ConfigError, match=f"dataset.{key}: found .*mount remote storage"):
+            dataset(folder, **{key: given})
+
+
+def test_patterns_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars, "MOST_SHARDS", 50)
+    for pattern in ("{0..9}{0..9}" * 20, ["a"] * 51):
+        with pytest.raises(ConfigError, match=r"dataset\.val: found more than 50 names"):
+            tars.expanded(pattern, "dataset.val")
+
+
+def test_commands_are_files_that_are_not_there(folder: Path, nothing_runs: Path) -> None:
+    for name in ("./pipe:touch executed", " pipe:touch executed", "../pipe:touch executed"):
+        with pytest.raises(DataError, match="is not there"):
+            dataset(folder, train=name).load()
+
+
+def test_commands_in_a_command_line_and_in_a_saved_run_are_not_run(
+    folder: Path, nothing_runs: Path, vae_run: Run
+) -> None:
+    bad = f"pipe:touch {nothing_runs}"
+    typed = vae_run(*own(folder, "typed", f"dataset.train='{bad}'"))
+    assert typed.code == 1
+    assert typed.err.startswith("error: dataset.train: found 'pipe:touch")
+    assert not (folder.parent / "typed").exists()
+    assert vae_run(*own(folder, "run", "trainer.epochs=1")).code == 0
+    file = folder.parent / "run" / ".hydra" / "config.yaml"
+    saved = OmegaConf.load(file)
+    for key in ("train", "val", "test"):
+        spoiled = OmegaConf.merge(saved, {"dataset": {key: bad}})
+        OmegaConf.save(spoiled, file)
+        for words in (["task=resume", "trainer.epochs=2"], ["task=evaluate"]):
+            finished = vae_run(*words, f"run={folder.parent / 'run'}")
+            assert finished.code != 0
+            assert f"dataset.{key}: found 'pipe:touch" in finished.said, finished.said
+
+
+REFUSED: list[tuple[tuple[str, ...], str]] = [
+    (("model=pca",), "trainer: found ClosedForm"),
+    (("model=stacked_dae",), "trainer: found Layerwise"),
+    (("trainer.patience=3",), "trainer.patience: early stopping needs validation images"),
+    (("dataset.classes=[0]",), "dataset.classes: found [0]"),
+    (("dataset.binarize=static",), "dataset.binarize: found static"),
+    (("dataset.val=train-0002.tar",), "dataset.train, val and test: "),
+    (("dataset.test=./x/../train-0002.tar",), "dataset.train, val and test: "),
+    (('dataset.train="a{0..9.tar"',), "dataset.train: found 'a{0..9.tar', which cannot be read"),
+    (('dataset.train="a{0..99999999999}.tar"',), "more than 1,000,000 names"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED, ids=[r[0][0] for r in REFUSED])
+def test_what_shards_cannot_do_is_refused_before_a_folder_is_made(
+    tmp_path: Path,
+    vae_run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.setattr(Shards, "read", lambda self: pytest.fail("data were read"))
+    command = [word for word in COMMAND if not word.startswith(("corruption", "trainer", "net"))]
+    finished = vae_run(*command, "dataset.path=nowhere", f"hydra.run.dir={tmp_path / 'x'}", *words)
+    assert finished.code == 1, finished.said
+    assert message in finished.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_webdataset_the_way_to_get_it_is_told(
+    tmp_path: Path, vae_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    finished = vae_run(*COMMAND, "dataset.path=nowhere", f"hydra.run.dir={tmp_path / 'x'}")
+    assert finished.code == 1
+    assert "pip install 'vae-run[shards]'" in finished.err
+    assert list(tmp_path.iterdir()) == []
