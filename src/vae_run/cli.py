@@ -22,17 +22,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vae_run import ranks
+from vae_run import neighbours, ranks
 from vae_run.errors import ConfigError, Interrupted, RunError, explain_os_error
 
 if TYPE_CHECKING:
     from vae_run.call import Call
 
-# Read when torch is imported. GNU OpenMP's threads spin for a millisecond before they sleep, which
-# makes small products many times slower as soon as another process wants a core, as in a sweep or
-# on a shared machine; at once asleep, they make them slower everywhere. Microseconds cost neither.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+neighbours.choose_spinning(sweeps=bool({"--multirun", "-m"} & set(sys.argv[1:])))
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
@@ -204,7 +200,9 @@ def _job(config: DictConfig) -> None:
     try:
         call = call_of(config)
         task = "job" if _is_swept() else call.settings.fixed.task
-        import_module(f"vae_run.tasks.{task}").main(call)
+        program = import_module(f"vae_run.tasks.{task}")
+        with neighbours.regarded():
+            program.main(call)
     except Exception as error:
         tell(error)
         if isinstance(error, Interrupted):
