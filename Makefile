@@ -1,24 +1,26 @@
 # vae-run: what a newcomer types. Needs Python 3.11 or newer with venv; everything else is installed into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
+VERSIONS ?= lowest-direct highest
 
 # ARGS reaches the program as typed: its quotes are honoured, but neither make nor the shell expands
 # anything in it: ARGS='-m seed=range(3)' needs no second layer of quotes.
 override ARGS := $(value ARGS)
-export ARGS PYTHON VENV
+export ARGS PYTHON VENV VERSIONS
 
 BIN = "$$VENV/bin/python"
 WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
   os.execv(sys.executable, [sys.executable, *sys.argv[1:], *shlex.split(os.environ.pop("ARGS", ""))])'
+PYTEST = -m pytest --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-scale lint format bench screenshots clean setup
+.PHONY: help run test test-faults test-scale test-versions lint format bench screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
 	printf '\n  %svae-run%s: autoencoders, from one command to curves, pictures and checkpoints\n\n' "$$bold" "$$off"; \
 	awk -v on="$$cyan" -v off="$$off" -F ':.*## ' \
-	  '/^[a-z-]+:.*## / { printf "    %smake %-12s%s %s\n", on, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST)); \
+	  '/^[a-z-]+:.*## / { printf "    %smake %-14s%s %s\n", on, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST)); \
 	printf '\n  Examples\n\n'; \
 	printf '    %s\n' 'make run' "make run ARGS='model=dae dataset=mnist'" \
 	  "make run ARGS='-m model=ae,dae,vae latent_dim=2'" "make run ARGS=--help" "make test ARGS='-k likelihoods'"; \
@@ -28,14 +30,25 @@ run: setup  ## train (a VAE on handwritten digits; ARGS='...' changes what)
 	@$(WITH_ARGS) -m vae_run
 
 test: setup  ## run the tests
-	@$(WITH_ARGS) -m pytest --numprocesses=auto --dist=worksteal
+	@$(WITH_ARGS) $(PYTEST)
 
 test-faults: setup  ## run every test of faults, the long ones too (root mounts their small disks)
-	@$(WITH_ARGS) -m pytest tests/faults tests/sweeping -m "faults or not faults" --numprocesses=auto --dist=worksteal
+	@$(WITH_ARGS) $(PYTEST) tests/faults tests/sweeping -m "faults or not faults"
 
 test-scale: setup  ## run the tests of many processes and machines (installs Ray and submitit)
 	@$(BIN) -c 'import ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]' >&2
 	@$(WITH_ARGS) -m pytest tests/scale tests/data/test_cache.py -m "scale or not scale" --durations=10
+
+# Each in an environment of its own, made anew: uv is what chooses the lowest versions, and pip cannot.
+test-versions: setup  ## run the tests at the lowest versions that pyproject.toml allows, then at the newest
+	@$(BIN) -c 'import uv' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check uv >&2
+	@for versions in $$VERSIONS; do \
+	  other="$$VENV-$$versions"; \
+	  $(BIN) -m uv venv --quiet --clear --python $(BIN) "$$other" && \
+	  $(BIN) -m uv pip install --quiet --python "$$other/bin/python" --resolution "$$versions" -e '.[dev]' && \
+	  printf '\n=== %s\n' "$$versions" && $(BIN) -m uv pip list --quiet --python "$$other/bin/python" && \
+	  (VENV=$$other; export VENV; $(WITH_ARGS) $(PYTEST)) && rm -rf "$$other" || exit 1; \
+	done
 
 lint: setup  ## check formatting, style and types
 	@$(BIN) -m ruff format --check .
