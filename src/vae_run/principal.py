@@ -16,7 +16,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from vae_run.data.batches import seeded
 from vae_run.data.splits import Split
 
-CHUNK, CHUNK_PIXELS = 4096, 2**24
+CHUNK, CHUNK_PIXELS = 1024, 2**22
 """Images read at once at most, and pixels of them all together."""
 MOST_PIXELS = 1024
 """Pixels of an image up to which `components` decomposes the whole covariance."""

@@ -47,7 +47,6 @@ def conclude(
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
     tracker.history.finish()
-    best_val = {f"{name}": value for name, value in metrics["val"].items()}
     pictures = draw_all(experiment, epoch)
     if tracker.history.rows:
         pictures["learning_curves"] = learning_curves(tracker.history.rows)
@@ -58,7 +57,7 @@ def conclude(
     tracker.pictures(pictures, progress.step)
     tracker.succeeded()
     tracker.scalars("test", metrics["test"], progress.step)
-    for split, values in (("val ", best_val), ("test", metrics["test"])):
+    for split, values in (("val ", metrics["val"]), ("test", metrics["test"])):
         if values:
             log.info("%s  %s", split, numbers(values))
     log.info(
