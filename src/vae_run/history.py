@@ -86,18 +86,21 @@ class History:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
-def read_history(path: Path) -> list[dict[str, float]]:
+def read_history(path: Path, *, growing: bool = False) -> list[dict[str, float]]:
     """The rows of the `history.csv` at `path`, without empty cells.
+
+    Of a file that is `growing`, the line that is being written is left out.
 
     Raises:
         CheckpointError: it is none.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                {str(key): _number(value) for key, value in row.items() if value}
-                for row in csv.DictReader(file)
-            ]
+        text = path.read_text(encoding="utf-8")
+        lines = (text[: text.rfind("\n") + 1] if growing else text).splitlines()
+        return [
+            {str(key): _number(value) for key, value in row.items() if value}
+            for row in csv.DictReader(lines)
+        ]
     except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise CheckpointError(f"{path}: is no table of numbers: {error}") from error
 

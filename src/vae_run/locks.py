@@ -33,7 +33,7 @@ def held(directory: Path, status: Callable[[], Mapping[str, Any]]) -> Iterator[N
     """
     with (directory / FILE).open("a", encoding="utf-8") as file:
         give_up = time.monotonic() + PATIENCE
-        while not _taken(file.fileno(), fcntl.LOCK_EX):
+        while not taken(file.fileno(), fcntl.LOCK_EX):
             if time.monotonic() > give_up:
                 raise _in_use(directory, status())
             time.sleep(0.01)
@@ -51,11 +51,12 @@ def refuse_if_held(directory: Path, status: Mapping[str, Any]) -> None:
     except FileNotFoundError:
         return
     with file:
-        if not _taken(file.fileno(), fcntl.LOCK_SH):
+        if not taken(file.fileno(), fcntl.LOCK_SH):
             raise _in_use(directory, status)
 
 
-def _taken(descriptor: int, kind: int) -> bool:
+def taken(descriptor: int, kind: int) -> bool:
+    """Take a lock of `kind` (`fcntl.LOCK_EX`, say) on an open file; False: another has it."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -33,6 +33,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def read_if_whole(path: Path) -> dict[str, Any]:
+    """The same; nothing also where it cannot be read."""
+    try:
+        return read_json(path)
+    except CheckpointError:
+        return {}
+
+
 def typed(
     file: Path, content: dict[str, Any], types: Mapping[str, Any], prefix: str = ""
 ) -> dict[str, Any]:

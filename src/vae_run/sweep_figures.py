@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import re
@@ -12,8 +11,10 @@ from typing import Any
 
 from vae_run import figures
 from vae_run.atomic import write_atomically
+from vae_run.errors import CheckpointError
 from vae_run.figures import Line
 from vae_run.figures.curves import short
+from vae_run.history import read_history
 from vae_run.sweeping.ledger import WITHOUT_EFFECT
 from vae_run.terminal import log
 
@@ -178,11 +179,11 @@ def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
 
 def history(path: Path) -> Iterator[tuple[str, list[float], list[float]]]:
     """(name, epochs, values) of every figure on val in a run's `history.csv`."""
-    if not path.is_file():
+    try:
+        rows = read_history(path)
+    except CheckpointError:  # none was written, or the job's message says what is wrong with it
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for column in rows[0] if rows else ():
-        points = [(number(row["epoch"]), number(row[column])) for row in rows if row[column]]
-        if column.startswith("val/") and points:
+    for column in dict.fromkeys(key for row in rows for key in row):
+        points = [(row["epoch"], row[column]) for row in rows if column in row]
+        if column.startswith("val/"):
             yield column.removeprefix("val/"), [e for e, _ in points], [v for _, v in points]

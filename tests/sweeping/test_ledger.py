@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import fcntl
 import json
 import subprocess
 import sys
@@ -147,3 +149,12 @@ def test_one_process_at_a_time_and_a_dead_one_leaves_no_lock(tmp_path):
         other.wait()
     with Ledger(folder).locked():
         assert (folder / ".lock").read_text().startswith("process")
+
+
+def test_a_sweep_runs_where_the_file_system_knows_no_locks(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    with Ledger(tmp_path).locked(), Ledger(tmp_path).locked():
+        assert (tmp_path / ".lock").read_text().startswith("process")

@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from vae_run.atomic import write_atomically
+from vae_run.saved_json import read_if_whole
 from vae_run.sweeping.display import SweepDisplay
 from vae_run.sweeping.ledger import Entry, Ledger
 from vae_run.sweeping.pool import Ended, Job, Pool, Running
@@ -88,7 +88,7 @@ class Keeper:
 
     def _how(self, run: Path, end: Ended, log: Path) -> tuple[str, str]:
         """State and message of a job that ended so; its run directory is told of a kill."""
-        status = _read(run / "status.json")
+        status = read_if_whole(run / "status.json")
         state, message = str(status.get("state", "")), str(status.get("message", "")).split("\n")[0]
         if end.exit_code == 0:
             return "completed", ""
@@ -109,17 +109,9 @@ class Keeper:
         return state, message
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _figures(run: Path) -> dict[str, float]:
     """The main figures of a run on val, or on test where it has no val."""
-    metrics = _read(run / "metrics.json")
+    metrics = read_if_whole(run / "metrics.json")
     for split in ("val", "test"):
         values = metrics.get(split) or {}
         if found := [name for name in SHOWN if name in values][:2]:

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vae_run import locks
 from vae_run.atomic import write_atomically
 from vae_run.config import flat
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.saved_json import read_if_whole
 
 FORMAT = 1
 """Version of `ledger.json`."""
@@ -180,12 +182,10 @@ class Ledger:
 
     def take_state(self, entry: Entry) -> None:
         """Bring one entry up to date with its run directory's `status.json`."""
-        try:
-            text = (self.folder / entry.directory / "status.json").read_text(encoding="utf-8")
-            status = json.loads(text)
-            state, message = str(status["state"]), str(status.get("message", ""))
-        except (OSError, ValueError, TypeError, KeyError):
+        status = read_if_whole(self.folder / entry.directory / "status.json")
+        if "state" not in status:
             return
+        state, message = str(status["state"]), str(status.get("message", ""))
         if state == "running" and entry.state in TO_DO:
             state = entry.state if entry.state == "failed" else "interrupted"
             message = message or entry.message or "ended without a word"
@@ -217,20 +217,20 @@ class Ledger:
     def locked(self) -> Iterator[None]:
         """Keep others from running the same sweep; ends with the process, however that ends.
 
+        A file system that knows no locks gives none.
+
         Raises:
             ConfigError: another process runs it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not locks.taken(file.fileno(), fcntl.LOCK_EX):
                 file.seek(0)
                 owner = file.read().strip() or "another process"
                 raise ConfigError(
                     f"sweep.dir: the sweep in {self.folder} is being run by {owner}. Wait for it "
                     "to end, or stop it."
-                ) from None
+                )
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()

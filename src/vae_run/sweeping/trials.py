@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
-from vae_run.errors import ConfigError
+from vae_run.errors import CheckpointError, ConfigError
+from vae_run.history import read_history
 from vae_run.runs import RunDirectory
 from vae_run.sweeping.ledger import Entry
 from vae_run.sweeping.pool import Running
@@ -154,14 +153,12 @@ class Trials:
         An objective that is not measured while a run trains is judged by the ELBO.
         """
         try:
-            text = (self.folder / directory / "history.csv").read_text(encoding="utf-8")
-        except OSError:
+            rows = read_history(self.folder / directory / "history.csv", growing=True)
+        except CheckpointError:
             return {}
-        whole_lines = text[: text.rfind("\n") + 1].splitlines()
-        rows: list[dict[str, Any]] = list(csv.DictReader(whole_lines))
         objective, direction = self.study.plan.objective[0], self.study.plan.directions[0]
-        known = any(row.get(objective) for row in rows)
+        known = any(objective in row for row in rows)
         name = objective if known else "val/elbo"
         sign = -1 if not known and direction == "minimize" else 1
-        values = {int(row["epoch"]): sign * float(row.get(name) or "nan") for row in rows}
+        values = {int(row["epoch"]): sign * row.get(name, math.nan) for row in rows}
         return {epoch: value for epoch, value in values.items() if math.isfinite(value)}
