@@ -74,6 +74,19 @@ class Call:
             found, was = _at(self.settings.raw, key), _at(config, key)
         return [] if found == was else [f"{key} (found {found}, the run has {was})"]
 
+    def refuse_all_but(self, *allowed: str) -> None:
+        """Refuse what a task that takes several runs has no use for.
+
+        Raises:
+            ConfigError: a key was typed that is not one of `allowed`.
+        """
+        for key in self.typed_keys:
+            if key not in allowed and not key.startswith("hydra"):
+                raise ConfigError(
+                    f"{key}: task={self.settings.fixed.task} takes the runs as they are; only "
+                    f"{', '.join(allowed)} may be given."
+                )
+
     @property
     def typed_keys(self) -> list[str]:
         """The keys of the overrides."""

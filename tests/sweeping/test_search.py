@@ -15,7 +15,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.sweeping.search_settings import checked_search
+from vae_run.sweeping.search_settings import SearchSettings
+from vae_run.sweeping.settings import checked
 
 optuna = pytest.importorskip("optuna")
 
@@ -372,7 +373,8 @@ def test_ends_count_as_possible_where_any_point_has_them():
 
 def test_which_way_is_better_follows_from_the_name():
     def ways(objective, direction=None):
-        return checked_search({"objective": objective, "direction": direction}).directions()
+        keys = {"objective": objective, "direction": direction}
+        return checked(keys, SearchSettings, "hydra.sweeper").directions()
 
     assert ways("val/elbo") == ("maximize",)
     assert ways("val/bits_per_dim") == ("minimize",)

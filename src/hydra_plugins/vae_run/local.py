@@ -20,9 +20,9 @@ class LocalLauncher(Launcher):
     """Runs jobs side by side; a sweeper with a ledger listens to how they do."""
 
     def __init__(self, **settings: Any) -> None:
-        from vae_run.sweeping.settings import checked
+        from vae_run.sweeping.settings import PoolSettings, checked
 
-        self.settings = checked(settings)
+        self.settings = checked(settings, PoolSettings)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -34,14 +34,14 @@ class OptunaSweeper(Sweeper):
     """Asks Optuna for jobs, and tells it how they end."""
 
     def __init__(self, **settings: Any) -> None:
-        from vae_run.sweeping.search_settings import checked_search
+        from vae_run.sweeping.search_settings import SearchSettings
+        from vae_run.sweeping.settings import checked
 
-        self.settings = checked_search(
-            {
-                key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-                for key, value in settings.items()
-            }
-        )
+        keys = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in settings.items()
+        }
+        self.settings = checked(keys, SearchSettings, "hydra.sweeper")
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -96,7 +96,6 @@ class OptunaSweeper(Sweeper):
 
         sweep = self.sweep_of_runs
         sweep.enter(ledger, (), ())  # a folder with a ledger is a sweep's
-        _take_hyperparameters(ledger, ends)
         study = Study(ledger.folder, self._plan(ends[0]), space.axes)
         for directory, point in islice(study.directories(), 1):
             job = self._check(space.overrides(point))
@@ -150,12 +149,3 @@ class OptunaSweeper(Sweeper):
 def _starts_one_by_one(launcher: Launcher) -> bool:
     """Whether each job is asked for when it can start, and can be stopped: in no batch."""
     return isinstance(launcher, LocalLauncher) and type(launcher).items is LocalLauncher.items
-
-
-def _take_hyperparameters(ledger: Ledger, jobs: Sequence[Checked]) -> None:
-    """Let every job know the keys that the others have, whatever is chosen for them."""
-    from vae_run.tasks.closing import hyperparameter_keys
-
-    keys = {key for job in jobs for key in hyperparameter_keys(job.settings.raw)}
-    ledger.hyperparameters = sorted(keys.union(ledger.hyperparameters))
-    ledger.save()

@@ -81,15 +81,10 @@ class LedgerSweep:
         self, ledger: Ledger, jobs: Sequence[Checked], swept: Sequence[str]
     ) -> dict[str, Entry]:
         """Put jobs into the ledger; the entry of each by its identity, twins once."""
-        from vae_run.tasks.closing import hyperparameter_keys
-
-        keys = dict.fromkeys(ledger.hyperparameters)
         entries = {}
         for job in jobs:
             identity, entry = ledger.add(job.settings.raw, job.overrides, swept)
             entries[identity] = entry
-            keys |= dict.fromkeys(hyperparameter_keys(job.settings.raw))
-        ledger.hyperparameters = sorted(keys)
         ledger.save()
         if not (self.folder / "multirun.yaml").exists():
             OmegaConf.save(self.config, self.folder / "multirun.yaml")

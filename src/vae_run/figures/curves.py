@@ -10,15 +10,13 @@ import numpy as np
 
 from vae_run.figures.cells import value_range
 from vae_run.figures.sheet import (
-    BLUE,
     BODY,
-    GREEN,
     HAIRLINE,
     INK,
     MARGIN,
     MUTED,
-    ORANGE,
     SMALL,
+    SPLITS,
     Array,
     Heading,
     Picture,
@@ -29,7 +27,6 @@ from vae_run.figures.sheet import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = {"train": BLUE, "val": ORANGE, "test": GREEN}
 _FIRST = ("loss", "reconstruction", "kl", "elbo", "log_likelihood", "mse")
 UNITS = {
     "mse": "per pixel",
@@ -108,7 +105,7 @@ def _draw_panel(
         axes.plot(
             np.asarray(epochs[: len(values)], dtype=float)[known],
             values[known],
-            color=_COLOURS.get(split, MUTED),
+            color=SPLITS.get(split, MUTED),
             linewidth=1.6,
             marker="o",
             markersize=4,
@@ -126,7 +123,7 @@ def _write_legend(sheet: Sheet, lines: dict[str, Array], x: float, y: float) -> 
     """Each split with its last finite value behind a stroke of its line's colour."""
     for split, values in lines.items():
         text = f"{split} {short(values[np.isfinite(values)][-1])}"
-        sheet.lines(np.array([[[x, y], [x + 12, y]]]), _COLOURS.get(split, MUTED), 2.4)
+        sheet.lines(np.array([[[x, y], [x + 12, y]]]), SPLITS.get(split, MUTED), 2.4)
         sheet.text(x + 17, y, text, size=SMALL)
         x += 17 + text_width(text, SMALL) + 14
 

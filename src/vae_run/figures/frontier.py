@@ -10,16 +10,13 @@ import numpy as np
 
 from vae_run.figures.curves import short, style
 from vae_run.figures.sheet import (
-    BLUE,
     BODY,
-    GREEN,
     HAIRLINE,
     INK,
     MARGIN,
     MUTED,
-    ORANGE,
+    SERIES,
     SMALL,
-    VERMILLION,
     Array,
     Heading,
     Picture,
@@ -30,7 +27,6 @@ from vae_run.figures.sheet import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, "#cc79a7", "#56b4e9", INK)
 _PLOT = (620, 420)
 _INSET, _BELOW = 66, 52
 
@@ -52,7 +48,7 @@ def frontier(lines: Mapping[str, Sequence[Point]], notes: Sequence[str]) -> Pict
             points that are not finite are left out.
         notes: which split, and what was swept.
     """
-    shown = dict(list(lines.items())[: len(_COLOURS)])
+    shown = dict(list(lines.items())[: len(SERIES)])
     left_out = ", ".join(name for name in lines if name not in shown)
     notes = [*notes, f"Not shown: {left_out}"] if left_out else notes
     width = 2 * MARGIN + _INSET + _PLOT[0]
@@ -63,11 +59,11 @@ def frontier(lines: Mapping[str, Sequence[Point]], notes: Sequence[str]) -> Pict
     heading.draw(sheet)
     for row, name in enumerate(names):
         y = MARGIN + heading.height + 18 * row + 4
-        colour = _COLOURS[list(shown).index(name)]
+        colour = SERIES[list(shown).index(name)]
         sheet.key(MARGIN, y, {shorten(name, _PLOT[0], BODY): colour})
     axes = sheet.axes(MARGIN + _INSET, top, *_PLOT)
     style(axes)
-    for (_, points), colour in zip(shown.items(), _COLOURS, strict=False):
+    for (_, points), colour in zip(shown.items(), SERIES, strict=False):
         _draw(axes, points, colour)
     _equal_elbo(axes, [point for points in shown.values() for point in points])
     middle = MARGIN + _INSET + _PLOT[0] / 2

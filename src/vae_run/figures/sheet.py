@@ -18,6 +18,9 @@ Picture: TypeAlias = NDArray[np.uint8]
 INK, MUTED, HAIRLINE, PANEL = "#1b1f24", "#5c6570", "#c6ccd4", "#f3f5f7"
 # Okabe and Ito's palette, told apart under the common forms of colour blindness.
 BLUE, ORANGE, GREEN, VERMILLION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
+SPLITS = {"train": BLUE, "val": ORANGE, "test": GREEN}
+SERIES = (BLUE, ORANGE, GREEN, VERMILLION, "#cc79a7", "#56b4e9", INK)
+"""What sets up to seven lines of a figure apart."""
 
 MARGIN = 16
 TITLE, BODY, SMALL = 16.0, 12.5, 11.0

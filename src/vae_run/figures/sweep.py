@@ -11,15 +11,13 @@ import numpy as np
 
 from vae_run.figures.curves import UNITS, short, style
 from vae_run.figures.sheet import (
-    BLUE,
     BODY,
-    GREEN,
     INK,
     MARGIN,
     MUTED,
-    ORANGE,
+    SERIES,
     SMALL,
-    VERMILLION,
+    SPLITS,
     Array,
     Heading,
     Picture,
@@ -31,9 +29,7 @@ from vae_run.figures.sheet import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SPLITS = {"train": BLUE, "val": ORANGE, "test": GREEN}
 _DASHES: dict[str, Any] = {"train": (0, (1, 1.6)), "val": (0, (4, 2)), "test": "solid"}
-_SETTINGS = (BLUE, ORANGE, GREEN, VERMILLION, "#cc79a7", "#56b4e9", INK)  # Okabe and Ito's too
 _PLOT = (324, 220)  # width and height of a panel's axes
 _INSET, _ABOVE, _BELOW, _BETWEEN = 56, 42, 54, 30  # around the axes; between panels
 _COLUMNS, _MOST_PANELS = 3, 9
@@ -73,7 +69,7 @@ def sweep_curves(
         joined: draw that line.
     """
     settings = list(dict.fromkeys(line.setting for lines in panels.values() for line in lines))
-    drawn = settings[: len(_SETTINGS)]
+    drawn = settings[: len(SERIES)]
     shown = dict(list(panels.items())[:_MOST_PANELS])
     left_out = [*settings[len(drawn) :], *(name for name in panels if name not in shown)]
     notes = [*notes, f"Not shown: {', '.join(left_out)}" if left_out else ""]
@@ -108,7 +104,7 @@ class _Legend:
         if len(settings) < 2:
             entries = [(split, SPLITS[split], "solid") for split in splits]
         else:
-            entries = [(name, _SETTINGS[i], "solid") for i, name in enumerate(settings)]
+            entries = [(name, SERIES[i], "solid") for i, name in enumerate(settings)]
             entries += [(s, MUTED, _DASHES[s]) for s in splits if len(splits) > 1]
         self._places: list[tuple[float, int, str, str, Any]] = []
         x, row = float(MARGIN), 0
@@ -149,7 +145,7 @@ def _look(line: Line, settings: Sequence[str], splits: Sequence[str]) -> tuple[s
     if len(settings) < 2:
         return SPLITS[line.split], "solid"
     dashes = _DASHES[line.split] if len(splits) > 1 else "solid"
-    return _SETTINGS[settings.index(line.setting)], dashes
+    return SERIES[settings.index(line.setting)], dashes
 
 
 def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool, joined: bool = True) -> None:

@@ -108,13 +108,11 @@ class Ledger:
 
     Attributes:
         jobs: entries by identity, in the order in which they came into the sweep.
-        hyperparameters: the keys of all its jobs' configurations together.
         about: what kind of sweep it is, for whoever goes on with it.
     """
 
     folder: Path
     jobs: dict[str, Entry] = field(default_factory=dict)
-    hyperparameters: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
     _save_after: float = -math.inf
     _changed: bool = False
@@ -142,7 +140,6 @@ class Ledger:
                     "Update vae-run."
                 )
             ledger.jobs = {name: Entry(**entry) for name, entry in jobs.items()}
-            ledger.hyperparameters = list(content.get("hyperparameters", ()))
             ledger.about = dict(content.get("about", {}))
         except FileNotFoundError:
             strange = [path for path in _inside(folder) if not path.name.startswith(".")]
@@ -202,8 +199,7 @@ class Ledger:
 
     def _text(self) -> str:
         """The file's content: a line a job, which is many times quicker than an indented tree."""
-        head = {"format": FORMAT, "about": self.about, "hyperparameters": self.hyperparameters}
-        start = json.dumps(head, indent=1).removesuffix("\n}")
+        start = json.dumps({"format": FORMAT, "about": self.about}, indent=1).removesuffix("\n}")
         jobs = (f"  {json.dumps(name)}: {json.dumps(vars(e))}" for name, e in self.jobs.items())
         listed = ",\n".join(jobs)
         return f'{start},\n "jobs": {{\n{listed}\n }}\n}}\n'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from vae_run.config import invalid, nearest
+from vae_run.config import nearest
 from vae_run.errors import ConfigError
 from vae_run.report.glossary import MEANINGS, meaning
 
@@ -67,19 +66,6 @@ class SearchSettings(BaseModel):
                 f"hydra.sweeper.pruner: found {self.pruner}, but {obstacle}. Say none."
             )
         return self.pruner or ("none" if obstacle else "median")
-
-
-def checked_search(keys: Mapping[str, Any]) -> SearchSettings:
-    """The keys as settings.
-
-    Raises:
-        ConfigError: a key is unknown, or its value wrong.
-    """
-    try:
-        return SearchSettings.model_validate(dict(keys))
-    except ValidationError as error:
-        known = [f"hydra.sweeper.{name}" for name in SearchSettings.model_fields]
-        raise invalid(error, "hydra.sweeper", known) from error
 
 
 def _figure(name: str) -> str:

@@ -1,13 +1,15 @@
-"""The keys of `hydra/launcher=local`."""
+"""The keys of launchers, and how keys of Hydra's sections are checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vae_run.config import invalid
+
+S = TypeVar("S", bound=BaseModel)
 
 
 class PoolSettings(BaseModel):
@@ -27,8 +29,8 @@ class VectorizedSettings(PoolSettings):
     runs: Annotated[int, Field(ge=1)] | None = None
 
 
-def checked(keys: Mapping[str, Any], kind: type[PoolSettings] = PoolSettings) -> PoolSettings:
-    """The keys as settings of `kind`.
+def checked(keys: Mapping[str, Any], kind: type[S], section: str = "hydra.launcher") -> S:
+    """The keys of `section` as settings of `kind`.
 
     Raises:
         ConfigError: a key is unknown, or its value wrong.
@@ -36,8 +38,8 @@ def checked(keys: Mapping[str, Any], kind: type[PoolSettings] = PoolSettings) ->
     try:
         return kind.model_validate(dict(keys))
     except ValidationError as error:
-        known = [f"hydra.launcher.{name}" for name in kind.model_fields]
-        raise invalid(error, "hydra.launcher", known) from error
+        known = [f"{section}.{name}" for name in kind.model_fields]
+        raise invalid(error, section, known) from error
 
 
 class RaySettings(PoolSettings):

@@ -159,17 +159,11 @@ def show_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
 
 
 def hyperparameters(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
-    """The configuration as flat pairs, the chosen options among them."""
-    pairs = dict(flat(config))
-    own = {key: pairs[key] for key in hyperparameter_keys(config)}
-    return {**{group: option for group, option in choices.items() if "/" not in group}, **own}
-
-
-def hyperparameter_keys(config: Mapping[str, Any]) -> list[str]:
-    """The full keys of `config` that say what was trained, and how."""
+    """What was trained, and how: the chosen options, and the configuration as flat pairs."""
     skipped = ("run", "trust", "sweep", "task", "device", "init_from", "evaluation")
-    return [
-        key
-        for key, _ in flat(config)
+    options = {group: option for group, option in choices.items() if "/" not in group}
+    return options | {
+        key: value
+        for key, value in flat(config)
         if key.split(".")[0] not in skipped and not key.endswith("_target_")
-    ]
+    }

@@ -34,12 +34,7 @@ TABLES = ("runs.csv", "groups.csv", "differences.csv")
 def main(call: Call) -> None:
     """Compare the runs that `runs` names."""
     fixed = call.settings.fixed
-    for key in call.typed_keys:
-        if key not in ALLOWED and not key.startswith("hydra"):
-            raise ConfigError(
-                f"{key}: task=compare takes the runs as they are; only {', '.join(ALLOWED)} may "
-                "be given."
-            )
+    call.refuse_all_but(*ALLOWED)
     assert fixed.runs is not None, "the schema of task=compare asks for it"
     patterns = [fixed.runs] if isinstance(fixed.runs, str) else fixed.runs
     comparison = compare(read(find(patterns)), fixed.metric)

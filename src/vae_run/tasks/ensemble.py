@@ -53,12 +53,7 @@ class Errors:
 def main(call: Call) -> None:
     """Measure the runs that `runs` names, and the mean of their reconstructions."""
     fixed = call.settings.fixed
-    for key in call.typed_keys:
-        if key not in ALLOWED and not key.startswith("hydra"):
-            raise ConfigError(
-                f"{key}: task=ensemble takes the runs as they are; only {', '.join(ALLOWED)} may "
-                "be given."
-            )
+    call.refuse_all_but(*ALLOWED)
     output = None if fixed.output is None else check_output(fixed.output, (".csv", ".json"))
     assert fixed.runs is not None, "the schema of task=ensemble asks for it"
     runs = members(fixed.runs)
