@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Two spinning threads of tiny matrix products are a hundred times slower on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -20,6 +21,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 
 from vae_run import cli
+
+if TYPE_CHECKING:
+    from vae_run.data.splits import Splits
 
 SMALL = ("device=cpu", "network.widths=[16]", "trainer.epochs=2", "evaluation.figures=[]")
 """Overrides that make a training on the digits take a fraction of a second."""
@@ -94,6 +98,23 @@ def _elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """A command that forgets its directory must not write into the checkout."""
     if "vae_run" in request.fixturenames:
         monkeypatch.chdir(request.getfixturevalue("tmp_path"))
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> str:
+    """VAE_RUN_DATA, where it holds MNIST: tests of many seconds run only where it is asked for."""
+    root = os.environ.get("VAE_RUN_DATA")
+    if root is None or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("needs MNIST under VAE_RUN_DATA")
+    return root
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_root: str) -> Splits:
+    """MNIST without a validation set."""
+    from vae_run.data.mnist import MNIST
+
+    return MNIST(root=mnist_root, download=False, val_size=0).load()
 
 
 @pytest.fixture(scope="session")

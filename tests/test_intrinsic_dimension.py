@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from parts import experiment
 
-from vae_run.data.mnist import MNIST
 from vae_run.data.splits import Split
-from vae_run.errors import DataError
 from vae_run.evaluation import evaluating
 from vae_run.metrics import intrinsic_dimension as module
 from vae_run.metrics.intrinsic_dimension import intrinsic_dimension, twonn
@@ -100,16 +96,9 @@ def test_it_looks_at_no_more_images_than_memory_allows(monkeypatch):
         assert fewer == intrinsic_dimension(made.view(made.splits.train.take(torch.arange(5))))
 
 
-def test_the_test_images_of_mnist():
+def test_the_test_images_of_mnist(mnist):
     """13.55, 12.68, 12.25 and 11.85, as computed independently of this program."""
-    root = os.environ.get("VAE_RUN_DATA")
-    if root is None or not (Path(root) / "MNIST").is_dir():
-        pytest.skip("needs MNIST under VAE_RUN_DATA")
-    try:
-        images = MNIST(root=root, download=False).load().test.images
-    except DataError as error:
-        pytest.skip(str(error))
-    apart = module.distances(images.flatten(1).float().numpy(), 20)
+    apart = module.distances(mnist.test.images.flatten(1).float().numpy(), 20)
     assert module._twonn(apart) == pytest.approx(13.55, abs=0.005)
     for k, expected in ((5, 12.68), (10, 12.25), (20, 11.85)):
         assert module._mle(apart, k) == pytest.approx(expected, abs=0.005)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +17,7 @@ from vae_run.corruptions import NoCorruption
 from vae_run.data.arrays import Arrays
 from vae_run.data.digits import Digits
 from vae_run.data.mnist import MNIST
-from vae_run.errors import ConfigError, DataError
+from vae_run.errors import ConfigError
 from vae_run.evaluation import evaluating
 from vae_run.experiment import assemble
 from vae_run.metrics.anomaly import anomaly, scores, separation
@@ -151,17 +149,11 @@ def test_a_trained_run_is_asked_for_its_anomalies_afterwards(train, vae_run, tmp
     assert "dataset.classes" in refused.said
 
 
-def test_pca_on_each_class_of_mnist():
+def test_pca_on_each_class_of_mnist(mnist_root):
     """As computed independently of this program: PCA-32 of all training images of one digit."""
-    root = os.environ.get("VAE_RUN_DATA")
-    if root is None or not (Path(root) / "MNIST").is_dir():
-        pytest.skip("needs MNIST under VAE_RUN_DATA")
     areas = []
     for digit in range(10):
-        try:
-            splits = MNIST(root=root, download=False, val_size=0, classes=[digit]).load()
-        except DataError as error:
-            pytest.skip(str(error))
+        splits = MNIST(root=mnist_root, download=False, val_size=0, classes=[digit]).load()
         assert len(splits.test) + len(splits.others) == 10_000
         found = components(splits.train, 32)
         errors = []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +14,7 @@ from sklearn.decomposition import PCA
 from vae_run import principal
 from vae_run.config import check
 from vae_run.corruptions import GaussianNoise, NoCorruption
-from vae_run.data.mnist import MNIST
 from vae_run.data.splits import Split
-from vae_run.errors import DataError
 from vae_run.evaluation import evaluating
 from vae_run.experiment import assemble
 from vae_run.metrics.mse import mse
@@ -189,18 +185,6 @@ def test_the_error_of_pca_on_mnist(d, expected, mnist):
     x = mnist.test.pixels(slice(None))
     found = (components(mnist.train, 128).first(d).reconstruct(x) - x).square().mean().item()
     assert found == pytest.approx(expected, abs=5.1e-6)
-
-
-@pytest.fixture(scope="module")
-def mnist():
-    """MNIST without a validation set."""
-    root = os.environ.get("VAE_RUN_DATA")
-    if root is None or not (Path(root) / "MNIST").is_dir():
-        pytest.skip("needs MNIST under VAE_RUN_DATA")
-    try:
-        return MNIST(root=root, download=False, val_size=0).load()
-    except DataError as error:
-        pytest.skip(str(error))
 
 
 def test_a_split_of_floats_beyond_the_unit_interval_is_told():

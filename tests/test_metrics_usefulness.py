@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from vae_run.config import check
 from vae_run.corruptions import GaussianNoise
-from vae_run.data.mnist import MNIST
 from vae_run.data.splits import Split
-from vae_run.errors import ConfigError, DataError
+from vae_run.errors import ConfigError
 from vae_run.evaluation import evaluating
 from vae_run.experiment import assemble
 from vae_run.metrics import usefulness as module
@@ -171,15 +168,3 @@ def test_neighbours_in_mnists_principal_components(mnist):
     )
     found = knn(train, mnist.train.labels.numpy(), test, mnist.test.labels.numpy())
     assert 100 * found == pytest.approx(92.8, abs=0.051)
-
-
-@pytest.fixture(scope="module")
-def mnist():
-    """MNIST without a validation set."""
-    root = os.environ.get("VAE_RUN_DATA")
-    if root is None or not (Path(root) / "MNIST").is_dir():
-        pytest.skip("needs MNIST under VAE_RUN_DATA")
-    try:
-        return MNIST(root=root, download=False, val_size=0).load()
-    except DataError as error:
-        pytest.skip(str(error))

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import Sweep, end
+from processes import Sweep, end
 
 
 @pytest.fixture
 def sweep(tmp_path: Path, python_environment: dict[str, str]) -> Iterator[Sweep]:
-    made = Sweep(tmp_path, {**python_environment, "OMP_NUM_THREADS": "1"})
+    environment = {**python_environment, "OMP_NUM_THREADS": "1"}
+    made = Sweep(tmp_path, environment, "trainer.checkpoint_seconds=0.5")
     yield made
     for process in made.started:
         end(process.pid)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import Sweep, end, until
+from processes import Sweep, end, until
 
 pytestmark = [
     pytest.mark.scale,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from clusters import Sweep, descendants, until
+from processes import Sweep, descendants, until
 
 pytestmark = [
     pytest.mark.scale,

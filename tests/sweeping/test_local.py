@@ -2,111 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import Sweep, alive, descendants, until
 
-SMALL = (
-    *("device=cpu", "network.widths=[8]", "evaluation.figures=[]", "trainer.log_every=5"),
-    "trainer.compile=false",
-    *("trainer.checkpoint_seconds=0", "hydra.launcher.jobs=2", "hydra.launcher.threads=1"),
+TWO = (
+    *("trainer.compile=false", "trainer.checkpoint_seconds=0"),
+    *("hydra.launcher.jobs=2", "hydra.launcher.threads=1"),
 )
 ENDLESS = "trainer.steps=10000000"
 SHORT = "trainer.epochs=3"
 
 
-class Sweep:
-    """`vae-run -m ...` in a process of its own, with its folder."""
-
-    def __init__(self, place: Path, environment: dict[str, str]) -> None:
-        self.place, self.environment, self.folder = place, environment, place / "s"
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        options = [word for word in words if word.startswith("--")]
-        overrides = [word for word in words if not word.startswith("--")]
-        typed = ["-m", *options, *SMALL, "sweep.dir=s", *overrides]
-        command = [sys.executable, "-m", "vae_run", *typed]
-        return subprocess.Popen(
-            command,
-            cwd=self.place,
-            env=self.environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-
-    def run(self, *words: str) -> tuple[int, str]:
-        with self.start(*words) as process:
-            said, _ = process.communicate(timeout=200)
-        return process.returncode, said
-
-    def states(self) -> list[str]:
-        return [entry["state"] for entry in self.ledger().values()]
-
-    def ledger(self) -> dict[str, dict]:
-        jobs = json.loads((self.folder / "ledger.json").read_text(encoding="utf-8"))["jobs"]
-        return {entry["directory"]: entry for entry in jobs.values()}
-
-    def status(self, directory: str) -> dict:
-        try:
-            text = (self.folder / directory / "status.json").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return {}
-        return json.loads(text)
-
-    def is_training(self, *directories: str) -> bool:
-        """Whether each has a checkpoint of a step that was made."""
-        return all(
-            self.status(one).get("state") == "running" and self.status(one).get("step", 0) > 0
-            for one in directories
-        )
-
-
 @pytest.fixture
 def sweep(tmp_path: Path, python_environment: dict[str, str]) -> Sweep:
-    return Sweep(tmp_path, python_environment)
-
-
-def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.05)
-
-
-def descendants(pid: int) -> set[int]:
-    """The processes below `pid`, as the kernel tells."""
-    parents = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            stat = (entry / "stat").read_text()
-        except OSError:
-            continue
-        parents[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
-
-
-def alive(pids: set[int]) -> set[int]:
-    """Those of `pids` that are processes, and no zombies."""
-    found = set()
-    for pid in pids:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            continue
-        if stat.rsplit(")", 1)[1].split()[0] != "Z":
-            found.add(pid)
-    return found
+    return Sweep(tmp_path, python_environment, *TWO)
 
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

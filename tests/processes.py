@@ -12,23 +12,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-SMALL = (
-    *("device=cpu", "network.widths=[8]", "evaluation.figures=[]", "trainer.log_every=5"),
-    "trainer.checkpoint_seconds=0.5",
-)
+SMALL = ("device=cpu", "network.widths=[8]", "evaluation.figures=[]", "trainer.log_every=5")
 
 
 class Sweep:
-    """`vae-run -m ...` in a process of its own, and its folder."""
+    """`vae-run -m ...`, always with `words`, in a process of its own, and its folder."""
 
-    def __init__(self, place: Path, environment: dict[str, str]) -> None:
+    def __init__(self, place: Path, environment: dict[str, str], *words: str) -> None:
         self.place, self.environment, self.folder = place, environment, place / "s"
+        self.words = (*SMALL, *words)
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *words: str) -> subprocess.Popen[str]:
+        options = [word for word in words if word.startswith("--")]
+        typed = [*self.words, "sweep.dir=s", *(word for word in words if word not in options)]
         self.started.append(
             subprocess.Popen(
-                [sys.executable, "-m", "vae_run", "-m", *SMALL, "sweep.dir=s", *words],
+                [sys.executable, "-m", "vae_run", "-m", *options, *typed],
                 cwd=self.place,
                 env=self.environment,
                 text=True,
@@ -61,11 +61,14 @@ class Sweep:
     def training(self) -> list[str]:
         """The directories of the jobs that have made a step."""
         found = [path.parent.name for path in self.folder.glob("*/status.json")]
-        return [
-            one
-            for one in found
-            if self.status(one).get("state") == "running" and self.status(one).get("step", 0) > 0
-        ]
+        return [one for one in found if self.is_training(one)]
+
+    def is_training(self, *directories: str) -> bool:
+        """Whether each job has made a step."""
+        return all(
+            self.status(one).get("state") == "running" and self.status(one).get("step", 0) > 0
+            for one in directories
+        )
 
 
 def until(true: Callable[[], object], seconds: float = 180.0) -> None:
@@ -87,6 +90,17 @@ def descendants(pid: int) -> set[int]:
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
     return found - {pid}
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of `pids` that are processes, and no zombies."""
+    found = set()
+    for pid in pids:
+        with suppress(OSError):
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            if stat.rsplit(")", 1)[1].split()[0] != "Z":
+                found.add(pid)
+    return found
 
 
 def end(pid: int) -> None:
