@@ -141,6 +141,29 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(vae: Path, vae_run: Run
     assert {path: path.stat().st_mtime_ns for path in vae.rglob("*")} == before
 
 
+@pytest.mark.parametrize("group", [*GROUPS, "model", "task", "hydra/launcher"])
+def test_no_option_is_refused_by_the_groups_name(group: str, vae_run: Run, tmp_path: Path) -> None:
+    names = sorted(file.stem for file in (cli.CONF / group).glob("*.yaml"))
+    for typed, found in ((f"{group}=null", "null"), (f"{group}=", "nothing")):
+        refused = vae_run(typed)
+        assert refused.code == 1
+        assert refused.err.startswith(
+            f"error: {group}: found {found}, expected one of its options: {', '.join(names)}."
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_option_among_others_is_refused_before_a_sweep(vae_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "network"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("_target_: own.Network\n", encoding="utf-8")
+    refused = vae_run("-m", "--config-dir=mine", "seed=0,1", "network=mlp,null", "sweep.dir=s")
+    assert refused.code == 1
+    assert "network: found null, expected one of its options: conv, linear, mlp, own" in refused.err
+    assert not (tmp_path / "s").exists()
+    assert vae_run("task=check", "condition=null", "device=cpu").code == 0, "a key that may be null"
+
+
 def test_full_error_gives_the_traceback(
     vae_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

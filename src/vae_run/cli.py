@@ -24,6 +24,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vae_run import neighbours, ranks
 from vae_run.errors import ConfigError, Interrupted, RunError, explain_os_error
+from vae_run.options import folders, refuse_none
 
 if TYPE_CHECKING:
     from vae_run.call import Call
@@ -60,6 +61,7 @@ def main() -> None:
     with told():
         if {"--multirun", "-m"} & set(Outcome.typed):
             ranks.refuse_several("--multirun")
+        refuse_none(Outcome.typed, folders(CONF, Outcome.typed))
         sys.argv = [*sys.argv, *ranks.followers_words()]
         application()
     sys.exit(Outcome.exit_code)

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from textwrap import fill
 
+from vae_run.options import folders, options
+
 GROUPS = {
     "task": "what to do",
     "model": "the family: a preset of the parts below",
@@ -63,20 +65,16 @@ See also
 
 def text(conf: Path) -> str:
     """The help, with the options that `conf` and any `--config-dir` on the command line hold."""
-    folders = [conf, *_config_dirs(sys.argv)]
+    places = folders(conf, sys.argv)
     lines = [HEAD]
     for group, meaning in GROUPS.items():
-        options = sorted(
-            {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
-        )
+        names = options(group, places)
         chosen = _default(conf, group)
-        if chosen in options:
-            options.remove(chosen)
-            options.insert(0, chosen)
+        if chosen in names:
+            names.remove(chosen)
+            names.insert(0, chosen)
         lines.append(f"  {group:<12}{meaning}")
-        lines.append(
-            fill(" ".join(options), 78, initial_indent=" " * 14, subsequent_indent=" " * 14)
-        )
+        lines.append(fill(" ".join(names), 78, initial_indent=" " * 14, subsequent_indent=" " * 14))
     # Hydra substitutes $NAME in the result.
     return ("\n".join(lines) + "\n" + TAIL).replace("$", "$$")
 
@@ -88,13 +86,3 @@ def _default(conf: Path, group: str) -> str | None:
             if line.strip().startswith((f"- {group}: ", f"- /{group}: ")):
                 return line.split(": ")[1].split("#")[0].strip()
     return None
-
-
-def _config_dirs(arguments: list[str]) -> list[Path]:
-    found = []
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if word in ("--config-dir", "-cd"):
-            found.append(Path(following))
-        elif word.startswith("--config-dir="):
-            found.append(Path(word.split("=", 1)[1]))
-    return found

@@ -120,6 +120,19 @@ def test_a_job_that_leaves_without_a_word_harms_no_other(sweep: Sweep) -> None:
     assert "left with exit code 7" in said
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_log_of_a_failed_job_holds_a_traceback_only_if_asked(sweep: Sweep, asked: bool) -> None:
+    (sweep.place / "broken.npz").write_bytes(b"no archive")
+    if asked:
+        sweep.environment = {**sweep.environment, "HYDRA_FULL_ERROR": "1"}
+    code, said = sweep.run("dataset=arrays", "dataset.path=broken.npz", SHORT)
+    assert code == 3, said
+    log = sweep.log("000").splitlines()
+    assert ("Traceback (most recent call last):" in log) == asked
+    assert log[-1].startswith("error: dataset.path=broken.npz cannot be read as .npz")
+    assert asked or len(log) == 1
+
+
 def test_two_at_a_time_and_no_more(sweep: Sweep) -> None:
     code, said = sweep.run("seed=range(4)", SHORT, "seed=range(4)")
     assert code == 0, said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,13 +17,19 @@ from vae_run import cli
 
 @dataclass(frozen=True)
 class HydraJob:
-    """Composes a job and runs it, as Hydra's own launcher does; can be sent to another process."""
+    """Composes a job and runs it, as Hydra's own launcher does; can be sent to another process.
+
+    Attributes:
+        tracebacks: whether the user asked for them. The environment of a job does not tell:
+            HYDRA_FULL_ERROR is then set for Hydra's sake (`cli.main`).
+    """
 
     context: HydraContext
     config: DictConfig
     task_function: TaskFunction
     overrides: Sequence[str]
     number: int
+    tracebacks: bool = field(default_factory=lambda: cli.WANTS_TRACEBACK)
 
     def run(self) -> JobReturn:
         """Run it here."""
@@ -42,6 +48,7 @@ class HydraJob:
 
     def set_up(self) -> None:
         """Let a process know what Hydra's own start would have told it."""
+        cli.WANTS_TRACEBACK = self.tracebacks
         setup_globals()
         cli.register_resolvers()
         Plugins.instance()  # what plugins register, files may refer to

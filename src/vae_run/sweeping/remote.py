@@ -48,8 +48,6 @@ class Errand:
             message = f"{missing}: {socket.gethostname()} does not see it; share the file system."
             return Ended(1, 0.0, None, message), None
         os.chdir(self.home)
-        # The program sets it for itself, and Slurm hands it on: it would print tracebacks.
-        os.environ.pop("HYDRA_FULL_ERROR", None)
         surroundings = Surroundings(self.log, self.threads, self._environment())
         ends: list[Ended] = []
         received = Pool(1, self.time_limit, self.grace).run(

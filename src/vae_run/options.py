@@ -1,0 +1,41 @@
+"""The options of a group: the files of its folder, in `conf/` and where the user has others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vae_run.errors import ConfigError
+
+
+def folders(conf: Path, arguments: Sequence[str]) -> list[Path]:
+    """`conf`, and what `--config-dir` of the command line `arguments` adds to it."""
+    found = [conf]
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word in ("--config-dir", "-cd"):
+            found.append(Path(following))
+        elif word.startswith("--config-dir="):
+            found.append(Path(word.split("=", 1)[1]))
+    return found
+
+
+def options(group: str, places: Iterable[Path]) -> list[str]:
+    """The names of the options of `group`, such as "network" or "hydra/launcher"."""
+    return sorted({file.stem for place in places for file in (place / group).glob("*.yaml")})
+
+
+def refuse_none(words: Iterable[str], places: Sequence[Path]) -> None:
+    """Refuse overrides that choose no option of a group, of which Hydra would not tell which.
+
+    Raises:
+        ConfigError: one of `words` is GROUP=null, or GROUP= and nothing, alone or in a sweep.
+    """
+    for word in words:
+        key, equals, value = word.partition("=")
+        group = key.lstrip("+").split("@")[0]
+        empty = [one for one in value.split(",") if one.strip() in ("", "null")]
+        if group and equals and empty and (known := options(group, places)):
+            raise ConfigError(
+                f"{group}: found {empty[0].strip() or 'nothing'}, expected one of its options: "
+                f"{', '.join(known)}. To keep what is chosen without it, leave {group}= out."
+            )
