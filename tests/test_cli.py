@@ -13,6 +13,7 @@ import torch
 from omegaconf import OmegaConf
 
 from vae_run import cli
+from vae_run.composition import known_keys
 from vae_run.config import GROUPS
 
 if TYPE_CHECKING:
@@ -203,6 +204,16 @@ def test_help_is_written_for_a_person(vae_run: Run, tmp_path: Path) -> None:
     assert len(examples) == 5
     assert all(line.startswith("  vae-run ") for line in examples)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_keys_and_options_that_the_help_names_exist(vae_run: Run) -> None:
+    help_ = vae_run("--help").out
+    named = re.findall(r"([\w.]+)=", help_.split("Keys used most\n")[1].split("\n\n")[0])
+    known = {*known_keys(cli.CONF), "hydra.run.dir", "hydra.launcher.jobs"}
+    assert {"trainer.compile", "trainer.skip_nonfinite", "dataset.cache"} <= set(named) <= known
+    options = re.findall(r"(hydra/\w+)=(\w+)", help_)
+    assert {group for group, _ in options} == {"hydra/launcher", "hydra/sweeper"}
+    assert all((cli.CONF / group / f"{option}.yaml").is_file() for group, option in options)
 
 
 def test_help_lists_the_options_of_a_config_dir(vae_run: Run, tmp_path: Path) -> None:

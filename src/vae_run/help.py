@@ -31,6 +31,8 @@ vae-run trains, judges and sweeps autoencoders.
 
   vae-run [GROUP=OPTION] [KEY=VALUE] ...   train; alone: a VAE on 8x8 digits
   vae-run -m KEY=A,B,C ...                 sweep: a run for every combination
+  vae-run -m hydra/sweeper=optuna ...      search instead of every combination
+  vae-run -m hydra/launcher=vectorized ... networks of one shape train as one
   vae-run task=TASK run=DIR ...            work on a trained run
 
 Groups and their options (the default stands first)
@@ -40,13 +42,14 @@ TAIL = """\
 
 Keys used most
   latent_dim=16  seed=0  device=auto  precision=float32  condition=label
-  init_from=DIR
+  init_from=DIR  hydra.run.dir=DIR  objective.beta=1  likelihood.sigma=learned
   trainer.epochs=100  trainer.steps=N  trainer.batch_size=128
   trainer.patience=N  trainer.max_time=SECONDS  trainer.clip_norm=X
-  network.widths=[512,256]  network.activation=relu  optimizer.lr=1e-3
-  objective.beta=1  likelihood.sigma=learned  corruption.level=0.3
+  trainer.compile=auto  trainer.skip_nonfinite=0  optimizer.lr=1e-3
+  network.widths=[512,256]  network.activation=relu  corruption.level=0.3
   dataset.root=DIR  dataset.path=FILE  dataset.binarize=none
-  dataset.val_size=0.1  hydra.run.dir=DIR  sweep.dir=DIR  sweep.mark=X
+  dataset.val_size=0.1  dataset.cache=auto
+  with -m: sweep.dir=DIR  sweep.mark=X  hydra.launcher.jobs=N
 
 Examples
   vae-run latent_dim=2
