@@ -150,7 +150,8 @@ def show(
     states = Counter(each["state"] for each in rows if each["state"] not in ("completed", "pruned"))
     counts = f" ({', '.join(f'{n} {state}' for state, n in states.items())})" if states else ""
     console.print(
-        f"{len(rows)} jobs, {states.total()} not completed{counts}; {folder / 'sweep.csv'}"
+        f"{len(rows)} job{'s' * (len(rows) != 1)}, {states.total()} not completed{counts}; "
+        f"{folder / 'sweep.csv'}"
     )
 
 

@@ -148,6 +148,7 @@ def test_jobs_that_are_the_same_are_done_once(sweep: Sweep) -> None:
     code, said = sweep.run("latent_dim=2,2", "trainer.log_every=5,7", SHORT)
     assert code == 0, said
     assert "1 job, 3 asked for twice" in said
+    assert "1 job, 0 not completed" in said
     assert sweep.states() == ["completed"]
 
 
