@@ -17,7 +17,12 @@ JOBS, EARLY = 200, 40
 def test_two_hundred_runs(tmp_path: Path, python_environment: dict[str, str]) -> None:
     """What the sweep holds after 40 jobs, and before the last ones."""
     sweep = Sweep(tmp_path, python_environment, "hydra.launcher.jobs=2", "hydra.launcher.threads=1")
-    words = ("trainer.epochs=null", "trainer.steps=3", "network.widths=[4]", "evaluation.figures=[]")
+    words = (
+        "trainer.epochs=null",
+        "trainer.steps=3",
+        "network.widths=[4]",
+        "evaluation.figures=[]",
+    )
 
     def done() -> int:
         return len(list(sweep.folder.glob("*/metrics.json")))
