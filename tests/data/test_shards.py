@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import tarfile
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,7 +33,9 @@ from vae_run.data.batches import Batch, TrainingBatches
 from vae_run.data.image_folder import ImageFolder
 from vae_run.data.shards import Shards
 from vae_run.data.splits import Splits
+from vae_run.data.stream import Stream
 from vae_run.data.streamed import StreamedBatches
+from vae_run.data.tars import Sample
 from vae_run.errors import ConfigError, DataError
 from vae_run.loop import Loop
 from vae_run.vectorized.grouping import grouped
@@ -329,6 +333,30 @@ def test_a_run_stopped_amid_an_epoch_goes_on_as_if_never_stopped(
     found = [OmegaConf.load(folder.parent / run / "metrics.json") for run in ("whole", "parts")]
     assert found[0].test == found[1].test
     assert found[0].get("val") == found[1].get("val")
+
+
+def test_a_signal_is_heard_while_shards_are_read_again(
+    folder: Path, vae_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vae_run(*own(folder, "run", "trainer.steps=9")).code == 0
+    last = folder.parent / "run" / "checkpoints" / "last.pt"
+    before, wait = last.read_bytes(), threading.Event()
+
+    def endless(self: Stream, seed: int, number: int) -> Iterator[Sample]:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        wait.wait(60)
+        raise DataError("over")
+        yield
+
+    monkeypatch.setattr(Stream, "epoch", endless)
+    started = time.monotonic()
+    try:
+        stopped = vae_run("task=resume", f"run={folder.parent / 'run'}", "trainer.steps=20")
+    finally:
+        wait.set()
+    assert stopped.code == 128 + signal.SIGTERM, stopped.said
+    assert time.monotonic() - started < 30
+    assert last.read_bytes() == before
 
 
 def test_other_tasks_of_a_run(folder: Path, vae_run: Run) -> None:

@@ -216,8 +216,12 @@ def _members(shard: Shard, contents: bool) -> Iterator[dict[str, Any]]:
                     raise shard.wrong(f"{name} in it is a link or the like, expected a plain file")
                 if member.offset_data + member.size > shard.size:  # before memory is set aside
                     raise tarfile.ReadError("unexpected end of data")
-                held = tar.extractfile(member) if contents else None
-                data = b"" if held is None else held.read()
+                data = b""
+                if contents:  # as `extractfile` does, by way of more objects
+                    file.seek(member.offset_data)
+                    data = file.read(member.size)
+                if contents and len(data) < member.size:
+                    raise tarfile.ReadError("unexpected end of data")
                 yield {"fname": name, "data": data, "__url__": shard.name}
             file.seek(tar.offset)
             _must_end(file)
