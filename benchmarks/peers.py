@@ -1,6 +1,6 @@
 """Peers of vae-run: the same VAE 784-400-20-400-784 on MNIST, trained as each of them is meant to.
 
-    python benchmarks/peers.py pythae|lightning|jax|plain|tutorial ROOT EPOCHS
+    python benchmarks/peers.py pythae|lightning|jax|plain|tutorial|by_hand ROOT EPOCHS
 
 prints one line of JSON: images per second of the training alone, seconds from the start of the
 process to the end of training, and the loss on the 10,000 test images (negative ELBO in nats, one
@@ -34,6 +34,15 @@ def plain(root: str, epochs: int) -> Result:
     """A loop of ten lines over a tensor in memory."""
     train, test = images(root)
     model, speed = fit(train, 0, epochs)
+    return speed, time.time(), test_loss(model, test)
+
+
+def by_hand(root: str, epochs: int) -> Result:
+    """No model at all: the arithmetic of a step, its backward pass written out."""
+    import by_hand as loop
+
+    train, test = images(root)
+    model, speed = loop.fit(train, 0, epochs)
     return speed, time.time(), test_loss(model, test)
 
 
@@ -216,7 +225,7 @@ def jax(root: str, epochs: int) -> Result:
     )
 
 
-PEERS = {"plain": plain, "tutorial": tutorial, "pythae": pythae, "lightning": lightning, "jax": jax}
+PEERS = {f.__name__: f for f in (plain, by_hand, tutorial, pythae, lightning, jax)}
 
 
 def main() -> None:

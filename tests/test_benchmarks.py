@@ -49,3 +49,29 @@ def test_the_stages_of_a_run_add_up(tmp_path: Path) -> None:
     assert found["import"] < found["first_step"] < found["trained"] < found["total"]
     assert found["imported_mb"] < found["peak_mb"]
     assert (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_the_step_written_by_hand_is_the_tutorials() -> None:
+    """Its gradients are autograd's, tensor by tensor."""
+    import torch
+    from by_hand import Flat, gradients
+    from tutorial import VAE, negative_elbo
+
+    torch.manual_seed(0)
+    model, x = VAE(), torch.rand(16, 784)
+    flat = Flat(VAE())
+    flat.model.load_state_dict(model.state_dict())
+    flat = Flat(flat.model)
+    torch.manual_seed(1)
+    gradients(flat, x)
+    torch.manual_seed(1)
+    (negative_elbo(x, *model(x)) / len(x)).backward()
+    heads = (model.mean, model.log_variance)
+    for number, group in enumerate(
+        ((model.hidden,), heads, (model.decoder_hidden,), (model.logits,))
+    ):
+        for index, name in enumerate(("weight", "bias")):
+            expected = torch.cat([getattr(layer, name).grad for layer in group])
+            torch.testing.assert_close(flat.gradients[2 * number + index], expected)
+    restored = flat.restored().state_dict()
+    assert all(torch.equal(restored[name], value) for name, value in model.state_dict().items())
