@@ -22,6 +22,8 @@ from vae_run import checkpoints, ranks
 if TYPE_CHECKING:
     from conftest import Run
 
+pytestmark = pytest.mark.scale
+
 WORDS = (
     *("device=cpu", "network.widths=[24]", "latent_dim=3", "corruption=masking"),
     *("dataset.binarize=dynamic", "evaluation.figures=[]", "trainer.log_every=3"),
@@ -129,7 +131,6 @@ def test_two_processes_do_what_one_does(start: Callable, vae_run: Run, tmp_path:
     assert_same(tmp_path / "two", tmp_path / "one")
 
 
-@pytest.mark.scale
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_lost_process_ends_the_run_which_goes_on(
     start: Callable, vae_run: Run, tmp_path: Path
