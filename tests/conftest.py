@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -40,6 +41,12 @@ class Finished:
     @property
     def said(self) -> str:
         return self.out + self.err
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_heard() -> None:
+    """A run that another test began in this process keeps no log from this one's `caplog`."""
+    logging.getLogger("vae_run").propagate = True
 
 
 Run = Callable[..., Finished]

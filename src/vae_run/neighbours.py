@@ -57,7 +57,8 @@ def regarded() -> Iterator[None]:
         yield
         return
     over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(over,), name="neighbours", daemon=True)
+    told = (over, torch.get_num_threads())
+    watch = threading.Thread(target=_watch, args=told, name="neighbours", daemon=True)
     watch.start()
     try:
         yield
@@ -66,16 +67,16 @@ def regarded() -> Iterator[None]:
         watch.join()
 
 
-def _watch(over: threading.Event) -> None:
-    """Hold a second team of threads while it is crowded, at first and until `over` as well."""
-    team: _Team | None = _Team()
+def _watch(over: threading.Event, threads: int) -> None:
+    """Until `over`, hold a second team of `threads` while it is crowded, and at first."""
+    team: _Team | None = _Team(threads)
     quiet, before = 0, _moment()
     while not over.wait(INTERVAL):
         now = _moment()
         quiet = 0 if _crowded(before, now) else quiet + 1
         before = now
         if quiet == 0 and team is None:
-            team = _Team()
+            team = _Team(threads)
         elif team is not None and quiet >= QUIET:
             team.dissolve()
             team = None
@@ -86,7 +87,8 @@ def _watch(over: threading.Event) -> None:
 class _Team:
     """A thread with OpenMP threads of its own, all asleep."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
         self._over, self._there = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._stay, name="short spinning", daemon=True)
         self._thread.start()
@@ -95,7 +97,8 @@ class _Team:
     def _stay(self) -> None:
         import torch
 
-        torch.ones(1 << 20).exp_()  # large enough for all threads
+        torch.set_num_threads(self._threads)  # each thread of a program has a number of its own
+        torch.ones(1 << 20).exp_()  # large enough for all of them
         self._there.set()
         self._over.wait()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import finish, start, wait_for
+from killable import finish, start, wait_for
 from test_resume import assert_same_run, metrics
 
 PLAN = (

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from processes import PLACES, Fault, finish
+from killable import PLACES, Fault, finish
 from test_resume import assert_same_run
 
 from vae_run.runs import RunDirectory

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes import finish, start, wait_for
+from killable import finish, start, wait_for
 
 if TYPE_CHECKING:
     from conftest import Run

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes import finish, start, wait_for
+from killable import finish, start, wait_for
 from test_resume import assert_same_run
 
 from vae_run import checkpoints
@@ -129,7 +129,7 @@ def start_with_proxy(proxy: str, folder: Path) -> Any:
 def _behind(proxy: str, folder: Path) -> None:
     import os
 
-    from processes import _main
+    from killable import _main
 
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         os.environ[name] = proxy

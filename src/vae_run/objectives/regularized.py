@@ -67,6 +67,10 @@ def directional_derivative(model: LatentVariableModel, z: Tensor, direction: Ten
     For standard normal u the mean of |J u|^2 is |J|^2, the squared Frobenius norm of J.
     """
 
+    if torch.is_inference_mode_enabled():  # where older torch finds no derivative, but zeros
+        with torch.inference_mode(False), torch.no_grad():
+            return directional_derivative(model, z.clone(), direction.clone())
+
     def decoded(codes: Tensor) -> Tensor:
         return model.decode(codes).mean
 
