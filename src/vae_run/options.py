@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from vae_run.errors import ConfigError
@@ -11,7 +12,7 @@ from vae_run.errors import ConfigError
 def folders(conf: Path, arguments: Sequence[str]) -> list[Path]:
     """`conf`, and what `--config-dir` of the command line `arguments` adds to it."""
     found = [conf]
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in pairwise([*arguments, ""]):
         if word in ("--config-dir", "-cd"):
             found.append(Path(following))
         elif word.startswith("--config-dir="):
