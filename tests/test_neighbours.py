@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -53,12 +53,32 @@ def teams() -> int:
     return sum(thread.name == "short spinning" for thread in threading.enumerate())
 
 
+def tasks() -> int:
+    """All threads of the process, those of libraries among them."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def within(true: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether `true()` is, within some seconds."""
+    until = time.monotonic() + seconds
+    while not true() and time.monotonic() < until:
+        time.sleep(0.01)
+    return true()
+
+
 def becomes(count: int) -> bool:
     """Whether there are so many idle teams within a few seconds."""
-    until = time.monotonic() + 10
-    while teams() != count and time.monotonic() < until:
-        time.sleep(0.01)
-    return teams() == count
+    return within(lambda: teams() == count)
+
+
+def settled() -> int:
+    """`tasks()`, once threads of earlier tests that were about to end have ended."""
+    found = tasks()
+    for _ in range(50):
+        time.sleep(0.3)
+        if found == (found := tasks()):
+            break
+    return found
 
 
 @pytest.fixture
@@ -77,19 +97,16 @@ def test_a_second_team_is_there_while_others_want_processors_and_gone_after(
 ) -> None:
     crowded = True
     monkeypatch.setattr(neighbours, "_crowded", lambda before, now: crowded)
-    threads = len(os.listdir("/proc/self/task"))
+    before = settled()
     with neighbours.regarded():
         assert becomes(1)
-        assert len(os.listdir("/proc/self/task")) >= threads + 3, "the watch, a team of two"
+        assert within(lambda: tasks() >= before + 3), "the watch, a team of two"
         crowded = False
         assert becomes(0)
         crowded = True
         assert becomes(1)
     assert teams() == 0
-    until = time.monotonic() + 5
-    while len(os.listdir("/proc/self/task")) > threads and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(os.listdir("/proc/self/task")) <= threads, "OpenMP's own threads are gone as well"
+    assert within(lambda: tasks() <= before), "OpenMP's own threads are gone as well"
 
 
 @pytest.mark.usefixtures("two_threads")
