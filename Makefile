@@ -59,7 +59,7 @@ format: setup  ## put the code into the house format, mend what can be mended
 	@$(BIN) -m ruff format .
 	@$(BIN) -m ruff check --fix .
 
-bench: setup  ## measure speed beside the usual tutorial loop, on MNIST
+bench: setup  ## measure speed beside the peers that are installed, on MNIST
 	@$(WITH_ARGS) benchmarks/speed.py
 
 screenshots: setup  ## take the pictures of the report and of TensorBoard in docs/images (needs Chromium)
