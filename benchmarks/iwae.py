@@ -16,11 +16,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from vae_run.evaluation import evaluating
-from vae_run.experiment import assemble
-from vae_run.metrics.log_likelihood import each_image
-from vae_run.runs import RunDirectory
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.log_likelihood import each_image
+from vae_run.runs.run_directory import RunDirectory
 from vae_run.tasks.closing import use_checkpoint
+from vae_run.training.experiment import assemble
 
 
 def log_likelihoods(path: str, samples: int, images: int | None) -> tuple[Tensor, float]:

@@ -89,7 +89,7 @@ def paired(root: str, side: str, blocks: str) -> None:
 
     from vae_run.corruptions import NoCorruption
     from vae_run.data.batches import TrainingBatches
-    from vae_run.data.image_folder import ImageFolder
+    from vae_run.data.datasets.image_folder import ImageFolder
 
     split = ImageFolder(path=root, image_size=int(side), memory=0).load().train
     splits = {"from memory": split.in_memory(), "from the cache": split}

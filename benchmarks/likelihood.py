@@ -20,12 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
-from vae_run.evaluation import View, evaluating
-from vae_run.experiment import build_model
-from vae_run.metrics.log_likelihood import log_likelihood
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.log_likelihood import log_likelihood
+from vae_run.evaluation.view import View
+from vae_run.models.build import build_model
 from vae_run.objectives import ELBO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

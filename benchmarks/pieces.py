@@ -17,12 +17,13 @@ from typing import Any
 
 import torch
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import TrainingBatches
 from vae_run.data.splits import Split
-from vae_run.experiment import build_model
-from vae_run.training import Meter, fit
+from vae_run.models.build import build_model
+from vae_run.training.meter import Meter
+from vae_run.training.step import fit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from parts import composed  # composes conf/ without Hydra

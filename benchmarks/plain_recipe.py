@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tutorial import VAE, negative_elbo
 
-from vae_run.data.mnist import MNIST
+from vae_run.data.datasets.mnist import MNIST
 
 
 def images(root: str) -> tuple[Tensor, Tensor]:

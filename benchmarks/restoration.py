@@ -31,9 +31,9 @@ from torch import Tensor
 from vae_run import load
 from vae_run.corruptions import Corruption, Grayscale
 from vae_run.data.batches import evaluation_batches
-from vae_run.data.mnist import MNIST
+from vae_run.data.datasets.mnist import MNIST
 from vae_run.data.splits import Split
-from vae_run.runs import RunDirectory
+from vae_run.runs.run_directory import RunDirectory
 
 FLOOR = 1 / (12 * 255**2)
 """Mean squared error of rounding to 8 bits: no image counts as nearer than that (58.9 dB)."""

@@ -52,10 +52,10 @@ def speed(root: Path, images: int, side: int, blocks: int) -> None:
     import torch
 
     from vae_run.corruptions import NoCorruption
-    from vae_run.data import tars
     from vae_run.data.batches import TrainingBatches
-    from vae_run.data.shards import Shards
-    from vae_run.data.streamed import StreamedBatches
+    from vae_run.data.datasets.shards import Shards
+    from vae_run.data.streamed_batches import StreamedBatches
+    from vae_run.data.webdataset import tar_shards
 
     splits = Shards(**options(root, images, side), images=images, sample=images).load()
     stream = splits.stream
@@ -65,7 +65,7 @@ def speed(root: Path, images: int, side: int, blocks: int) -> None:
         for name, rates in reading.items():
             started = time.perf_counter()
             if name.startswith("counted"):
-                found = sum(map(tars.count, stream.shards))
+                found = sum(map(tar_shards.count, stream.shards))
             else:
                 found = sum(1 for _ in stream.epoch(0, epoch))
             rates.append(found / (time.perf_counter() - started))

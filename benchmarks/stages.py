@@ -71,11 +71,11 @@ class Clock:
 
 
 def main() -> None:
-    from vae_run import cli
+    from vae_run.cli import main
 
     file, sys.argv = Path(sys.argv[1]), ["vae-run", *sys.argv[2:]]
     clock = Clock()
-    original = cli.import_module
+    original = main.import_module
 
     def watched(name: str, *rest: Any) -> Any:
         """The task's modules come with the job: their functions are wrapped as they come."""
@@ -85,14 +85,14 @@ def main() -> None:
                 for place, function in places:
                     home = import_module(place)
                     setattr(home, function, clock.around(stage, getattr(home, function)))
-            loop = import_module("vae_run.loop").Loop
+            loop = import_module("vae_run.training.loop").Loop
             loop.take = clock.first_step(loop.take)
         return module
 
-    cli.import_module = watched
+    main.import_module = watched
     code: Any = 0
     try:
-        cli.main()
+        main.main()
     except SystemExit as error:
         code = error.code
     total = time.time() - STARTED

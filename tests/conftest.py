@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
-from vae_run import cli
+from vae_run.cli import main
 
 if TYPE_CHECKING:
     from vae_run.data.splits import Splits
@@ -64,7 +64,7 @@ def _vae_run(*arguments: object, cwd: Path | None = None) -> Finished:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
-            cli.main()
+            main.main()
     except SystemExit as exit_:
         code = exit_.code
     finally:
@@ -119,7 +119,7 @@ def mnist_root() -> str:
 @pytest.fixture(scope="session")
 def mnist(mnist_root: str) -> Splits:
     """MNIST without a validation set."""
-    from vae_run.data.mnist import MNIST
+    from vae_run.data.datasets.mnist import MNIST
 
     return MNIST(root=mnist_root, download=False, val_size=0).load()
 

@@ -13,11 +13,11 @@ import torch
 from parts import composed
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.data.batches import Batch
-from vae_run.experiment import build_model
+from vae_run.models.build import build_model
 from vae_run.objectives import ELBO
-from vae_run.objectives.aggregate import covariances
+from vae_run.objectives.aggregate_posterior import covariances
 
 B, D, F, SIGMA = 6, 2, 5, 0.6
 SHIFT = torch.tensor([0.3, -0.1, 0.0, 0.5, 1.0])

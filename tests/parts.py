@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from vae_run.config import GROUPS, Settings, check
+from vae_run.config.check import check
+from vae_run.config.groups import GROUPS
+from vae_run.config.schema import Settings
 from vae_run.data.batches import TrainingBatches
 from vae_run.data.dataset import Dataset, Parts
 from vae_run.data.splits import Split
-from vae_run.experiment import Experiment, assemble
-from vae_run.training import StepRecord, fit
+from vae_run.training.experiment import Experiment, assemble
+from vae_run.training.step import StepRecord, fit
 
 CONF = Path(__file__).parents[1] / "conf"
 SHAPE = (1, 4, 5)

@@ -11,11 +11,11 @@ import torch
 from parts import composed, experiment, grey
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.data.batches import Batch
 from vae_run.errors import ConfigError
 from vae_run.objectives import DIP, ELBO, MMD, BetaTC
-from vae_run.objectives.aggregate import (
+from vae_run.objectives.aggregate_posterior import (
     squared_mmd,
     stratified_log_weights,
     total_correlation_terms,

@@ -8,9 +8,9 @@ import pytest
 import torch
 from parts import grey
 
-from vae_run import checkpoints
 from vae_run.corruptions import GaussianNoise, Masking, NoCorruption
 from vae_run.data.batches import TrainingBatches, evaluation_batches, seeded
+from vae_run.runs import checkpoint_file
 
 N, SIZE, STEPS = 23, 5, 5
 
@@ -98,10 +98,10 @@ def test_a_resumed_sequence_goes_on_bit_for_bit(stop, tmp_path):
     split = replace(grey(N), resample=True)
     uninterrupted = training(split=split)
     epoch(uninterrupted, stop)
-    checkpoints.save(tmp_path / "state.pt", {"batches": uninterrupted.state_dict()})
+    checkpoint_file.save(tmp_path / "state.pt", {"batches": uninterrupted.state_dict()})
     expected = epoch(uninterrupted, 2 * STEPS + 1)
     resumed = training(split=split, seed=999)
-    resumed.load_state_dict(checkpoints.read(tmp_path / "state.pt")["batches"])
+    resumed.load_state_dict(checkpoint_file.read(tmp_path / "state.pt")["batches"])
     found = epoch(resumed, 2 * STEPS + 1)
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
 

@@ -12,9 +12,9 @@ from parts import experiment, grey
 from torch import nn
 
 from vae_run.data.batches import Batch
-from vae_run.distributions import kl
+from vae_run.models.distributions.kl import kl
+from vae_run.models.priors import MixturePrior
 from vae_run.objectives import ELBO, IWAE, ReweightedWakeSleep
-from vae_run.priors import MixturePrior
 
 WRONG = {"map_error": 0.1, "variance_factor": 2.0}
 DOUBLY = "doubly_reparameterized"

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from vae_run import __version__, checkpoints
 from vae_run.errors import CheckpointError
+from vae_run.runs import checkpoint_file
+from vae_run.version import __version__
 
 STATE = {
     "step": 7,
@@ -29,7 +30,7 @@ STATE = {
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "last.pt"
-    checkpoints.save(path, STATE)
+    checkpoint_file.save(path, STATE)
     return path
 
 
@@ -40,8 +41,8 @@ def signed(content: bytes) -> bytes:
 
 
 def test_what_is_saved_is_read_again(file):
-    found = checkpoints.read(file)
-    assert found.pop("format") == checkpoints.FORMAT
+    found = checkpoint_file.read(file)
+    assert found.pop("format") == checkpoint_file.FORMAT
     assert found.pop("written_by") == f"vae-run {__version__}"
     assert found.keys() == STATE.keys()
     for name in ("step", "value", "rate", "names"):
@@ -57,8 +58,8 @@ def test_plain_torch_opens_the_file(file):
 
 
 def test_a_later_save_replaces_the_file(file):
-    checkpoints.save(file, {"step": 8})
-    assert checkpoints.read(file)["step"] == 8
+    checkpoint_file.save(file, {"step": 8})
+    assert checkpoint_file.read(file)["step"] == 8
     assert [entry.name for entry in file.parent.iterdir()] == ["last.pt"]
 
 
@@ -70,7 +71,7 @@ def test_a_flipped_byte_anywhere_is_damage(file):
         damaged[place] ^= 0x10
         file.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"last\.pt"):
-            checkpoints.read(file)
+            checkpoint_file.read(file)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 22, 64, 66, 0.1, 0.5, 0.9, -66, -1])
@@ -78,20 +79,20 @@ def test_a_truncated_file_is_damage(file, kept):
     content = file.read_bytes()
     file.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
     with pytest.raises(CheckpointError, match="no complete checkpoint"):
-        checkpoints.read(file)
+        checkpoint_file.read(file)
 
 
 def test_bytes_that_were_added_are_damage(file):
     with file.open("ab") as opened:
         opened.write(b"\0")
     with pytest.raises(CheckpointError):
-        checkpoints.read(file)
+        checkpoint_file.read(file)
 
 
 def test_a_missing_file_is_named(tmp_path):
     for path in (tmp_path / "none.pt", tmp_path):
         with pytest.raises(CheckpointError, match="cannot be read") as caught:
-            checkpoints.read(path)
+            checkpoint_file.read(path)
         assert str(path) in str(caught.value)
         assert caught.value.exit_code == 3
 
@@ -99,17 +100,17 @@ def test_a_missing_file_is_named(tmp_path):
 def test_another_programs_file_is_refused(file):
     torch.save(STATE, file)
     with pytest.raises(CheckpointError, match="no complete checkpoint"):
-        checkpoints.read(file)
+        checkpoint_file.read(file)
     file.write_text("not a checkpoint at all, but longer than a checksum " * 5)
     with pytest.raises(CheckpointError, match="no complete checkpoint"):
-        checkpoints.read(file)
+        checkpoint_file.read(file)
 
 
 @pytest.mark.parametrize("found", [99, "1", None])
 def test_a_later_format_is_refused(file, found):
-    checkpoints.save(file, {"format": found})
+    checkpoint_file.save(file, {"format": found})
     with pytest.raises(CheckpointError, match="Update vae-run"):
-        checkpoints.read(file)
+        checkpoint_file.read(file)
 
 
 def test_what_is_no_mapping_is_refused(file):
@@ -117,7 +118,7 @@ def test_what_is_no_mapping_is_refused(file):
     torch.save([1, 2], buffer)
     file.write_bytes(signed(buffer.getvalue()))
     with pytest.raises(CheckpointError):
-        checkpoints.read(file)
+        checkpoint_file.read(file)
 
 
 class Payload:
@@ -152,7 +153,7 @@ def test_code_in_a_file_with_a_valid_checksum_is_not_run(file, tmp_path, forge):
     content = forge(Payload(marker))
     file.write_bytes(signed(content))
     with pytest.raises(CheckpointError, match="refused"):
-        checkpoints.read(file)
+        checkpoint_file.read(file)
     assert not marker.exists()
     # The payload is a real one: a careless reader runs it.
     if forge is bare_pickle:
@@ -170,7 +171,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(file, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        checkpoints.save(file, {"step": 8})
+        checkpoint_file.save(file, {"step": 8})
     assert file.read_bytes() == before
     assert [entry.name for entry in file.parent.iterdir()] == ["last.pt"]
 
@@ -180,11 +181,13 @@ def test_the_file_is_whole_before_it_takes_its_name(file, monkeypatch):
     replace = os.replace
 
     def watched(source, target):
-        seen.append((checkpoints.read(Path(source))["step"], checkpoints.read(file)["step"]))
+        seen.append(
+            (checkpoint_file.read(Path(source))["step"], checkpoint_file.read(file)["step"])
+        )
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", watched)
-    checkpoints.save(file, {"step": 8})
+    checkpoint_file.save(file, {"step": 8})
     assert seen == [(8, 7)]
 
 
@@ -192,5 +195,5 @@ def test_a_target_that_cannot_be_replaced_leaves_nothing_behind(tmp_path):
     target = tmp_path / "taken"
     (target / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match="taken"):
-        checkpoints.write_atomically(target, b"content")
+        checkpoint_file.write_atomically(target, b"content")
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]

@@ -12,9 +12,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from vae_run import cli
-from vae_run.composition import known_keys
-from vae_run.config import GROUPS
+from vae_run.cli import main
+from vae_run.cli.composition import known_keys
+from vae_run.config.groups import GROUPS
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -144,7 +144,7 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(vae: Path, vae_run: Run
 
 @pytest.mark.parametrize("group", [*GROUPS, "model", "task", "hydra/launcher"])
 def test_no_option_is_refused_by_the_groups_name(group: str, vae_run: Run, tmp_path: Path) -> None:
-    names = sorted(file.stem for file in (cli.CONF / group).glob("*.yaml"))
+    names = sorted(file.stem for file in (main.CONF / group).glob("*.yaml"))
     for typed, found in ((f"{group}=null", "null"), (f"{group}=", "nothing")):
         refused = vae_run(typed)
         assert refused.code == 1
@@ -168,7 +168,7 @@ def test_no_option_among_others_is_refused_before_a_sweep(vae_run: Run, tmp_path
 def test_full_error_gives_the_traceback(
     vae_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "WANTS_TRACEBACK", True)
+    monkeypatch.setattr(main, "WANTS_TRACEBACK", True)
     finished = vae_run("latent_dim=0")
     assert finished.code == 1
     assert "Traceback (most recent call last)" in finished.err
@@ -196,7 +196,7 @@ def test_help_is_written_for_a_person(vae_run: Run, tmp_path: Path) -> None:
     assert help_.code == 0
     lines = help_.out.splitlines()
     assert max(map(len, lines)) <= 80
-    for file in cli.CONF.glob("*/*.yaml"):
+    for file in main.CONF.glob("*/*.yaml"):
         at = next(i for i, line in enumerate(lines) if line.startswith(f"  {file.parent.name} "))
         options = " ".join(lines[at + 1 : at + 4]).split()
         assert file.stem in options, f"{file.parent.name}={file.stem}"
@@ -209,17 +209,17 @@ def test_help_is_written_for_a_person(vae_run: Run, tmp_path: Path) -> None:
 def test_the_keys_and_options_that_the_help_names_exist(vae_run: Run) -> None:
     help_ = vae_run("--help").out
     named = re.findall(r"([\w.]+)=", help_.split("Keys used most\n")[1].split("\n\n")[0])
-    known = {*known_keys(cli.CONF), "hydra.run.dir", "hydra.launcher.jobs"}
+    known = {*known_keys(main.CONF), "hydra.run.dir", "hydra.launcher.jobs"}
     assert {"trainer.compile", "trainer.skip_nonfinite", "dataset.cache"} <= set(named) <= known
     options = re.findall(r"(hydra/\w+)=(\w+)", help_)
     assert {group for group, _ in options} == {"hydra/launcher", "hydra/sweeper"}
-    assert all((cli.CONF / group / f"{option}.yaml").is_file() for group, option in options)
+    assert all((main.CONF / group / f"{option}.yaml").is_file() for group, option in options)
 
 
 def test_help_lists_the_options_of_a_config_dir(vae_run: Run, tmp_path: Path) -> None:
     own = tmp_path / "mine" / "network"
     own.mkdir(parents=True)
-    text = "_target_: vae_run.networks.MLP\nwidths: [7]\n"
+    text = "_target_: vae_run.models.networks.MLP\nwidths: [7]\n"
     (own / "tiny_net.yaml").write_text(text, encoding="utf-8")
     for typed in (["--config-dir", "mine"], ["--config-dir=mine"]):
         assert "tiny_net" in vae_run(*typed, "--help").out

@@ -9,13 +9,13 @@ from parts import composed, experiment
 from sklearn.decomposition import PCA
 from torch.distributions import MultivariateNormal
 
-from vae_run.closed_form import set_linear_maps
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.evaluation import Evaluation
-from vae_run.experiment import Experiment
+from vae_run.evaluation.evaluation import Evaluation
+from vae_run.evaluation.principal_components import spectrum
 from vae_run.objectives.reconstruction import distance_from_orthonormal, last_weight
-from vae_run.principal import spectrum
+from vae_run.training.closed_form import set_linear_maps
+from vae_run.training.experiment import Experiment
 
 SHAPE = (1, 3, 4)
 

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from parts import SHAPE, experiment, grey
 from torch.distributions import Independent, Normal, kl_divergence
 
-from vae_run import code_pictures, figures, pictures
-from vae_run.evaluation import View, evaluating
-from vae_run.figures import Density, Point
-from vae_run.figures.dimensions import IDLE
-from vae_run.figures.scatter import CLASSES
-from vae_run.figures.sheet import BLUE, ORANGE, VERMILLION, rgb
+from vae_run import plots
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.pictures import codes as code_pictures
+from vae_run.evaluation.pictures import images as image_pictures
+from vae_run.evaluation.view import View
+from vae_run.plots import Density, Point
+from vae_run.plots.dimensions import IDLE
+from vae_run.plots.scatter import CLASSES
+from vae_run.plots.sheet import BLUE, ORANGE, VERMILLION, rgb
 
 Picture = NDArray[np.uint8]
 NAN = float("nan")
@@ -40,7 +43,7 @@ class Given:
     """What a figure was given, in place of being drawn."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-        monkeypatch.setattr(f"vae_run.figures.{name}", self)
+        monkeypatch.setattr(f"vae_run.plots.{name}", self)
 
     def __call__(self, *arguments: Any) -> Picture:
         self.arguments = arguments
@@ -49,11 +52,11 @@ class Given:
 
 def drawn(view: View, name: str) -> Any:
     with evaluating(view.model):
-        return pictures.PICTURES[name](view)
+        return image_pictures.PICTURES[name](view)
 
 
 def test_the_heights_of_the_bars_are_the_nats():
-    picture = figures.kl_bars([1.0, 4.0, NAN, 2.0], [True, False, True, True], ["note"])
+    picture = plots.kl_bars([1.0, 4.0, NAN, 2.0], [True, False, True, True], ["note"])
     heights = {}
     for name, colour in (("active", BLUE), ("idle", IDLE)):
         y, x = where(picture, colour)
@@ -72,7 +75,7 @@ def test_the_heights_of_the_bars_are_the_nats():
 
 def test_bars_of_nothing_and_of_many_dimensions_are_drawn():
     for nats in ([NAN], [0.0], [-0.1, 0.2], list(np.linspace(3, 0, 500))):
-        picture = figures.kl_bars(nats, [n > 0.1 for n in nats], [])
+        picture = plots.kl_bars(nats, [n > 0.1 for n in nats], [])
         assert picture.shape[2] == 3
 
 
@@ -113,12 +116,12 @@ def test_few_images_of_many_pixels_have_the_same_spectrum():
 
 
 def test_the_spectrum_is_drawn_as_shares():
-    picture = figures.spectrum([8.0, 1.0, 1.0], [1.0, 1.0, 1.0], ["note"])
+    picture = plots.spectrum([8.0, 1.0, 1.0], [1.0, 1.0, 1.0], ["note"])
     y, x = where(picture, ORANGE)
     assert y.max() - y.min() < 10, "an even spectrum is flat"
     y, x = where(picture, BLUE)
     assert y[x == x.max()].mean() - y[x == x.min()].mean() > 150
-    assert figures.spectrum([0.0, 0.0], [NAN, 1.0], []).shape[2] == 3
+    assert plots.spectrum([0.0, 0.0], [NAN, 1.0], []).shape[2] == 3
 
 
 def test_marginals_stand_with_the_priors_density(monkeypatch):
@@ -149,7 +152,7 @@ def test_dots_are_at_their_places_in_the_colours_of_their_classes():
     left = rng.normal([-3, 2], 0.1, (40, 2))
     right = rng.normal([3, -2], 0.1, (40, 2))
     points = np.concatenate([left, right, [[NAN, 0.0]]])
-    picture = figures.scatter(points, ["a"] * 40 + ["b"] * 41, ("z1", "z2"), ["note"])
+    picture = plots.scatter(points, ["a"] * 40 + ["b"] * 41, ("z1", "z2"), ["note"])
     plot = picture[:, :580].astype(int)  # without the key; dots let a quarter of white through
     shades = [0.75 * rgb(colour) + 0.25 * 255 for colour in CLASSES[:2]]
     near = [np.abs(plot - shade).sum(-1) < 20 for shade in shades]
@@ -161,13 +164,13 @@ def test_dots_are_at_their_places_in_the_colours_of_their_classes():
 @pytest.mark.parametrize("labels", [None, [5] * 9, list(range(9)), ["x" * 80, *"bcdefghi"]])
 def test_any_labels_can_be_drawn(labels):
     points = np.random.default_rng(0).normal(size=(9, 2))
-    assert figures.scatter(points, labels, ("z1", "z2"), [""]).shape[2] == 3
-    assert figures.scatter(points * 0, labels, ("z1", "z2"), [""]).shape[2] == 3
+    assert plots.scatter(points, labels, ("z1", "z2"), [""]).shape[2] == 3
+    assert plots.scatter(points * 0, labels, ("z1", "z2"), [""]).shape[2] == 3
 
 
 def test_classes_beyond_fifty_are_drawn_as_one():
     points = np.random.default_rng(0).normal(size=(120, 2))
-    picture = figures.scatter(points, list(range(120)), ("z1", "z2"), ["note"])
+    picture = plots.scatter(points, list(range(120)), ("z1", "z2"), ["note"])
     assert (np.abs(picture.astype(int) - rgb(BLUE)).sum(-1) < 40).any()
 
 
@@ -196,7 +199,7 @@ def test_contours_are_drawn_around_the_codes():
     axis = np.linspace(-3, 3, 61)
     x, y = np.meshgrid(axis, axis)
     density = Density(axis, axis, np.exp(-(x**2 + y**2) / 2), {"50 %": 0.5})
-    picture = figures.scatter(np.zeros((3, 2)), None, ("z1", "z2"), ["note"], density)
+    picture = plots.scatter(np.zeros((3, 2)), None, ("z1", "z2"), ["note"], density)
     dark = np.nonzero(picture[74:592, 70:588].astype(int).sum(-1) < 150)
     assert dark[0].max() - dark[0].min() == pytest.approx(dark[1].max() - dark[1].min(), abs=12)
     assert dark[0].max() - dark[0].min() > 300
@@ -239,30 +242,30 @@ def test_anomalies_are_counted_in_their_colours(monkeypatch):
 def test_anomalous_scores_lie_to_the_right():
     rng = np.random.default_rng(0)
     panels = [("score", rng.normal(0, 1, 500), rng.normal(8, 1, 500))]
-    picture = figures.anomaly_histograms(panels, ["note"])
+    picture = plots.anomaly_histograms(panels, ["note"])
     _, normal = where(picture, BLUE)
     _, strange = where(picture, VERMILLION)
     assert normal.max() < np.median(strange)
-    assert figures.anomaly_histograms([("t", np.zeros(1), np.array([NAN]))], []).shape[2] == 3
+    assert plots.anomaly_histograms([("t", np.zeros(1), np.array([NAN]))], []).shape[2] == 3
 
 
 def test_the_frontier_has_rate_to_the_right_and_distortion_upwards():
     points = [Point("4", 2.0, 90.0), Point("0.5", 20.0, 70.0), Point("nan", NAN, 1.0)]
-    picture = figures.frontier({"": points}, ["note"])
+    picture = plots.frontier({"": points}, ["note"])
     y, x = where(picture, BLUE)
     assert y[x <= x.min() + 3].mean() < y[x >= x.max() - 3].mean()
-    assert figures.frontier({"a": points, "b": []}, []).shape[2] == 3
+    assert plots.frontier({"a": points, "b": []}, []).shape[2] == 3
 
 
 def test_an_arc_turns_evenly_about_the_origin():
     start, end = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[0.0, 2.0, 0.0]])
     t = torch.tensor([0.0, 1 / 3, 0.5, 1.0])[:, None]
     expected = [[math.cos(a) * 2, math.sin(a) * 2, 0] for a in (0, math.pi / 6, math.pi / 4)]
-    found = pictures.arc(start, end, t)
+    found = image_pictures.arc(start, end, t)
     assert torch.allclose(found, torch.tensor([*expected, [0.0, 2.0, 0.0]]), atol=1e-6)
-    assert torch.allclose(pictures.arc(start, 3 * start, t), start * (1 + 2 * t))
-    assert torch.isfinite(pictures.arc(start, -start, t)).all()
-    assert torch.isfinite(pictures.arc(start, 0 * start, t)).all()
+    assert torch.allclose(image_pictures.arc(start, 3 * start, t), start * (1 + 2 * t))
+    assert torch.isfinite(image_pictures.arc(start, -start, t)).all()
+    assert torch.isfinite(image_pictures.arc(start, 0 * start, t)).all()
 
 
 def test_both_ways_between_images_stand_below_each_other(monkeypatch):

@@ -13,11 +13,13 @@ import pytest
 import torch
 from parts import composed, options, stepped
 
-from vae_run.closed_form import ClosedForm
-from vae_run.config import GROUPS, Settings, check
+from vae_run.config.check import check
+from vae_run.config.groups import GROUPS
+from vae_run.config.schema import Settings
 from vae_run.data.dataset import Dataset, Parts
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
+from vae_run.training.closed_form import ClosedForm
 
 SHAPE = (1, 6, 5)
 COMBINED = sorted(product(options("likelihood"), options("network")))

@@ -13,7 +13,7 @@ import pytest
 from browser import opened
 from omegaconf import OmegaConf
 
-from vae_run.comparison import drawings
+from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.statistics import estimate, paired_differences
@@ -27,11 +27,15 @@ BASE: dict[str, Any] = {
     "seed": 0,
     "latent_dim": 16,
     "device": "cpu",
-    "likelihood": {"_target_": "vae_run.likelihoods.Bernoulli"},
+    "likelihood": {"_target_": "vae_run.models.likelihoods.Bernoulli"},
     "objective": {"_target_": "vae_run.objectives.ELBO", "beta": 1.0},
     "corruption": {"_target_": "vae_run.corruptions.NoCorruption"},
-    "dataset": {"_target_": "vae_run.data.digits.Digits", "binarize": "none", "split_seed": 0},
-    "trainer": {"_target_": "vae_run.trainers.Gradient", "epochs": 10, "steps": None},
+    "dataset": {
+        "_target_": "vae_run.data.datasets.digits.Digits",
+        "binarize": "none",
+        "split_seed": 0,
+    },
+    "trainer": {"_target_": "vae_run.training.gradient.Gradient", "epochs": 10, "steps": None},
     "evaluation": {"importance_samples": 100},
 }
 
@@ -165,7 +169,7 @@ def test_val_ranks_and_test_is_told(tmp_path: Path) -> None:
 
 
 REFUSED = [
-    ("elbo", {"likelihood___target_": "vae_run.likelihoods.Gaussian"},
+    ("elbo", {"likelihood___target_": "vae_run.models.likelihoods.Gaussian"},
      ["likelihood: Bernoulli, Gaussian"]),
     ("elbo", {"data": "bbbb", "dataset__split_seed": 1}, ["dataset.split_seed: 0, 1"]),
     ("mse", {"data": "bbbb", "dataset__binarize": "dynamic"}, ["dataset.binarize: none, dynamic"]),
@@ -275,13 +279,13 @@ def test_figures_are_drawn_against_what_was_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(
-        "vae_run.figures.sweep_curves", lambda panels, *_, **__: given.update(panels)
-    )
-    monkeypatch.setattr("vae_run.figures.frontier", lambda lines, notes: given.update(lines=lines))
+    monkeypatch.setattr("vae_run.plots.sweep_curves", lambda panels, *_, **__: given.update(panels))
+    monkeypatch.setattr("vae_run.plots.frontier", lambda lines, notes: given.update(lines=lines))
     found = of(*beta_sweep(tmp_path))
-    assert drawings.numeric_keys(found) == ["objective.beta"]
-    assert list(drawings.draw(found)) == ["over_objective_beta"], "a picture is None here"
+    assert comparison_pictures.numeric_keys(found) == ["objective.beta"]
+    assert list(comparison_pictures.draw(found)) == ["over_objective_beta"], (
+        "a picture is None here"
+    )
     val, test = given["elbo"]
     assert (val.split, list(val.x), list(val.y)) == (
         "val", [1, 1, 2, 2, 4, 4], [-101, -102, -102, -103, -104, -105])  # fmt: skip
@@ -366,7 +370,11 @@ def test_the_command_refuses_what_it_cannot_do(vae_run: Run, tmp_path: Path) -> 
     assert finished.code == 1
     assert "latent_dim: task=compare takes the runs as they are" in finished.said
     build(tmp_path / "a", {"elbo": -1.0})
-    build(tmp_path / "b", {"elbo": -2.0}, likelihood={"_target_": "vae_run.likelihoods.Laplace"})
+    build(
+        tmp_path / "b",
+        {"elbo": -2.0},
+        likelihood={"_target_": "vae_run.models.likelihoods.Laplace"},
+    )
     finished = vae_run("task=compare", "runs=[a,b]", "output=out", cwd=tmp_path)
     assert finished.code == 0
     said = " ".join(finished.said.split())

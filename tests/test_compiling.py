@@ -11,16 +11,16 @@ import torch
 from parts import composed, experiment
 from test_training import BATCH, fitting
 
-from vae_run import compiling
-from vae_run.compiling import LEAST_STEPS, Compiled, chosen
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
+from vae_run.training import compile
+from vae_run.training.compile import LEAST_STEPS, Compiled, chosen
 
 CPU = torch.device("cpu")
 
 
 def test_auto_compiles_what_is_long_and_not_conditional(monkeypatch: Any) -> None:
-    monkeypatch.setattr(compiling, "has_compiler", lambda: True)
+    monkeypatch.setattr(compile, "has_compiler", lambda: True)
     how: dict[str, Any] = {"conditional": False, "device": CPU}
     assert chosen("auto", steps=LEAST_STEPS, **how)
     assert not chosen("auto", steps=LEAST_STEPS - 1, **how)
@@ -48,7 +48,7 @@ def test_a_compiler_that_fails_is_told_once(monkeypatch: Any) -> None:
         raise RuntimeError("no room left\nfor the rest")
 
     objective.compiled._compiled = fails
-    monkeypatch.setattr(compiling.log, "warning", lambda text, *what: told.append(text % what))
+    monkeypatch.setattr(compile.log, "warning", lambda text, *what: told.append(text % what))
     records = list(islice(fitting(made, objective=objective), 3))
     assert all(torch.isfinite(r.terms["loss"]).all() for r in records)
     assert told == ["trainer.compile: no room left; training goes on without."]
@@ -67,7 +67,7 @@ def test_a_conditional_model_is_not_compiled() -> None:
             "inductor",
             marks=[
                 pytest.mark.faults,
-                pytest.mark.skipif(not compiling.has_compiler(), reason="needs a C++ compiler"),
+                pytest.mark.skipif(not compile.has_compiler(), reason="needs a C++ compiler"),
             ],
         ),
     ],

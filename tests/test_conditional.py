@@ -16,18 +16,21 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.distributions import MultivariateNormal
 
-from vae_run import checkpoints, figures, load, metrics
-from vae_run.config import check
+from vae_run import load, plots
+from vae_run.config.check import check
 from vae_run.data.batches import Batch, TrainingBatches
 from vae_run.data.dataset import Dataset, Parts
-from vae_run.data.digits import Digits
+from vae_run.data.datasets.digits import Digits
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError, DataError
-from vae_run.evaluation import evaluating
-from vae_run.experiment import Experiment, assemble, build_model
-from vae_run.networks import MLP, Conv
-from vae_run.pictures import PICTURES, draw
-from vae_run.training import fit
+from vae_run.evaluation import metrics
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.pictures.images import PICTURES, draw
+from vae_run.models.build import build_model
+from vae_run.models.networks import MLP, Conv
+from vae_run.runs import checkpoint_file
+from vae_run.training.experiment import Experiment, assemble
+from vae_run.training.step import fit
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -198,7 +201,7 @@ def test_the_pictures_decode_the_classes_that_they_name(monkeypatch):
     made, seen = conditional("evaluation.manifold_label=7"), {}
     for name in ("samples", "manifold", "interpolations"):
         told = lambda *given, name=name: seen.setdefault(name, given)  # noqa: E731
-        monkeypatch.setattr(f"vae_run.figures.{name}", told)
+        monkeypatch.setattr(f"vae_run.plots.{name}", told)
     model, view = made.model, made.view(made.splits.val)
     with evaluating(model):
         for name in ("samples", "manifold", "interpolations"):
@@ -239,7 +242,7 @@ def test_every_metric_is_measured_with_labels(name):
 def test_classes_have_columns_or_where_they_are_many_captions():
     def size(count: int, classes: int) -> tuple[int, ...]:
         names = [f"c{i}" for i in range(classes)]
-        return figures.samples(torch.ones(count, 1, 8, 8), "note", names).shape[:2]
+        return plots.samples(torch.ones(count, 1, 8, 8), "note", names).shape[:2]
 
     height, width = size(20, 0)
     assert size(20, 20) == (height + 4 * 16, width)  # a line of captions under each of four rows
@@ -360,9 +363,9 @@ def test_classes_that_training_did_not_see_are_refused_by_name():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, train: Train) -> Path:
     """A conditional VAE of the digits 0 to 5, all pictures drawn. Read only."""
-    figures = "[reconstructions,samples,manifold,traversals,interpolations]"
+    plots = "[reconstructions,samples,manifold,traversals,interpolations]"
     words = ["condition=label", "latent_dim=2", "network.widths=[64]", "optimizer.lr=0.005"]
-    words += ["trainer.epochs=25", "dataset.classes=[0,1,2,3,4,5]", f"evaluation.figures={figures}"]
+    words += ["trainer.epochs=25", "dataset.classes=[0,1,2,3,4,5]", f"evaluation.figures={plots}"]
     return train(tmp_path_factory.mktemp("runs") / "run", *words)
 
 
@@ -386,7 +389,7 @@ def test_samples_of_a_class_are_of_that_class(run):
 def test_the_run_has_its_pictures_and_its_classes(run):
     names = {file.stem for file in (run / "figures").iterdir()}
     assert {"reconstructions", "samples", "manifold", "traversals", "interpolations"} <= names
-    assert checkpoints.read(run / "checkpoints" / "best.pt")["classes"] == [0, 1, 2, 3, 4, 5]
+    assert checkpoint_file.read(run / "checkpoints" / "best.pt")["classes"] == [0, 1, 2, 3, 4, 5]
     assert load(run).classes.tolist() == [0, 1, 2, 3, 4, 5]
 
 

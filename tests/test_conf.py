@@ -18,13 +18,15 @@ from omegaconf import OmegaConf
 from parts import stepped
 from PIL import Image
 
-from vae_run import cli
-from vae_run.config import CONTEXT, GROUPS, Settings, check
+from vae_run.cli import main
+from vae_run.config.check import check
+from vae_run.config.groups import CONTEXT, GROUPS
+from vae_run.config.schema import Settings
 from vae_run.data.splits import Split, Splits
-from vae_run.experiment import Experiment, assemble
-from vae_run.trainers import Gradient
+from vae_run.training.experiment import Experiment, assemble
+from vae_run.training.gradient import Gradient
 
-FILES = sorted(cli.CONF.glob("*/*.yaml"))
+FILES = sorted(main.CONF.glob("*/*.yaml"))
 OPTIONS = [(file.parent.name, file.stem) for file in FILES]
 PARTS = [(group, option) for group, option in OPTIONS if group in GROUPS]
 NEEDED = {
@@ -69,8 +71,8 @@ Compose = Callable[..., Settings]
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Compose]:
     """`settings("model=ae")`: the checked configuration of a command line."""
-    cli.register_resolvers()
-    with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    main.register_resolvers()
+    with initialize_config_dir(str(main.CONF), version_base="1.3"):
 
         def composed(*overrides: str) -> Settings:
             config = compose("config", list(overrides))
@@ -115,11 +117,11 @@ def test_every_option_composes_and_builds(
         needed = own_data.get(option, [])
     checked = settings(f"{group}={option}", *needed)
     if group in GROUPS:
-        file = OmegaConf.load(cli.CONF / group / f"{option}.yaml")
+        file = OmegaConf.load(main.CONF / group / f"{option}.yaml")
         assert checked.classes[group].__name__ == file["_target_"].rpartition(".")[2]
     if group == "task":
         assert checked.fixed.task == option
-        assert (cli.HERE / "tasks" / f"{option}.py").is_file()
+        assert (main.PACKAGE / "tasks" / f"{option}.py").is_file()
 
 
 @pytest.mark.parametrize("group", ["optimizer", "schedule", "corruption"])
@@ -204,7 +206,7 @@ def test_parts_list_their_constructors_parameters(group: str, option: str) -> No
 
 def values_of(group: str, option: str) -> dict[str, Any]:
     """The YAML of an option, as it stands."""
-    found = OmegaConf.to_container(OmegaConf.load(cli.CONF / group / f"{option}.yaml"))
+    found = OmegaConf.to_container(OmegaConf.load(main.CONF / group / f"{option}.yaml"))
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
 
@@ -246,7 +248,7 @@ def test_root_datasets_share_one_folder(settings: Compose, monkeypatch: pytest.M
 
 
 def text_of(group: str, option: str) -> str:
-    return (cli.CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
+    return (main.CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
 
 
 def test_presets_yield_to_what_is_typed(settings: Compose) -> None:
@@ -284,7 +286,8 @@ def test_multistep_and_cosine_factors(settings: Compose) -> None:
 def test_vectors_suit_the_mlp_alone(settings: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = Split(torch.rand(20, 7))
     monkeypatch.setattr(
-        "vae_run.experiment.load_splits", lambda *_: Splits(flat, flat.take(torch.arange(5)), flat)
+        "vae_run.training.experiment.load_splits",
+        lambda *_: Splits(flat, flat.take(torch.arange(5)), flat),
     )
     experiment, terms = steps(settings("network=mlp", "network.widths=[8]"), 1)
     assert experiment.model.sample(3).shape == (3, 7)

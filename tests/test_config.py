@@ -9,9 +9,12 @@ import pytest
 import torch
 from parts import composed, options
 
-from vae_run.config import CONTEXT, GROUPS, Settings, check, flat, nearest
+from vae_run.config.check import check
+from vae_run.config.groups import CONTEXT, GROUPS
+from vae_run.config.keys import flat, nearest
+from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError
-from vae_run.likelihoods import BernoulliLikelihood
+from vae_run.models.likelihoods import BernoulliLikelihood
 
 
 def changed(key, value, *words):
@@ -242,18 +245,18 @@ def test_a_foreign_run_imports_nothing_of_an_untrusted_package(package, group):
         "torch.optim.Adam",
         "vae_run_extra.Own",
         "omegaconf.OmegaConf",
-        "vae_run.runs.OmegaConf",
-        "vae_run.config.import_module",
-        "vae_run.runs.subprocess",
-        "vae_run.runs.os.system",
-        "vae_run.checkpoints.torch",
-        "vae_run.checkpoints.torch.load",
-        "vae_run.optimizers.torch.optim.Adam",
-        "vae_run.likelihoods.nn.Module",
-        "vae_run.config.check",
-        "vae_run.cli.main",
+        "vae_run.runs.run_directory.OmegaConf",
+        "vae_run.config.check.import_module",
+        "vae_run.runs.run_directory.subprocess",
+        "vae_run.runs.run_directory.os.system",
+        "vae_run.runs.checkpoint_file.torch",
+        "vae_run.runs.checkpoint_file.torch.load",
+        "vae_run.training.optimizers.torch.optim.Adam",
+        "vae_run.models.likelihoods.nn.Module",
+        "vae_run.config.check.check",
+        "vae_run.cli.main.main",
         "vae_run.__main__.main",
-        "vae_run.checkpoints.write_atomically",
+        "vae_run.runs.checkpoint_file.write_atomically",
         "vae_run",
         ".vae_run.corruptions.Masking",
         "vae_run..Masking",
@@ -274,7 +277,7 @@ def test_a_foreign_run_can_name_nothing_but_parts(target, group, monkeypatch):
 
 
 def test_a_part_of_one_group_is_none_of_another():
-    for target in ("vae_run.likelihoods.BernoulliLikelihood", "vae_run.networks.MLP"):
+    for target in ("vae_run.models.likelihoods.BernoulliLikelihood", "vae_run.models.networks.MLP"):
         for trust in ((), None):
             said = refusal(naming(target), trust=trust)
             assert said.startswith(f"corruption._target_: {target} is no vae_run.corruptions")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from parts import composed, grey, options
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import GaussianNoise, Masking, NoCorruption, SaltAndPepper
 from vae_run.data.batches import TrainingBatches, evaluation_batches
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from vae_run import load
-from vae_run.data.digits import Digits
+from vae_run.data.datasets.digits import Digits
 from vae_run.tasks.ensemble import Errors
 
 if TYPE_CHECKING:

@@ -8,15 +8,16 @@ import pytest
 import torch
 from parts import experiment, grey
 
-from vae_run import evaluation
 from vae_run.errors import ConfigError
-from vae_run.evaluation import Evaluation, calibrate, evaluating
-from vae_run.metrics.mse import mse
+from vae_run.evaluation import codes
+from vae_run.evaluation.codes import calibrate, evaluating
+from vae_run.evaluation.evaluation import Evaluation
+from vae_run.evaluation.metrics.mse import mse
 from vae_run.objectives import Objective
-from vae_run.runs import RunDirectory
-from vae_run.signals import StopRequests
-from vae_run.tracking import Tracker
-from vae_run.trainers import Gradient
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.signals import StopRequests
+from vae_run.tracking.tracker import Tracker
+from vae_run.training.gradient import Gradient
 
 VAE = ("corruption=masking", "likelihood=gaussian")
 
@@ -164,7 +165,7 @@ def test_calibrate_fits_the_prior_to_the_codes_of_the_train_split():
 
 
 def test_the_fitted_prior_does_not_depend_on_the_batch_size(monkeypatch):
-    monkeypatch.setattr(evaluation, "CODES_FOR_PRIOR", 50)
+    monkeypatch.setattr(codes, "CODES_FOR_PRIOR", 50)
     made = experiment("model=ae")
     found = []
     for batch_size in (7, 50, 90):

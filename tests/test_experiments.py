@@ -10,10 +10,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from vae_run import cli
-from vae_run.config import check
-from vae_run.experiment import build_model, load_splits
-from vae_run.networks import parameter_count
+from vae_run.cli import main
+from vae_run.config.check import check
+from vae_run.models.build import build_model
+from vae_run.models.networks import parameter_count
+from vae_run.training.experiment import load_splits
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -29,7 +30,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_a_sweeping_experiment_says_what_it_sweeps_and_what_to_expect(name: str) -> None:
-    text = (cli.CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (main.CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
     params = OmegaConf.create(text).hydra.sweeper.params
     assert len(params) >= 1
     assert f"vae-run -m experiment={name}" in text
@@ -70,8 +71,8 @@ def test_an_experiments_own_values_are_checked_before_its_first_job(
 
 
 def test_double_descent_marks_where_parameters_are_as_many_as_trained_pixels() -> None:
-    cli.register_resolvers()
-    with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    main.register_resolvers()
+    with initialize_config_dir(str(main.CONF), version_base="1.3"):
         plain = OmegaConf.to_container(compose("config", ["experiment=double_descent"]))
     assert isinstance(plain, dict)
     mark = plain["sweep"]["mark"]

@@ -15,10 +15,10 @@ from parts import composed
 from scipy import stats
 
 from vae_run import load
-from vae_run.config import check
-from vae_run.distributions import kl
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.experiment import build_model
+from vae_run.models.build import build_model
+from vae_run.models.distributions.kl import kl
 
 if TYPE_CHECKING:
     from conftest import Run

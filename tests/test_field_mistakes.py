@@ -14,10 +14,10 @@ import pytest
 import torch
 from parts import composed
 
-from vae_run import checkpoints
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.metrics.fid import as_bytes
+from vae_run.evaluation.metrics.fid import as_bytes
+from vae_run.runs import checkpoint_file
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -84,7 +84,9 @@ def test_the_optimizers_state_is_saved_beside_its_own_weights_alone(
     """`best.pt` has none; `last.pt`, from which a run goes on, holds the weights of its step."""
     few = ("dataset.val_size=0.95", "trainer.epochs=150", "optimizer.lr=0.02")  # overfits
     run = train(tmp_path / "run", *few, "network.activation=tanh", "network.widths=[64]")
-    best, last = (checkpoints.read(run / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
+    best, last = (
+        checkpoint_file.read(run / "checkpoints" / f"{name}.pt") for name in ("best", "last")
+    )
     assert "optimizer" not in best
     assert last["optimizer"]["state"]
     steps = {int(each["step"]) for each in last["optimizer"]["state"].values()}

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vae_run import figures
-from vae_run.figures import cells as cells_module
-from vae_run.figures.curves import _panels
-from vae_run.figures.grid import Grid
-from vae_run.figures.images import _ticks
-from vae_run.figures.sheet import BLUE, ORANGE, VERMILLION, rgb, shorten, text_width, wrap
+from vae_run import plots
+from vae_run.plots import cells as cells_module
+from vae_run.plots.curves import _panels
+from vae_run.plots.grid import Grid
+from vae_run.plots.images import _ticks
+from vae_run.plots.sheet import BLUE, ORANGE, VERMILLION, rgb, shorten, text_width, wrap
 
 Picture = NDArray[np.uint8]
 NAN = float("nan")
@@ -70,7 +70,7 @@ def test_an_image_keeps_its_orientation_and_whole_pixel_scale():
     image = torch.zeros(1, 3, 2, 3)
     image[0, :, 0, 2] = torch.tensor([1.0, 0.0, 0.0])
     image[0, :, 1, 0] = torch.tensor([0.0, 1.0, 0.0])
-    picture = figures.samples(image, "note")
+    picture = plots.samples(image, "note")
     red, green = box(picture, [255, 0, 0]), box(picture, [0, 255, 0])
     side = red[1] - red[0]
     assert side == red[3] - red[2] == green[1] - green[0] == green[3] - green[2] > 10
@@ -80,7 +80,7 @@ def test_an_image_keeps_its_orientation_and_whole_pixel_scale():
 
 def test_a_grey_checker_is_drawn_bright_on_dark():
     checker = (torch.arange(64).reshape(8, 8) // 8 + torch.arange(8)) % 2
-    picture = figures.samples(checker[None, None].float(), "note")
+    picture = plots.samples(checker[None, None].float(), "note")
     y, x = np.nonzero(where(picture, [0, 0, 0]))
     tile = picture[y.min() : y.max() + 1, x.min() : x.max() + 1]
     scale = tile.shape[0] // 8
@@ -89,7 +89,7 @@ def test_a_grey_checker_is_drawn_bright_on_dark():
 
 
 def test_samples_fill_rows_in_order_and_leave_the_rest_white():
-    picture = figures.samples(palette(7), "note")
+    picture = plots.samples(palette(7), "note")
     expected = [[i // 3, i % 3] for i in range(7)]
     assert places(picture, 7).tolist() == expected
     top, bottom, _, _ = box(picture, [6, 77, 200])
@@ -98,19 +98,19 @@ def test_samples_fill_rows_in_order_and_leave_the_rest_white():
 
 
 def test_samples_show_at_most_256():
-    full = figures.samples(palette(256), "note")
+    full = plots.samples(palette(256), "note")
     corners = [box(full, [index, 77, 200]) for index in (0, 15, 240, 255)]
     assert corners[0][0] == corners[1][0] < corners[2][0] == corners[3][0]
     assert corners[0][2] == corners[2][2] < corners[1][2] == corners[3][2]
     pale = torch.cat([palette(256), torch.ones(10, 3, 4, 4) * torch.tensor(9 / 255)])
-    assert not where(figures.samples(pale, "note"), [9, 9, 9]).any()
+    assert not where(plots.samples(pale, "note"), [9, 9, 9]).any()
 
 
 @pytest.mark.parametrize("corrupted", [False, True])
 def test_reconstructions_stand_under_their_originals(corrupted):
     images = palette(9)
     output, seen = images[6:9], images[3:6] if corrupted else None
-    picture = figures.reconstructions(images[:3], seen, output, labels=torch.tensor([4, 1, 9]))
+    picture = plots.reconstructions(images[:3], seen, output, labels=torch.tensor([4, 1, 9]))
     rows = [box(picture, [i, 77, 200])[0] for i in (0, 3, 6) if corrupted or i != 3]
     assert rows == sorted(set(rows))
     for column in range(3):
@@ -121,7 +121,7 @@ def test_reconstructions_stand_under_their_originals(corrupted):
 
 def test_a_corrupted_image_may_be_smaller_and_grey():
     target = palette(2, size=(8, 8))
-    picture = figures.reconstructions(target, torch.full((2, 1, 4, 4), 0.2), target)
+    picture = plots.reconstructions(target, torch.full((2, 1, 4, 4), 0.2), target)
     y, x = np.nonzero(where(picture, [51, 51, 51]))
     left, right = (np.nonzero(where(picture, [i, 77, 200]).any(0))[0][[0, -1]] for i in (0, 1))
     assert (x.min(), x.max()) == (left[0], right[1])
@@ -131,21 +131,21 @@ def test_a_corrupted_image_may_be_smaller_and_grey():
 def test_reconstruction_errors_are_means_over_the_event(drawn):
     target = torch.zeros(3, 1, 2, 2)
     output = torch.tensor([0.0, 0.5, 2.0]).reshape(3, 1, 1, 1).expand_as(target)
-    figures.reconstructions(target, None, output)
+    plots.reconstructions(target, None, output)
     assert drawn[0].footer == ["0", "0.2500", "4.0000"]
     assert drawn[0].notes == ["Squared error 1.4167 per pixel, mean over 3 images"]
 
 
 def test_manifold_has_z1_to_the_right_and_z2_upwards():
     side = 5
-    picture = figures.manifold(palette(side, side), torch.linspace(-2, 2, side), "note")
+    picture = plots.manifold(palette(side, side), torch.linspace(-2, 2, side), "note")
     expected = [[side - 1 - i, j] for i in range(side) for j in range(side)]
     assert places(picture, side * side).tolist() == expected
 
 
 def test_manifold_labels_each_axis_with_its_own_values(drawn):
     axes = torch.tensor([[-1.0, 0.0, 1.0], [-0.004, 10.0, 20.25]])
-    figures.manifold(palette(3, 3), axes, "note")
+    plots.manifold(palette(3, 3), axes, "note")
     assert drawn[0].footer == ["−1", "0", "1"]
     assert drawn[0].row_names == ["20.25", "10", "0"]
 
@@ -161,22 +161,22 @@ def test_manifold_ticks_are_symmetric_apart_and_reach_both_ends(count):
 def test_traversals_keep_rows_and_columns():
     names = [f"z{row}  KL 1.00 nats" for row in range(3)]
     for values in (torch.arange(4.0), torch.rand(3, 4)):
-        picture = figures.traversals(palette(3, 4), values, names, "note")
+        picture = plots.traversals(palette(3, 4), values, names, "note")
         assert places(picture, 12).tolist() == [[i // 4, i % 4] for i in range(12)]
 
 
 def test_traversal_values_stand_above_where_rows_agree_else_under_the_images(drawn):
     agreeing = torch.tensor([-1.5, 0.0]).expand(3, 2)
-    figures.traversals(palette(3, 2), agreeing, ["a"] * 3, "note")
-    figures.traversals(palette(3, 2), agreeing * torch.tensor([[1.0], [2], [3]]), ["a"] * 3, "")
+    plots.traversals(palette(3, 2), agreeing, ["a"] * 3, "note")
+    plots.traversals(palette(3, 2), agreeing * torch.tensor([[1.0], [2], [3]]), ["a"] * 3, "")
     assert (drawn[0].column_names, drawn[0].captions) == (["−1.5", "0"], [])
     assert drawn[1].captions == [["−1.5", "0"], ["−3", "0"], ["−4.5", "0"]]
 
 
 def test_what_does_not_fit_is_left_out_and_told(drawn):
     many = torch.rand(40, 31, 1, 28, 28)
-    figures.traversals(many, torch.linspace(-3, 3, 31), ["z"] * 40, "note")
-    figures.interpolations(many, "note")
+    plots.traversals(many, torch.linspace(-3, 3, 31), ["z"] * 40, "note")
+    plots.interpolations(many, "note")
     for grid in drawn:
         assert grid.cells.shape[:2] == (12, 16)
         assert "The first 12 of 40" in grid.notes[0]
@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_left_out_and_told(drawn):
 
 
 def test_interpolations_frame_their_ends_only():
-    picture = figures.interpolations(palette(2, 5), "note")
+    picture = plots.interpolations(palette(2, 5), "note")
     assert places(picture, 10).tolist() == [[i // 5, i % 5] for i in range(10)]
     for index in range(10):
         top, bottom, left, right = box(picture, [index, 77, 200])
@@ -199,7 +199,7 @@ def test_interpolations_frame_their_ends_only():
 def test_pixels_that_are_not_finite_are_marked_at_their_place(bad):
     images = palette(4, size=(6, 6)).clone()
     images[2, 1, 4:, :2] = bad
-    picture = figures.samples(images, "note")
+    picture = plots.samples(images, "note")
     found = where(picture, rgb(VERMILLION))
     tile = box(picture, [1, 77, 200])
     side = (tile[1] - tile[0]) // 6
@@ -212,7 +212,7 @@ def test_pixels_that_are_not_finite_are_marked_at_their_place(bad):
 def test_a_large_image_shrinks_and_keeps_its_lost_pixel():
     images = torch.full((1, 1, 401, 523), 0.5)
     images[0, 0, 400, 522] = NAN
-    picture = figures.samples(images, "note")
+    picture = plots.samples(images, "note")
     assert max(picture.shape) < 600
     y, x = np.nonzero(where(picture, [128, 128, 128]))
     assert (picture[y.max(), x.max()] == rgb(VERMILLION)).all()
@@ -220,20 +220,20 @@ def test_a_large_image_shrinks_and_keeps_its_lost_pixel():
 
 def test_values_outside_the_unit_interval_are_clipped():
     images = torch.tensor([-3.0, 7.0]).reshape(2, 1, 1, 1).expand(2, 1, 4, 4)
-    picture = figures.samples(images, "note")
+    picture = plots.samples(images, "note")
     assert where(picture, [0, 0, 0]).sum() > 1000
     assert not where(picture, rgb(VERMILLION)).any()
 
 
 def test_other_channel_counts_are_averaged():
     images = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
-    assert where(figures.samples(images, "note"), [128, 128, 128]).sum() > 1000
+    assert where(plots.samples(images, "note"), [128, 128, 128]).sum() > 1000
 
 
 def test_the_callers_tensor_is_left_alone():
     images = torch.tensor([[[[NAN, 2.0], [0.0, -1.0]]]])
     before = images.clone()
-    figures.reconstructions(images, images, images)
+    plots.reconstructions(images, images, images)
     assert torch.equal(images.nan_to_num(9), before.nan_to_num(9))
 
 
@@ -257,15 +257,15 @@ def test_any_event_can_be_drawn(event, fill):
         return torch.full((*leading, *event), fill)
 
     pictures = [
-        figures.reconstructions(make(1), None, make(1)),
-        figures.reconstructions(make(3), make(3), make(3), ["a long name", 2, None]),
-        figures.samples(make(1), ""),
-        figures.samples(make(5), "$x^2$ & a_b"),
-        figures.manifold(make(1, 1), torch.zeros(1), ""),
-        figures.manifold(make(3, 3), torch.tensor([-1.0, 0.0, 1.0]), "note"),
-        figures.traversals(make(1, 1), torch.zeros(1), ["z1"], "note"),
-        figures.interpolations(make(2, 1), "note"),
-        figures.interpolations(make(2, 3), "note"),
+        plots.reconstructions(make(1), None, make(1)),
+        plots.reconstructions(make(3), make(3), make(3), ["a long name", 2, None]),
+        plots.samples(make(1), ""),
+        plots.samples(make(5), "$x^2$ & a_b"),
+        plots.manifold(make(1, 1), torch.zeros(1), ""),
+        plots.manifold(make(3, 3), torch.tensor([-1.0, 0.0, 1.0]), "note"),
+        plots.traversals(make(1, 1), torch.zeros(1), ["z1"], "note"),
+        plots.interpolations(make(2, 1), "note"),
+        plots.interpolations(make(2, 3), "note"),
     ]
     for picture in pictures:
         assert is_picture(picture)
@@ -276,16 +276,16 @@ def test_any_event_can_be_drawn(event, fill):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_any_float_type_and_a_graph_are_accepted(dtype):
     images = torch.rand(4, 1, 8, 8, dtype=dtype).requires_grad_()
-    assert is_picture(figures.reconstructions(images, images, images * 0.5))
+    assert is_picture(plots.reconstructions(images, images, images * 0.5))
 
 
 def test_what_does_not_match_is_refused():
     with pytest.raises(ValueError, match="nothing to draw"):
-        figures.samples(torch.zeros(0, 1, 8, 8), "note")
+        plots.samples(torch.zeros(0, 1, 8, 8), "note")
     with pytest.raises(ValueError, match="differ"):
-        figures.reconstructions(torch.zeros(2, 4), None, torch.zeros(3, 4))
+        plots.reconstructions(torch.zeros(2, 4), None, torch.zeros(3, 4))
     with pytest.raises(ValueError, match="do not match"):
-        figures.manifold(torch.zeros(3, 3, 4), torch.zeros(4), "note")
+        plots.manifold(torch.zeros(3, 3, 4), torch.zeros(4), "note")
 
 
 def test_vectors_share_one_scale_and_break_where_a_value_is_lost():
@@ -299,7 +299,7 @@ def test_vectors_share_one_scale_and_break_where_a_value_is_lost():
 
 def test_vectors_are_drawn_in_their_cells():
     vectors = torch.stack([torch.zeros(20), torch.ones(20)])
-    picture = figures.samples(vectors, "note")
+    picture = plots.samples(vectors, "note")
     y = np.nonzero(where(picture, rgb(BLUE)) | (picture[..., 0] < 60) & (picture[..., 2] > 150))[0]
     assert y.max() - y.min() > 80
 
@@ -321,7 +321,7 @@ def test_a_panel_for_every_quantity_that_has_values():
 
 
 def test_learning_curves_fall_from_left_to_right_in_their_colours():
-    picture = figures.learning_curves({"train/loss": [9.0, 1.0], "val/loss": [9.5, 8.0]}, [1, 2])
+    picture = plots.learning_curves({"train/loss": [9.0, 1.0], "val/loss": [9.5, 8.0]}, [1, 2])
     for colour, drop in ((BLUE, 100), (ORANGE, 10)):
         y, x = np.nonzero(where(picture, rgb(colour)))
         y, x = y[y > 90], x[y > 90]
@@ -332,7 +332,7 @@ def test_learning_curves_fall_from_left_to_right_in_their_colours():
 @pytest.mark.parametrize("epochs", [0, 1, 2, 3])
 def test_learning_curves_of_few_epochs(epochs):
     history = {name: values[:epochs] for name, values in HISTORY.items()}
-    picture = figures.learning_curves(history, list(range(epochs)))
+    picture = plots.learning_curves(history, list(range(epochs)))
     assert is_picture(picture)
     assert where(picture, rgb(ORANGE)).any() == (epochs > 0)
 
@@ -346,7 +346,7 @@ def test_learning_curves_survive_what_is_not_finite_constant_or_short():
         "val/kl": [1e30],
         **{f"val/extra_{i}": [float(i)] for i in range(20)},
     }
-    assert is_picture(figures.learning_curves(history, [1, 2, 3, 4]))
+    assert is_picture(plots.learning_curves(history, [1, 2, 3, 4]))
 
 
 def test_text_is_measured_shortened_and_wrapped():
@@ -361,13 +361,13 @@ def test_text_is_measured_shortened_and_wrapped():
 
 def test_the_same_tensors_give_the_same_bytes():
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    first, second = (figures.samples(images, "note") for _ in range(2))
+    first, second = (plots.samples(images, "note") for _ in range(2))
     assert np.array_equal(first, second)
 
 
 def test_drawing_needs_no_pyplot_and_importing_needs_no_matplotlib():
     program = """
-import sys, numpy, torch, vae_run.figures as figures
+import sys, numpy, torch, vae_run.plots as figures
 assert not any(name.startswith("matplotlib") for name in sys.modules)
 figures.samples(torch.rand(4, 1, 8, 8), "note")
 figures.learning_curves({"val/loss": [1.0, 2.0]}, [1, 2])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vae_run.errors import CheckpointError
-from vae_run.history import read_history
+from vae_run.tracking.history import read_history
 
 
 def test_a_line_that_is_being_written_is_no_row_yet(tmp_path: Path) -> None:

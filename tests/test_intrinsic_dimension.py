@@ -10,9 +10,9 @@ import torch
 from parts import experiment
 
 from vae_run.data.splits import Split
-from vae_run.evaluation import evaluating
-from vae_run.metrics import intrinsic_dimension as module
-from vae_run.metrics.intrinsic_dimension import intrinsic_dimension, twonn
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics import intrinsic_dimension as module
+from vae_run.evaluation.metrics.intrinsic_dimension import intrinsic_dimension, twonn
 
 ESTIMATES = ("twonn", "mle_5", "mle_10", "mle_20")
 

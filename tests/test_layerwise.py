@@ -12,14 +12,14 @@ import torch
 from parts import composed, experiment
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from vae_run import checkpoints
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.experiment import Experiment
-from vae_run.layerwise import LayerBatches, StackLoop, stacked
 from vae_run.objectives import Reconstruction
-from vae_run.runs import RunDirectory
-from vae_run.tracking import Tracker
+from vae_run.runs import checkpoint_file
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.tracking.tracker import Tracker
+from vae_run.training.experiment import Experiment
+from vae_run.training.layerwise import LayerBatches, StackLoop, stacked
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -143,7 +143,7 @@ def test_pretraining_counts_as_training_and_helps(train: Train, tmp_path: Path) 
     loss = [float(row["val/loss"]) for row in table]
     assert loss[0] - loss[3] > 1, "the whole net is better for its layers' training alone"
     assert loss[-1] < loss[3]
-    assert checkpoints.read(run / "checkpoints" / "best.pt")["step"] == 66
+    assert checkpoint_file.read(run / "checkpoints" / "best.pt")["step"] == 66
     assert "layer 1 of 2: 64 -> 16" in (run / "train.log").read_text(encoding="utf-8")
 
 

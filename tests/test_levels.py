@@ -9,16 +9,17 @@ import pytest
 import torch
 from parts import composed, experiment
 
-from vae_run import checkpoints, load
-from vae_run.config import check
+from vae_run import load
+from vae_run.config.check import check
 from vae_run.data.splits import Split
 from vae_run.errors import CheckpointError, ConfigError, DataError
-from vae_run.evaluation import evaluating
-from vae_run.experiment import assemble, load_splits
-from vae_run.loading import load_model
-from vae_run.metrics.bits_per_dim import bits_per_dim
-from vae_run.metrics.objective import objective
-from vae_run.runs import RunDirectory
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.bits_per_dim import bits_per_dim
+from vae_run.evaluation.metrics.objective import objective
+from vae_run.runs import checkpoint_file
+from vae_run.runs.load import load_model
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.training.experiment import assemble, load_splits
 
 GRID_OPTIONS = ("categorical", "discretized_logistic", "logistic_mixture")
 SMALL = ("latent_dim=2", "network.widths=[8]", "dataset=digits")
@@ -57,7 +58,7 @@ def digits(*words):
 @pytest.mark.parametrize("option", GRID_OPTIONS)
 def test_a_run_remembers_its_levels(option, train, tmp_path, vae_run):
     run = train(tmp_path / "run", f"likelihood={option}", *SMALL)
-    state = checkpoints.read(run / "checkpoints" / "last.pt")
+    state = checkpoint_file.read(run / "checkpoints" / "last.pt")
     assert state["levels"] == 17
     model = load(run)
     assert model.likelihood.levels == 17

@@ -11,8 +11,8 @@ from parts import composed, options
 from scipy import optimize, stats
 from torch import nn
 
-from vae_run.config import check
-from vae_run.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from vae_run.config.check import check
+from vae_run.models.likelihoods import BernoulliLikelihood, GaussianLikelihood
 
 K, B, SHAPE = 3, 4, (2, 3, 5)
 PIXELS = math.prod(SHAPE)

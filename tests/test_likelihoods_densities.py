@@ -12,9 +12,9 @@ from parts import composed
 from scipy import integrate, stats
 from torch import nn
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.likelihoods.densities import ContinuousBernoulli
+from vae_run.models.likelihoods.continuous import ContinuousBernoulli
 
 SIZES = (1e-8, 1e-4, 4e-3, 0.02, 0.3, 0.4999, 0.5001, 1, 4, 9, 15, 17, 40, 89, 1e3, 1e6)
 LOGITS = [0.0, *SIZES, *(-size for size in SIZES)]

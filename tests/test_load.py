@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import vae_run as package
-from vae_run import checkpoints, load
+from vae_run import load
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.runs import checkpoint_file
 
 
 @pytest.fixture
@@ -51,9 +52,9 @@ def test_codes_can_be_differentiated(vae: Path) -> None:
 
 
 def test_best_and_last_are_their_checkpoints(copy: Path) -> None:
-    last = checkpoints.read(copy / "checkpoints" / "last.pt")
+    last = checkpoint_file.read(copy / "checkpoints" / "last.pt")
     changed = {name: tensor + 1 for name, tensor in last["model"].items()}
-    checkpoints.save(copy / "checkpoints" / "last.pt", {**last, "model": changed})
+    checkpoint_file.save(copy / "checkpoints" / "last.pt", {**last, "model": changed})
     best, later = load(copy), load(copy, checkpoint="last")
     for name, tensor in later.state_dict().items():
         assert torch.equal(tensor, changed[name]), name
@@ -74,7 +75,7 @@ def test_loading_leaves_the_global_seed_alone(vae: Path) -> None:
 def test_a_deterministic_code_samples_from_a_gaussian_fitted_to_its_codes(dae: Path) -> None:
     model = load(dae)
     codes = model.latent_prior().sample((20_000,))
-    fitted = checkpoints.read(dae / "checkpoints" / "best.pt")["model"]
+    fitted = checkpoint_file.read(dae / "checkpoints" / "best.pt")["model"]
     assert codes.mean(0) == pytest.approx(fitted["prior.loc"].numpy(), abs=0.05)
     covariance = fitted["prior.factor"] @ fitted["prior.factor"].T
     assert torch.cov(codes.T) == pytest.approx(covariance.numpy(), rel=0.1, abs=0.02)
@@ -119,7 +120,7 @@ def test_no_code_that_a_checkpoint_carries_is_run(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    checkpoints.save(copy / "checkpoints" / "best.pt", {"model": Payload()})
+    checkpoint_file.save(copy / "checkpoints" / "best.pt", {"model": Payload()})
     with pytest.raises(CheckpointError, match="more than tensors and plain values"):
         load(copy)
     assert not Path("harm").exists()
@@ -138,7 +139,7 @@ def test_classes_of_other_packages_need_trust(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "their_parts.py").write_text(
-        "from pathlib import Path\nfrom vae_run.networks import MLP\n"
+        "from pathlib import Path\nfrom vae_run.models.networks import MLP\n"
         "Path('imported').touch()\nclass Theirs(MLP): ...\n",
         encoding="utf-8",
     )

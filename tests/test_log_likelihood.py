@@ -13,15 +13,16 @@ import torch
 from linear_gaussian import OBLIQUE, ORTHOGONAL, D, LinearGaussian
 from parts import composed, experiment
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
-from vae_run.evaluation import View, evaluating
-from vae_run.experiment import build_model
-from vae_run.metrics import log_likelihood as module
-from vae_run.metrics.log_likelihood import each_image, log_likelihood
-from vae_run.metrics.objective import objective
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics import log_likelihood as module
+from vae_run.evaluation.metrics.log_likelihood import each_image, log_likelihood
+from vae_run.evaluation.metrics.objective import objective
+from vae_run.evaluation.view import View
+from vae_run.models.build import build_model
 from vae_run.objectives import ELBO
 
 IMAGES = 700  # more than two chunks of noise, the last one not full

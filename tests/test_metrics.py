@@ -9,14 +9,15 @@ import torch
 from parts import composed, experiment, grey
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
-from vae_run.evaluation import View, evaluating
-from vae_run.experiment import build_model
-from vae_run.metrics.active_units import active_units
-from vae_run.metrics.mse import mse
-from vae_run.metrics.objective import objective
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.active_units import active_units
+from vae_run.evaluation.metrics.mse import mse
+from vae_run.evaluation.metrics.objective import objective
+from vae_run.evaluation.view import View
+from vae_run.models.build import build_model
 from vae_run.objectives import ELBO
 
 

@@ -12,18 +12,18 @@ from parts import composed
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
-from vae_run.data.arrays import Arrays
-from vae_run.data.digits import Digits
-from vae_run.data.mnist import MNIST
+from vae_run.data.datasets.arrays import Arrays
+from vae_run.data.datasets.digits import Digits
+from vae_run.data.datasets.mnist import MNIST
 from vae_run.errors import ConfigError
-from vae_run.evaluation import evaluating
-from vae_run.experiment import assemble
-from vae_run.metrics.anomaly import anomaly, scores, separation
-from vae_run.metrics.log_likelihood import log_likelihood
-from vae_run.metrics.objective import objective
-from vae_run.principal import components
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.anomaly import anomaly, scores, separation
+from vae_run.evaluation.metrics.log_likelihood import log_likelihood
+from vae_run.evaluation.metrics.objective import objective
+from vae_run.evaluation.principal_components import components
+from vae_run.training.experiment import assemble
 
 
 def made(*words):

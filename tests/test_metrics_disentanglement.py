@@ -10,14 +10,13 @@ import pytest
 import torch
 from parts import composed, experiment
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
-from vae_run.evaluation import View, evaluating
-from vae_run.experiment import build_model
-from vae_run.metrics import disentanglement as module
-from vae_run.metrics.disentanglement import (
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics import disentanglement as module
+from vae_run.evaluation.metrics.disentanglement import (
     Known,
     dci,
     disentanglement,
@@ -27,6 +26,8 @@ from vae_run.metrics.disentanglement import (
     sap,
     specialisation,
 )
+from vae_run.evaluation.view import View
+from vae_run.models.build import build_model
 from vae_run.objectives import ELBO
 
 VALUES = (3, 6, 10, 16)

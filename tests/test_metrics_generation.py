@@ -10,15 +10,15 @@ import pytest
 import torch
 from parts import composed, experiment, grey
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError, DataError
-from vae_run.evaluation import evaluating
-from vae_run.generated import generated
-from vae_run.metrics import fid as fid_module
-from vae_run.metrics.fid import as_bytes, fid, place, prepare
-from vae_run.metrics.generation import frechet, generation, overlap
-from vae_run.random_conv import FEATURES, RandomConv
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics import fid as fid_module
+from vae_run.evaluation.metrics.fid import as_bytes, fid, place, prepare
+from vae_run.evaluation.metrics.generation import frechet, generation, overlap
+from vae_run.evaluation.random_features import FEATURES, RandomConv
+from vae_run.evaluation.samples import generated
 
 NAMES = ("precision", "recall", "density", "coverage")
 
@@ -145,7 +145,8 @@ def test_it_tells_whose_samples_they_are_and_how_many():
 def test_samples_that_are_the_images_are_perfect(monkeypatch):
     made = view()
     monkeypatch.setattr(
-        "vae_run.metrics.generation.generated", lambda few: (b.target for b in few.batches())
+        "vae_run.evaluation.metrics.generation.generated",
+        lambda few: (b.target for b in few.batches()),
     )
     found = measured(generation, made)
     assert found["frechet_random_conv"] == pytest.approx(0, abs=1e-5)

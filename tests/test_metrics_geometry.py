@@ -10,15 +10,16 @@ import torch
 from parts import composed, experiment
 from sklearn.manifold import trustworthiness as of_sklearn
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
-from vae_run.evaluation import View, evaluating
-from vae_run.experiment import build_model
-from vae_run.metrics import geometry as module
-from vae_run.metrics.encode_time import encode_time
-from vae_run.metrics.geometry import geometry, ranks, trustworthiness
-from vae_run.metrics.intrinsic_dimension import mle
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics import geometry as module
+from vae_run.evaluation.metrics.encode_time import encode_time
+from vae_run.evaluation.metrics.geometry import geometry, ranks, trustworthiness
+from vae_run.evaluation.metrics.intrinsic_dimension import mle
+from vae_run.evaluation.view import View
+from vae_run.models.build import build_model
 from vae_run.objectives import ELBO
 
 

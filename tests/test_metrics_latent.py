@@ -10,14 +10,15 @@ import torch
 from parts import composed, experiment, grey
 from torch.distributions import Independent, Normal
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
-from vae_run.evaluation import View, evaluating
-from vae_run.experiment import build_model
-from vae_run.metrics import latent as module
-from vae_run.metrics.latent import latent, pairwise
-from vae_run.metrics.objective import objective
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics import latent as module
+from vae_run.evaluation.metrics.latent import latent, pairwise
+from vae_run.evaluation.metrics.objective import objective
+from vae_run.evaluation.view import View
+from vae_run.models.build import build_model
 from vae_run.objectives import ELBO
 
 

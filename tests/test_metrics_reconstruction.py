@@ -11,16 +11,16 @@ from parts import composed, experiment, grey
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
-from vae_run import principal
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import GaussianNoise, NoCorruption
 from vae_run.data.splits import Split
-from vae_run.evaluation import evaluating
-from vae_run.experiment import assemble
-from vae_run.metrics.mse import mse
-from vae_run.metrics.pca import pca
-from vae_run.metrics.reconstruction import each_image, reconstruction, similarity
-from vae_run.principal import components, spectrum
+from vae_run.evaluation import principal_components
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.mse import mse
+from vae_run.evaluation.metrics.pca import pca
+from vae_run.evaluation.metrics.reconstruction import each_image, reconstruction, similarity
+from vae_run.evaluation.principal_components import components, spectrum
+from vae_run.training.experiment import assemble
 
 BIG = (2, 14, 12)
 
@@ -134,7 +134,7 @@ def test_pca_needs_a_train_split_and_has_no_more_components_than_pixels(digits):
 def test_components_are_found_once_for_a_split(digits, monkeypatch):
     train = digits.splits.train
     ten = components(train, 10)
-    monkeypatch.setattr(principal, "spectrum", None)
+    monkeypatch.setattr(principal_components, "spectrum", None)
     assert torch.equal(components(train, 4).basis, ten.basis[:, :4])
     with pytest.raises(TypeError):
         components(replace(train), 4)
@@ -144,7 +144,7 @@ def test_components_of_large_images_are_searched_for(digits, monkeypatch):
     train = digits.splits.train
     x = train.pixels(slice(None))
     exact = {d: components(train, d) for d in (1, 3, 10)}
-    monkeypatch.setattr(principal, "MOST_PIXELS", 10)
+    monkeypatch.setattr(principal_components, "MOST_PIXELS", 10)
     for d, best in exact.items():
         found = components(replace(train), d)
         least = (best.reconstruct(x) - x).square().mean().item()
@@ -162,7 +162,7 @@ def test_drawn_pixels_have_the_covariance_of_the_draws(monkeypatch):
     covariance = second + p.mean(0).diag() - torch.outer(p.mean(0), p.mean(0))
     expected = torch.linalg.eigvalsh(covariance).flip(0)
     torch.testing.assert_close(spectrum(split).values, expected)
-    monkeypatch.setattr(principal, "MOST_PIXELS", 2)
+    monkeypatch.setattr(principal_components, "MOST_PIXELS", 2)
     basis = components(split, 1).basis
     assert (basis.T @ covariance @ basis).item() == pytest.approx(expected[0].item(), rel=1e-5)
 
@@ -188,7 +188,7 @@ def test_the_error_of_pca_on_mnist(d, expected, mnist):
 
 
 def test_a_split_of_floats_beyond_the_unit_interval_is_told():
-    from vae_run.metrics.reconstruction import in_unit_interval
+    from vae_run.evaluation.metrics.reconstruction import in_unit_interval
 
     assert in_unit_interval(grey(5))
     assert in_unit_interval(Split(torch.tensor([[0, 255]], dtype=torch.uint8), scale=255.0))

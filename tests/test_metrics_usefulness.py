@@ -11,15 +11,15 @@ from parts import composed, experiment, grey
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import GaussianNoise
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
-from vae_run.evaluation import evaluating
-from vae_run.experiment import assemble
-from vae_run.metrics import usefulness as module
-from vae_run.metrics.usefulness import clusters, knn, probe, usefulness
-from vae_run.principal import components, spectrum
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics import usefulness as module
+from vae_run.evaluation.metrics.usefulness import clusters, knn, probe, usefulness
+from vae_run.evaluation.principal_components import components, spectrum
+from vae_run.training.experiment import assemble
 
 NAMES = {
     *("knn_accuracy", "probe_accuracy", "pca_knn_accuracy", "pca_probe_accuracy"),
@@ -42,7 +42,7 @@ def blobs(n, seed, spread=0.02):
 @pytest.fixture(scope="module")
 def digits():
     """PCA of the digits in 4 dimensions, in closed form."""
-    from vae_run.closed_form import set_linear_maps
+    from vae_run.training.closed_form import set_linear_maps
 
     made = assemble(check(composed("model=pca", "latent_dim=4")), torch.device("cpu"))
     set_linear_maps(made.model.eval(), spectrum(made.splits.train), 4)

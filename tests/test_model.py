@@ -6,8 +6,8 @@ import pytest
 import torch
 from parts import composed, options
 
-from vae_run.config import check
-from vae_run.experiment import build_model
+from vae_run.config.check import check
+from vae_run.models.build import build_model
 
 B, D = 4, 3
 

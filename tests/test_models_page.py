@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from parts import composed, options
 
-from vae_run.config import check
+from vae_run.config.check import check
 
 PAGE = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
 ROWS = {

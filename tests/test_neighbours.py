@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from vae_run import neighbours
+from vae_run.system import openmp
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP and /proc are Linux's")
 
@@ -25,10 +25,10 @@ def _no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("threads", "sweeps", "chosen"),
     [
-        (None, False, neighbours.LONG),
-        (str(neighbours.processors()), False, neighbours.LONG),
-        (None, True, neighbours.SHORT),
-        *([("1", False, neighbours.SHORT)] if neighbours.processors() > 1 else []),
+        (None, False, openmp.LONG),
+        (str(openmp.processors()), False, openmp.LONG),
+        (None, True, openmp.SHORT),
+        *([("1", False, openmp.SHORT)] if openmp.processors() > 1 else []),
     ],
 )
 def test_long_only_with_all_processors_and_alone(
@@ -38,14 +38,14 @@ def test_long_only_with_all_processors_and_alone(
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
     monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that the choice is undone afterwards
     del os.environ["GOMP_SPINCOUNT"]
-    neighbours.choose_spinning(sweeps=sweeps)
+    openmp.choose_spinning(sweeps=sweeps)
     assert os.environ["GOMP_SPINCOUNT"] == chosen
 
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
 def test_the_users_own_choice_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "7")
-    neighbours.choose_spinning(sweeps=False)
+    openmp.choose_spinning(sweeps=False)
     assert {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ) == {name}
 
 
@@ -85,8 +85,8 @@ def settled() -> int:
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    monkeypatch.setenv("GOMP_SPINCOUNT", neighbours.LONG)
-    monkeypatch.setattr(neighbours, "INTERVAL", 0.02)
+    monkeypatch.setenv("GOMP_SPINCOUNT", openmp.LONG)
+    monkeypatch.setattr(openmp, "INTERVAL", 0.02)
     yield
     torch.set_num_threads(before)
 
@@ -96,9 +96,9 @@ def test_a_second_team_is_there_while_others_want_processors_and_gone_after(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crowded = True
-    monkeypatch.setattr(neighbours, "_crowded", lambda before, now: crowded)
+    monkeypatch.setattr(openmp, "_crowded", lambda before, now: crowded)
     before = settled()
-    with neighbours.regarded():
+    with openmp.regarded():
         assert becomes(1)
         assert within(lambda: tasks() >= before + 3), "the watch, a team of two"
         crowded = False
@@ -111,20 +111,20 @@ def test_a_second_team_is_there_while_others_want_processors_and_gone_after(
 
 @pytest.mark.usefixtures("two_threads")
 def test_figures_are_the_same_with_a_second_team(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_crowded", lambda before, now: True)
+    monkeypatch.setattr(openmp, "_crowded", lambda before, now: True)
     x = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
     alone = (x @ x).exp_().sum()
-    with neighbours.regarded():
+    with openmp.regarded():
         assert becomes(1)
         assert torch.equal((x @ x).exp_().sum(), alone)
 
 
 def test_with_one_thread_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOMP_SPINCOUNT", neighbours.LONG)
+    monkeypatch.setenv("GOMP_SPINCOUNT", openmp.LONG)
     before, count = torch.get_num_threads(), threading.active_count()
     torch.set_num_threads(1)
     try:
-        with neighbours.regarded():
+        with openmp.regarded():
             assert threading.active_count() == count
     finally:
         torch.set_num_threads(before)
@@ -136,11 +136,11 @@ def test_what_others_take_is_told_from_what_this_process_takes() -> None:
         while time.process_time() < until:
             pass
 
-    before = neighbours._moment()
+    before = openmp._moment()
     busy(0.5)
-    seconds, everybody, own = (b - a for a, b in zip(before, neighbours._moment(), strict=True))
+    seconds, everybody, own = (b - a for a, b in zip(before, openmp._moment(), strict=True))
     assert own >= 0.5
     assert everybody >= 0.4, "the kernel's counters move in hundredths of a second"
     assert everybody <= seconds * (os.cpu_count() or 1) + 0.1
-    assert neighbours._crowded((0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
-    assert not neighbours._crowded((0.0, 0.0, 0.0), (1.0, 2.1, 2.0))
+    assert openmp._crowded((0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
+    assert not openmp._crowded((0.0, 0.0, 0.0), (1.0, 2.1, 2.0))

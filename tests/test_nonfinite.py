@@ -17,9 +17,9 @@ from tensorboard.summary.writer import event_file_writer
 from test_resume import SMALL_RUN, assert_same_run, curves, history, stop_at
 from test_training import fitting, record_of
 
-from vae_run import checkpoints
-from vae_run.optimizers import SGD, Adam, AdamW
-from vae_run.training import Meter
+from vae_run.runs import checkpoint_file
+from vae_run.training.meter import Meter
+from vae_run.training.optimizers import SGD, Adam, AdamW
 
 EPOCH = 11  # steps of the digits, in batches of 128
 ONCE = ("objective._target_=nonfinite.Wrong", "+objective.at=1.1818181818181819")
@@ -156,7 +156,7 @@ def status(run: Path) -> dict[str, Any]:
 
 def finite(run: Path, name: str = "last") -> dict[str, Any]:
     """The run's checkpoint, whose weights are found finite."""
-    state = checkpoints.read(run / "checkpoints" / f"{name}.pt")
+    state = checkpoint_file.read(run / "checkpoints" / f"{name}.pt")
     assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
     return state
 
@@ -262,4 +262,4 @@ def test_nan_is_never_best(vae_run: Any, tmp_path: Path) -> None:
     finished = vae_run(*SMALL_RUN, f"hydra.run.dir={run}", *objective)
     assert finished.code == 0, finished.said
     assert finite(run, "best")["step"] == EPOCH
-    assert checkpoints.read(run / "checkpoints" / "last.pt")["progress"]["best_step"] == EPOCH
+    assert checkpoint_file.read(run / "checkpoints" / "last.pt")["progress"]["best_step"] == EPOCH

@@ -14,8 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from PIL import Image
 
-from vae_run import cli
-from vae_run.config import check
+from vae_run.cli import main
+from vae_run.config.check import check
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "notes.md").read_text(encoding="utf-8")
@@ -60,8 +60,8 @@ def jobs(words: list[str]) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def conf() -> Iterator[None]:
-    cli.register_resolvers()
-    with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    main.register_resolvers()
+    with initialize_config_dir(str(main.CONF), version_base="1.3"):
         yield
 
 
@@ -70,7 +70,7 @@ def test_command_composes(words: list[str], conf: None) -> None:
     found = jobs(words)
     assert (len(found) > 1) == (words[0] == "-m")
     for overrides in (found[0], found[-1])[: len(found)]:
-        check(cli.plain(composed(overrides)))
+        check(main.plain(composed(overrides)))
 
 
 def test_a_wrong_command_would_be_found(conf: None) -> None:

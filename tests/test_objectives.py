@@ -9,16 +9,10 @@ from parts import composed, experiment, grey, options
 from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.data.batches import Batch, evaluation_batches
 from vae_run.errors import ConfigError
-from vae_run.objectives import (
-    ELBO,
-    Capacity,
-    FreeBits,
-    Reconstruction,
-    RegularizedReconstruction,
-)
+from vae_run.objectives import ELBO, Capacity, FreeBits, Reconstruction, RegularizedReconstruction
 
 
 @pytest.fixture(autouse=True)

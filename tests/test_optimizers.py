@@ -9,8 +9,8 @@ import torch
 from parts import composed, options
 from torch import nn
 
-from vae_run.config import check
-from vae_run.optimizers import SGD, Adam, AdamW
+from vae_run.config.check import check
+from vae_run.training.optimizers import SGD, Adam, AdamW
 
 
 def descended(make, steps=20):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vae_run.options import folders
+from vae_run.config.options import folders
 
 CONF, OWN = Path("conf"), Path("mine")
 

@@ -12,10 +12,10 @@ import torch
 from omegaconf import OmegaConf
 from parts import composed, experiment, grey
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.evaluation import evaluating
-from vae_run.metrics.posterior_scale import posterior_scale
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.posterior_scale import posterior_scale
 
 if TYPE_CHECKING:
     from conftest import Run

@@ -7,9 +7,9 @@ import torch
 from parts import composed, options
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from vae_run.config import check
-from vae_run.distributions import kl
-from vae_run.posteriors import (
+from vae_run.config.check import check
+from vae_run.models.distributions.kl import kl
+from vae_run.models.posteriors import (
     DeltaPosterior,
     FlowPosterior,
     FullNormalPosterior,

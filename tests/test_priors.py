@@ -12,12 +12,12 @@ from parts import composed, experiment, options
 from scipy import stats
 from torch.distributions import Independent, Normal
 
-from vae_run.config import check
-from vae_run.distributions import kl
+from vae_run.config.check import check
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.experiment import build_model
-from vae_run.posteriors import FlowPosterior, FullNormalPosterior, NormalPosterior
-from vae_run.priors import FittedGaussian, FlatPrior, StandardNormal
+from vae_run.models.build import build_model
+from vae_run.models.distributions.kl import kl
+from vae_run.models.posteriors import FlowPosterior, FullNormalPosterior, NormalPosterior
+from vae_run.models.priors import FittedGaussian, FlatPrior, StandardNormal
 
 D = 3
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from parts import composed
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.data.batches import TrainingBatches
-from vae_run.experiment import Experiment, assemble
-from vae_run.training import fit
+from vae_run.training.experiment import Experiment, assemble
+from vae_run.training.step import fit
 
 if TYPE_CHECKING:
     from pathlib import Path

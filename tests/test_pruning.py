@@ -12,13 +12,13 @@ import torch
 from parts import composed, experiment
 from torch import nn
 
-from vae_run import checkpoints
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.metrics.nonzero_weights import weights
-from vae_run.pruning import PruningLoop, share, smallest
-from vae_run.runs import RunDirectory
-from vae_run.tracking import Tracker
+from vae_run.evaluation.metrics.nonzero_weights import weights
+from vae_run.runs import checkpoint_file
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.tracking.tracker import Tracker
+from vae_run.training.pruning import PruningLoop, share, smallest
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -29,7 +29,7 @@ SIZE = 64 * 16 + 16 * 16 + 16 * 16 + 16 * 64
 
 
 def saved_weights(run: Path, name: str) -> list[torch.Tensor]:
-    state = checkpoints.read(run / "checkpoints" / f"{name}.pt")["model"]
+    state = checkpoint_file.read(run / "checkpoints" / f"{name}.pt")["model"]
     return [tensor for key, tensor in state.items() if key.endswith("weight")]
 
 
@@ -115,7 +115,7 @@ def test_the_best_checkpoint_is_a_pruned_one(train: Train, tmp_path: Path) -> No
     with (run / "history.csv").open(newline="", encoding="utf-8") as file:
         loss = [float(row["val/loss"]) for row in csv.DictReader(file)]
     assert loss[0] < loss[2] - 1
-    best = checkpoints.read(run / "checkpoints" / "best.pt")
+    best = checkpoint_file.read(run / "checkpoints" / "best.pt")
     assert best["step"] >= 22
     assert zeros(saved_weights(run, "best")) == round(0.99 * SIZE)
 

@@ -11,13 +11,13 @@ from parts import composed, experiment
 from torch import Tensor, nn
 
 from vae_run import load
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.data.batches import Batch, evaluation_batches
 from vae_run.errors import ConfigError
-from vae_run.evaluation import evaluating
-from vae_run.experiment import Experiment
-from vae_run.model import LatentVariableModel
+from vae_run.evaluation.codes import evaluating
+from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import RegularizedReconstruction
+from vae_run.training.experiment import Experiment
 
 if TYPE_CHECKING:
     from conftest import Train

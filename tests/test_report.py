@@ -16,11 +16,12 @@ import pytest
 from browser import opened
 from PIL import Image
 
-from vae_run.report.glossary import meaning
-from vae_run.report.page import number
-from vae_run.report.run import write_report
-from vae_run.report.training import best_row, large_gap
-from vae_run.runs import RunDirectory
+from vae_run.evaluation.quantities import meaning
+from vae_run.reports.run import write_report
+from vae_run.reports.warnings import large_gap
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.formatting import number
+from vae_run.tracking.history import best_row
 
 if TYPE_CHECKING:
     from conftest import Run, Train

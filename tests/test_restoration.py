@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from parts import composed
 from scipy import ndimage
 
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.corruptions import (
     Affine,
     Blur,

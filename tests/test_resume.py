@@ -20,8 +20,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
-from vae_run import checkpoints
-from vae_run.loop import Loop
+from vae_run.runs import checkpoint_file
+from vae_run.training.loop import Loop
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -126,7 +126,7 @@ def assert_same_run(a: Path, b: Path, *, but: tuple[str, ...] = ()) -> None:
     `but` names what may differ in `last.pt`.
     """
     for name in ("best", "last"):
-        first, second = (checkpoints.read(run / "checkpoints" / f"{name}.pt") for run in (a, b))
+        first, second = (checkpoint_file.read(run / "checkpoints" / f"{name}.pt") for run in (a, b))
         for state in (first, second):
             state.get("progress", {}).pop("seconds", None)
             for key in but:
@@ -178,7 +178,7 @@ def test_three_runs_killed_at_random_points_end_like_one_that_was_not(
         assert processes[run].wait() == -signal.SIGKILL
         assert read(run / "status.json")["state"] == "running"
         assert not (run / "metrics.json").exists()
-        saved = checkpoints.read(run / "checkpoints" / "last.pt")
+        saved = checkpoint_file.read(run / "checkpoints" / "last.pt")
         assert 0 < saved["step"] < 80 * 11, f"killed after epoch {epoch}"
         hydra = (run / ".hydra" / "config.yaml").read_bytes()
         finished = vae_run("task=resume", f"run={run}")
@@ -224,7 +224,7 @@ def test_a_run_stopped_at_every_kind_of_step_ends_the_same(
         finished = vae_run(*command)
         assert finished.code == 143, finished.said
         assert read(stopped / "status.json")["state"] == "interrupted"
-        assert checkpoints.read(stopped / "checkpoints" / "last.pt")["step"] == step
+        assert checkpoint_file.read(stopped / "checkpoints" / "last.pt")["step"] == step
         assert "task=resume" in finished.out
         command = ("task=resume", f"run={stopped}")
     stop_at(monkeypatch, None)
@@ -285,7 +285,7 @@ def test_signals_end_a_run_with_a_checkpoint_and_their_exit_code(
         status = read(run / "status.json")
         assert status["state"] == "interrupted"
         assert "task=resume" in status["message"]
-        saved = checkpoints.read(run / "checkpoints" / "last.pt")
+        saved = checkpoint_file.read(run / "checkpoints" / "last.pt")
         assert saved["step"] > 0
         assert f"interrupted at step {saved['step']}" in said
         finished = vae_run("task=resume", f"run={run}", "trainer.epochs=1")
@@ -312,7 +312,7 @@ def test_an_extended_run_is_a_run_of_that_length(place: Path, train: Train, vae_
         assert steps == sorted(set(steps)), tag
         assert points == extended[tag] or tag.startswith("test/"), tag
     for name in ("best", "last"):
-        a, b = (checkpoints.read(run / "checkpoints" / f"{name}.pt") for run in (long, short))
+        a, b = (checkpoint_file.read(run / "checkpoints" / f"{name}.pt") for run in (long, short))
         for key in ("model", "optimizer", "batches", "meter", "step"):
             assert key not in a or same(a[key], b[key]), f"{name}.pt: {key}"
     assert metrics(short) == metrics(long)
@@ -327,7 +327,7 @@ def test_an_extension_of_a_partial_epoch_replaces_its_row(
     assert vae_run("task=resume", f"run={run}", "trainer.steps=33").code == 0
     assert [row["step"] for row in history(run)] == ["11", "22", "33"]
     whole = train(place / "not-partial", "trainer.steps=33", "trainer.log_every=100")
-    states = [checkpoints.read(r / "checkpoints" / "last.pt") for r in (run, whole)]
+    states = [checkpoint_file.read(r / "checkpoints" / "last.pt") for r in (run, whole)]
     assert same(states[0]["model"], states[1]["model"])
 
 

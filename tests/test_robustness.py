@@ -15,14 +15,15 @@ import torch
 from parts import composed, experiment, grey, options
 from torch import Tensor
 
-from vae_run import figures, pictures
-from vae_run.config import check
+from vae_run import plots
+from vae_run.config.check import check
 from vae_run.corruptions import Corruption
 from vae_run.errors import ConfigError
-from vae_run.evaluation import evaluating
-from vae_run.figures.sheet import BLUE, VERMILLION, rgb
-from vae_run.metrics.mse import mse
-from vae_run.metrics.robustness import FLOOR, curve, robustness
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.mse import mse
+from vae_run.evaluation.metrics.robustness import FLOOR, curve, robustness
+from vae_run.evaluation.pictures import images
+from vae_run.plots.sheet import BLUE, VERMILLION, rgb
 
 SQUARE = (1, 8, 8)
 
@@ -86,7 +87,7 @@ def test_pixels_off_the_unit_interval_have_no_psnr() -> None:
     assert found is not None
     assert found.psnr == {}
     assert found.mse["input"] == pytest.approx([0, 0.01, 0.04], rel=1e-4, abs=1e-9)
-    picture = pictures.robustness(view_of(Darker(), torch.rand(4, *SQUARE) * 3))
+    picture = images.robustness(view_of(Darker(), torch.rand(4, *SQUARE) * 3))
     assert picture is not None
 
 
@@ -129,9 +130,9 @@ def test_families_without_a_corruption_have_no_curve() -> None:
     made = experiment("model=ae", shape=SQUARE)
     view = made.view(made.splits.test)
     assert robustness(view) == {}
-    assert pictures.robustness(view) is None
+    assert images.robustness(view) is None
     grey_alone = experiment("model=dae", "corruption=grayscale", shape=SQUARE)
-    assert pictures.robustness(grey_alone.view(grey_alone.splits.test)) is None
+    assert images.robustness(grey_alone.view(grey_alone.splits.test)) is None
     with pytest.raises(ConfigError, match="robustness: NoCorruption has no levels"):
         check(composed("model=ae", "evaluation.metrics=[robustness]"))
 
@@ -139,9 +140,7 @@ def test_families_without_a_corruption_have_no_curve() -> None:
 def drawn(here: float) -> Any:
     lines = {"output": [30.0, 20.0, 10.0], "input": [math.nan, 15.0, 5.0], "mean": [12.0] * 3}
     panels = {"PSNR, in dB": lines, "squared error per pixel": lines}
-    return figures.robustness(
-        [0, 0.5, 1], panels, here=here, level_name="of what", note="64 images"
-    )
+    return plots.robustness([0, 0.5, 1], panels, here=here, level_name="of what", note="64 images")
 
 
 def test_the_picture_shows_falling_lines_and_the_runs_own_level() -> None:

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from vae_run import checkpoints
+from vae_run.runs import checkpoint_file
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -109,7 +109,7 @@ def test_history_has_a_row_an_epoch(vae: Path) -> None:
 
 def test_the_best_epoch_is_the_one_that_is_reported(vae: Path) -> None:
     best = max(history(vae), key=lambda row: row["val/elbo"])
-    saved = checkpoints.read(vae / "checkpoints" / "best.pt")
+    saved = checkpoint_file.read(vae / "checkpoints" / "best.pt")
     assert saved["step"] == best["step"]
     reported = read(vae / "metrics.json")["val"]
     for name in ("loss", "reconstruction", "kl", "elbo", "mse"):
@@ -197,7 +197,7 @@ def test_the_same_command_gives_the_same_figures(train: Train, tmp_path: Path) -
     for metrics in figures.values():
         assert metrics.pop("train")["steps"] == 3 * BATCHES
     last = {
-        name: checkpoints.read(run / "checkpoints" / "last.pt")["model"]
+        name: checkpoint_file.read(run / "checkpoints" / "last.pt")["model"]
         for name, run in runs.items()
     }
     for name in plans:
@@ -212,7 +212,7 @@ def test_evaluating_rarely_changes_no_weight(train: Train, tmp_path: Path) -> No
     often = train(tmp_path / "often", "trainer.epochs=4")
     rarely = train(tmp_path / "rarely", "trainer.epochs=4", "trainer.evaluate_every=3")
     assert [("val/loss" in row) for row in history(rarely)] == [False, False, True, True]
-    states = [checkpoints.read(run / "checkpoints" / "last.pt") for run in (often, rarely)]
+    states = [checkpoint_file.read(run / "checkpoints" / "last.pt") for run in (often, rarely)]
     assert same(states[0]["model"], states[1]["model"])
     at_3, at_4 = (history(often)[i]["val/loss"] for i in (2, 3))
     assert [row["val/loss"] for row in history(rarely)[2:]] == [at_3, at_4]
@@ -224,7 +224,7 @@ def test_the_seed_changes_the_weights_but_not_the_splits(train: Train, tmp_path:
     )
     prints = [read(run / "environment.json")["dataset_fingerprint"] for run in (first, second)]
     assert prints[0] == prints[1]
-    states = [checkpoints.read(run / "checkpoints" / "last.pt") for run in (first, second)]
+    states = [checkpoint_file.read(run / "checkpoints" / "last.pt") for run in (first, second)]
     assert not same(states[0]["model"], states[1]["model"])
 
 
@@ -241,7 +241,7 @@ def test_divergence_exits_with_4_and_keeps_the_last_good_checkpoint(
     status = read(tmp_path / "run" / "status.json")
     assert status["state"] == "diverged"
     assert "optimizer.lr" in status["message"]
-    kept = checkpoints.read(tmp_path / "run" / "checkpoints" / "last.pt")
+    kept = checkpoint_file.read(tmp_path / "run" / "checkpoints" / "last.pt")
     assert all(bool(torch.isfinite(tensor).all()) for tensor in kept["model"].values())
     assert not (tmp_path / "run" / "metrics.json").exists()
 

@@ -13,13 +13,14 @@ import torch
 from parts import composed, experiment
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
-from vae_run import checkpoints, load
-from vae_run.config import check
+from vae_run import load
+from vae_run.config.check import check
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.evaluation import calibrate, codes, evaluating
-from vae_run.pictures import samples
-from vae_run.priors import FittedGaussian
-from vae_run.samplers import FittedFlow, FittedMixture
+from vae_run.evaluation.codes import calibrate, codes, evaluating
+from vae_run.evaluation.pictures.images import samples
+from vae_run.models.fitted_priors import FittedFlow, FittedMixture
+from vae_run.models.priors import FittedGaussian
+from vae_run.runs import checkpoint_file
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -179,7 +180,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, train: Train) -> Path:
 
 def test_a_trained_run_carries_its_fitted_prior(run):
     assert (run / "figures" / "samples.png").is_file()
-    assert bool(checkpoints.read(run / "checkpoints" / "best.pt")["model"]["prior.fitted"])
+    assert bool(checkpoint_file.read(run / "checkpoints" / "best.pt")["model"]["prior.fitted"])
     assert load(run).sample(4).shape == (4, 1, 8, 8)
     with pytest.raises(CheckpointError, match="nothing was fitted"):
         load(run, "last").sample(4)

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from vae_run.errors import CheckpointError
-from vae_run.saved_yaml import read_yaml
+from vae_run.runs.saved_yaml import read_yaml
 
 SCALARS = """
 a: 1e-3

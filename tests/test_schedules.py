@@ -8,8 +8,8 @@ import pytest
 import torch
 from parts import composed, options
 
-from vae_run.config import check
-from vae_run.schedules import Constant, Cosine, MultiStep
+from vae_run.config.check import check
+from vae_run.training.schedules import Constant, Cosine, MultiStep
 
 
 def torchs(scheduler, epochs, **arguments):

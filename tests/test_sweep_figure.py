@@ -12,13 +12,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from vae_run import figures, sweep_figures
-from vae_run.figures import Line
-from vae_run.figures import sweep as drawing
-from vae_run.figures.sheet import BLUE, GREEN, ORANGE, rgb
-from vae_run.sweep_figures import by_setting, marks, number, numeric_key, over_key, swept_keys
-from vae_run.sweeping.ledger import Ledger
-from vae_run.sweeps import row
+from vae_run import plots
+from vae_run.comparison.pictures import number
+from vae_run.plots import Line
+from vae_run.plots import sweep as drawing
+from vae_run.plots.sheet import BLUE, GREEN, ORANGE, rgb
+from vae_run.sweeps import pictures as sweep_pictures
+from vae_run.sweeps.ledger import Ledger
+from vae_run.sweeps.pictures import by_setting, marks, numeric_key, over_key, swept_keys
+from vae_run.sweeps.summary import row
 
 if TYPE_CHECKING:
     from conftest import Finished, Run
@@ -46,7 +48,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def keep(panels: Any, axis: str, **rest: Any) -> None:
         calls.append({"panels": panels, "axis": axis, **rest})
 
-    monkeypatch.setattr(figures, "sweep_curves", keep)
+    monkeypatch.setattr(plots, "sweep_curves", keep)
     return calls
 
 
@@ -179,10 +181,10 @@ def test_the_line_runs_through_the_mean_and_the_runs_are_dots():
 def test_lines_are_coloured_by_split_or_by_setting():
     x = [1.0, 2.0, 4.0]
     one = [Line("", split, x, [1.0, i, 2.0]) for i, split in enumerate(("train", "val", "test"))]
-    picture = figures.sweep_curves({"loss": one}, "latent_dim", title="Sweep")
+    picture = plots.sweep_curves({"loss": one}, "latent_dim", title="Sweep")
     assert min(count(picture, colour) for colour in (BLUE, ORANGE, GREEN)) > 100
     two = [Line(f"model={name}", "test", x, [1.0, i, 2.0]) for i, name in enumerate("ab")]
-    picture = figures.sweep_curves({"loss": two}, "latent_dim", title="Sweep")
+    picture = plots.sweep_curves({"loss": two}, "latent_dim", title="Sweep")
     assert min(count(picture, colour) for colour in (BLUE, ORANGE)) > 100
     assert count(picture, GREEN) == 0
 
@@ -197,15 +199,15 @@ def test_what_is_not_finite_or_too_much_is_left_out_and_said(monkeypatch):
     )
     lines = [Line(f"model={i}", "test", [1.0, 2.0], [float(i), np.nan]) for i in range(9)]
     lines += [Line("model=0", "val", [1.0, 2.0], [np.nan, np.inf])]
-    figures.sweep_curves({"loss": lines}, "latent_dim", title="Sweep")
+    plots.sweep_curves({"loss": lines}, "latent_dim", title="Sweep")
     assert said == ["Not shown: model=7, model=8"]
 
 
 def test_a_mark_is_a_vertical_line_at_its_place():
     line = Line("", "test", [0.0, 5.0, 10.0], [1.0, 1.5, 2.0])
-    plain = figures.sweep_curves({"mse": [line]}, "key", title="Sweep")
+    plain = plots.sweep_curves({"mse": [line]}, "key", title="Sweep")
     for place, expected in ((2.0, 0.2), (8.0, 0.8)):
-        marked = figures.sweep_curves({"mse": [line]}, "key", title="Sweep", marks={"here": place})
+        marked = plots.sweep_curves({"mse": [line]}, "key", title="Sweep", marks={"here": place})
         changed = (marked != plain).any(-1)[130:300].sum(0)  # below the mark's name
         assert changed.max() > 80
         share = (int(changed.argmax()) - 16 - drawing._INSET) / drawing._PLOT[0]
@@ -233,7 +235,7 @@ def test_a_sweep_leaves_its_figures_and_says_where(swept: tuple[Path, Finished])
 def test_the_figure_shows_what_the_runs_measured(swept: tuple[Path, Finished], drawn) -> None:
     folder, _ = swept
     found = [row(folder, entry) for entry in Ledger.open(folder).jobs.values()]
-    assert sweep_figures.draw(folder, found, None) == []  # `drawn` kept the pictures
+    assert sweep_pictures.draw(folder, found, None) == []  # `drawn` kept the pictures
     over, epochs = drawn
     (test,) = [line for line in over["panels"]["mse"] if line.split == "test"]
     for x, y, run in zip(test.x, test.y, found, strict=True):
@@ -253,5 +255,5 @@ def test_learning_curves_are_drawn_for_two_to_seven_settings(
     for count_, expected in ((1, 0), (2, 1), (7, 1), (8, 0)):
         drawn.clear()
         found = [{"run": names[i % 3], "model": str(i), "val/loss": 1.0} for i in range(count_)]
-        sweep_figures.over_epochs(folder, found)
+        sweep_pictures.over_epochs(folder, found)
         assert len(drawn) == expected, count_

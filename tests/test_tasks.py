@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vae_run import checkpoints, load
+from vae_run import load
 from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import evaluation_batches
-from vae_run.data.digits import Digits
+from vae_run.data.datasets.digits import Digits
+from vae_run.runs import checkpoint_file
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -388,7 +389,7 @@ def test_init_from_starts_from_the_best_weights(vae: Path, train: Train, tmp_pat
     shape = ("latent_dim=2", "network.widths=[32]", "network.activation=silu")
     run = train(tmp_path / "run", f"init_from={vae}", *shape, *STILL, "trainer.steps=1")
     source, started = (
-        checkpoints.read(r / "checkpoints" / name)["model"]
+        checkpoint_file.read(r / "checkpoints" / name)["model"]
         for r, name in ((vae, "best.pt"), (run, "last.pt"))
     )
     assert source.keys() == started.keys()
@@ -415,7 +416,7 @@ def test_early_stopping(vae_run: Run, tmp_path: Path) -> None:
     assert "trainer.patience" in finished.out
     status = read(tmp_path / "run" / "status.json")
     assert (status["state"], status["epoch"]) == ("completed", 3)
-    assert checkpoints.read(tmp_path / "run" / "checkpoints" / "best.pt")["epoch"] == 1
+    assert checkpoint_file.read(tmp_path / "run" / "checkpoints" / "best.pt")["epoch"] == 1
 
 
 def test_max_time_ends_training(vae_run: Run, tmp_path: Path) -> None:
@@ -430,7 +431,7 @@ def test_max_time_ends_training(vae_run: Run, tmp_path: Path) -> None:
 
 def test_max_time_may_end_before_the_first_evaluation(train: Train, tmp_path: Path) -> None:
     run = train(tmp_path / "run", "trainer.max_time=1e-9")
-    assert checkpoints.read(run / "checkpoints" / "best.pt")["step"] == 1
+    assert checkpoint_file.read(run / "checkpoints" / "best.pt")["step"] == 1
     assert read(run / "metrics.json")["train"]["steps"] == 1
 
 
@@ -438,7 +439,9 @@ def test_without_validation_the_last_checkpoint_is_the_best(train: Train, tmp_pa
     plans = {"epochs": [], "steps": ["trainer.steps=15"]}
     for name, plan in plans.items():
         run = train(tmp_path / name, "dataset.val_size=0", *plan)
-        best, last = (checkpoints.read(run / "checkpoints" / f"{n}.pt") for n in ("best", "last"))
+        best, last = (
+            checkpoint_file.read(run / "checkpoints" / f"{n}.pt") for n in ("best", "last")
+        )
         assert best["step"] == last["step"] > 0
         assert all(torch.equal(best["model"][key], last["model"][key]) for key in best["model"])
         metrics = read(run / "metrics.json")
@@ -452,7 +455,7 @@ def test_without_validation_a_stop_in_mid_epoch_keeps_the_last_weights(
 ) -> None:
     run = train(tmp_path / "run", "dataset.val_size=0", "trainer.epochs=100000",
                 "trainer.batch_size=8", "trainer.max_time=0.3")  # fmt: skip
-    best, last = (checkpoints.read(run / "checkpoints" / f"{n}.pt") for n in ("best", "last"))
+    best, last = (checkpoint_file.read(run / "checkpoints" / f"{n}.pt") for n in ("best", "last"))
     assert best["step"] == last["step"]
 
 
@@ -475,7 +478,7 @@ def test_bfloat16_trains_and_evaluates_in_float32(train: Train, tmp_path: Path) 
     half, full = (read(runs[p] / "metrics.json")["test"]["loss"] for p in ("bfloat16", "float32"))
     assert half != full
     assert half == pytest.approx(full, rel=0.02)
-    weights = checkpoints.read(runs["bfloat16"] / "checkpoints" / "last.pt")["model"]
+    weights = checkpoint_file.read(runs["bfloat16"] / "checkpoints" / "last.pt")["model"]
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
@@ -513,7 +516,7 @@ def test_gradients_are_clipped(train: Train, tmp_path: Path) -> None:
     clipped = train(tmp_path / "clipped", *plan, "trainer.clip_norm=0.01")
     still = train(tmp_path / "still", *STILL, "trainer.steps=1")
     states = [
-        checkpoints.read(run / "checkpoints" / "last.pt")["model"] for run in (clipped, still)
+        checkpoint_file.read(run / "checkpoints" / "last.pt")["model"] for run in (clipped, still)
     ]
     moved = sum(float((states[0][name] - states[1][name]).square().sum()) for name in states[0])
     assert math.sqrt(moved) == pytest.approx(0.01, rel=1e-3)

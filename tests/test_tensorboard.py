@@ -95,7 +95,7 @@ def test_the_config_is_there_as_text(events: EventAccumulator) -> None:
     assert text.startswith("```yaml\n")
     assert text.endswith("```")
     assert "latent_dim: 2" in text
-    assert "_target_: vae_run.networks.MLP" in text
+    assert "_target_: vae_run.models.networks.MLP" in text
 
 
 def test_the_layout_puts_train_beside_val(events: EventAccumulator) -> None:

@@ -12,9 +12,10 @@ from parts import experiment
 
 from vae_run.data.batches import TrainingBatches
 from vae_run.objectives import ELBO
-from vae_run.optimizers import SGD, Adam
-from vae_run.schedules import Constant, MultiStep
-from vae_run.training import Meter, StepRecord, fit
+from vae_run.training.meter import Meter
+from vae_run.training.optimizers import SGD, Adam
+from vae_run.training.schedules import Constant, MultiStep
+from vae_run.training.step import StepRecord, fit
 
 BATCH = 32  # of 90 images: epochs of three steps, the last smaller
 

@@ -18,22 +18,24 @@ from omegaconf import OmegaConf
 from parts import composed, options
 from torch.distributions import Distribution
 
-from vae_run import checkpoints, compiling
-from vae_run.call import Call
-from vae_run.config import Settings, check
+from vae_run.config.check import check
+from vae_run.config.invocation import Call
+from vae_run.config.schema import Settings
 from vae_run.errors import DivergedError, Interrupted
-from vae_run.evaluation import Evaluation
-from vae_run.experiment import assemble
-from vae_run.loop import Loop
-from vae_run.runs import RunDirectory
-from vae_run.signals import StopRequests
+from vae_run.evaluation.evaluation import Evaluation
+from vae_run.runs import checkpoint_file
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.sweeps.vectorized import memory, training
+from vae_run.sweeps.vectorized.grouping import BATCHED, grouped, pieces, varying
+from vae_run.sweeps.vectorized.stacked_model import Stack
+from vae_run.sweeps.vectorized.training import train_together
+from vae_run.sweeps.vectorized.verification import Disagreement, verified
+from vae_run.system.signals import StopRequests
 from vae_run.tasks import resume, train
-from vae_run.tracking import Tracker
-from vae_run.vectorized import room, together
-from vae_run.vectorized.grouping import BATCHED, grouped, pieces, varying
-from vae_run.vectorized.stack import Stack
-from vae_run.vectorized.together import train_together
-from vae_run.vectorized.verification import Disagreement, verified
+from vae_run.tracking.tracker import Tracker
+from vae_run.training import compile
+from vae_run.training.experiment import assemble
+from vae_run.training.loop import Loop
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -188,7 +190,7 @@ def test_a_stack_whose_compiler_fails_says_so_once_and_goes_on(
     for loop in loops:
         loop.compiles = True
     monkeypatch.setattr(torch, "compile", lambda function, **how: fails)
-    monkeypatch.setattr(compiling.log, "warning", lambda text, *what: told.append(text % what))
+    monkeypatch.setattr(compile.log, "warning", lambda text, *what: told.append(text % what))
     found = losses_together(Stack(loops), 8)
     assert told == ["trainer.compile: no room left; training goes on without."]
     alone = losses_alone(loop_of(runs[1], tmp_path / "alone"), 8)
@@ -287,7 +289,7 @@ def assert_same_run(run: Path, other: Path) -> None:
         files = [folder / "checkpoints" / f"{name}.pt" for folder in (run, other)]
         sizes = [file.stat().st_size for file in files]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.02), "it holds more than its own run"
-        saved = [checkpoints.read(file) for file in files]
+        saved = [checkpoint_file.read(file) for file in files]
         assert saved[0]["epoch"] == saved[1]["epoch"]
         for key, tensor in saved[1]["model"].items():
             torch.testing.assert_close(saved[0]["model"][key], tensor, rtol=1e-3, atol=1e-4)
@@ -376,7 +378,7 @@ def test_a_signal_stops_all_and_each_goes_on_alone_or_together(
             assert isinstance(error, Interrupted)
         for name in names:
             assert read(tmp_path / name / "status.json")["state"] == "interrupted"
-            assert checkpoints.read(tmp_path / name / "checkpoints" / "last.pt")["step"] == step
+            assert checkpoint_file.read(tmp_path / name / "checkpoints" / "last.pt")["step"] == step
     stopped_at(None)
     resume.go_on(RunDirectory(calls[0].directory), calls[0])
     assert train_together(calls) == [None, None]
@@ -390,8 +392,8 @@ def test_what_disagrees_is_trained_one_after_another(
     def refused(loops, varying):
         raise Disagreement("the test says so")
 
-    monkeypatch.setattr(together, "verified", refused)
-    monkeypatch.setattr("vae_run.terminal.log.propagate", True)
+    monkeypatch.setattr(training, "verified", refused)
+    monkeypatch.setattr("vae_run.system.console.log.propagate", True)
     calls = [call(tmp_path / name, *PLANS[name]) for name in ("plain", "short")]
     assert train_together(calls) == [None, None]
     assert "2 runs are trained one after another: the test says so." in caplog.text
@@ -401,10 +403,10 @@ def test_what_disagrees_is_trained_one_after_another(
 def test_the_memory_decides_how_many_train_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = room.bytes_of(loop_of(settings_of(), tmp_path / "one"))
-    wide = room.bytes_of(loop_of(settings_of("network.widths=[64]"), tmp_path / "wide"))
+    one = memory.bytes_of(loop_of(settings_of(), tmp_path / "one"))
+    wide = memory.bytes_of(loop_of(settings_of("network.widths=[64]"), tmp_path / "wide"))
     assert 3 * one < wide < 10 * one
-    monkeypatch.setattr(room, "available", lambda device: 2.5 * one / room.SHARE)
+    monkeypatch.setattr(memory, "available", lambda device: 2.5 * one / memory.SHARE)
     sizes = []
     right = Stack.__init__
 
@@ -518,7 +520,7 @@ def test_a_sweep_that_is_told_to_stop_writes_every_checkpoint(
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=100)
     assert process.returncode == 143
-    steps = {checkpoints.read(run / "checkpoints" / "last.pt")["step"] for run in runs}
+    steps = {checkpoint_file.read(run / "checkpoints" / "last.pt")["step"] for run in runs}
     assert len(steps) == 1, "they stand at the same step"
     for name, job in ledger(tmp_path / "s").items():
         assert (job["state"], job["exit_code"]) == ("interrupted", 143), name

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vae_run.version import __version__
+
 if TYPE_CHECKING:
-    from vae_run.loading import load
+    from vae_run.runs.load import load
 
 __all__ = ["__version__", "load"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: `import vae_run` and `vae-run --help` do without it.
     if name == "load":
-        from vae_run.loading import load
+        from vae_run.runs.load import load
 
         return load
     raise AttributeError(f"module 'vae_run' has no attribute {name!r}")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vae_run.data.arrays import Arrays
+from vae_run.data.datasets.arrays import Arrays
 from vae_run.errors import DataError
 
 GREY = np.arange(10 * 4 * 6, dtype=np.uint8).reshape(10, 4, 6)

@@ -17,14 +17,15 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_run import principal
 from vae_run.corruptions import NoCorruption
-from vae_run.data import cache, decoded
+from vae_run.data import decoded_dataset
 from vae_run.data.batches import TrainingBatches, evaluation_batches
-from vae_run.data.cache import FOLDER
-from vae_run.data.image_folder import ImageFolder
+from vae_run.data.datasets.image_folder import ImageFolder
+from vae_run.data.images import cache
+from vae_run.data.images.cache import FOLDER
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
+from vae_run.evaluation import principal_components
 
 SIZE = (3, 6, 5)
 
@@ -121,13 +122,13 @@ def test_components_of_many_images_are_those_of_a_part(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, mapped = folder(photos, cache="none").load().train, folder(photos).load().train
-    whole = principal.components(plain, 3)
-    monkeypatch.setattr(principal, "MOST_IMAGES", 60)
-    parts = [principal.components(replace(split), 3) for split in (plain, mapped)]
+    whole = principal_components.components(plain, 3)
+    monkeypatch.setattr(principal_components, "MOST_IMAGES", 60)
+    parts = [principal_components.components(replace(split), 3) for split in (plain, mapped)]
     assert torch.equal(parts[0].basis, parts[1].basis)
     assert not torch.allclose(parts[0].mean, whole.mean)
-    monkeypatch.setattr(principal, "MOST_IMAGES", len(plain))
-    assert torch.equal(principal.components(replace(mapped), 3).basis, whole.basis)
+    monkeypatch.setattr(principal_components, "MOST_IMAGES", len(plain))
+    assert torch.equal(principal_components.components(replace(mapped), 3).basis, whole.basis)
 
 
 def test_a_mapped_split_is_sent_where_it_is_asked_for(photos: Path) -> None:
@@ -187,7 +188,7 @@ def test_sizes_and_folders_do_not_share_a_cache(photos: Path, tmp_path: Path) ->
 def test_a_moved_folder_takes_the_cache_beside_it_along(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoded, "FEW_IMAGES", 10)
+    monkeypatch.setattr(decoded_dataset, "FEW_IMAGES", 10)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     first = folder(photos, cache="auto").load()
     assert first.train.mapped is not None
@@ -209,7 +210,7 @@ def test_few_small_files_leave_nothing_behind(photos: Path) -> None:
 def test_where_the_data_cannot_be_written_the_users_cache_is_used(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoded, "FEW_IMAGES", 10)
+    monkeypatch.setattr(decoded_dataset, "FEW_IMAGES", 10)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     (photos.parent / FOLDER).write_text("in the way of a folder")  # holds for root as well
     splits = folder(photos, cache="auto").load()
@@ -342,15 +343,15 @@ def test_a_kill_half_way_leaves_no_cache_no_process_and_no_obstacle(photos: Path
 
 
 def test_a_worker_that_is_killed_is_told(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vae_run.data import images
+    from vae_run.data.images import decode_pool
 
-    real = images._Worker.do
+    real = decode_pool._Worker.do
 
-    def killed(self: Any, job: images.Job) -> None:
+    def killed(self: Any, job: decode_pool.Job) -> None:
         self.process.kill()
         real(self, job)
 
-    monkeypatch.setattr(images._Worker, "do", killed)
+    monkeypatch.setattr(decode_pool._Worker, "do", killed)
     with pytest.raises(DataError, match="a process that decoded images was killed"):
         folder(photos).load()
     assert caches(photos) == []

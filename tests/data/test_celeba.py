@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_run.data.celeba import CelebA
+from vae_run.data.datasets.celeba import CelebA
 from vae_run.errors import DataError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vae_run.data.cifar10 import CIFAR10
+from vae_run.data.datasets.cifar10 import CIFAR10
 from vae_run.errors import DataError
 
 

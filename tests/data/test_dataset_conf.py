@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from vae_run.data.digits import Digits
-from vae_run.data.image_folder import ImageFolder
+from vae_run.data.datasets.digits import Digits
+from vae_run.data.datasets.image_folder import ImageFolder
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 OURS = [

@@ -2,7 +2,7 @@
 
 import torch
 
-from vae_run.data.digits import Digits
+from vae_run.data.datasets.digits import Digits
 
 
 def test_digits_are_1797_images_of_17_levels() -> None:

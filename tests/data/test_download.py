@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from torchvision import datasets
 
-from vae_run.data.celeba import CelebA
-from vae_run.data.cifar10 import CIFAR10
+from vae_run.data.datasets.celeba import CelebA
+from vae_run.data.datasets.cifar10 import CIFAR10
+from vae_run.data.datasets.mnist import EMNIST, KMNIST, MNIST, FashionMNIST
+from vae_run.data.datasets.svhn import SVHN
 from vae_run.data.download import Downloaded, adopt, reachable
-from vae_run.data.mnist import EMNIST, KMNIST, MNIST, FashionMNIST
-from vae_run.data.svhn import SVHN
 from vae_run.errors import DataError
 
 ALL = [MNIST, FashionMNIST, KMNIST, EMNIST, CIFAR10, SVHN, CelebA]

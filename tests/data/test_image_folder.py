@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_run.data.image_folder import ImageFolder
+from vae_run.data.datasets.image_folder import ImageFolder
 from vae_run.errors import DataError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vae_run.data.mnist import EMNIST, KMNIST, MNIST, FashionMNIST, read_idx
+from vae_run.data.datasets.mnist import EMNIST, KMNIST, MNIST, FashionMNIST, read_idx
 from vae_run.errors import DataError
 
 IMAGES = "train-images-idx3-ubyte"

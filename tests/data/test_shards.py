@@ -25,20 +25,22 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from vae_run import checkpoints, cli, ranks
-from vae_run.config import check
+from vae_run.cli import main
+from vae_run.config.check import check
 from vae_run.corruptions import Masking, NoCorruption
-from vae_run.data import tars
 from vae_run.data.batches import Batch, TrainingBatches
-from vae_run.data.image_folder import ImageFolder
-from vae_run.data.shards import Shards
+from vae_run.data.datasets.image_folder import ImageFolder
+from vae_run.data.datasets.shards import Shards
 from vae_run.data.splits import Splits
-from vae_run.data.stream import Stream
-from vae_run.data.streamed import StreamedBatches
-from vae_run.data.tars import Sample
+from vae_run.data.streamed_batches import StreamedBatches
+from vae_run.data.webdataset import tar_shards
+from vae_run.data.webdataset.stream import Stream
+from vae_run.data.webdataset.tar_shards import Sample
 from vae_run.errors import ConfigError, DataError
-from vae_run.loop import Loop
-from vae_run.vectorized.grouping import grouped
+from vae_run.runs import checkpoint_file
+from vae_run.sweeps.vectorized.grouping import grouped
+from vae_run.system import ranks
+from vae_run.training.loop import Loop
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -325,7 +327,7 @@ def test_a_run_stopped_amid_an_epoch_goes_on_as_if_never_stopped(
     assert "reading 48 images of this epoch again" in resumed.said
     for name in ("best.pt", "last.pt"):
         one, other = (
-            checkpoints.read(folder.parent / run / "checkpoints" / name)
+            checkpoint_file.read(folder.parent / run / "checkpoints" / name)
             for run in ("whole", "parts")
         )
         assert one["model"].keys() == other["model"].keys()
@@ -397,7 +399,7 @@ def test_a_class_that_the_held_part_lacks_is_named(folder: Path, vae_run: Run) -
 
 def test_jobs_of_a_sweep_train_alone(folder: Path) -> None:
     words = [*COMMAND, f"dataset.path='{folder}'"]
-    with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with initialize_config_dir(str(main.CONF), version_base="1.3"):
         jobs = [compose("config", [*words, f"seed={seed}"]) for seed in (0, 1)]
     found = grouped([check(OmegaConf.to_container(job, resolve=True)) for job in jobs])
     assert not found.together
@@ -500,18 +502,18 @@ def test_a_damaged_shard_is_named(folder: Path, name: str, split: str) -> None:
 def test_no_cut_and_no_flipped_header_shortens_a_shard_in_silence(folder: Path) -> None:
     path = folder / "train-0000.tar"
     whole = path.read_bytes()
-    (shard,) = tars.shards([path.name], folder, "dataset.train")
+    (shard,) = tar_shards.shards([path.name], folder, "dataset.train")
     end = len(whole.rstrip(b"\0"))
     for size in range(0, end, 256):
         path.write_bytes(whole[:size])
-        for read in (tars.count, lambda shard: sum(1 for _ in tars.samples(shard))):
+        for read in (tar_shards.count, lambda shard: sum(1 for _ in tar_shards.samples(shard))):
             with pytest.raises(DataError, match=r"train-0000\.tar"):
                 read(replace(shard, size=size))
     for start in range(0, end, 512):
         if whole[start + 257 : start + 262] == b"ustar":
             path.write_bytes(whole[: start + 100] + b"\xfe" + whole[start + 101 :])
             with pytest.raises(DataError, match=r"train-0000\.tar"):
-                tars.count(shard)
+                tar_shards.count(shard)
 
 
 def test_a_shard_that_is_damaged_while_it_is_used(folder: Path) -> None:
@@ -552,10 +554,10 @@ def test_what_is_no_file_is_refused(folder: Path, nothing_runs: Path, key: str, 
 
 
 def test_patterns_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tars, "MOST_SHARDS", 50)
+    monkeypatch.setattr(tar_shards, "MOST_SHARDS", 50)
     for pattern in ("{0..9}{0..9}" * 20, ["a"] * 51):
         with pytest.raises(ConfigError, match=r"dataset\.val: found more than 50 names"):
-            tars.expanded(pattern, "dataset.val")
+            tar_shards.expanded(pattern, "dataset.val")
 
 
 def test_commands_are_files_that_are_not_there(folder: Path, nothing_runs: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vae_run.data.dataset import Dataset, Parts, binarized
-from vae_run.data.digits import Digits
+from vae_run.data.datasets.digits import Digits
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 

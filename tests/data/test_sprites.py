@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vae_run.data import sprites
+from vae_run.data.datasets import sprites
+from vae_run.data.datasets.sprites import FACTORS, Sprites, different, draw, grid
 from vae_run.data.splits import Split
-from vae_run.data.sprites import FACTORS, Sprites, different, draw, grid
 from vae_run.errors import DataError
 
 FEW = {"shape": 3, "scale": 2, "rotation": 4, "x": 2, "y": 2}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from vae_run.data.svhn import SVHN
+from vae_run.data.datasets.svhn import SVHN
 from vae_run.errors import DataError
 
 

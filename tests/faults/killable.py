@@ -17,8 +17,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-PRELOAD = ["vae_run.tasks.train", "vae_run.tasks.resume", "vae_run.cli", "vae_run.layerwise",
-           "vae_run.closed_form", "vae_run.pruning"]  # fmt: skip
+PRELOAD = ["vae_run.tasks.train", "vae_run.tasks.resume", "vae_run.cli.main", "vae_run.training.layerwise",
+           "vae_run.training.closed_form", "vae_run.training.pruning"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,16 @@ def _main(arguments: list[str], said: Path, fault: Fault | None) -> None:
     import torch
 
     torch.set_num_threads(1)
-    from vae_run import cli
+    from vae_run.cli import main
 
     if fault is not None:
         _prepare(fault)
     sys.argv = ["vae-run", *arguments]
-    cli.main()
+    main.main()
 
 
 def _prepare(fault: Fault) -> None:
-    from vae_run.loop import Loop
+    from vae_run.training.loop import Loop
 
     left = [fault.count]
 

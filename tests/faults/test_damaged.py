@@ -14,8 +14,9 @@ import pytest
 import torch
 from test_resume import assert_same_run
 
-from vae_run import checkpoints, load
+from vae_run import load
 from vae_run.errors import CheckpointError
+from vae_run.runs import checkpoint_file
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -67,8 +68,8 @@ def test_resume_falls_back_to_the_checkpoint_before(
     damage: Callable[[Path], None], half: Path, whole: Path, vae_run: Run, tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(half, tmp_path / "run"))
-    before = checkpoints.read(run / "checkpoints" / "previous.pt")["step"]
-    assert 0 < before < checkpoints.read(run / "checkpoints" / "last.pt")["step"]
+    before = checkpoint_file.read(run / "checkpoints" / "previous.pt")["step"]
+    assert 0 < before < checkpoint_file.read(run / "checkpoints" / "last.pt")["step"]
     damage(run / "checkpoints" / "last.pt")
     finished = vae_run("task=resume", f"run={run}", "trainer.epochs=4")
     assert finished.code == 0, finished.said
@@ -117,7 +118,7 @@ def test_no_other_task_takes_a_damaged_checkpoint(
 
 
 def resave(file: Path, **changes: Any) -> None:
-    checkpoints.save(file, {**checkpoints.read(file), **changes})
+    checkpoint_file.save(file, {**checkpoint_file.read(file), **changes})
 
 
 @pytest.mark.parametrize(
@@ -179,15 +180,15 @@ def test_a_checkpoint_of_format_1_loads() -> None:
     assert torch.equal(expected["x"], torch.linspace(0, 1, 2 * 64).reshape(2, 1, 8, 8))
     torch.testing.assert_close(model.encode(expected["x"]).mean, expected["mean"])
     torch.testing.assert_close(model.reconstruct(expected["x"]), expected["images"])
-    assert checkpoints.read(FIXTURE / "checkpoints" / "best.pt")["format"] == 1
+    assert checkpoint_file.read(FIXTURE / "checkpoints" / "best.pt")["format"] == 1
 
 
 def test_a_run_of_format_1_goes_on(vae_run: Run, tmp_path: Path) -> None:
     run = Path(shutil.copytree(FIXTURE, tmp_path / "run"))
-    step = checkpoints.read(run / "checkpoints" / "last.pt")["step"]
+    step = checkpoint_file.read(run / "checkpoints" / "last.pt")["step"]
     finished = vae_run("task=resume", f"run={run}", "trainer.epochs=3")
     assert finished.code == 0, finished.said
-    assert checkpoints.read(run / "checkpoints" / "last.pt")["step"] > step
+    assert checkpoint_file.read(run / "checkpoints" / "last.pt")["step"] > step
 
 
 def test_a_checkpoint_without_a_writer_is_told_as_such(tmp_path: Path) -> None:
@@ -198,4 +199,4 @@ def test_a_checkpoint_without_a_writer_is_told_as_such(tmp_path: Path) -> None:
     file = tmp_path / "last.pt"
     file.write_bytes(body + struct.pack("<H", len(digest)) + digest)
     with pytest.raises(CheckpointError, match="has format 99, written by an unknown program"):
-        checkpoints.read(file)
+        checkpoint_file.read(file)

@@ -25,14 +25,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
-from vae_run.data import matlab, reading
-from vae_run.data.arrays import Arrays
-from vae_run.data.cifar10 import CIFAR10
+from vae_run.data import checks
 from vae_run.data.dataset import Dataset
-from vae_run.data.image_folder import ImageFolder
-from vae_run.data.mnist import MNIST, read_idx
-from vae_run.data.sprites import Sprites
-from vae_run.data.svhn import SVHN
+from vae_run.data.datasets import matlab
+from vae_run.data.datasets.arrays import Arrays
+from vae_run.data.datasets.cifar10 import CIFAR10
+from vae_run.data.datasets.image_folder import ImageFolder
+from vae_run.data.datasets.mnist import MNIST, read_idx
+from vae_run.data.datasets.sprites import Sprites
+from vae_run.data.datasets.svhn import SVHN
 from vae_run.errors import DataError
 
 Break = Callable[[Path], Any]
@@ -268,7 +269,7 @@ def test_arrays_larger_than_the_machines_memory(
 ) -> None:
     file = tmp_path / "data.npz"
     file.write_bytes(whole_npz())
-    monkeypatch.setattr(reading.os, "sysconf", lambda _: 64)
+    monkeypatch.setattr(checks.os, "sysconf", lambda _: 64)
     with pytest.raises(DataError, match=r"more than the .* GiB of memory of this machine"):
         Arrays(path=str(file)).load()
 

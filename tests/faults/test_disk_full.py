@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from test_resume import assert_same_run
 
-from vae_run import checkpoints
-from vae_run.loop import Loop
+from vae_run.runs import checkpoint_file
 from vae_run.tasks import closing
+from vae_run.training.loop import Loop
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -54,7 +54,7 @@ def test_while_a_checkpoint_is_written(
     assert state(run)["state"] == "failed"
     assert "No space left" in state(run)["message"]
     kept = run / "checkpoints" / "last.pt"
-    assert checkpoints.read(kept)["step"] in range(11, 33)
+    assert checkpoint_file.read(kept)["step"] in range(11, 33)
     assert not list(run.rglob("*.tmp"))
     disk.free()
     monkeypatch.setattr(Loop, "take", TAKE)

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vae_run import checkpoints
-from vae_run.config import check
+from vae_run.config.check import check
 from vae_run.errors import RunError
-from vae_run.history import read_history
-from vae_run.loading import load, load_model
-from vae_run.runs import RunDirectory
-from vae_run.saved_yaml import read_yaml
+from vae_run.runs import checkpoint_file
+from vae_run.runs.load import load, load_model
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.runs.saved_yaml import read_yaml
+from vae_run.tracking.history import read_history
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -32,7 +32,7 @@ QUICK = settings(
 )  # fmt: skip
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-    | st.sampled_from(["", "${x}", "${oc.env:HOME}", "???", "os.system", "vae_run.loading.load"])
+    | st.sampled_from(["", "${x}", "${oc.env:HOME}", "???", "os.system", "vae_run.runs.load.load"])
 )  # fmt: skip
 NESTED = st.recursive(
     SCALARS,
@@ -142,15 +142,15 @@ def test_a_checkpoint_with_a_good_checksum(vae: Path, data: st.DataObject, tmp_p
             bytes(content) + struct.pack("<H", 64) + sha256(content).hexdigest().encode()
         )
     else:
-        state = checkpoints.read(vae / "checkpoints" / "best.pt")
+        state = checkpoint_file.read(vae / "checkpoints" / "best.pt")
         key = data.draw(st.sampled_from(["model", "event_shape", "levels", "classes", "step"]))
         small = st.none() | st.text(max_size=5) | st.floats() | st.integers(-3, 9)
-        checkpoints.save(
+        checkpoint_file.save(
             file, {**state, key: data.draw(small | st.lists(small, max_size=3)
                                            | st.dictionaries(st.text(max_size=5), small))}
         )  # fmt: skip
     with own_errors("best.pt"):
-        load_model(RunDirectory(vae).settings(), checkpoints.read(file), file)
+        load_model(RunDirectory(vae).settings(), checkpoint_file.read(file), file)
 
 
 @QUICK
@@ -160,7 +160,7 @@ def test_a_checkpoint_of_any_bytes(content: bytes, tmp_path: Path) -> None:
     for signed in (content, content + struct.pack("<H", 64) + sha256(content).hexdigest().encode()):
         file.write_bytes(signed)
         with pytest.raises(RunError, match=r"last\.pt"):
-            checkpoints.read(file)
+            checkpoint_file.read(file)
 
 
 def test_a_checkpoint_that_nests_without_end(vae: Path, tmp_path: Path) -> None:
@@ -168,6 +168,6 @@ def test_a_checkpoint_that_nests_without_end(vae: Path, tmp_path: Path) -> None:
     for _ in range(200):
         nested = [nested]
     run = Path(shutil.copytree(vae, tmp_path / "run"))
-    checkpoints.save(run / "checkpoints" / "best.pt", {"model": nested})
+    checkpoint_file.save(run / "checkpoints" / "best.pt", {"model": nested})
     with pytest.raises(RunError, match=r"best\.pt"):
         load(run)

@@ -14,8 +14,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from vae_run import checkpoints, load
+from vae_run import load
 from vae_run.errors import RunError
+from vae_run.runs import checkpoint_file
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -24,9 +25,21 @@ TARGETS = (
     *("os.system", "torch.load", "subprocess.Popen", "builtins.eval", "builtins.exec"),
     *("trap.Class", "trap.sub.Class", "pickle.loads", "importlib.import_module"),
     # What our own modules import is not ours.
-    *("vae_run.runs.subprocess.run", "vae_run.runs.os.system", "vae_run.cli.hydra.main"),
-    *("vae_run.networks.nn.Linear", "vae_run.checkpoints.read", "vae_run.cli.main"),
-    *("vae_run.config.import_module", "vae_run.runs.RunDirectory", "vae_run.trap.Class"),
+    *(
+        "vae_run.runs.run_directory.subprocess.run",
+        "vae_run.runs.run_directory.os.system",
+        "vae_run.cli.main.hydra.main",
+    ),
+    *(
+        "vae_run.models.networks.nn.Linear",
+        "vae_run.runs.checkpoint_file.read",
+        "vae_run.cli.main.main",
+    ),
+    *(
+        "vae_run.config.check.import_module",
+        "vae_run.runs.run_directory.RunDirectory",
+        "vae_run.trap.Class",
+    ),
 )
 PARTS = ("network", "posterior", "prior", "likelihood", "objective", "corruption", "dataset",
          "optimizer", "schedule", "trainer", "evaluation", "sampler")  # fmt: skip
@@ -111,7 +124,7 @@ def test_no_part_whatever_may_be_anything_else(target: str, copy: Path) -> None:
     [
         "trap.Class",
         pytest.param("os.system", marks=LONG),
-        pytest.param("vae_run.runs.subprocess.run", marks=LONG),
+        pytest.param("vae_run.runs.run_directory.subprocess.run", marks=LONG),
     ],
 )
 def test_no_task_builds_it(target: str, copy: Path, vae_run: Run) -> None:
@@ -221,7 +234,7 @@ def test_a_pickle_with_a_good_checksum_runs_nowhere(
 ) -> None:
     for name in ("best.pt", "last.pt", "previous.pt"):
         file = copy / "checkpoints" / name
-        checkpoints.save(file, {**checkpoints.read(file), place: Payload(executed)})
+        checkpoint_file.save(file, {**checkpoint_file.read(file), place: Payload(executed)})
     for words in (*tasks(copy)[:-1], ("device=cpu", f"init_from={copy}", "hydra.run.dir=new")):
         finished = vae_run(*words)
         assert finished.code == 3, words
@@ -241,7 +254,7 @@ def test_trust_is_for_the_package_that_is_named(
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "trusted_parts.py").write_text(
-        "from vae_run.networks import MLP\nclass Net(MLP): ...\n"
+        "from vae_run.models.networks import MLP\nclass Net(MLP): ...\n"
     )
     monkeypatch.syspath_prepend(theirs)
     set_in(copy, "network._target_", "trusted_parts.Net")

@@ -11,7 +11,7 @@ import pytest
 from killable import PLACES, Fault, finish
 from test_resume import assert_same_run
 
-from vae_run.runs import RunDirectory
+from vae_run.runs.run_directory import RunDirectory
 
 PRESETS = sorted(
     file.stem for file in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")

@@ -25,7 +25,7 @@ def test_every_file_of_tests_is_named() -> None:
 
 def test_what_the_page_says_of_the_program_is_so() -> None:
     from vae_run.errors import CheckpointError, DivergedError
-    from vae_run.signals import StopRequests
+    from vae_run.system.signals import StopRequests
 
     page = PAGE.read_text(encoding="utf-8")
     for number in StopRequests.HANDLED:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from test_resume import curves
 
-from vae_run import checkpoints
-from vae_run.loop import Loop
+from vae_run.runs import checkpoint_file
+from vae_run.training.loop import Loop
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -162,8 +162,8 @@ def test_a_clock_that_is_set_back(
     assert len(seconds) == 6
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["train"]["train_seconds"] > 0
-    state = checkpoints.read(run / "checkpoints" / "last.pt")
-    assert state["step"] == checkpoints.read(whole / "checkpoints" / "last.pt")["step"]
+    state = checkpoint_file.read(run / "checkpoints" / "last.pt")
+    assert state["step"] == checkpoint_file.read(whole / "checkpoints" / "last.pt")["step"]
 
 
 def test_no_duration_is_taken_from_the_wall_clock() -> None:

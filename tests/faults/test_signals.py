@@ -14,10 +14,10 @@ import pytest
 from killable import finish, start, wait_for
 from test_resume import assert_same_run
 
-from vae_run import checkpoints
-from vae_run.loop import Loop
+from vae_run.runs import checkpoint_file
 from vae_run.tasks import closing
 from vae_run.tasks import train as training
+from vae_run.training.loop import Loop
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -56,7 +56,7 @@ def test_a_signal_in_training_leaves_a_checkpoint(number: signal.Signals, tmp_pa
     assert "Traceback" not in said
     run = tmp_path / "run"
     assert status(run)["state"] == "interrupted"
-    saved = checkpoints.read(run / "checkpoints" / "last.pt")
+    saved = checkpoint_file.read(run / "checkpoints" / "last.pt")
     assert f"interrupted at step {saved['step']}" in said
     assert "task=resume" in status(run)["message"]
     assert finish(("task=resume", "run=run", "trainer.epochs=1"), tmp_path / "said") == 0
@@ -210,9 +210,9 @@ def test_a_signal_of_the_last_step_is_not_lost(
 def test_control_c_before_the_run_begins_is_no_traceback(
     vae_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from vae_run import cli
+    from vae_run.cli import main
 
-    monkeypatch.setattr(cli, "_check", lambda config: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(main, "_check", lambda config: signal.raise_signal(signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a shell's command has it
     try:
         finished = vae_run(*SHORT, f"hydra.run.dir={tmp_path / 'run'}")

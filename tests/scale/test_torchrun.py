@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from vae_run import checkpoints, ranks
+from vae_run.runs import checkpoint_file
+from vae_run.system import ranks
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -77,8 +78,8 @@ def assert_same(run: Path, alone: Path, tolerance: float = 1e-5) -> None:
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert math.isclose(found[key], value, rel_tol=tolerance, abs_tol=tolerance), key
-    own = checkpoints.read(run / "checkpoints" / "last.pt")["model"]
-    for name, tensor in checkpoints.read(alone / "checkpoints" / "last.pt")["model"].items():
+    own = checkpoint_file.read(run / "checkpoints" / "last.pt")["model"]
+    for name, tensor in checkpoint_file.read(alone / "checkpoints" / "last.pt")["model"].items():
         torch.testing.assert_close(own[name], tensor, rtol=1e-4, atol=tolerance, msg=name)
 
 
@@ -147,26 +148,26 @@ def test_a_lost_process_ends_the_run_which_goes_on(
     said, _ = process.communicate(timeout=30)
     assert process.returncode != 0
     assert status(run)["state"] == "interrupted", said
-    stopped = checkpoints.read(run / "checkpoints" / "last.pt")["step"]
+    stopped = checkpoint_file.read(run / "checkpoints" / "last.pt")["step"]
     assert f"interrupted at step {stopped}" in said
 
     # A killed one ends both within seconds, whichever it is
     for rank in (1, 0):
         process = start("task=resume", "run=two")
-        before = checkpoints.read(run / "checkpoints" / "last.pt")["step"]
+        before = checkpoint_file.read(run / "checkpoints" / "last.pt")["step"]
         until_training(run, process, beyond=before + 40)
         os.kill(process_of_rank(rank, process.pid), signal.SIGKILL)
         began = time.monotonic()
         said, _ = process.communicate(timeout=30)
         assert time.monotonic() - began < 15, said
         assert process.returncode != 0
-        assert checkpoints.read(run / "checkpoints" / "last.pt")["step"] > before
+        assert checkpoint_file.read(run / "checkpoints" / "last.pt")["step"] > before
         if rank == 1:
             assert status(run)["state"] == "interrupted", said
             assert "another process of this run ended" in status(run)["message"]
 
     # One process ends what two began, as if nothing had happened
-    step = checkpoints.read(run / "checkpoints" / "last.pt")["step"]
+    step = checkpoint_file.read(run / "checkpoints" / "last.pt")["step"]
     epochs = f"trainer.epochs={step // 4 + 5}"
     for words in (
         ("task=resume", f"run={run}", epochs),

@@ -8,13 +8,13 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from hydra_plugins.vae_run.compose import Composer
-from vae_run import cli
+from vae_run.cli import main
 
 
 @pytest.fixture(scope="module")
 def composer():
-    cli.register_resolvers()
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    main.register_resolvers()
+    with hydra.initialize_config_dir(str(main.CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         from hydra.types import RunMode
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vae_run.errors import ConfigError
-from vae_run.sweeping.filters import Filter
+from vae_run.sweeps.filters import Filter
 
 JOB = {"latent_dim": 8, "network.widths": [8, 4], "model": "vae", "optimizer.lr": 1e-3, "run": None}
 

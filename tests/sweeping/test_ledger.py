@@ -12,7 +12,8 @@ import sys
 import pytest
 
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.sweeping.ledger import Ledger, directory_name, identity
+from vae_run.runs.identity import identity
+from vae_run.sweeps.ledger import Ledger, directory_name
 
 CONFIG = {
     "task": "train",
@@ -20,8 +21,8 @@ CONFIG = {
     "device": "cpu",
     "latent_dim": 2,
     "sweep": {"dir": "a", "mark": None},
-    "trainer": {"_target_": "vae_run.trainers.Gradient", "epochs": 3, "log_every": 50},
-    "dataset": {"_target_": "vae_run.data.mnist.MNIST", "root": "data", "val_size": 0.1},
+    "trainer": {"_target_": "vae_run.training.gradient.Gradient", "epochs": 3, "log_every": 50},
+    "dataset": {"_target_": "vae_run.data.datasets.mnist.MNIST", "root": "data", "val_size": 0.1},
 }
 
 
@@ -132,7 +133,7 @@ def test_one_process_at_a_time_and_a_dead_one_leaves_no_lock(tmp_path):
     folder = tmp_path / "s"
     holder = (
         "import os, sys; from pathlib import Path\n"
-        "from vae_run.sweeping.ledger import Ledger\n"
+        "from vae_run.sweeps.ledger import Ledger\n"
         f"with Ledger(Path({str(folder)!r})).locked():\n"
         "    print(os.getpid(), flush=True); sys.stdin.read()"
     )

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from vae_run.sweeping.machine import Shares
+from vae_run.system.hardware import Shares
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

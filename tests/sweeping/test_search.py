@@ -15,14 +15,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.sweeping.search_settings import SearchSettings
-from vae_run.sweeping.settings import checked
+from vae_run.sweeps.search.settings import SearchSettings
+from vae_run.sweeps.settings import checked
 
 optuna = pytest.importorskip("optuna")
 
-from vae_run.sweeping.plan import JOURNAL, Plan  # noqa: E402
-from vae_run.sweeping.space import Choice, Numbers, check_ends  # noqa: E402
-from vae_run.sweeping.study import Study  # noqa: E402
+from vae_run.sweeps.search.plan import JOURNAL, Plan  # noqa: E402
+from vae_run.sweeps.search.space import Choice, Numbers, check_ends  # noqa: E402
+from vae_run.sweeps.search.study import Study  # noqa: E402
 
 SEARCH = (
     *("-m", "hydra/sweeper=optuna", "device=cpu", "network.widths=[8]", "evaluation.figures=[]"),

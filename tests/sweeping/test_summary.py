@@ -24,13 +24,13 @@ from tensorboard.plugins.hparams.get_experiment import Handler as GetExperiment
 from tensorboard.plugins.hparams.list_session_groups import Handler as ListSessionGroups
 from test_compare import build
 
-from vae_run import sweeps
-from vae_run.comparison import terminal
-from vae_run.config import flat
-from vae_run.report.sweep import duration
-from vae_run.runs import RunDirectory
-from vae_run.sweeping.ledger import Entry, Ledger
-from vae_run.sweeps import summarise
+from vae_run.comparison import tables
+from vae_run.config.keys import flat
+from vae_run.reports.sweep import duration
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.sweeps import summary
+from vae_run.sweeps.ledger import Entry, Ledger
+from vae_run.sweeps.summary import summarise
 
 if TYPE_CHECKING:
     from conftest import Finished, Run
@@ -41,7 +41,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is said on a terminal of 120 columns."""
     file = io.StringIO()
     console = Console(file=file, width=120, highlight=False, soft_wrap=True, color_system=None)
-    for module in (sweeps, terminal):
+    for module in (summary, tables):
         monkeypatch.setattr(module, "console", console)
     return file
 
@@ -290,9 +290,9 @@ def test_jobs_that_differ_in_their_evaluation_alone_are_two_settings(
     for samples in (10, 1000):
         words = f"evaluation.importance_samples={samples}"
         job(ledger, words, -40.0, evaluation__importance_samples=samples)
-    found = sweeps.compared(
+    found = summary.compared(
         ledger.folder,
-        [sweeps.row(ledger.folder, entry) for entry in ledger.jobs.values()],
+        [summary.row(ledger.folder, entry) for entry in ledger.jobs.values()],
         ["evaluation.importance_samples"],
     )
     assert found is not None

@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
-from vae_run.cli import plain
+from vae_run.cli.main import plain
 
 
 class Composer:

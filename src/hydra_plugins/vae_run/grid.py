@@ -32,7 +32,7 @@ class GridSweeper(Sweeper):
         self.sweep_of_runs = LedgerSweep(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> None:
-        from vae_run.sweeps import summarise
+        from vae_run.sweeps.summary import summarise
 
         sweep = self.sweep_of_runs
         given = sweep.composer.parse([*(f"{k}={v}" for k, v in self.params.items()), *arguments])
@@ -81,9 +81,9 @@ def kept(
     Raises:
         ConfigError: the filter leaves none, or names a key that there is not.
     """
-    from vae_run.config import flat
-    from vae_run.sweeping.filters import Filter
-    from vae_run.terminal import console
+    from vae_run.config.keys import flat
+    from vae_run.sweeps.filters import Filter
+    from vae_run.system.console import console
 
     keeps, left = Filter(expression), []
     known: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def kept(
 
 def _announce(asked: int, jobs: int, todo: list[Any], folder: str) -> None:
     """Say what is to be done."""
-    from vae_run.terminal import console
+    from vae_run.system.console import console
 
     goes_on = sum(entry.attempts > 0 for entry in todo)
     said = [f"{jobs} job{'s' * (jobs != 1)}"]

@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from vae_run import cli
+from vae_run.cli import main
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class HydraJob:
     task_function: TaskFunction
     overrides: Sequence[str]
     number: int
-    tracebacks: bool = field(default_factory=lambda: cli.WANTS_TRACEBACK)
+    tracebacks: bool = field(default_factory=lambda: main.WANTS_TRACEBACK)
 
     def run(self) -> JobReturn:
         """Run it here."""
@@ -48,18 +48,18 @@ class HydraJob:
 
     def set_up(self) -> None:
         """Let a process know what Hydra's own start would have told it."""
-        cli.WANTS_TRACEBACK = self.tracebacks
+        main.WANTS_TRACEBACK = self.tracebacks
         setup_globals()
-        cli.register_resolvers()
+        main.register_resolvers()
         Plugins.instance()  # what plugins register, files may refer to
         JobRuntime.instance().set("name", self.config.hydra.job.name)
 
     def __call__(self) -> int:
         """Run it in a process that does nothing else; its exit code."""
         self.set_up()
-        with cli.told():
+        with main.told():
             _ = self.run().return_value
-        return cli.Outcome.exit_code
+        return main.Outcome.exit_code
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class HydraJobs:
 
     def __call__(self) -> int:
         """Train them, reporting each one's end to the pool; the greatest of the exit codes."""
-        from vae_run.vectorized.together import train_together
+        from vae_run.sweeps.vectorized.training import train_together
 
         self.jobs[0].set_up()
         calls = []
@@ -92,17 +92,17 @@ class HydraJobs:
             processes=self.processes,
             ended=lambda call, error: _report(call.directory, error),
         )
-        return cli.Outcome.exit_code
+        return main.Outcome.exit_code
 
 
 def _report(directory: Path, error: Exception | None) -> None:
     """Tell the pool, and the run's own log, how a run ended."""
-    from vae_run.sweeping.worker import report
-    from vae_run.terminal import also_in_file
+    from vae_run.sweeps.executors.worker import report
+    from vae_run.system.console import also_in_file
 
     code, message = 0, ""
     if error is not None:
         directory.mkdir(parents=True, exist_ok=True)
         with also_in_file(directory / "train.log"):
-            code, message = cli.tell(error), str(error).split("\n")[0]
+            code, message = main.tell(error), str(error).split("\n")[0]
     report((directory.name, code, message))

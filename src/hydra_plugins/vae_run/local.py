@@ -20,7 +20,7 @@ class LocalLauncher(Launcher):
     """Runs jobs side by side; a sweeper with a ledger listens to how they do."""
 
     def __init__(self, **settings: Any) -> None:
-        from vae_run.sweeping.settings import PoolSettings, checked
+        from vae_run.sweeps.settings import PoolSettings, checked
 
         self.settings = checked(settings, PoolSettings)
 
@@ -33,27 +33,27 @@ class LocalLauncher(Launcher):
     @functools.cached_property
     def shares(self) -> Any:
         """How the machine is shared out among jobs."""
-        from vae_run.sweeping.machine import Shares
+        from vae_run.system.hardware import Shares
 
         device = str(self.config.get("device", "auto"))
         return Shares.of_this_machine(device, self.settings.jobs, self.settings.threads)
 
     def warm_up(self) -> None:
         """Begin to import what jobs need, while the sweeper composes them."""
-        from vae_run.sweeping.pool import warm_up
+        from vae_run.sweeps.executors.process_pool import warm_up
 
         warm_up(self.shares.threads)
 
     def pool(self) -> Any:
         """The processes."""
-        from vae_run.sweeping.pool import Pool
+        from vae_run.sweeps.executors.process_pool import Pool
 
         return Pool(self.shares.jobs, self.settings.time_limit, self.settings.grace)
 
     def job(self, overrides: Sequence[str], number: int, directory: str) -> Callable[[int], Any]:
         """A job for the pool: overrides without its directory, a name under the sweep's folder."""
-        from vae_run.sweeping.pool import Job
-        from vae_run.sweeping.worker import Surroundings
+        from vae_run.sweeps.executors.process_pool import Job
+        from vae_run.sweeps.executors.worker import Surroundings
 
         words = [*overrides, *placed(self.folder, directory)]
         call = HydraJob(self.context, self.config, self.task_function, words, number)

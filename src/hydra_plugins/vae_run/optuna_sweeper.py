@@ -19,23 +19,23 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.vae_run.local import LocalLauncher
 from hydra_plugins.vae_run.space import Space, read_space, with_whole_numbers
 from hydra_plugins.vae_run.sweep import Checked, LedgerSweep
-from vae_run import cli
+from vae_run.cli import main
 from vae_run.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vae_run.sweeping.ledger import Entry, Ledger
-    from vae_run.sweeping.plan import Plan
-    from vae_run.sweeping.space import Point
-    from vae_run.sweeping.study import Study
-    from vae_run.sweeping.trials import Trials
+    from vae_run.sweeps.ledger import Entry, Ledger
+    from vae_run.sweeps.search.plan import Plan
+    from vae_run.sweeps.search.space import Point
+    from vae_run.sweeps.search.study import Study
+    from vae_run.sweeps.search.trials import Trials
 
 
 class OptunaSweeper(Sweeper):
     """Asks Optuna for jobs, and tells it how they end."""
 
     def __init__(self, **settings: Any) -> None:
-        from vae_run.sweeping.search_settings import SearchSettings
-        from vae_run.sweeping.settings import checked
+        from vae_run.sweeps.search.settings import SearchSettings
+        from vae_run.sweeps.settings import checked
 
         keys = {
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
@@ -72,7 +72,7 @@ class OptunaSweeper(Sweeper):
 
     def _space(self, given: Sequence[Override]) -> tuple[Space, list[Checked]]:
         """What is searched, and jobs that are possible at its ends."""
-        from vae_run.sweeping.space import check_ends
+        from vae_run.sweeps.search.space import check_ends
 
         ends: list[Checked] = []
         space = with_whole_numbers(read_space(given), self._check)
@@ -81,18 +81,18 @@ class OptunaSweeper(Sweeper):
 
     def _check(self, overrides: Sequence[str]) -> Checked:
         """Compose and check a job; what Hydra refuses is a `ConfigError`, too."""
-        from vae_run.composition import explain
+        from vae_run.cli.composition import explain
 
         try:
             return self.sweep_of_runs.check(overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(explain(error, cli.CONF)) from error
+            raise ConfigError(explain(error, main.CONF)) from error
 
     def _search(self, ledger: Ledger, space: Space, ends: list[Checked]) -> None:
-        from vae_run.sweeping import findings
-        from vae_run.sweeping.study import Study
-        from vae_run.sweeping.trials import Trials
-        from vae_run.sweeps import summarise
+        from vae_run.sweeps.search import findings
+        from vae_run.sweeps.search.study import Study
+        from vae_run.sweeps.search.trials import Trials
+        from vae_run.sweeps.summary import summarise
 
         sweep = self.sweep_of_runs
         sweep.enter(ledger, (), ())  # a folder with a ledger is a sweep's
@@ -119,7 +119,7 @@ class OptunaSweeper(Sweeper):
         findings.conclude(ledger, study)
 
     def _plan(self, job: Checked) -> Plan:
-        from vae_run.sweeping.plan import Plan
+        from vae_run.sweeps.search.plan import Plan
 
         epochs = job.settings.parts["trainer"].get("epochs") or 0
         rising = job.settings.parts["objective"].get("warmup_epochs") or 0  # of beta: not yet told

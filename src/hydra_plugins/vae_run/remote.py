@@ -38,7 +38,7 @@ class ClusterLauncher(LocalLauncher):
     @functools.cached_property
     def shares(self) -> Any:
         """The machine's part is the cluster's: a job runs where there is room."""
-        from vae_run.sweeping.machine import Shares
+        from vae_run.system.hardware import Shares
 
         return Shares(1, self.settings.threads or self._threads())
 
@@ -56,7 +56,7 @@ class RayLauncher(ClusterLauncher):
     package, extra = "ray", "ray"
 
     def __init__(self, **settings: Any) -> None:
-        from vae_run.sweeping.settings import RaySettings, checked
+        from vae_run.sweeps.settings import RaySettings, checked
 
         self.settings: Any = checked(settings, RaySettings)
 
@@ -64,7 +64,7 @@ class RayLauncher(ClusterLauncher):
         return max(1, int(self.settings.num_cpus))
 
     def pool(self) -> Any:
-        from vae_run.sweeping.ray_cluster import RayPool, connect
+        from vae_run.sweeps.executors.ray_cluster import RayPool, connect
 
         own = self.settings
         connect(own.address)
@@ -86,7 +86,7 @@ class SubmititLauncher(ClusterLauncher):
     package, extra = "submitit", "slurm"
 
     def __init__(self, **settings: Any) -> None:
-        from vae_run.sweeping.settings import SubmititSettings, checked
+        from vae_run.sweeps.settings import SubmititSettings, checked
 
         plain = {
             key: OmegaConf.to_container(value, resolve=True)
@@ -100,7 +100,7 @@ class SubmititLauncher(ClusterLauncher):
         return int(self.settings.parameters.get("cpus_per_task") or 1)
 
     def pool(self) -> Any:
-        from vae_run.sweeping.submitit_cluster import SlurmPool
+        from vae_run.sweeps.executors.submitit_cluster import SlurmPool
 
         own = self.settings
         return SlurmPool(

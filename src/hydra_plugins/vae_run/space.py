@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from vae_run.errors import ConfigError
-from vae_run.sweeping.space import Axis, Choice, Numbers, Point
+from vae_run.sweeps.search.space import Axis, Choice, Numbers, Point
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.vae_run.compose import Composer
 from hydra_plugins.vae_run.local import LocalLauncher, placed
-from vae_run import cli
+from vae_run.cli import main
 from vae_run.errors import ConfigError, Interrupted, RunError
 
 if TYPE_CHECKING:
-    from vae_run.config import Settings
-    from vae_run.sweeping.ledger import Entry, Ledger
+    from vae_run.config.schema import Settings
+    from vae_run.sweeps.ledger import Entry, Ledger
 
 # Hydra imports every plugin for every command: what is heavy is imported where it is used.
 
@@ -53,13 +53,13 @@ class LedgerSweep:
         Raises:
             ConfigError: it could not run.
         """
-        from vae_run.config import check
-        from vae_run.experiment import choose_device
+        from vae_run.config.check import check
+        from vae_run.system.device import choose_device
 
         settings = check(self.composer.compose(overrides))
         if not getattr(self.launcher, "remote", False):  # other machines have other devices
             choose_device(settings.fixed.device)
-        cli.refuse_unknown_source(settings.fixed.init_from)
+        main.refuse_unknown_source(settings.fixed.init_from)
         return Checked(list(overrides), settings)
 
     def check_all(self, jobs: Iterable[Sequence[str]]) -> list[Checked]:
@@ -73,7 +73,7 @@ class LedgerSweep:
 
     def open(self) -> Ledger:
         """The ledger of the sweep's folder."""
-        from vae_run.sweeping.ledger import Ledger
+        from vae_run.sweeps.ledger import Ledger
 
         return Ledger.open(self.folder)
 
@@ -115,8 +115,8 @@ class LedgerSweep:
         if not isinstance(self.launcher, LocalLauncher):
             self._launch_elsewhere(ledger, [entry for entry in entries if entry is not None], ended)
             return
-        from vae_run.config import check
-        from vae_run.sweeping.keeper import Keeper
+        from vae_run.config.check import check
+        from vae_run.sweeps.scheduler import Keeper
 
         keeper = Keeper(ledger, total, done, ended, tick)
         items = self.launcher.items(entries, lambda words: check(self.composer.compose(words)))
@@ -172,6 +172,6 @@ class _Failed(RunError):
 
 def unfinished(entries: Iterable[Entry]) -> list[Entry]:
     """Those that are to be run, or to be gone on with."""
-    from vae_run.sweeping.ledger import TO_DO
+    from vae_run.sweeps.ledger import TO_DO
 
     return [entry for entry in entries if entry.state in TO_DO]

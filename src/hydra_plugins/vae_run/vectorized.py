@@ -7,14 +7,14 @@ from typing import Any
 
 from hydra_plugins.vae_run.jobs import HydraJob, HydraJobs
 from hydra_plugins.vae_run.local import LocalLauncher, number_of, placed
-from vae_run import cli
+from vae_run.cli import main
 
 
 class VectorizedLauncher(LocalLauncher):
     """A local launcher whose processes train many runs each; what cannot be, trains alone."""
 
     def __init__(self, **settings: Any) -> None:
-        from vae_run.sweeping.settings import VectorizedSettings, checked
+        from vae_run.sweeps.settings import VectorizedSettings, checked
 
         self.settings = checked(settings, VectorizedSettings)
 
@@ -35,8 +35,8 @@ class VectorizedLauncher(LocalLauncher):
     def _put_together(
         self, entries: list[Any], settings_of: Callable[[Sequence[str]], Any]
     ) -> Iterator[Sequence[Any]]:
-        from vae_run.terminal import console
-        from vae_run.vectorized.grouping import grouped, pieces
+        from vae_run.sweeps.vectorized.grouping import grouped, pieces
+        from vae_run.system.console import console
 
         if not entries:
             return
@@ -56,15 +56,15 @@ class VectorizedLauncher(LocalLauncher):
     def item(self, entries: Sequence[Any]) -> Callable[[int], Any]:
         if len(entries) == 1:
             return super().item(entries)
-        from vae_run.sweeping.pool import Job
-        from vae_run.sweeping.worker import Surroundings
+        from vae_run.sweeps.executors.process_pool import Job
+        from vae_run.sweeps.executors.worker import Surroundings
 
         names = [str(entry.directory) for entry in entries]
         jobs = [
             HydraJob(
                 self.context,
                 self.config,
-                cli.call_of,
+                main.call_of,
                 [*entry.overrides, *placed(self.folder, name)],
                 number_of(name),
             )

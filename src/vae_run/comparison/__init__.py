@@ -1,1 +1,4 @@
-"""Runs beside each other: what differs between them, and what that did to their figures."""
+"""Runs side by side: what differs between them, and what that did to their metrics.
+
+May import config, evaluation, plots, runs, system, tracking.
+"""

@@ -9,10 +9,10 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from vae_run.config import flat
+from vae_run.config.keys import flat
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.report.training import history
-from vae_run.runs import RunDirectory
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.tracking.history import history
 
 IRRELEVANT = (
     *("task", "run", "runs", "device", "trust", "sweep", "input", "output", "checkpoint", "n"),

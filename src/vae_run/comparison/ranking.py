@@ -12,7 +12,7 @@ from typing import Any
 from vae_run.comparison.candidates import Candidate
 from vae_run.comparison.statistics import Difference, Estimate, estimate, paired_differences
 from vae_run.errors import ConfigError
-from vae_run.report.glossary import meaning
+from vae_run.evaluation.quantities import meaning
 
 MOST_KEYS = 6
 """Keys that are named when they make figures incomparable; of more, how many there are."""

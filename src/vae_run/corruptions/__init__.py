@@ -1,4 +1,7 @@
-"""Corruptions: what stands between the clean batch and the encoder; the target stays clean."""
+"""Corruptions: what stands between the clean batch and the encoder; the target stays clean.
+
+May import nothing else of vae-run.
+"""
 
 from vae_run.corruptions.base import Corruption, NoCorruption
 from vae_run.corruptions.images import Affine, Blur, Downsample, Grayscale, Inpainting, PatchShuffle

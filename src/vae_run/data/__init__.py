@@ -1,1 +1,4 @@
-"""Datasets, one file each; `Dataset.load` gives three sets of images, in memory or in a file."""
+"""Datasets, their splits and batches: `Dataset.load` gives train, val and test images.
+
+May import corruptions, system.
+"""

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_run import ranks
 from vae_run.corruptions import Corruption
 from vae_run.data.splits import Split
+from vae_run.system import ranks
 
 NOISE_CHUNK = 256
 """Images that share one generator of evaluation noise, whatever the evaluation batch."""

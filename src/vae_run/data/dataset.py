@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vae_run.data.scratch import scratch
+from vae_run.data.memory_map import scratch
 from vae_run.data.splits import Split, Splits
-from vae_run.data.stream import Stream
+from vae_run.data.webdataset.stream import Stream
 from vae_run.errors import DataError
 
 # No `from __future__ import annotations` in this package: the constructors are checked from their

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vae_run.data.stream import Stream
+from vae_run.data.webdataset.stream import Stream
 
 _CHUNK_BYTES = 2**22
 """Of images that are looked at together."""

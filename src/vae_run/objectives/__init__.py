@@ -1,9 +1,12 @@
-"""Objectives: what is minimised, in nats per example; one class an option."""
+"""Objectives: what is minimised, in nats per example; one class an option.
 
-from vae_run.objectives.aggregate import DIP, MMD, BetaTC
+May import config, data, models.
+"""
+
+from vae_run.objectives.aggregate_posterior import DIP, MMD, BetaTC
 from vae_run.objectives.base import Bound, Objective, Terms
 from vae_run.objectives.elbo import ELBO, Capacity, FreeBits
-from vae_run.objectives.importance import IWAE, ReweightedWakeSleep
+from vae_run.objectives.importance_weighted import IWAE, ReweightedWakeSleep
 from vae_run.objectives.reconstruction import Reconstruction
 from vae_run.objectives.regularized import RegularizedReconstruction
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_run.data.batches import Batch
-from vae_run.distributions import kl
-from vae_run.model import LatentVariableModel
+from vae_run.models.distributions.kl import kl
+from vae_run.models.latent_variable_model import LatentVariableModel
 
 if TYPE_CHECKING:
-    from vae_run.config import Settings
+    from vae_run.config.schema import Settings
 
 Terms = Mapping[str, Tensor]
 """Named parts of an objective, each [B] in nats per example; `loss` is always there."""

@@ -10,20 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from vae_run.data.batches import Batch
-from vae_run.distributions import kl, kl_per_dimension
 from vae_run.errors import ConfigError
-from vae_run.model import LatentVariableModel
-from vae_run.objectives.base import (
-    Bound,
-    NonNegative,
-    Terms,
-    elbo_terms,
-    unless_factorised,
-    warmed,
-)
+from vae_run.models.distributions.kl import kl, kl_per_dimension
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.objectives.base import Bound, NonNegative, Terms, elbo_terms, unless_factorised, warmed
 
 if TYPE_CHECKING:
-    from vae_run.config import Settings
+    from vae_run.config.schema import Settings
 
 
 @dataclass(kw_only=True)

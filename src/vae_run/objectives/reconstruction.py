@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from vae_run.data.batches import Batch
 from vae_run.errors import ConfigError
-from vae_run.model import LatentVariableModel
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.models.weight_constraints import TiedLinear
 from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
-from vae_run.weight_constraints import TiedLinear
 
 if TYPE_CHECKING:
-    from vae_run.config import Settings
+    from vae_run.config.schema import Settings
 
 
 @dataclass(kw_only=True)

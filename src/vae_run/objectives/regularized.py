@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from vae_run.data.batches import Batch
-from vae_run.model import LatentVariableModel
+from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
 
 if TYPE_CHECKING:
-    from vae_run.config import Settings
+    from vae_run.config.schema import Settings
 
 
 @dataclass(kw_only=True)

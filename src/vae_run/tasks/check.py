@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 from rich.table import Table
 
-from vae_run.call import Call
-from vae_run.experiment import Experiment, assemble, choose_device
-from vae_run.networks import parameter_count
-from vae_run.pictures import first_batch
-from vae_run.terminal import console
+from vae_run.config.invocation import Call
+from vae_run.evaluation.pictures.images import first_batch
+from vae_run.models.networks import parameter_count
+from vae_run.system.console import console
+from vae_run.system.device import choose_device
+from vae_run.training.experiment import Experiment, assemble
 
 MEBI = 2**20
 

@@ -8,19 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vae_run import checkpoints, figures
-from vae_run.atomic import write_atomically
-from vae_run.config import flat
+from vae_run import plots
+from vae_run.config.keys import flat
 from vae_run.errors import DataError
-from vae_run.evaluation import View, codes, evaluating
-from vae_run.experiment import Experiment
-from vae_run.loading import load_weights
-from vae_run.pictures import draw, first_batch
-from vae_run.progress import Progress
-from vae_run.report.run import write_report
-from vae_run.runs import RunDirectory
-from vae_run.terminal import numbers
-from vae_run.tracking import Tracker
+from vae_run.evaluation.codes import codes, evaluating
+from vae_run.evaluation.pictures.images import draw, first_batch
+from vae_run.evaluation.view import View
+from vae_run.reports.run import write_report
+from vae_run.runs import checkpoint_file
+from vae_run.runs.load import load_weights
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.console import numbers
+from vae_run.system.files import write_atomically
+from vae_run.tracking.tracker import Tracker
+from vae_run.training.experiment import Experiment
+from vae_run.training.progress import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,8 +77,8 @@ def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
     if not prior.fitted_once:
         return
     prior.fit(codes(experiment.view(experiment.splits.train)))
-    state = checkpoints.read(run.best)
-    checkpoints.save(run.best, {**state, "model": experiment.model.state_dict()})
+    state = checkpoint_file.read(run.best)
+    checkpoint_file.save(run.best, {**state, "model": experiment.model.state_dict()})
 
 
 def shortest(path: Path) -> Path:
@@ -91,14 +93,14 @@ def use_checkpoint(experiment: Experiment, run: RunDirectory, name: str) -> floa
         DataError: the likelihood is of other grey levels than the data have.
     """
     file = run.best if name == "best" else run.last
-    state = checkpoints.read(file, experiment.device)
+    state = checkpoint_file.read(file, experiment.device)
     likelihood, levels = experiment.model.likelihood, experiment.splits.levels
     if likelihood.discrete and state.get("levels") != levels:
         raise DataError(
             f"dataset: has {levels} grey levels, but the run's {type(likelihood).__name__} was "
             f"trained on {state.get('levels')}. Evaluate it on data of as many."
         )
-    with checkpoints.understood(file):
+    with checkpoint_file.understood(file):
         load_weights(experiment.model, state["model"], file)
         return float(state["epoch"])
 
@@ -129,7 +131,7 @@ def learning_curves(rows: list[dict[str, float]]) -> NDArray[Any]:
     """The history's quantities, train beside val."""
     names = [n for n in dict.fromkeys(key for row in rows for key in row) if "/" in n]
     history = {name: [row.get(name, float("nan")) for row in rows] for name in names}
-    return figures.learning_curves(history, [row["epoch"] for row in rows])
+    return plots.learning_curves(history, [row["epoch"] for row in rows])
 
 
 def write_pictures(run: RunDirectory, pictures: Mapping[str, NDArray[Any]]) -> None:

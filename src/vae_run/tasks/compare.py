@@ -12,17 +12,17 @@ from typing import Any
 
 from rich.markup import escape
 
-from vae_run.atomic import write_atomically
-from vae_run.call import Call
-from vae_run.comparison import drawings
+from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
-from vae_run.comparison.terminal import groups_table, told
+from vae_run.comparison.tables import groups_table, told
+from vae_run.config.invocation import Call
 from vae_run.errors import ConfigError
-from vae_run.report.comparison import write_page
-from vae_run.runs import RunDirectory
+from vae_run.reports.comparison import write_page
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.console import console
+from vae_run.system.files import write_atomically
 from vae_run.tasks.closing import write_pictures
-from vae_run.terminal import console
 
 log = logging.getLogger("vae_run")
 
@@ -45,7 +45,7 @@ def main(call: Call) -> None:
         TABLES, (run_rows(comparison), group_rows(comparison), pair_rows(comparison)), strict=True
     ):
         write_csv(folder / name, rows)
-    write_pictures(RunDirectory(folder), drawings.draw(comparison))
+    write_pictures(RunDirectory(folder), comparison_pictures.draw(comparison))
     write_page(comparison, folder, PAGE)
     log.info("written to %s", folder / PAGE)
 

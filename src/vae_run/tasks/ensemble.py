@@ -20,17 +20,18 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from vae_run import checkpoints
-from vae_run.atomic import write_atomically
-from vae_run.call import Call
+from vae_run.config.invocation import Call
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.evaluation import View
-from vae_run.experiment import Experiment, assemble, choose_device
-from vae_run.loading import load_model
-from vae_run.model import LatentVariableModel
-from vae_run.runs import RunDirectory
+from vae_run.evaluation.view import View
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.runs import checkpoint_file
+from vae_run.runs.load import load_model
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.console import console
+from vae_run.system.device import choose_device
+from vae_run.system.files import write_atomically
 from vae_run.tasks.files import check_output
-from vae_run.terminal import console
+from vae_run.training.experiment import Experiment, assemble
 
 log = logging.getLogger("vae_run")
 
@@ -132,7 +133,7 @@ def refuse_other_data(experiment: Experiment, run: RunDirectory) -> None:
 def load(run: RunDirectory, checkpoint: str, trust: Sequence[str]) -> LatentVariableModel:
     """The trained model of `run`."""
     file = run.best if checkpoint == "best" else run.last
-    return load_model(run.settings(trust), checkpoints.read(file), file)
+    return load_model(run.settings(trust), checkpoint_file.read(file), file)
 
 
 @torch.inference_mode()

@@ -7,15 +7,16 @@ import re
 
 from rich.table import Table
 
-from vae_run import checkpoints
-from vae_run.call import Call
-from vae_run.config import check
-from vae_run.experiment import assemble, choose_device
-from vae_run.report.run import write_evaluation_report, write_report
-from vae_run.runs import RunDirectory
+from vae_run.config.check import check
+from vae_run.config.invocation import Call
+from vae_run.reports.run import write_evaluation_report, write_report
+from vae_run.runs import checkpoint_file
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.console import console
+from vae_run.system.device import choose_device
 from vae_run.tasks.closing import draw_all, measure, use_checkpoint, write_pictures
-from vae_run.terminal import console
-from vae_run.tracking import Tracker
+from vae_run.tracking.tracker import Tracker
+from vae_run.training.experiment import assemble
 
 log = logging.getLogger("vae_run")
 
@@ -36,7 +37,9 @@ def main(call: Call) -> None:
     config = call.on_top_of(run.config(), allowed=ALLOWED, why=WHY)
     config.pop("checkpoint", None)
     settings, device = check(config, trust=fixed.trust), choose_device(fixed.device)
-    classes = checkpoints.read(run.best if fixed.checkpoint == "best" else run.last).get("classes")
+    classes = checkpoint_file.read(run.best if fixed.checkpoint == "best" else run.last).get(
+        "classes"
+    )
     experiment = assemble(settings, device, classes)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     metrics = measure(experiment, epoch)

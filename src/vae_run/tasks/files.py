@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_run.atomic import write_atomically
 from vae_run.errors import ConfigError, DataError
+from vae_run.system.files import write_atomically
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from vae_run.call import Call
-from vae_run.runs import RunDirectory
+from vae_run.config.invocation import Call
+from vae_run.runs.run_directory import RunDirectory
 from vae_run.tasks import resume, train
 
 log = logging.getLogger("vae_run")

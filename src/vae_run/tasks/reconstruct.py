@@ -9,7 +9,7 @@ import logging
 
 import torch
 
-from vae_run.call import Call
+from vae_run.config.invocation import Call
 from vae_run.tasks.files import check_output, write_arrays, write_grid
 from vae_run.tasks.trained import trained
 

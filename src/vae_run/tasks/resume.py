@@ -8,20 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vae_run import checkpoints, distributed, ranks
-from vae_run.call import Call
-from vae_run.config import check
+from vae_run.config.check import check
+from vae_run.config.invocation import Call
 from vae_run.data.splits import Splits
-from vae_run.enough_memory import enough_memory
-from vae_run.experiment import Experiment
-from vae_run.loading import load_weights
-from vae_run.progress import Progress
-from vae_run.runs import RunDirectory
-from vae_run.signals import StopRequests
+from vae_run.runs import checkpoint_file
+from vae_run.runs.load import load_weights
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system import ranks
+from vae_run.system.console import also_in_file
+from vae_run.system.signals import StopRequests
 from vae_run.tasks.closing import hyperparameters
 from vae_run.tasks.train import Training, prepare, warm_start
-from vae_run.terminal import also_in_file
-from vae_run.tracking import Tracker
+from vae_run.tracking.tracker import Tracker
+from vae_run.training import distributed
+from vae_run.training.experiment import Experiment
+from vae_run.training.memory_guard import enough_memory
+from vae_run.training.progress import Progress
 
 log = logging.getLogger("vae_run")
 
@@ -67,7 +69,7 @@ def continued(
         progress = Progress()
         if saved is not None:
             # What an earlier resume extended is in the checkpoint: `.hydra/` stays as it was.
-            with checkpoints.understood(file):
+            with checkpoint_file.understood(file):
                 config["trainer"] = {**config["trainer"], **saved["trainer"]}
                 progress = Progress(**saved["progress"])
         if call.settings.fixed.task == "resume":
@@ -104,6 +106,6 @@ def restore(
         if experiment.settings.fixed.init_from is not None:
             warm_start(experiment, experiment.settings.fixed.init_from)
         return
-    with checkpoints.understood(file):
+    with checkpoint_file.understood(file):
         load_weights(experiment.model, saved["model"], file)
         log.info("%s: goes on at epoch %.4g, step %d", run.path, saved["epoch"], saved["step"])

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vae_run import figures
-from vae_run.call import Call
-from vae_run.config import Settings
+from vae_run import plots
+from vae_run.config.invocation import Call
+from vae_run.config.schema import Settings
 from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
-from vae_run.evaluation import View, codes
-from vae_run.pictures import named
+from vae_run.evaluation.codes import codes
+from vae_run.evaluation.pictures.images import named
+from vae_run.evaluation.view import View
 from vae_run.tasks.files import check_output, write_arrays, write_grid, write_picture
 from vae_run.tasks.trained import Trained, trained
 
@@ -78,4 +79,4 @@ def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None
     """`.png` with a column for every class."""
     assert run.model.classes is not None
     names = [named(label, run.class_names) for label in run.model.classes.tolist()]
-    write_picture(path, figures.samples(images.cpu(), f"{source}, classes in turn", names))
+    write_picture(path, plots.samples(images.cpu(), f"{source}, classes in turn", names))

@@ -10,21 +10,24 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vae_run import checkpoints, distributed, ranks
-from vae_run.call import Call
-from vae_run.config import Settings
+from vae_run.config.invocation import Call
+from vae_run.config.schema import Settings
 from vae_run.data.splits import Splits
-from vae_run.enough_memory import enough_memory
 from vae_run.errors import CheckpointError
-from vae_run.experiment import Experiment, assemble, choose_device
-from vae_run.loading import load_weights
-from vae_run.networks import parameter_count
-from vae_run.progress import Progress
-from vae_run.runs import RunDirectory
-from vae_run.signals import StopRequests, at_once
+from vae_run.models.networks import parameter_count
+from vae_run.runs import checkpoint_file
+from vae_run.runs.load import load_weights
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system import ranks
+from vae_run.system.console import also_in_file
+from vae_run.system.device import choose_device
+from vae_run.system.signals import StopRequests, at_once
 from vae_run.tasks.closing import conclude, hyperparameters
-from vae_run.terminal import also_in_file
-from vae_run.tracking import Tracker
+from vae_run.tracking.tracker import Tracker
+from vae_run.training import distributed
+from vae_run.training.experiment import Experiment, assemble
+from vae_run.training.memory_guard import enough_memory
+from vae_run.training.progress import Progress
 
 log = logging.getLogger("vae_run")
 
@@ -125,10 +128,10 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
 def warm_start(experiment: Experiment, source: str) -> None:
     """Start from the best weights of the run `source`; everything else starts afresh."""
     run = RunDirectory.existing(source)
-    state = checkpoints.read(run.best, experiment.device)
+    state = checkpoint_file.read(run.best, experiment.device)
     if "model" not in state:
         raise CheckpointError(f"{run.best}: holds no model to start from.")
-    with checkpoints.understood(run.best):
+    with checkpoint_file.understood(run.best):
         load_weights(experiment.model, state["model"], run.best)
     log.info("weights from %s", run.best)
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vae_run import checkpoints
-from vae_run.call import Call
-from vae_run.config import Fixed, Settings
+from vae_run.config.invocation import Call
+from vae_run.config.schema import Fixed, Settings
 from vae_run.errors import ConfigError
-from vae_run.experiment import choose_device
-from vae_run.loading import load_model
-from vae_run.model import LatentVariableModel
-from vae_run.runs import RunDirectory
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.runs import checkpoint_file
+from vae_run.runs.load import load_model
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.device import choose_device
 from vae_run.tasks.files import read_images, read_labels
 
 BATCH = 1000
@@ -77,7 +77,7 @@ def trained(call: Call, *allowed: str) -> Trained:
     run = RunDirectory.existing(fixed.run)
     settings = run.settings(fixed.trust)
     file = run.best if fixed.checkpoint == "best" else run.last
-    state = checkpoints.read(file)
+    state = checkpoint_file.read(file)
     device = choose_device(fixed.device)
     model = load_model(settings, state, file).to(device).eval()
     names = tuple(state.get("class_names") or ())

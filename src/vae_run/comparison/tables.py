@@ -1,0 +1,71 @@
+"""A comparison on the terminal: a row a setting, and how the rows are to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from vae_run.comparison.ranking import Comparison
+from vae_run.comparison.statistics import ALL_PAIRS, Estimate
+from vae_run.system.console import console
+from vae_run.system.formatting import number, ranges
+
+
+def interval(found: Estimate) -> str:
+    """The mean with half the width of its interval."""
+    return number(found.mean, found.half) if found.n else ""
+
+
+def widest(build: Callable[[Sequence[str]], Table], tags: Sequence[str], least: int = 2) -> Table:
+    """The table of as many of the figures `tags` as the terminal has room for, `least` or more."""
+    tags, unlimited = list(tags), console.options.update(width=10_000)
+    while len(tags) > least:
+        if console.measure(build(tags), options=unlimited).maximum <= console.width:
+            break
+        tags.pop()
+    return build(tags)
+
+
+def groups_table(comparison: Comparison, tags: Sequence[str], most: int | None = None) -> Table:
+    """A row for each group, or for the first `most` of them: settings, seeds, and figures."""
+    keys = comparison.short_keys()
+    table = Table(box=None, header_style="bold")
+    for name in ("rank", *keys):
+        table.add_column(escape(name), no_wrap=True)
+    for name in ("seeds", *tags):
+        table.add_column(name, no_wrap=True, justify="right")
+    said = comparison.ranked and len(comparison.groups) > 1
+    if said:
+        table.add_column("better than")
+    for index, group in enumerate(comparison.groups[:most]):
+        label = comparison.label(group)
+        cells = [str(index + 1) if comparison.ranked else "-", *(label[key] for key in keys)]
+        cells += [str(len(group.runs)), *(interval(group.estimate(tag)) for tag in tags)]
+        if said:
+            cells.append(ranges([other + 1 for other in comparison.better_than(index)]))
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def told(comparison: Comparison) -> list[str]:
+    """How the table is to be read."""
+    lines = []
+    if any(len(group.runs) > 1 for group in comparison.groups):
+        lines.append("± is half the 95 % Student-t interval over seeds.")
+    pairs = max((d.comparisons for d in comparison.differences if len(d.seeds) > 1), default=0)
+    if comparison.ranked and pairs:
+        lines.append(
+            f"Ranked on val. Better: the interval of the difference on {comparison.split}, paired "
+            f"by seed and corrected for {pairs:,} comparison{'s' * (pairs != 1)} (Bonferroni), "
+            "excludes zero."
+        )
+        if len(comparison.groups) > ALL_PAIRS:
+            lines.append(f"Of more than {ALL_PAIRS} settings, each is compared with the best.")
+    elif comparison.ranked and len(comparison.groups) > 1:
+        lines.append(
+            "Ranked on val. No two settings share two seeds, so none can be called better: repeat "
+            "them with 'seed=range(3)'."
+        )
+    return lines

@@ -1,0 +1,153 @@
+"""The schema of a composed configuration, and every check that needs no data.
+
+A configuration is a mapping of fixed settings and of parts. A part is a group's mapping with
+`_target_`, the class, and that class's keyword arguments: its signature is its schema, so a part
+from anywhere is checked like our own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from vae_run.config.groups import CONTEXT, GROUPS, OPTIONAL
+from vae_run.config.keys import unknown_key
+from vae_run.config.renamed import current
+from vae_run.config.schema import Fixed, Settings
+from vae_run.errors import ConfigError
+
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+"""How arguments of parts are checked; classes that pydantic does not know are checked as such."""
+
+
+def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> Settings:
+    """Check `config`, a plain mapping without interpolations.
+
+    Args:
+        config: as composed.
+        trust: packages whose classes parts may name besides this one; None when the user at the
+            command line composed it, who may name anything on the Python path.
+
+    Raises:
+        ConfigError: on the first key that is unknown, of a wrong type or out of range, and on
+            parts that exclude each other.
+    """
+    own = {key: value for key, value in config.items() if key not in (*GROUPS, *OPTIONAL)}
+    unknown = [key for key in own if key not in Fixed.model_fields]
+    if unknown:
+        raise ConfigError(unknown_key(unknown[0], [*Fixed.model_fields, *GROUPS, *OPTIONAL]))
+    try:
+        fixed = Fixed.model_validate(own)
+    except ValidationError as error:
+        raise invalid(error, "", list(Fixed.model_fields)) from error
+    classes, parts = {}, {}
+    chosen = [name for name in OPTIONAL if config.get(name) not in (None, {"_target_": None})]
+    if chosen and fixed.task != "sample":
+        raise ConfigError(f"{chosen[0]}: belongs to task=sample, found with task={fixed.task}.")
+    for group in (*GROUPS, *chosen):
+        if not isinstance(config.get(group), Mapping):
+            raise ConfigError(f"{group}: found {config.get(group)!r}, expected one of its options.")
+        classes[group] = part_class(group, config[group], trust)
+        parts[group] = _check_part(group, classes[group], config[group])
+    settings = Settings(fixed, parts, classes, config)
+    for group, cls in classes.items():
+        if not CONTEXT & set(inspect.signature(cls).parameters):
+            settings.build(group)
+        for message in getattr(cls, "conflicts", lambda *_: ())(settings, parts[group]):
+            raise ConfigError(message)
+    return settings
+
+
+def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:
+    """The class that a part names; nothing outside `trust` and this package is imported."""
+    key, target = f"{group}._target_", config.get("_target_")
+    if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
+        raise ConfigError(f"{key}: found {target!r}, expected the dotted path of a class.")
+    allowed = None if trust is None else {"vae_run", *trust}
+    if allowed is not None and target.split(".")[0] not in allowed:
+        raise ConfigError(
+            f"{key}: the run names {target}, which is not of vae-run. If you trust that package, "
+            f"say 'trust=[{target.split('.')[0]}]'."
+        )
+    module, _, name = current(target).rpartition(".")
+    try:
+        cls = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}: cannot import {target} ({error}).") from error
+    wanted = {**GROUPS, **OPTIONAL}[group]
+    base_module, _, base_name = wanted.rpartition(".")
+    base = getattr(import_module(base_module), base_name)
+    # A class counts as a package's own only where it was defined, not where it is re-exported.
+    home = getattr(cls, "__module__", "")
+    if not (isinstance(cls, type) and issubclass(cls, base)) or (
+        allowed is not None and home.split(".")[0] not in allowed
+    ):
+        raise ConfigError(f"{key}: {target} is no {wanted}, which every {group} is.")
+    if inspect.isabstract(cls):
+        raise ConfigError(f"{key}: {target} is abstract; name a class that fills it in.")
+    return cls
+
+
+@cache
+def _arguments(cls: Any) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, TypeAdapter[Any]]]:
+    """The parameters of a part's class, and what checks each; read once for many jobs."""
+    signature = inspect.signature(cls).parameters
+    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
+    own = [name for name in signature if name not in CONTEXT]
+    return signature, {name: TypeAdapter(hints.get(name, Any), config=_STRICT) for name in own}
+
+
+def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `cls` in `config`, checked against its annotated signature."""
+    signature, adapters = _arguments(cls)
+    kinds = {parameter.kind for parameter in signature.values()}
+    open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # takes keys that it does not name
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = [name for name, p in signature.items() if name not in CONTEXT and p.kind in named]
+    given = {key: value for key, value in config.items() if key != "_target_"}
+    for key, value in given.items():
+        if key not in known and open_ended and key not in CONTEXT:
+            continue
+        if key not in known:
+            raise ConfigError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in known]))
+        try:
+            # As JSON, a list may become a tuple, and nothing else changes its type.
+            given[key] = adapters[key].validate_json(json.dumps(value))
+        except ValidationError as error:
+            raise invalid(error, f"{group}.{key}", known) from error
+    for name in known:
+        if name not in given and signature[name].default is inspect.Parameter.empty:
+            raise ConfigError(f"{group}.{name}: a value is needed; say {group}.{name}=...")
+    return given
+
+
+def invalid(error: ValidationError, key: str, known: Iterable[str]) -> ConfigError:
+    """One sentence on the first thing that pydantic found wrong under `key`."""
+    first = error.errors(include_url=False)[0]
+    place = [str(item) for item in first["loc"] if not _is_union_tag(item)]
+    full = ".".join(filter(None, [key, *place]))
+    if first["type"] == "extra_forbidden":
+        return ConfigError(unknown_key(full, known))
+    # A union fails once for each of its members: tell them all.
+    wanted = list(dict.fromkeys(_told(item["msg"]) for item in error.errors()))
+    return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.")
+
+
+def _is_union_tag(item: Any) -> bool:
+    """Whether pydantic put a type's name, not a key or index, into a location."""
+    types = {"int", "float", "str", "bool", "none"}
+    return isinstance(item, str) and (item in types or not item.isidentifier())
+
+
+def _told(message: str) -> str:
+    """What pydantic expected, as the second half of a sentence."""
+    message = message.removeprefix("Value error, ").replace("array", "list")
+    return re.sub(r"^(Input|String|List) should", "it should", message)

@@ -1,0 +1,58 @@
+"""Where the classes that saved configurations name by an earlier path are now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MODULES = {
+    "vae_run.closed_form": "vae_run.training.closed_form",
+    "vae_run.data.arrays": "vae_run.data.datasets.arrays",
+    "vae_run.data.celeba": "vae_run.data.datasets.celeba",
+    "vae_run.data.cifar10": "vae_run.data.datasets.cifar10",
+    "vae_run.data.digits": "vae_run.data.datasets.digits",
+    "vae_run.data.image_folder": "vae_run.data.datasets.image_folder",
+    "vae_run.data.mnist": "vae_run.data.datasets.mnist",
+    "vae_run.data.shards": "vae_run.data.datasets.shards",
+    "vae_run.data.sprites": "vae_run.data.datasets.sprites",
+    "vae_run.data.svhn": "vae_run.data.datasets.svhn",
+    "vae_run.evaluation": "vae_run.evaluation.evaluation",
+    "vae_run.layerwise": "vae_run.training.layerwise",
+    "vae_run.likelihoods": "vae_run.models.likelihoods",
+    "vae_run.networks": "vae_run.models.networks",
+    "vae_run.optimizers": "vae_run.training.optimizers",
+    "vae_run.posteriors": "vae_run.models.posteriors",
+    "vae_run.priors": "vae_run.models.priors",
+    "vae_run.pruning": "vae_run.training.pruning",
+    "vae_run.samplers": "vae_run.models.fitted_priors",
+    "vae_run.schedules": "vae_run.training.schedules",
+    "vae_run.trainers": "vae_run.training.gradient",
+}
+"""Modules by the path that runs of version 0.1.0 and earlier may have saved."""
+
+
+def current(target: str) -> str:
+    """The dotted path of a class today, given the one that a configuration names."""
+    module, _, name = target.rpartition(".")
+    return f"{MODULES[module]}.{name}" if module in MODULES else target
+
+
+_FIRST = {now: before for before, now in MODULES.items()}
+
+
+def first(target: str) -> str:
+    """The earliest path of the class `target`, by which hashes of configurations name it."""
+    module, _, name = target.rpartition(".")
+    return f"{_FIRST[module]}.{name}" if module in _FIRST else target
+
+
+def updated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved configuration with every `_target_` as it is today."""
+    return {
+        key: current(value)
+        if key == "_target_" and isinstance(value, str)
+        else updated(value)
+        if isinstance(value, Mapping)
+        else value
+        for key, value in config.items()
+    }

@@ -1,0 +1,122 @@
+"""The user's own arrays in one .npz file."""
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_run.data.checks import read_header, refuse_more_than_memory, regular
+from vae_run.data.dataset import Dataset, Parts, TestSize
+from vae_run.data.splits import Split
+from vae_run.errors import DataError
+
+_SPLITS = ("train", "val", "test")
+_REMEDY = "write it anew with numpy.savez, or name another file"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays(Dataset):
+    """Arrays `train` and, where there are any, `val`, `test`, `train_labels`, ... of an .npz file.
+
+    Images are [N, F], [N, H, W], [N, C, H, W], or [N, H, W, C] where C is 1 or 3 and the second
+    dimension is not. uint8 means [0, 255] and becomes [0, 1]; bool is 0 or 1; floats are taken as
+    they are. Labels are whole numbers [N] or [N, 1].
+
+    Attributes:
+        path: the .npz file.
+        test_size: what becomes the test set where there is no array `test`: a share in (0, 1) or a
+            number of images.
+    """
+
+    path: str
+    test_size: TestSize = 0.2
+
+    def read(self) -> Parts:
+        """uint8 or float32 [N, C, H, W] or [N, F]; DataError names the array that is wrong."""
+        path = Path(os.path.expanduser(self.path))
+        named = f"dataset.path={path}"
+        with open(regular(path, named), "rb") as file:
+            if file.read(6) == b"\x93NUMPY":
+                raise DataError(f"{named} is one array: expected an .npz of them; {_REMEDY}")
+            try:
+                if not zipfile.is_zipfile(file):
+                    raise ValueError("it is no archive, or an incomplete one")
+                file.seek(0)
+                found = np.load(file, allow_pickle=False)
+                splits = {name: self._split(path, name, found) for name in _SPLITS}
+            except DataError:
+                raise
+            except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
+                raise DataError(f"{named} cannot be read as .npz: {error}; {_REMEDY}") from error
+        train = splits["train"]
+        if train is None:
+            held = ", ".join(found.files) or "nothing"
+            raise DataError(f"dataset.path={path} has no array `train`; it holds {held}")
+        return Parts(train, splits["val"], splits["test"], test_size=self.test_size)
+
+    def _split(self, path: Path, name: str, found: Any) -> Split | None:
+        """The split `name`, or None if the file has no such array."""
+        labels_name = f"{name}_labels"
+        where = f"dataset.path={path}: array `{name}`"
+        if name not in found.files:
+            if labels_name in found.files and "train" in found.files:
+                raise DataError(f"{where} is missing, though `{labels_name}` is there")
+            return None
+        images, scale = _images(where, _array(where, name, found))
+        if labels_name not in found.files:
+            return Split(images, None, scale)
+        labels = _array(f"dataset.path={path}: array `{labels_name}`", labels_name, found)
+        if labels.dtype.kind not in "biu" or labels.shape not in ((len(images),), (len(images), 1)):
+            raise DataError(
+                f"dataset.path={path}: array `{labels_name}` is {labels.dtype} {labels.shape}; "
+                f"expected whole numbers, one for each of the {len(images)} images of `{name}`"
+            )
+        if labels.dtype.kind == "u" and labels.max(initial=0) > np.iinfo(np.int64).max:
+            raise DataError(
+                f"dataset.path={path}: array `{labels_name}` has labels beyond 2**63; number the "
+                "classes from 0"
+            )
+        return Split(images, torch.from_numpy(labels.reshape(-1).astype(np.int64)), scale)
+
+
+def _array(where: str, name: str, found: Any) -> Any:
+    """The array `name` of an archive, if it is as large as its header claims."""
+    info = found.zip.getinfo(f"{name}.npy")
+    refuse_more_than_memory(info.file_size, where)
+    with found.zip.open(info) as member:
+        read_header(member, info)
+    return found[name]
+
+
+def _images(where: str, array: Any) -> tuple[Tensor, float]:
+    """The images as uint8 or float32 [N, *E], and their scale."""
+    if array.dtype == np.uint8 or array.dtype == np.bool_:
+        scale = 255.0 if array.dtype == np.uint8 else 1.0
+        array = array.astype(np.uint8, copy=False)
+    elif array.dtype.kind == "f":
+        scale = 1.0
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
+    else:
+        raise DataError(f"{where} is {array.dtype}; expected uint8, bool, or floats")
+    if array.ndim not in (2, 3, 4) or array.size == 0:
+        raise DataError(
+            f"{where} has shape {array.shape}; expected [N, F], [N, H, W], [N, C, H, W] or "
+            "[N, H, W, C] with at least one image"
+        )
+    if array.dtype == np.float32 and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise DataError(
+            f"{where} has {bad} values that are NaN or infinite in float32; replace them, or leave "
+            "their images out"
+        )
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] not in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(array)), scale

@@ -1,0 +1,172 @@
+"""MNIST and the sets of its format: FashionMNIST, KMNIST, EMNIST."""
+
+import gzip
+import io
+import math
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_run.data.checks import refuse_more_than_memory, regular
+from vae_run.data.dataset import Parts
+from vae_run.data.download import Downloaded, damaged
+from vae_run.data.splits import Split
+
+_MERGED = digits + ascii_uppercase + "abdefghnqrt"
+_SIDE = 28
+MOST_DEFLATED = 1032
+"""Bytes that a byte of a .gz file can unpack to at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MNIST(Downloaded):
+    """Handwritten digits, 60,000 + 10,000 of 28x28 (LeCun et al. 1998).
+
+    Its 60,000 training images become 54,000 to train on and 6,000 to validate on by default.
+    """
+
+    kin: ClassVar[str] = "MNIST"
+    names: ClassVar[tuple[str, ...]] = tuple(digits)
+
+    def stems(self) -> tuple[str, str]:
+        """How the names of the training and of the test files start."""
+        return "train", "t10k"
+
+    def files(self) -> Sequence[str]:
+        """Four idx files; a `.gz` of the same name does as well."""
+        kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
+        return [f"{self.kin}/raw/{stem}-{kind}" for stem in self.stems() for kind in kinds]
+
+    def present(self, path: Path) -> bool:
+        """Whether the file is there, unpacked or not."""
+        return os.path.exists(path) or os.path.exists(f"{path}.gz")
+
+    def sources(self, kin: Any) -> Sequence[str]:
+        """The mirrors."""
+        return list(kin.mirrors)
+
+    def fetch(self, kin: Any, folder: str) -> None:
+        """Download and unpack all four files."""
+        kin(folder, download=True)
+
+    def read_files(self, root: Path) -> Parts:
+        """uint8 [N, 1, 28, 28] of scale 255, with labels."""
+        files = [root / name for name in self.files()]
+        train, test = _read_split(files[0], files[1]), _read_split(files[2], files[3])
+        return Parts(train, test=test, class_names=self.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionMNIST(MNIST):
+    """Zalando's articles of clothing, 60,000 + 10,000 of 28x28 (Xiao et al. 2017)."""
+
+    kin = "FashionMNIST"
+    names = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class KMNIST(MNIST):
+    """Cursive hiragana, 60,000 + 10,000 of 28x28 (Clanuwat et al. 2018)."""
+
+    kin = "KMNIST"
+    names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EMNIST(MNIST):
+    """Handwritten letters and digits of 28x28 (Cohen et al. 2017), turned upright.
+
+    Attributes:
+        split: which of its six sets. The labels of `letters` are 1 to 26; all others start at 0.
+    """
+
+    split: Literal["balanced", "letters", "digits", "mnist", "bymerge", "byclass"] = "balanced"
+    kin = "EMNIST"
+
+    def stems(self) -> tuple[str, str]:
+        """How the names of the training and of the test files start."""
+        return f"emnist-{self.split}-train", f"emnist-{self.split}-test"
+
+    def sources(self, kin: Any) -> Sequence[str]:
+        """The one archive of all six sets."""
+        return [kin.url]
+
+    def fetch(self, kin: Any, folder: str) -> None:
+        """Download and unpack all six sets."""
+        kin(folder, split=self.split, download=True)
+
+    def read_files(self, root: Path) -> Parts:
+        """uint8 [N, 1, 28, 28] of scale 255; the files hold columns where MNIST's hold rows."""
+        found = MNIST.read_files(self, root)
+        for part in found.named().values():
+            for start in range(0, len(part), 10_000):
+                images = part.images[start : start + 10_000]
+                images.copy_(images.transpose(2, 3).clone())
+        names = {
+            "balanced": tuple(_MERGED),
+            "bymerge": tuple(_MERGED),
+            "byclass": tuple(digits + ascii_uppercase + ascii_lowercase),
+            "letters": ("N/A", *ascii_lowercase),
+        }
+        return Parts(found.train, test=found.test, class_names=names.get(self.split, self.names))
+
+
+def _read_split(image_file: Path, label_file: Path) -> Split:
+    """The images and labels of one idx pair."""
+    images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
+    if len(images) != len(labels):
+        raise damaged(label_file, f"{len(labels)} labels for {len(images)} images of {image_file}")
+    if images.shape[1:] != (_SIDE, _SIDE) or not len(images):
+        shape = " x ".join(str(size) for size in images.shape)
+        raise damaged(image_file, f"it holds {shape}, expected images of {_SIDE} x {_SIDE}")
+    return Split(images[:, None], labels.to(torch.int64), scale=255.0)
+
+
+def read_idx(path: Path, dimensions: int) -> Tensor:
+    """An idx file of unsigned bytes as uint8 tensor of that many dimensions.
+
+    Its header is, in big-endian 32-bit words, 0x800 + dimensions and the length of each dimension.
+    Without the file, `path` + ".gz" is read. DataError if header or length are wrong.
+    """
+    if not path.exists():
+        path = path.with_name(f"{path.name}.gz")
+    start = 4 * (dimensions + 1)
+    try:
+        with _opened(regular(path, str(path))) as file:
+            words = file.read(start)
+            magic, *shape = struct.unpack(f">{dimensions + 1}I", words.ljust(start, b"\0"))
+            if magic != 0x800 + dimensions or len(words) < start:
+                raise damaged(path, f"it does not start as an idx file of {dimensions} dimensions")
+            expected, held = math.prod(shape), path.stat().st_size
+            if path.suffix != ".gz" and held != start + expected:
+                told = f"{held} bytes where its header {shape} calls for {start + expected}"
+                raise damaged(path, told)
+            if expected > MOST_DEFLATED * held:  # what no file of this length can unpack to
+                raise damaged(path, f"{held} bytes cannot hold what its header {shape} calls for")
+            refuse_more_than_memory(expected, str(path))
+            if path.suffix == ".gz":
+                raw = np.frombuffer(bytearray(file.read(expected + 1)), np.uint8)
+            else:
+                raw = np.fromfile(path, np.uint8, offset=start)
+    except (OSError, EOFError, MemoryError, zlib.error) as error:
+        raise damaged(path, error) from error
+    if len(raw) != expected:
+        than = "more" if len(raw) > expected else "less"
+        raise damaged(path, f"it unpacks to {than} than its header {shape} calls for")
+    return torch.from_numpy(raw.reshape(shape))
+
+
+def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")

@@ -1,0 +1,77 @@
+"""Datasets of image files, which are decoded once or at every start, and kept in memory or not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vae_run.data.dataset import Dataset
+from vae_run.data.images.cache import Source, cached, mapped
+from vae_run.data.images.decode_pool import decode_images
+from vae_run.data.images.decoder import Decoder
+from vae_run.data.splits import Mapped, Split
+
+FEW_IMAGES, FEW_BYTES = 10_000, 100_000_000
+"""Image files, and bytes of them, up to which nothing is kept: they are decoded in a second or so.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded(Dataset):
+    """Images in files of their own.
+
+    Attributes:
+        cache: where decoded images are kept for later runs: a folder; `auto` is a folder
+            `.vae-run-cache` beside the data, or else in the user's own cache, and nothing for
+            10,000 files of 100 MB or less; `none` decodes at every start, into memory.
+        memory: GiB of decoded images up to which they are read into memory, or onto the device;
+            a larger set stays in its cache, from which every batch is read.
+    """
+
+    cache: Annotated[str, Field(min_length=1)] = "auto"
+    memory: Annotated[float, Field(ge=0)] = 2.0
+
+    def keeps_in_memory(self, size: int) -> bool:
+        """Whether mapped splits of `size` bytes together are read into memory."""
+        return size <= self.memory * 2**30
+
+    def decode(
+        self,
+        base: Path,
+        parts: Mapping[str, Sequence[Path]],
+        labels: Mapping[str, Tensor | None],
+        decoder: Decoder,
+    ) -> dict[str, Split]:
+        """The splits of the image files `parts`, uint8 [N, C, H, W] of scale 255.
+
+        Args:
+            base: the folder that they belong to; a cache is kept beside it.
+            parts: the files of each split.
+            labels: int64 [N] of each split, or None.
+            decoder: makes the pixels.
+
+        Raises:
+            DataError: a file cannot be decoded, or the cache not be written.
+        """
+        source = Source(base.absolute(), parts, decoder)
+        fingerprint, size = source.look()
+        few = source.images <= FEW_IMAGES and size <= FEW_BYTES
+        if self.cache == "none" or (self.cache == "auto" and few):
+            return {
+                name: Split(decode_images(paths, decoder), labels[name], scale=255.0)
+                for name, paths in parts.items()
+            }
+        files = cached(source, fingerprint, None if self.cache == "auto" else self.cache)
+        return {
+            name: Split(
+                mapped(file),
+                labels[name],
+                scale=255.0,
+                mapped=Mapped(file, torch.arange(len(parts[name]))),
+            )
+            for name, file in files.items()
+        }

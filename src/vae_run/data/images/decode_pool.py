@@ -1,0 +1,130 @@
+"""Image files decoded into memory by threads, or into files by processes."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_run.data.images.decoder import Decoder
+from vae_run.errors import DataError
+
+_CHUNK = 64
+
+
+def decode_images(paths: Sequence[Path], decoder: Decoder) -> Tensor:
+    """The image files as uint8 [N, C, H, W], in the order of `paths`.
+
+    Raises:
+        DataError: a file cannot be decoded, or has more than 8 bits a channel.
+    """
+    images = np.empty((len(paths), *decoder.shape), dtype=np.uint8)
+
+    def decode(start: int) -> None:
+        for place in range(start, min(start + _CHUNK, len(paths))):
+            images[place] = decoder(paths[place])
+
+    with ThreadPoolExecutor(min(32, cores())) as pool:
+        for _ in pool.map(decode, range(0, len(paths), _CHUNK)):
+            pass  # an error of the first damaged file is raised here, and cancels what waits
+    return torch.from_numpy(images)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images to be written into `file`, the first at the byte `offset`."""
+
+    file: Path
+    offset: int
+    paths: Sequence[Path]
+
+
+def decode_to_files(jobs: Sequence[Job], decoder: Decoder) -> Iterator[int]:
+    """Do the jobs in as many processes as there are cores; yields the images of each done job.
+
+    Raises:
+        DataError: a file cannot be decoded or written, or a process was killed.
+    """
+    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+
+    def work(job: Job) -> int:
+        worker = idle.get()
+        try:
+            worker.do(job)
+        finally:
+            idle.put(worker)
+        return len(job.paths)
+
+    count = min(cores(), len(jobs))
+    with _workers(count, decoder) as workers, ThreadPoolExecutor(count) as pool:
+        for worker in workers:
+            idle.put(worker)
+        try:
+            yield from pool.map(work, jobs)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+@contextmanager
+def _workers(count: int, decoder: Decoder) -> Iterator[list["_Worker"]]:
+    workers = [_Worker(decoder) for _ in range(count)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+class _Worker:
+    """A process of `vae_run.data.images.decoder`."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "vae_run.data.images.decoder"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        self._tell({"decoder": asdict(decoder)})
+
+    def _tell(self, order: dict[str, object]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+
+    def do(self, job: Job) -> None:
+        """Do one job; DataError tells why it failed."""
+        order = {"file": str(job.file), "offset": job.offset, "paths": [str(p) for p in job.paths]}
+        try:
+            self._tell(order)
+            assert self.process.stdout is not None
+            answer = self.process.stdout.readline()
+        except OSError:  # it does not listen any more
+            answer = ""
+        if not answer:
+            raise DataError(
+                f"a process that decoded images was killed (exit code {self.process.wait()}) at "
+                f"or after {job.paths[0]}; if it was short of memory, make large images smaller"
+            )
+        if (failed := json.loads(answer)) is not None:
+            raise DataError(failed)
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self.process.kill()
+        self.process.communicate()

@@ -1,0 +1,107 @@
+"""A training split that is read from shards, epoch by epoch, and never held as a whole."""
+
+import hashlib
+import io
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_run.data.images.decoder import Decoder
+from vae_run.data.webdataset import tar_shards
+from vae_run.data.webdataset.tar_shards import Sample, Shard
+from vae_run.errors import DataError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "PPM")
+"""What an image is decoded as, whatever its name."""
+_CHUNK = 32
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The images of a training split, in shards.
+
+    Attributes:
+        shards: where they lie.
+        images: how many there are in all.
+        buffer: samples held, undecoded, to draw the next one from.
+        decoder: makes the pixels.
+        labelled: whether they have labels.
+    """
+
+    shards: tuple[Shard, ...]
+    images: int
+    buffer: int
+    decoder: Decoder
+    labelled: bool
+
+    def epoch(self, seed: int, number: int) -> Iterator[Sample]:
+        """Every sample once, undecoded: an order that follows from `seed` and `number` alone.
+
+        Shards come in random order; of the next `buffer` samples of theirs, a random one is next.
+
+        Raises:
+            DataError: a shard is missing or damaged, or they hold another number of images.
+        """
+        # Of Python's random numbers, only `random` is promised to be the same in every version.
+        rng = random.Random(f"shards {seed} {number}")
+        held: list[Sample] = []
+        for sample in tar_shards.alike(self._counted(shuffled(self.shards, rng)), self.labelled):
+            if len(held) < self.buffer:
+                held.append(sample)
+                continue
+            place = int(rng.random() * len(held))
+            chosen, held[place] = held[place], sample
+            yield chosen
+        yield from shuffled(held, rng)
+
+    def _counted(self, shards: Iterable[Shard]) -> Iterator[Sample]:
+        found = 0
+        for shard in shards:
+            for sample in tar_shards.samples(shard):
+                found += 1
+                if found > self.images:
+                    raise self._miscounted(f"more (at sample {sample.key} of {shard.path})")
+                yield sample
+        if found < self.images:
+            raise self._miscounted(str(found))
+
+    def _miscounted(self, found: str) -> DataError:
+        return DataError(
+            f"dataset.images: expected {self.images} images in the {len(self.shards)} training "
+            f"shards, found {found}. Give their number, or leave it null to have them counted."
+        )
+
+    def fingerprint(self) -> str:
+        """Changes with the shards' names and sizes, and the number of images."""
+        told = [(shard.name, shard.size) for shard in self.shards]
+        return hashlib.sha256(repr((told, self.images)).encode()).hexdigest()
+
+
+def shuffled(items: Sequence[T], rng: random.Random) -> list[T]:
+    """The `items` in random order."""
+    keys = [rng.random() for _ in items]
+    return [items[place] for place in sorted(range(len(items)), key=keys.__getitem__)]
+
+
+def decode(
+    found: Sequence[Sample], decoder: Decoder, pool: ThreadPoolExecutor, into: NDArray[np.uint8]
+) -> list[Future[None]]:
+    """Begin to decode the samples `found` into `into`, uint8 [N, C, H, W]; done with the futures.
+
+    Their results raise a DataError that names a sample which cannot be decoded.
+    """
+
+    def work(start: int) -> None:
+        for place in range(start, min(start + _CHUNK, len(found))):
+            sample = found[place]
+            named = f"{sample.key} of {sample.shard.path}"
+            into[place] = decoder.decode(io.BytesIO(sample.image), named, FORMATS)
+
+    return [pool.submit(work, start) for start in range(0, len(found), _CHUNK)]

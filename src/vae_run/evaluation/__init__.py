@@ -1,0 +1,4 @@
+"""Evaluation: metrics and pictures of a trained model before a split of the data.
+
+May import config, corruptions, data, models, objectives, plots, system.
+"""

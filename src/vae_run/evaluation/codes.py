@@ -1,0 +1,99 @@
+"""Codes of a bounded number of images, for figures that compare codes with something else.
+
+Letters: N images, D latent dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vae_run.data.batches import NOISE_CHUNK, seeded
+from vae_run.evaluation.view import View
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.system.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.view import View
+
+Points = NDArray[np.floating[Any]]
+
+
+def few(view: View, most: int) -> View:
+    """`view` of at most `most` of its images, a fixed random choice, in their order.
+
+    Its batches have a fixed size: counts, ranks and votes must not turn on the last bit of a code.
+    """
+    index = torch.arange(view.size)
+    if view.size > most:
+        index = torch.randperm(view.size, generator=seeded("cpu", "few images"))[:most]
+        index = index.sort().values
+    split = view.split.take(index.to(view.split.images.device))
+    return replace(view, split=split, limit=None, batch_size=NOISE_CHUNK)
+
+
+def means(view: View) -> Points:
+    """E_q[z] of all images of `view`, or what stands for it, float64 [N, D]."""
+    found = []
+    for batch in view.batches():
+        q = view.model.given(batch.label).encode(batch.input)
+        found.append(view.model.posterior.expectation(q).cpu().double().numpy())
+    return np.concatenate(found)
+
+
+CODES_FOR_PRIOR = 10_000
+"""Training images whose codes fit the Gaussian of a family without a prior."""
+
+
+@contextmanager
+def evaluating(model: LatentVariableModel) -> Iterator[None]:
+    """No gradients, and the model in eval mode; its mode is restored afterwards."""
+    keep_freed_memory()
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def calibrate(view: View) -> None:
+    """Set what the model takes from the train split, `view`: sigma, a Gaussian over its codes.
+
+    Does nothing for a model that has neither. A prior that is `fitted_once` is left for the end of
+    training.
+    """
+    model = view.model
+    with evaluating(model):
+        if model.likelihood.calibrated:
+            total = 0.0
+            for batch in view.batches():
+                given = model.given(batch.label)
+                z = model.posterior.sample(given.encode(batch.input), batch.noise[0])
+                error = given.decode(z).mean - batch.target
+                total += float(error.cpu().double().square().sum())
+            model.likelihood.calibrate(total / (view.size * view.split.images[0].numel()))
+    if model.prior.fitted_to_codes and not model.prior.fitted_once:
+        model.prior.fit(codes(replace(view, limit=CODES_FOR_PRIOR)))
+
+
+def codes(view: View) -> Tensor:
+    """Codes [N, D] of the images of `view`, one sample of q(z|x) each, with fixed noise.
+
+    They are what the decoder was trained on: of a random code a sample, not the mean.
+    """
+    model = view.model
+    with evaluating(model):
+        found = [
+            model.posterior.sample(model.given(b.label).encode(b.input), b.noise[0])
+            for b in view.batches()
+        ]
+    return torch.cat(found)  # out of inference mode, for what is fitted by gradients

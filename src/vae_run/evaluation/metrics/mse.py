@@ -1,0 +1,18 @@
+"""Squared error of reconstructions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.view import View
+
+
+def mse(view: View) -> dict[str, float]:
+    """`mse`: squared error per pixel of decode(encode(input).mean).mean against the clean image."""
+    total = 0.0
+    for batch in view.batches():
+        error = view.model.given(batch.label).reconstruct(batch.input) - batch.target
+        total += float(error.cpu().double().square().sum())
+    return {"mse": total / (view.size * math.prod(view.split.event_shape))}

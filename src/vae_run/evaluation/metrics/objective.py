@@ -1,0 +1,24 @@
+"""The terms of the training objective over a split, and the ELBO beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.view import View
+
+
+def objective(view: View) -> dict[str, float]:
+    """`loss`, `reconstruction` and, where there is a prior, `kl` and `elbo`.
+
+    Means over all images, in nats per image. `elbo` = -(reconstruction + kl) whatever beta was.
+    """
+    totals: dict[str, float] = {}
+    for batch in view.batches():
+        model = view.model.given(batch.label)
+        for name, term in view.objective(model, batch, view.epoch).items():
+            totals[name] = totals.get(name, 0.0) + float(term.cpu().double().sum())
+    means = {name: total / view.size for name, total in totals.items()}
+    if "kl" in means:
+        means["elbo"] = -(means["reconstruction"] + means["kl"])
+    return means

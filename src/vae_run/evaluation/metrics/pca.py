@@ -1,0 +1,25 @@
+"""The reconstruction error of principal components with as many dimensions as the code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vae_run.evaluation.principal_components import components, wide
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.view import View
+
+
+def pca(view: View) -> dict[str, float]:
+    """`pca_mse`: squared error per pixel of mu + U U^T (input - mu) against the clean image.
+
+    mu and U, `latent_dim` components, are those of the clean training images (`components`): what
+    PCA makes of the same input, to stand beside `mse`.
+    """
+    if view.train is None:
+        return {}
+    found, total = components(view.train, view.latent_dim), 0.0
+    for batch in view.batches():
+        error = found.reconstruct(batch.input) - wide(batch.target)
+        total += float(error.square().flatten(1).mean(1).sum())
+    return {"pca_mse": total / view.size}

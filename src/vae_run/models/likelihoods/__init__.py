@@ -1,0 +1,32 @@
+"""Likelihoods p(x|z): heads on the decoder's features; one class an option.
+
+May import nothing else of vae-run.
+"""
+
+from vae_run.models.likelihoods.base import Likelihood
+from vae_run.models.likelihoods.continuous import (
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    GaussianPixelLikelihood,
+    LaplaceLikelihood,
+)
+from vae_run.models.likelihoods.discrete import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    DiscretizedLogisticLikelihood,
+    GridLikelihood,
+    LogisticMixtureLikelihood,
+)
+
+__all__ = [
+    "BernoulliLikelihood",
+    "CategoricalLikelihood",
+    "ContinuousBernoulliLikelihood",
+    "DiscretizedLogisticLikelihood",
+    "GaussianLikelihood",
+    "GaussianPixelLikelihood",
+    "GridLikelihood",
+    "LaplaceLikelihood",
+    "Likelihood",
+    "LogisticMixtureLikelihood",
+]

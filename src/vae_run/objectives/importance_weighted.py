@@ -1,0 +1,124 @@
+"""Objectives of several weighted samples. Letters: K samples, M groups, B batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vae_run.data.batches import Batch
+from vae_run.errors import ConfigError
+from vae_run.models.distributions.kl import kl
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.models.posteriors import Posterior
+from vae_run.objectives.base import Bound, Samples, Terms
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
+
+
+def log_weights(
+    model: LatentVariableModel, batch: Batch, q: Distribution, z: Tensor
+) -> tuple[Tensor, Tensor]:
+    """log p(x|z) and log w = log p(x|z) + log p(z) - log q(z|x), each [K, B], for z [K, B, D]."""
+    likelihood = model.decode(z).log_prob(batch.target)
+    return likelihood, likelihood + model.latent_prior().log_prob(z) - q.log_prob(z)
+
+
+def log_mean_exp(log_w: Tensor) -> Tensor:
+    """log of the mean weight over K: [K, ...] -> [...]."""
+    return torch.logsumexp(log_w, 0) - math.log(log_w.shape[0])
+
+
+@dataclass(kw_only=True)
+class IWAE(Bound):
+    """loss = -E log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al. 2015, eq. 8), and its kin.
+
+    `groups` = M > 1 averages M such bounds of K samples (MIWAE, Rainforth et al. 2018, eq. 9).
+    `elbo_share` = b mixes: b ELBO + (1 - b) IWAE (CIWAE, eq. 10). `gradient` of the encoder:
+    reparameterized, or doubly_reparameterized (DReG, Tucker et al. 2019, eq. 8), whose signal
+    does not fade as K grows; it costs a second pass through the decoder.
+    """
+
+    importance_samples: Samples = 5
+    groups: Samples = 1
+    elbo_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    gradient: Literal["reparameterized", "doubly_reparameterized"] = "reparameterized"
+
+    def __post_init__(self) -> None:
+        self.samples = self.importance_samples * self.groups
+        if self.elbo_share and self.gradient != "reparameterized":
+            raise ConfigError(
+                "objective.gradient: doubly_reparameterized is for the pure bound; set "
+                "objective.elbo_share=0."
+            )
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().conflicts(settings, options)
+        doubly = options.get("gradient") == "doubly_reparameterized"
+        if doubly and settings.classes["posterior"].detached is Posterior.detached:
+            yield (
+                "objective.gradient: doubly_reparameterized needs a posterior whose parameters "
+                "can be held constant. Use posterior=normal or full_normal, or "
+                "objective.gradient=reparameterized."
+            )
+
+    def _grouped(self, log_w: Tensor) -> Tensor:
+        """[M K, B] -> [K, M, B]."""
+        return log_w.reshape(self.groups, self.importance_samples, -1).transpose(0, 1)
+
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+        q = model.encode(batch.input)
+        z = model.posterior.sample(q, batch.noise)
+        likelihood, log_w = log_weights(model, batch, q, z)
+        bound = log_mean_exp(self._grouped(log_w)).mean(0)
+        loss = -(1 - self.elbo_share) * bound - self.elbo_share * log_w.mean(0)
+        if self.gradient == "doubly_reparameterized" and torch.is_grad_enabled():
+            loss = self._doubly(model, batch, q, z, log_w) + loss.detach()
+        divergence = kl(q, model.latent_prior(), z)
+        return {"loss": loss, "reconstruction": -likelihood.mean(0), "kl": divergence}
+
+    def _doubly(
+        self, model: LatentVariableModel, batch: Batch, q: Distribution, z: Tensor, log_w: Tensor
+    ) -> Tensor:
+        """0 [B], with the weights w~ for the decoder's gradient and w~^2 for the encoder's."""
+        weights = self._grouped(log_w).softmax(0).transpose(0, 1).flatten(0, 1).detach()
+        # The path through z carries w~ once more than the loss does.
+        scaled = weights[..., None] * z
+        path = scaled + (z - scaled).detach()
+        _, again = log_weights(model, batch, model.posterior.detached(q), path)
+        surrogate = -(weights * again).sum(0) / self.groups
+        return surrogate - surrogate.detach()
+
+
+@dataclass(kw_only=True)
+class ReweightedWakeSleep(Bound):
+    """The wake phases of reweighted wake-sleep (Bornschein & Bengio 2015, eqs. 7 and 9).
+
+    Decoder and prior climb the importance-weighted bound; the encoder descends KL(p(z|x) || q),
+    which covers the modes of the true posterior, where the ELBO's KL(q || p) seeks one. The
+    figure reported as `loss` is the negative bound.
+    """
+
+    importance_samples: Annotated[int, Field(ge=2)] = 10
+
+    def __post_init__(self) -> None:
+        self.samples = self.importance_samples
+
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+        q = model.encode(batch.input)
+        z = model.posterior.sample(q, batch.noise).detach()
+        likelihood = model.decode(z).log_prob(batch.target)
+        joint, density = likelihood + model.latent_prior().log_prob(z), q.log_prob(z)
+        log_w = (joint - density).detach()
+        surrogate = -(log_w.softmax(0) * (joint + density)).sum(0)
+        loss = surrogate - surrogate.detach() - log_mean_exp(log_w)
+        divergence = kl(q, model.latent_prior(), z)
+        return {"loss": loss, "reconstruction": -likelihood.mean(0), "kl": divergence}

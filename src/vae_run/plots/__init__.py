@@ -1,0 +1,48 @@
+"""Pictures of a model: CPU tensors in, one uint8 picture [height, width, 3] out.
+
+Nothing here knows a file, a writer or a model. Drawing uses matplotlib's objects only (no pyplot,
+no global state), so that it leaves a user's own plots alone; matplotlib is imported when the first
+picture is drawn.
+
+E is the event shape: images (C, H, W) or (H, W), or vectors (F,), which become small line plots on
+one common scale. Images are floats in [0, 1], clipped for display; one channel is grey, three are
+RGB, any other number is averaged and the picture says so. Values that are not finite are drawn in
+vermillion and counted under the title. Whatever is left out for want of room is said there too.
+
+May import nothing else of vae-run.
+"""
+
+from vae_run.plots.curves import learning_curves
+from vae_run.plots.dimensions import (
+    Marginal,
+    aggregate_posterior,
+    anomaly_histograms,
+    kl_bars,
+    spectrum,
+)
+from vae_run.plots.frontier import Point, frontier
+from vae_run.plots.images import interpolations, manifold, reconstructions, samples, traversals
+from vae_run.plots.robustness import robustness
+from vae_run.plots.scatter import Density, scatter
+from vae_run.plots.sweep import Line, sweep_curves
+
+__all__ = [
+    "Density",
+    "Line",
+    "Marginal",
+    "Point",
+    "aggregate_posterior",
+    "anomaly_histograms",
+    "frontier",
+    "interpolations",
+    "kl_bars",
+    "learning_curves",
+    "manifold",
+    "reconstructions",
+    "robustness",
+    "samples",
+    "scatter",
+    "spectrum",
+    "sweep_curves",
+    "traversals",
+]

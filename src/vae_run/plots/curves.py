@@ -1,0 +1,152 @@
+"""Learning curves: a panel for every quantity, a line for every split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vae_run.plots.cells import value_range
+from vae_run.plots.sheet import (
+    BODY,
+    HAIRLINE,
+    INK,
+    MARGIN,
+    MUTED,
+    SMALL,
+    SPLITS,
+    Array,
+    Heading,
+    Picture,
+    Sheet,
+    text_width,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FIRST = ("loss", "reconstruction", "kl", "elbo", "log_likelihood", "mse")
+UNITS = {
+    "mse": "per pixel",
+    "bits_per_dim": "bits per dimension",
+    "active_units": "latent dimensions",
+    "codes_twonn": "dimensions",
+    "data_twonn": "dimensions",
+    "posterior_scale": "in units of the code",
+    "learning_rate": "",
+    "grad_norm": "",
+    "examples_per_second": "",
+    "train_seconds": "seconds",
+}
+_MOST_PANELS = 9
+_PLOT = (232, 164)  # width and height of a panel's axes
+_INSET, _ABOVE, _BELOW, _BETWEEN = 52, 46, 52, 24  # left, above and below the axes; between panels
+
+
+def learning_curves(history: Mapping[str, Sequence[float]], epochs: Sequence[float]) -> Picture:
+    """Every quantity of a run against its epochs; what is missing or not finite is bridged.
+
+    Args:
+        history: columns named split/quantity, such as "val/kl", in nats per image unless the name
+            is one of those with a unit of its own; a column may be shorter than `epochs`, never
+            longer.
+        epochs: the epoch of each value; a value without neighbours, as from sparse validation, is
+            drawn as a dot on its line. A line's last finite value stands above its panel.
+    """
+    panels = _panels(history)
+    shown = dict(list(panels.items())[:_MOST_PANELS])
+    left_out = ", ".join(name for name in panels if name not in shown)
+    notes = [f"Not shown: {left_out}" if left_out else ""] if shown else ["no finite values yet"]
+    columns = min(3, max(1, len(shown)))
+    pitch = (_INSET + _PLOT[0] + _BETWEEN, _ABOVE + _PLOT[1] + _BELOW)
+    width = max(440, 2 * MARGIN + columns * pitch[0] - _BETWEEN)
+    heading = Heading("Learning curves", notes, width - 2 * MARGIN)
+    top = MARGIN + heading.height
+    sheet = Sheet(width, top + math.ceil(len(shown) / columns) * pitch[1] - 8 * bool(shown))
+    heading.draw(sheet)
+    for index, (name, lines) in enumerate(shown.items()):
+        row, column = divmod(index, columns)
+        corner = (MARGIN + column * pitch[0], top + row * pitch[1])
+        _draw_panel(sheet, name, lines, epochs, *corner)
+    return sheet.picture()
+
+
+def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Array]]:
+    """Quantity to split to values, NaN where not finite, without what has no finite value."""
+    panels: dict[str, dict[str, Array]] = {}
+    for column, raw in history.items():
+        split, slash, name = column.partition("/")
+        values = np.asarray(raw, dtype=float)
+        values = np.where(np.isfinite(values), values, np.nan)
+        if slash and np.isfinite(values).any():
+            panels.setdefault(name, {})[split] = values
+    rank = {name: place for place, name in enumerate(_FIRST)}
+    order = sorted(panels, key=lambda name: (rank.get(name, len(rank)), name in UNITS))
+    return {name: panels[name] for name in order}
+
+
+def _draw_panel(
+    sheet: Sheet, name: str, lines: dict[str, Array], epochs: Sequence[float], left: int, top: int
+) -> None:
+    title = name.replace("_", " ")
+    sheet.text(left, top + 8, title, bold=True)
+    unit = left + text_width(title, BODY, bold=True) + 8
+    sheet.text(unit, top + 8, UNITS.get(name, "nats per image"), size=SMALL, colour=MUTED)
+    _write_legend(sheet, lines, left, top + 26)
+    x, y = left + _INSET, top + _ABOVE
+    sheet.text(x + _PLOT[0], y + _PLOT[1] + 28, "epoch", size=SMALL, colour=MUTED, align="right")
+    axes = sheet.axes(x, y, *_PLOT)
+    style(axes)
+    for split, values in lines.items():
+        known = np.isfinite(values)
+        alone = known & ~np.append(known[1:], False) & ~np.insert(known[:-1], 0, False)
+        axes.plot(
+            np.asarray(epochs[: len(values)], dtype=float)[known],
+            values[known],
+            color=SPLITS.get(split, MUTED),
+            linewidth=1.6,
+            marker="o",
+            markersize=4,
+            markevery=list(np.flatnonzero(alone[known])),
+            solid_capstyle="round",
+        )
+    if len(epochs) == 1:
+        axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
+    low, high = value_range(np.concatenate(list(lines.values())))
+    if low != 0 and high - low < 1e-3 * abs(low):
+        axes.set_ylim(low - abs(low) / 2, low + abs(low) / 2)
+
+
+def _write_legend(sheet: Sheet, lines: dict[str, Array], x: float, y: float) -> None:
+    """Each split with its last finite value behind a stroke of its line's colour."""
+    for split, values in lines.items():
+        text = f"{split} {short(values[np.isfinite(values)][-1])}"
+        sheet.lines(np.array([[[x, y], [x + 12, y]]]), SPLITS.get(split, MUTED), 2.4)
+        sheet.text(x + 17, y, text, size=SMALL)
+        x += 17 + text_width(text, SMALL) + 14
+
+
+def short(value: float) -> str:
+    """Four digits, thousands written out, a true minus sign."""
+    text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.4g}"
+    return text.replace("-", "−")
+
+
+def style(axes: Axes) -> None:
+    """Axes as every picture has them: a quiet grid, no frame, few numbers."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.set_facecolor("white")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(HAIRLINE)
+    axes.grid(axis="y", color=HAIRLINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.02, y=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.tick_params(
+        length=0, pad=5, labelsize=SMALL, labelcolor=INK, labelfontfamily="DejaVu Sans"
+    )

@@ -1,0 +1,127 @@
+"""The rate-distortion frontier: what a code costs against what it leaves unexplained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vae_run.plots.curves import short, style
+from vae_run.plots.sheet import (
+    BODY,
+    HAIRLINE,
+    INK,
+    MARGIN,
+    MUTED,
+    SERIES,
+    SMALL,
+    Array,
+    Heading,
+    Picture,
+    Sheet,
+    shorten,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PLOT = (620, 420)
+_INSET, _BELOW = 66, 52
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model's rate and distortion, in nats per image, and what is written beside it."""
+
+    name: str
+    rate: float
+    distortion: float
+
+
+def frontier(lines: Mapping[str, Sequence[Point]], notes: Sequence[str]) -> Picture:
+    """Distortion against rate, a line for each setting; the ELBO is equal along the dashed lines.
+
+    Args:
+        lines: points by setting; they are joined by rising rate. At most 7 settings are drawn, and
+            points that are not finite are left out.
+        notes: which split, and what was swept.
+    """
+    shown = dict(list(lines.items())[: len(SERIES)])
+    left_out = ", ".join(name for name in lines if name not in shown)
+    notes = [*notes, f"Not shown: {left_out}"] if left_out else notes
+    width = 2 * MARGIN + _INSET + _PLOT[0]
+    heading = Heading("Rate and distortion", [". ".join(notes)], width - 2 * MARGIN)
+    names = [name for name in shown if name]
+    top = MARGIN + heading.height + 18 * len(names) + 10
+    sheet = Sheet(width, top + _PLOT[1] + _BELOW)
+    heading.draw(sheet)
+    for row, name in enumerate(names):
+        y = MARGIN + heading.height + 18 * row + 4
+        colour = SERIES[list(shown).index(name)]
+        sheet.key(MARGIN, y, {shorten(name, _PLOT[0], BODY): colour})
+    axes = sheet.axes(MARGIN + _INSET, top, *_PLOT)
+    style(axes)
+    for (_, points), colour in zip(shown.items(), SERIES, strict=False):
+        _draw(axes, points, colour)
+    _equal_elbo(axes, [point for points in shown.values() for point in points])
+    middle = MARGIN + _INSET + _PLOT[0] / 2
+    x_name = "rate: KL(q(z|x) || p(z)), nats per image"
+    sheet.text(middle, top + _PLOT[1] + 34, x_name, size=SMALL, align="center")
+    y_name = "distortion: reconstruction, nats per image"
+    axes.set_ylabel(y_name, fontsize=SMALL, color=INK, family="DejaVu Sans")
+    return sheet.picture()
+
+
+def _finite(points: Sequence[Point]) -> list[Point]:
+    known = [p for p in points if np.isfinite(p.rate) and np.isfinite(p.distortion)]
+    return sorted(known, key=lambda point: point.rate)
+
+
+def _draw(axes: Axes, points: Sequence[Point], colour: str) -> None:
+    known = _finite(points)
+    rates, distortions = [p.rate for p in known], [p.distortion for p in known]
+    axes.plot(rates, distortions, color=colour, linewidth=1.8, marker="o", markersize=6)
+    for point in known:
+        axes.annotate(
+            point.name,
+            (point.rate, point.distortion),
+            xytext=(7, 7),
+            textcoords="offset points",
+            fontsize=SMALL,
+            family="DejaVu Sans",
+            color=INK,
+            parse_math=False,
+        )
+
+
+def _equal_elbo(axes: Axes, points: Sequence[Point]) -> None:
+    """Five lines rate + distortion = constant through the plot, each with its ELBO."""
+    known = _finite(points)
+    if not known:
+        return
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    right += 0.08 * (right - left)  # room for the names
+    axes.set_xlim(left, right)
+    axes.set_ylim(low, high)
+    ends: Array = np.linspace(left + low, right + high, 7)[1:-1]
+    for total in ends:
+        axes.plot(
+            [left, right],
+            [total - left, total - right],
+            color=HAIRLINE,
+            linewidth=1.0,
+            linestyle=(0, (5, 3)),
+            zorder=0,
+        )
+        x = max(left, total - high)
+        axes.annotate(
+            f"elbo {short(-total)}",
+            (x, total - x),
+            xytext=(4, -12),
+            textcoords="offset points",
+            fontsize=9,
+            family="DejaVu Sans",
+            color=MUTED,
+        )

@@ -1,0 +1,107 @@
+"""The curve of robustness: how good a restoration is at every level of a corruption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vae_run.plots.curves import short, style
+from vae_run.plots.sheet import (
+    BLUE,
+    BODY,
+    HAIRLINE,
+    MARGIN,
+    MUTED,
+    SMALL,
+    VERMILLION,
+    Array,
+    Heading,
+    Picture,
+    Sheet,
+    text_width,
+)
+
+_LINES = {
+    "output": (BLUE, "output of the model"),
+    "input": (VERMILLION, "corrupted input"),
+    "mean": (MUTED, "mean image"),
+}
+_PLOT = (360, 240)  # width and height of a panel's axes
+_INSET, _BETWEEN, _ABOVE, _BELOW = 60, 36, 34, 50
+
+
+def robustness(
+    levels: Sequence[float],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    here: float,
+    level_name: str,
+    note: str,
+) -> Picture:
+    """Lines against the level, a panel for each measure.
+
+    Args:
+        levels: rising values of the corruption's level.
+        panels: by title, such as "PSNR, in dB", the values of "output", "input" and "mean" at each
+            level; what is not finite is left out. A title that begins with "squared error" has a
+            logarithmic axis.
+        here: the level that is marked.
+        level_name: what the level is, and its unit.
+        note: which images.
+    """
+    width = 2 * MARGIN + len(panels) * (_INSET + _PLOT[0] + _BETWEEN) - _BETWEEN
+    heading = Heading("Robustness", [note], width - 2 * MARGIN)
+    legend = MARGIN + heading.height + 8
+    top = legend + 18
+    sheet = Sheet(width, top + _ABOVE + _PLOT[1] + _BELOW + MARGIN)
+    heading.draw(sheet)
+    _legend(sheet, MARGIN, legend)
+    for place, (title, lines) in enumerate(panels.items()):
+        left = MARGIN + place * (_INSET + _PLOT[0] + _BETWEEN)
+        sheet.text(left, top + 16, title, bold=True)
+        _panel(sheet, levels, lines, here, (left + _INSET, top + _ABOVE), title)
+        y = top + _ABOVE + _PLOT[1] + 34
+        middle = left + _INSET + _PLOT[0] / 2
+        sheet.text(middle, y, f"corruption.level: {level_name}", size=SMALL, align="center")
+    return sheet.picture()
+
+
+def _legend(sheet: Sheet, x: float, y: float) -> None:
+    for colour, name in _LINES.values():
+        sheet.lines(np.array([[[x, y], [x + 16, y]]]), colour, 2.4)
+        sheet.text(x + 22, y, name, size=BODY)
+        x += 22 + text_width(name, BODY) + 20
+
+
+def _panel(
+    sheet: Sheet,
+    levels: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    here: float,
+    corner: tuple[int, int],
+    title: str,
+) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    axes = sheet.axes(*corner, *_PLOT)
+    style(axes)
+    axes.axvline(here, color=HAIRLINE, linewidth=1.4)
+    for name, values in lines.items():
+        known: Array = np.asarray(values, dtype=float)
+        known = np.where(np.isfinite(known), known, np.nan)
+        colour, dots = _LINES[name][0], "" if name == "mean" else "o"
+        axes.plot(levels, known, color=colour, linewidth=1.8, marker=dots, markersize=4)
+    if title.startswith("squared error"):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    whole = all(float(level).is_integer() for level in levels)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=whole))
+    # The mark's own words stand where there is room.
+    right = here - levels[0] < (levels[-1] - levels[0]) / 2
+    low, high = axes.get_xlim()
+    x = corner[0] + (here - low) / (high - low) * _PLOT[0] + (6 if right else -6)
+    words, side = f"level {short(here)}", "left" if right else "right"
+    sheet.text(x, corner[1] + 8, words, size=SMALL, colour=MUTED, align=side)

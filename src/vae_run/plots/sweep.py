@@ -1,0 +1,246 @@
+"""The curves of a sweep: a panel for every figure, a line for every setting and split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vae_run.plots.curves import UNITS, short, style
+from vae_run.plots.sheet import (
+    BODY,
+    INK,
+    MARGIN,
+    MUTED,
+    SERIES,
+    SMALL,
+    SPLITS,
+    Array,
+    Heading,
+    Picture,
+    Sheet,
+    shorten,
+    text_width,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_DASHES: dict[str, Any] = {"train": (0, (1, 1.6)), "val": (0, (4, 2)), "test": "solid"}
+_PLOT = (324, 220)  # width and height of a panel's axes
+_INSET, _ABOVE, _BELOW, _BETWEEN = 56, 42, 54, 30  # around the axes; between panels
+_COLUMNS, _MOST_PANELS = 3, 9
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points (x, y) of the jobs of one setting, on one split; several may share their x."""
+
+    setting: str
+    split: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def sweep_curves(
+    panels: Mapping[str, Sequence[Line]],
+    axis: str,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    marks: Mapping[str, float] | None = None,
+    dots: bool = True,
+    joined: bool = True,
+) -> Picture:
+    """Every figure of a sweep against what was swept.
+
+    Args:
+        panels: lines by the figure's name, in nats per image unless it has a unit of its own;
+            points that are not finite are left out.
+        axis: what x is. Either axis is logarithmic where its values span a decade or more, and
+            lie more evenly on it.
+        title: of the page.
+        notes: what is said under the title.
+        marks: places on x, by their names, marked by a vertical line in every panel.
+        dots: draw every point as a dot, beside the line through the mean at each x.
+        joined: draw that line.
+    """
+    settings = list(dict.fromkeys(line.setting for lines in panels.values() for line in lines))
+    drawn = settings[: len(SERIES)]
+    shown = dict(list(panels.items())[:_MOST_PANELS])
+    left_out = [*settings[len(drawn) :], *(name for name in panels if name not in shown)]
+    notes = [*notes, f"Not shown: {', '.join(left_out)}" if left_out else ""]
+    columns = max(1, min(_COLUMNS, len(shown)))
+    pitch = (_INSET + _PLOT[0] + _BETWEEN, _ABOVE + _PLOT[1] + _BELOW)
+    width = 2 * MARGIN + columns * pitch[0] - _BETWEEN
+    heading = Heading(title, [note for note in notes if note], width - 2 * MARGIN)
+    splits = [s for s in SPLITS if any(li.split == s for ls in shown.values() for li in ls)]
+    legend = _Legend(drawn, splits, width)
+    top = MARGIN + heading.height + legend.height
+    sheet = Sheet(width, top + math.ceil(len(shown) / columns) * pitch[1])
+    heading.draw(sheet)
+    legend.draw(sheet, MARGIN + heading.height)
+    for index, (name, lines) in enumerate(shown.items()):
+        row, column = divmod(index, columns)
+        corner = (MARGIN + column * pitch[0], top + row * pitch[1])
+        _title(sheet, name, axis, *corner)
+        axes = sheet.axes(corner[0] + _INSET, corner[1] + _ABOVE, *_PLOT)
+        style(axes)
+        kept = [line for line in lines if line.setting in drawn]
+        for line in kept:
+            _draw(axes, line, _look(line, drawn, splits), dots, joined)
+        _scale(axes, kept)
+        _mark(axes, marks or {})
+    return sheet.picture()
+
+
+class _Legend:
+    """What colours and strokes mean: settings in colours and splits in strokes, or just splits."""
+
+    def __init__(self, settings: Sequence[str], splits: Sequence[str], width: float) -> None:
+        if len(settings) < 2:
+            entries = [(split, SPLITS[split], "solid") for split in splits]
+        else:
+            entries = [(name, SERIES[i], "solid") for i, name in enumerate(settings)]
+            entries += [(s, MUTED, _DASHES[s]) for s in splits if len(splits) > 1]
+        self._places: list[tuple[float, int, str, str, Any]] = []
+        x, row = float(MARGIN), 0
+        for name, colour, dash in entries:
+            name = shorten(name, width - 2 * MARGIN - 30, BODY)
+            size = 30 + text_width(name, BODY)
+            if x > MARGIN and x + size > width - MARGIN:
+                x, row = float(MARGIN), row + 1
+            self._places.append((x, row, name, colour, dash))
+            x += size + 22
+        self.height = 18 * (row + 1) + 8 if entries else 0
+
+    def draw(self, sheet: Sheet, top: float) -> None:
+        """Write the legend at height `top`."""
+        from matplotlib.lines import Line2D
+        from matplotlib.transforms import IdentityTransform
+
+        for x, row, name, colour, dash in self._places:
+            y = top + 18 * row + 6
+            up = sheet.height - y
+            stroke = Line2D([x, x + 22], [up, up], color=colour, linewidth=2.2, linestyle=dash)
+            stroke.set_transform(IdentityTransform())
+            sheet.figure.add_artist(stroke)
+            sheet.text(x + 30, y, name)
+
+
+def _title(sheet: Sheet, name: str, axis: str, left: int, top: int) -> None:
+    title = name.replace("_", " ")
+    sheet.text(left, top + 14, title, bold=True)
+    unit = left + text_width(title, BODY, bold=True) + 8
+    sheet.text(unit, top + 14, UNITS.get(name, "nats per image"), size=SMALL, colour=MUTED)
+    x, y = left + _INSET + _PLOT[0] / 2, top + _ABOVE + _PLOT[1] + 32
+    sheet.text(x, y, axis, size=SMALL, align="center")
+
+
+def _look(line: Line, settings: Sequence[str], splits: Sequence[str]) -> tuple[str, Any]:
+    """Colour and dashes of a line: as the legend says."""
+    if len(settings) < 2:
+        return SPLITS[line.split], "solid"
+    dashes = _DASHES[line.split] if len(splits) > 1 else "solid"
+    return SERIES[settings.index(line.setting)], dashes
+
+
+def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool, joined: bool = True) -> None:
+    """The mean at each x as a line, and the points themselves where several share an x."""
+    x, y = _finite(line)
+    places = np.unique(x)
+    if not len(places):
+        return
+    means = [y[x == place].mean() for place in places]
+    colour, dash = look
+    several = dots and (len(x) > len(places) or not joined)
+    if several:
+        axes.plot(x, y, "o", color=colour, markersize=3.4, alpha=0.4, markeredgewidth=0)
+    if not joined:
+        return
+    marker = "o" if dots or len(places) == 1 else ""
+    axes.plot(
+        places,
+        means,
+        color=colour,
+        linestyle=dash,
+        linewidth=1.8,
+        marker=marker,
+        markersize=2.6 if several else 4.4,
+        solid_capstyle="round",
+    )
+
+
+def _finite(line: Line) -> tuple[Array, Array]:
+    x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
+    known = np.isfinite(x) & np.isfinite(y)
+    return x[known], y[known]
+
+
+def _scale(axes: Axes, lines: Sequence[Line]) -> None:
+    """Logarithmic axes where they fit; numbers at the swept values, as far as they have room."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+    points = [_finite(line) for line in lines]
+    x = np.unique(np.concatenate([px for px, _ in points]))
+    y = np.unique(np.concatenate([py for _, py in points]))
+    plain = FuncFormatter(lambda value, _: short(value))
+    if is_logarithmic(x):
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    if is_logarithmic(y):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(plain)
+    elif len(y) and y[0] != 0 and y[-1] - y[0] < 1e-3 * abs(y[0]):
+        axes.set_ylim(y[0] - abs(y[0]) / 2, y[0] + abs(y[0]) / 2)
+    if 1 < len(x) <= 24:
+        axes.xaxis.set_major_locator(FixedLocator(_with_room(x, axes.get_xscale() == "log")))
+        axes.xaxis.set_major_formatter(plain)
+
+
+def is_logarithmic(values: Array) -> bool:
+    """Whether rising `values` span a decade or more and lie more evenly on a logarithmic axis."""
+    if len(values) < 3 or values[0] <= 0 or values[-1] < 10 * values[0]:
+        return False
+    logs = np.log(values)
+    widest = np.diff(values).max() / (values[-1] - values[0])
+    return bool(np.diff(logs).max() / (logs[-1] - logs[0]) < widest)
+
+
+def _with_room(values: Array, logarithmic: bool) -> list[float]:
+    """Those of rising `values` whose numbers do not touch each other below the axis."""
+    place = np.log(values) if logarithmic else values
+    share = (place - place[0]) / (place[-1] - place[0]) * _PLOT[0] * 0.96
+    kept, end = [], -math.inf
+    for value, x in zip(values.tolist(), share.tolist(), strict=True):
+        half = text_width(short(value), SMALL) / 2 + 4
+        if x - half >= end:
+            kept.append(value)
+            end = x + half
+    return kept
+
+
+def _mark(axes: Axes, marks: Mapping[str, float]) -> None:
+    """Vertical lines with their names above the axes."""
+    from matplotlib.transforms import blended_transform_factory
+
+    for name, place in marks.items():
+        axes.axvline(place, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+        axes.annotate(
+            name,
+            (place, 1.0),
+            xycoords=blended_transform_factory(axes.transData, axes.transAxes),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=SMALL,
+            color=INK,
+            family="DejaVu Sans",
+            parse_math=False,
+        )

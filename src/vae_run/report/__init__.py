@@ -1,4 +1,0 @@
-"""Pages that a reader opens: a run's `report.html`, and that of a comparison.
-
-Each is one file that fetches nothing: pictures are data URIs, styles are inline, no script runs.
-"""

@@ -1,0 +1,91 @@
+"""The page of a comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vae_run.comparison.ranking import Comparison
+from vae_run.comparison.statistics import ALL_PAIRS, Estimate
+from vae_run.evaluation.quantities import meaning
+from vae_run.reports.page import pictures, render
+from vae_run.system.files import write_atomically
+from vae_run.system.formatting import number, ranges
+
+BESIDE = ("elbo", "log_likelihood", "mse", "kl", "active_units", "bits_per_dim")
+"""Test figures that stand beside the metric, as far as any group has them."""
+MOST_PAIRS = 60
+CAPTIONS = {
+    "rate_distortion": "What the code costs against what it leaves unexplained. The lower left "
+    "corner is the better one.",
+}
+
+
+def write_page(comparison: Comparison, folder: Path, name: str) -> None:
+    """Write the page `name` into `folder`, with the pictures that lie in its `figures/`."""
+    page = render(
+        "compare.html",
+        title=f"Comparison of {sum(len(group.runs) for group in comparison.groups)} runs",
+        pictures=pictures(folder / "figures", CAPTIONS),
+        **tables(comparison),
+    )
+    write_atomically(folder / name, page.encode())
+
+
+def tables(comparison: Comparison, pairs_in: str = "differences.csv") -> dict[str, Any]:
+    """What `ranking.html` shows: settings and their differences; `pairs_in` has all of these."""
+    return {
+        "comparison": comparison,
+        "meaning": meaning(comparison.metric),
+        "beside": [n for n in BESIDE if n != comparison.metric and _known(comparison, n)],
+        "rows": [_row(comparison, index) for index in range(len(comparison.groups))],
+        "pairs": _pairs(comparison)[:MOST_PAIRS],
+        "left_out": max(0, sum(len(d.seeds) > 1 for d in comparison.differences) - MOST_PAIRS),
+        "pairs_in": pairs_in,
+        "all_pairs": ALL_PAIRS,
+    }
+
+
+def _known(comparison: Comparison, name: str) -> bool:
+    return any(group.values(f"test/{name}") for group in comparison.groups)
+
+
+def _row(comparison: Comparison, index: int) -> dict[str, Any]:
+    group = comparison.groups[index]
+    figures = {tag.split("/")[1] for run in group.runs.values() for tag in run.metrics}
+    return {
+        "rank": index + 1,
+        "label": comparison.label(group),
+        "seeds": ", ".join(str(seed) for seed in sorted(group.runs)),
+        "runs": [group.runs[seed].name for seed in sorted(group.runs)],
+        "val": _cell(group.estimate(f"val/{comparison.metric}")),
+        "test": {name: _cell(group.estimate(f"test/{name}")) for name in figures},
+        "better": ranges([other + 1 for other in comparison.better_than(index)]),
+    }
+
+
+def _cell(found: Estimate) -> str:
+    return number(found.mean, found.half) if found.n else ""
+
+
+def _pairs(comparison: Comparison) -> list[dict[str, str]]:
+    """Differences over two seeds or more, those that exclude zero first."""
+    known = [d for d in comparison.differences if len(d.seeds) > 1]
+    known.sort(key=lambda d: not d.estimate.excludes_zero)
+    return [
+        {
+            "first": str(d.first + 1),
+            "second": str(d.second + 1),
+            "seeds": str(len(d.seeds)),
+            "difference": number(d.estimate.mean, d.estimate.half),
+            "verdict": _verdict(comparison, d.first, d.second),
+        }
+        for d in known
+    ]
+
+
+def _verdict(comparison: Comparison, first: int, second: int) -> str:
+    for better, worse in ((first, second), (second, first)):
+        if worse in comparison.better_than(better):
+            return f"{better + 1} is better"
+    return "cannot be told apart"

@@ -1,0 +1,212 @@
+"""`report.html` of a run: what its directory holds, on one page."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vae_run.config.keys import flat
+from vae_run.evaluation.quantities import SECTIONS, Meaning, meaning
+from vae_run.reports.page import pictures, render
+from vae_run.reports.warnings import warnings
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.files import write_atomically
+from vae_run.system.formatting import number
+from vae_run.tracking.history import best_row, history
+
+NAME = "report.html"
+HEADLINES = ("log_likelihood", "elbo", "loss", "bits_per_dim", "mse", "kl", "active_units")
+
+CAPTIONS = {
+    "learning_curves": "Every quantity over the epochs, on training and validation images.",
+    "reconstructions": "Validation images, what the encoder saw where it differs, and the output.",
+    "samples": "Images decoded from codes that were drawn, not encoded.",
+    "manifold": "Images decoded over a grid of the two latent dimensions.",
+    "codes": "A dot an image, coloured by its class. Where classes lie apart, codes tell them.",
+    "traversals": "One code, moved along a latent dimension at a time.",
+    "interpolations": "From the code of one image to that of another.",
+    "kl_per_dimension": "What each latent dimension says of the image; one near 0 is unused.",
+    "spectrum": "How the variance spreads over directions, in the codes and in PCA's.",
+    "aggregate_posterior": "Codes of all images. Where they leave the prior, samples look worse.",
+    "robustness": "How good the output is as the corruption grows.",
+    "anomaly_scores": "Scores of normal and anomalous images; the less they overlap, the better.",
+}
+"""Captions by the name of the picture, in the order of the report."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure on val and on test, with PCA's on test beside it where there is one."""
+
+    name: str
+    meaning: Meaning
+    cells: Mapping[str, str]
+    pca: str = ""
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write `report.html` into the run's directory, from nothing but what lies there."""
+    metrics, environment = run.metrics(), run.environment()
+    config, choices, overrides = run.config(), run.choices(), run.overrides()
+    page = render(
+        "report.html",
+        title=run.path.name,
+        subtitle=_subtitle(choices),
+        about="",
+        command=shlex.join(["vae-run", *overrides]),
+        facts=[*_data(environment), *_training(run, metrics), *_machine(environment, config)],
+        headlines=_headlines(metrics),
+        sections=_sections(metrics),
+        warnings=warnings(run, config, metrics),
+        curves=pictures(run.figures, CAPTIONS, only="learning_curves"),
+        pictures=pictures(run.figures, CAPTIONS, without="learning_curves"),
+        settings=_settings(config, overrides),
+        parts={group: choices[group] for group in sorted(choices) if "/" not in group},
+        commands=_commands(run.path),
+        python_path=repr(str(_near(run.path))),
+        back="",
+    )
+    write_atomically(run.path / NAME, page.encode())
+    return run.path / NAME
+
+
+def write_evaluation_report(run: RunDirectory, place: Path, overrides: Sequence[str]) -> Path:
+    """Write the smaller `report.html` of an evaluation of `run` whose files lie in `place`."""
+    typed = [word for word in overrides if not word.startswith(("task=", "run="))]
+    metrics = RunDirectory(place).metrics()
+    command = shlex.join(["vae-run", "task=evaluate", f"run={run.path}", *typed])
+    page = render(
+        "report.html",
+        title=place.name,
+        subtitle=f"Evaluation of {run.path.name}",
+        about="The same model on other data, under another corruption, or at its last checkpoint; "
+        "the run's own figures are in its own report.",
+        command=command,
+        facts=[],
+        headlines=_headlines(metrics),
+        sections=_sections(metrics),
+        warnings=[],
+        curves=[],
+        pictures=pictures(place / "figures", CAPTIONS, without="learning_curves"),
+        settings=[],
+        parts={},
+        commands={},
+        python_path="",
+        back="../../" + NAME,
+    )
+    write_atomically(place / NAME, page.encode())
+    return place / NAME
+
+
+def _subtitle(choices: Mapping[str, str]) -> str:
+    named = [choices[group] for group in ("model", "dataset") if group in choices]
+    return " on ".join(named)
+
+
+def _data(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    images = environment.get("images") or {}
+    shape = " x ".join(str(size) for size in environment.get("event_shape") or ())
+    sizes = ", ".join(f"{count:,} {split}" for split, count in images.items())
+    fingerprint = str(environment.get("dataset_fingerprint") or "")[:12]
+    parameters = environment.get("parameters")
+    return [
+        ("images", f"{sizes}; {shape}" if sizes else ""),
+        ("data fingerprint", fingerprint),
+        ("parameters", f"{parameters:,}" if isinstance(parameters, int) else ""),
+    ]
+
+
+def _training(run: RunDirectory, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows, train = history(run), metrics.get("train") or {}
+    best = best_row(rows)
+    seconds, rate = train.get("train_seconds"), train.get("examples_per_second")
+    state = run.read_status().get("state", "")
+    return [
+        ("state", "" if state in ("running", "completed") else state),
+        ("trained", f"{rows[-1]['epoch']:g} epochs, {rows[-1]['step']:,.0f} steps" if rows else ""),
+        ("best epoch", f"{best['epoch']:g}, by val" if best else ""),
+        ("time of training", f"{seconds:,.1f} s, {rate:,.0f} images/s" if seconds else ""),
+    ]
+
+
+def _machine(environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    device = " ".join(filter(None, (environment.get("device"), environment.get("device_name"))))
+    threads = environment.get("threads")
+    versions = environment.get("versions") or {}
+    known = [f"{name} {version}" for name, version in versions.items() if version]
+    revision = str(environment.get("git_revision") or "")
+    changed = " with uncommitted changes" if revision.endswith("+") else ""
+    return [
+        ("device", f"{device}, {threads} thread{'s' * (threads != 1)}" if device else ""),
+        ("precision", str(config.get("precision", ""))),
+        ("seed", str(config.get("seed", ""))),
+        ("versions", ", ".join([*known, f"Python {environment.get('python')}"]) if known else ""),
+        ("platform", str(environment.get("platform") or "")),
+        ("git revision", revision.rstrip("+")[:12] + changed),
+    ]
+
+
+def _headlines(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The main figures, on test where there are any; one bound, the tightest."""
+    split = "test" if metrics.get("test") else "val"
+    values, tiles = metrics.get(split) or {}, []
+    bounds = [name for name in HEADLINES[:3] if name in values][:1]
+    for name in (*bounds, *HEADLINES[3:]):
+        if name in values:
+            error = values.get(f"{name}_stderr")
+            tiles.append(
+                {
+                    "name": name.replace("_", " "),
+                    "value": number(values[name], error),
+                    "unit": f"{meaning(name).unit}, {split}".lstrip(", "),
+                }
+            )
+    return tiles[:5]
+
+
+def _sections(metrics: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Rows of the table by section; standard errors and PCA's figures stand beside their own."""
+    splits = {split: metrics.get(split) or {} for split in ("val", "test")}
+    names = list(dict.fromkeys(name for values in splits.values() for name in values))
+    found: dict[str, list[Row]] = {section: [] for section in SECTIONS}
+    for name in names:
+        base = re.sub(r"_stderr$|^pca_", "", name)
+        if base != name and base in names:
+            continue
+        cells = {
+            split: number(values[name], values.get(f"{name}_stderr"))
+            for split, values in splits.items()
+            if name in values
+        }
+        pca = splits["test"].get(f"pca_{name}", splits["val"].get(f"pca_{name}"))
+        row = Row(name, meaning(name), cells, "" if pca is None else number(pca))
+        found[row.meaning.section].append(row)
+    return {section: rows for section, rows in found.items() if rows}
+
+
+def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, str, bool]]:
+    """Every key, its value, and whether it was typed."""
+    typed = {word.split("=", 1)[0].lstrip("+~") for word in overrides}
+    return [(key, "null" if v is None else str(v), key in typed) for key, v in flat(config)]
+
+
+def _commands(path: Path) -> dict[str, str]:
+    """What can be done with the run next, by what it is for."""
+    run = _near(path)
+    words = {
+        "train for longer": ["task=resume", f"run={run}", "trainer.epochs=N"],
+        "measure everything": ["task=evaluate", f"run={run}", "evaluation=full"],
+        "draw images": ["task=sample", f"run={run}", "n=100", "output=samples.png"],
+        "encode your images": ["task=encode", f"run={run}", "input=FILE.npz", "output=codes.npz"],
+    }
+    return {what: shlex.join(["vae-run", *arguments]) for what, arguments in words.items()}
+
+
+def _near(path: Path) -> Path:
+    """`path` from the working directory, where it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

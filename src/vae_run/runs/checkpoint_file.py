@@ -1,0 +1,119 @@
+"""Checkpoint files: written whole or not at all, and verified before they are believed.
+
+The file is what `torch.save` writes, with the SHA-256 of its content as the archive's comment:
+`torch.load(file, weights_only=True)` opens it as it stands.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vae_run.errors import CheckpointError, DamagedError
+from vae_run.system.files import write_atomically
+from vae_run.version import __version__
+
+FORMAT = 1
+"""Version of the layout of the saved mapping; raised when a reader must know of a change."""
+
+_DIGEST = 64  # hexadecimal characters
+_END = 22  # bytes of a zip archive's end record, whose last two are the comment's length
+
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What a file system without hard links says."""
+
+
+def keep(path: Path, name: str) -> None:
+    """Let the file at `path`, if there is one, have `name` beside it as well: the same bytes."""
+    temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(path, temporary)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.replace(path, path.with_name(name))  # for a moment there is only `name`
+        return
+    os.replace(temporary, path.with_name(name))
+
+
+def _alone(value: Any) -> Any:
+    """`value` with each tensor that is a part of a larger one copied, or all of that is saved."""
+    if isinstance(value, torch.Tensor):
+        return value if value.untyped_storage().nbytes() == value.nbytes else value.clone()
+    if isinstance(value, Mapping):
+        return {key: _alone(entry) for key, entry in value.items()}
+    return [_alone(entry) for entry in value] if isinstance(value, list) else value
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write `state`, a mapping of tensors and plain Python values, to `path`."""
+    buffer = io.BytesIO()
+    whole = {"format": FORMAT, **state, "written_by": f"vae-run {__version__}"}
+    torch.save(_alone(whole), buffer)
+    content = buffer.getvalue()
+    body = content[:-2]  # all but the length of the comment, which is still empty
+    digest = hashlib.sha256(body).hexdigest().encode()
+    write_atomically(path, body + struct.pack("<H", len(digest)) + digest)
+
+
+def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The mapping saved at `path`; no code that the file may carry is run.
+
+    Raises:
+        DamagedError: the file is missing, or its bytes are not those that were written.
+        CheckpointError: it is whole, but holds code, or is of a later format.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(
+            f"{path}: cannot be read ({error.strerror}). Expected a checkpoint of a run."
+        ) from error
+    body, tail = content[: -2 - _DIGEST], content[-2 - _DIGEST :]
+    if len(body) < _END or tail[:2] != struct.pack("<H", _DIGEST):
+        raise DamagedError(f"{path}: is no complete checkpoint of vae-run ({len(content)} bytes).")
+    if hashlib.sha256(body).hexdigest().encode() != tail[2:]:
+        raise DamagedError(f"{path}: is damaged: its content does not match its SHA-256.")
+    try:
+        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except Exception as error:  # a hostile file can fail in any way that pickle knows
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain values; refused."
+        ) from error
+    version = state.get("format") if isinstance(state, dict) else None
+    if type(version) is not int or not 1 <= version <= FORMAT:
+        writer = state.get("written_by") if isinstance(state, dict) else None
+        raise CheckpointError(
+            f"{path}: has format {version!r}, written by {writer or 'an unknown program'}; this is "
+            f"vae-run {__version__}, which reads formats 1 to {FORMAT}. Update vae-run."
+        )
+    return dict(state)
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Tell what fails inside, on the content of the checkpoint at `path`, as a fault of the file.
+
+    Raises:
+        CheckpointError: something failed.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as e:
+        raise CheckpointError(
+            f"{path}: is a checkpoint, but not one of this run: {type(e).__name__}: "
+            f"{str(e).splitlines()[0] if str(e) else ''}. Use the file that the run wrote."
+        ) from e

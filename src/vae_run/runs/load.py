@@ -1,0 +1,86 @@
+"""A trained model, read from its run directory again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vae_run.config.schema import Settings
+from vae_run.errors import CheckpointError
+from vae_run.models.build import build_model
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.runs import checkpoint_file
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.device import choose_device
+
+
+def load(
+    path: str | os.PathLike[str],
+    checkpoint: str = "best",
+    device: str = "cpu",
+    trust: Iterable[str] = (),
+) -> LatentVariableModel:
+    """The trained model of the run directory `path`, in eval mode.
+
+    Args:
+        path: a run directory that `vae-run` made.
+        checkpoint: "best" (by validation) or "last".
+        device: as the `device` key: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        trust: packages, besides vae-run, whose classes the run's configuration may name.
+
+    Raises:
+        CheckpointError: the run or its checkpoint is missing, damaged or foreign.
+        ConfigError: the run's configuration is wrong or names classes that are not trusted.
+    """
+    run = RunDirectory.existing(str(path))
+    if checkpoint not in ("best", "last"):
+        raise CheckpointError(f"checkpoint: found {checkpoint!r}, expected 'best' or 'last'.")
+    file = run.best if checkpoint == "best" else run.last
+    model = load_model(run.settings(trust), checkpoint_file.read(file), file)
+    return model.to(choose_device(device)).eval()
+
+
+def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> LatentVariableModel:
+    """The model that `settings` describe with the weights of the checkpoint `state`."""
+    with checkpoint_file.understood(file):
+        event_shape = tuple(int(size) for size in state["event_shape"])
+        levels = None if state.get("levels") is None else int(state["levels"])
+        found = state.get("classes")
+        classes = None if found is None else [int(label) for label in found]
+        weights = dict(state["model"])
+    if levels is None and settings.classes["likelihood"].discrete:
+        raise CheckpointError(f"{file}: does not tell the grey levels that its likelihood models.")
+    if classes is None and settings.fixed.condition is not None:
+        raise CheckpointError(f"{file}: does not tell the classes that its model is given.")
+    with (
+        checkpoint_file.understood(file),
+        torch.random.fork_rng(devices=[]),
+    ):  # initial weights are not the caller's random numbers
+        model = build_model(settings, event_shape, levels, classes)
+    load_weights(model, weights, file)
+    return model
+
+
+def load_weights(model: LatentVariableModel, weights: Mapping[str, Any], file: Path) -> None:
+    """Copy `weights` into `model`.
+
+    Raises:
+        CheckpointError: names and shapes disagree; the message tells the first that does.
+    """
+    own = model.state_dict()
+    for name in sorted(own.keys() | {str(name) for name in weights}):
+        expected, found = _shape(own.get(name)), _shape(weights.get(name))
+        if expected != found:
+            raise CheckpointError(
+                f"{file}: {name} is {found}, but the configured model expects {expected}. "
+                "The checkpoint and the configuration are not of the same run."
+            )
+    model.load_state_dict(weights)
+
+
+def _shape(value: Any) -> list[int] | str:
+    return list(value.shape) if isinstance(value, torch.Tensor) else "no such tensor"

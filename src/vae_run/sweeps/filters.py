@@ -1,0 +1,128 @@
+"""A filter of a grid: an expression of configuration keys, such as `latent_dim < 32`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vae_run.config.keys import unknown_key
+from vae_run.errors import ConfigError
+
+KEY = "hydra.sweeper.filter"
+
+ALLOWED = (
+    *(ast.Expression, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.Compare, ast.Constant, ast.Name),
+    *(ast.Attribute, ast.List, ast.Tuple, ast.boolop, ast.unaryop, ast.cmpop, ast.expr_context),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod),
+)
+"""What an expression may be made of: comparisons and sums, nothing that reaches further."""
+
+FUNCTIONS = {"len": len, "min": min, "max": max, "abs": abs, "sum": sum}
+CONSTANTS = {"true": True, "false": False, "null": None}
+"""As configuration files write them."""
+
+
+class Filter:
+    """A checked expression.
+
+    Attributes:
+        names: the keys that it reads, in full.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Read `text`.
+
+        Raises:
+            ConfigError: it is none, or it holds what it may not.
+        """
+        self.text = text
+        reader = _Keys()
+        try:
+            tree = ast.parse(text.strip(), mode="eval")
+            for node in ast.walk(tree):
+                _refuse_strange(node)
+            tree = ast.fix_missing_locations(reader.visit(tree))
+        except (SyntaxError, ValueError) as error:
+            raise ConfigError(
+                f"{KEY}: found {text!r}, which is no expression of keys ({error}). Expected one "
+                "such as \"latent_dim < 32 and model != 'ae'\"."
+            ) from error
+        self.names = reader.names
+        self._code = compile(tree, KEY, "eval")
+
+    def keeps(self, values: Mapping[str, Any]) -> bool:
+        """Whether the job whose keys have these `values` stays.
+
+        Raises:
+            ConfigError: the job lacks a key that decides, or the values cannot be compared.
+        """
+        scope: dict[str, Any] = {"__builtins__": {}, **FUNCTIONS, **CONSTANTS}
+        try:
+            kept = eval(self._code, scope, _Values(values, self.names))
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ConfigError(f"{KEY}: {self.text!r} makes no sense here: {error}.") from error
+        if not isinstance(kept, bool):
+            raise ConfigError(f"{KEY}: {self.text!r} is {kept!r}, expected true or false.")
+        return kept
+
+    def refuse_unknown(self, known: Sequence[str]) -> None:
+        """Refuse a key that is in no job, though none came to read it."""
+        for name in self.names.values():
+            if name not in known:
+                raise ConfigError(f"{KEY}: {unknown_key(name, known)}")
+
+
+def _refuse_strange(node: ast.AST) -> None:
+    """Refuse what goes beyond `ALLOWED`, and calls of anything but `FUNCTIONS`."""
+    fine = isinstance(node, ALLOWED)
+    if isinstance(node, ast.Call):
+        fine = isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords
+    if not fine:
+        what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
+        raise ConfigError(
+            f"{KEY}: found {what}, expected keys, numbers, text in quotes and lists with and, or, "
+            f"not, in, comparisons, + - * / %, and {', '.join(FUNCTIONS)}."
+        )
+
+
+class _Keys(ast.NodeTransformer):
+    """Turns `a.b.c` into one name; `names` tells the key of each."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.Name:
+        return self._name(ast.unparse(node))
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        known = node.id in FUNCTIONS or node.id in CONSTANTS
+        return node if known else self._name(node.id)
+
+    def _name(self, key: str) -> ast.Name:
+        if not all(part.isidentifier() for part in key.split(".")):
+            raise ValueError(f"{key} is no key")
+        name = f"key_{len(self.names)}"
+        self.names[name] = key
+        return ast.Name(name, ast.Load())
+
+
+class _Values(Mapping[str, Any]):
+    """Looks values up when the expression comes to them."""
+
+    def __init__(self, values: Mapping[str, Any], names: Mapping[str, str]) -> None:
+        self._values, self._names = values, names
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)  # a function, or a constant
+        key = self._names[name]
+        if key not in self._values:
+            raise ConfigError(f"{KEY}: {unknown_key(key, self._values)}")
+        return self._values[key]
+
+    def __iter__(self) -> Any:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

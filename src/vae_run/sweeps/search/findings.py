@@ -1,0 +1,98 @@
+"""What a search found: on the terminal, and in the ledger for whoever reads it later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+
+from vae_run.errors import ConfigError, RunError
+from vae_run.runs.identity import telling
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.sweeps.ledger import Ledger
+from vae_run.sweeps.search.space import Axis
+from vae_run.sweeps.search.study import Study
+from vae_run.system.console import console, numbers
+
+
+def announce(study: Study, axes: Mapping[str, Axis], trials: int, ledger: Ledger) -> None:
+    """Say what is searched, and what is to be done."""
+    plan = study.plan
+    aims = [f"{way} {name}" for name, way in zip(plan.objective, plan.directions, strict=True)]
+    asked, waiting = study.asked, study.count("RUNNING")
+    said = [f"{max(asked, trials)} trials to {' and '.join(aims)}"]
+    if asked > waiting:
+        said.append(f"{asked - waiting} done before")
+    if waiting:
+        said.append(f"{waiting} taken up again")
+    console.print(f"{', '.join(said)}, in {escape(str(ledger.folder))}")
+    for key, axis in axes.items():
+        console.print(f"  {key}: {escape(str(axis))}")
+
+
+def write_down(ledger: Ledger, study: Study) -> None:
+    """Put the search's aims and its best trials into the ledger."""
+    ledger.about["search"] = {
+        "objective": list(study.plan.objective),
+        "direction": list(study.plan.directions),
+        "best": [{"directory": name, "values": values} for name, values, _ in study.best()],
+    }
+    ledger.save()
+
+
+def conclude(ledger: Ledger, study: Study) -> None:
+    """Say which trials are the best.
+
+    Raises:
+        RunError: jobs failed or were stopped, or none has a value.
+    """
+    words = {"COMPLETE": "completed", "PRUNED": "given up", "FAIL": "without a value"}
+    counts = {word: study.count(state) for state, word in words.items()}  # type: ignore[arg-type]
+    counts["unfinished"] = study.count("RUNNING")
+    said = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    console.print(f"{study.asked} trials: {said}")
+    objective, best = study.plan.objective, sorted(study.best(), key=lambda one: one[1])
+    if len(objective) > 1 and best:
+        console.print(f"{len(best)} of them are the Pareto front of {' and '.join(objective)}:")
+    for directory, values, overrides in best:
+        figures = numbers(dict(zip(objective, values, strict=True)))
+        told = f"best  {figures}  {overrides}  {ledger.folder / directory}"
+        console.print(escape(told))
+    tried = {directory for directory, _ in study.directories()}
+    states = [entry.state for entry in ledger.jobs.values() if entry.directory in tried]
+    if failed := states.count("failed"):
+        raise RunError(
+            f"{failed} of the search's jobs failed; they count as trials without a value."
+        )
+    if stopped := states.count("interrupted"):
+        raise RunError(
+            f"{stopped} of the search's jobs were stopped; the same command with "
+            f"sweep.dir={ledger.folder} goes on with them."
+        )
+    if not best:
+        raise RunError("no trial has a value of the objective: there is no best one.")
+
+
+def refuse_another(ledger: Ledger, directory: str, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with a search whose jobs were configured otherwise.
+
+    Args:
+        ledger: of the sweep.
+        directory: of one of its jobs.
+        config: of the job at the same point, as it would be now.
+
+    Raises:
+        ConfigError: they differ; names the first key that does.
+    """
+    run = RunDirectory(ledger.folder / directory)
+    if not run.config_file.is_file():
+        return
+    before, now = telling(run.config()), telling(config)
+    for key in [*now, *before]:
+        if before.get(key) != now.get(key):
+            raise ConfigError(
+                f"{key}: found {now.get(key)}, but the search in {ledger.folder} was begun with "
+                f"{before.get(key)}. Values under both cannot be compared: choose another "
+                "sweep.dir."
+            )

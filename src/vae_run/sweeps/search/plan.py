@@ -1,0 +1,124 @@
+"""How a search goes about it: Optuna's sampler, pruner and storage, as the sweeper's keys say.
+
+Imports Optuna: only a search imports this module.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from vae_run.sweeps.search.settings import Direction, Pruner
+
+JOURNAL = "search.journal"
+"""Optuna's journal in the sweep's folder."""
+
+NAME = "vae-run"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search.
+
+    Attributes:
+        objective: figures on val, as `val/elbo`.
+        directions: minimize or maximize, for each.
+        sampler: who chooses points.
+        seed: of the sampler.
+        pruner: who gives up on trials.
+        startup: completed trials before the pruner gives up on any, and trials at random before
+            the sampler learns from them; None: Optuna's own numbers.
+        epochs: of a whole trial, where they are known.
+        warmup: epochs in which no trial is given up on.
+        storage: Optuna's, a URL or a journal's file; None: a journal in the sweep's folder.
+    """
+
+    objective: tuple[str, ...]
+    directions: tuple[Direction, ...]
+    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    seed: int = 0
+    pruner: Pruner = "none"
+    startup: int | None = None
+    epochs: int | None = None
+    warmup: int = 1
+    storage: str | None = None
+
+    def make_sampler(self, number: int) -> BaseSampler:
+        """The sampler of the trial `number`."""
+        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        if self.sampler == "random":
+            return RandomSampler(seed=seed)
+        if self.sampler == "nsga2":
+            return NSGAIISampler(seed=seed)
+        with quiet():
+            return TPESampler(
+                n_startup_trials=10 if self.startup is None else self.startup,
+                seed=seed,
+                multivariate=len(self.objective) == 1,
+                constant_liar=True,  # several trials run at a time
+            )
+
+    def make_pruner(self) -> BasePruner:
+        """Who judges trials on their way."""
+        if self.pruner == "median":
+            startup = 5 if self.startup is None else self.startup
+            return MedianPruner(startup, n_warmup_steps=self.warmup)
+        if self.pruner == "hyperband":
+            return HyperbandPruner(self.warmup, self.epochs or "auto")
+        return NopPruner()
+
+    def place(self, folder: Path) -> str:
+        """Where the trials of the search in `folder` are kept."""
+        return self.storage or str(folder / JOURNAL)
+
+    def study_name(self, folder: Path) -> str:
+        """What tells the search in `folder` from others in the same storage."""
+        return NAME if self.storage is None else f"{NAME} {folder}"
+
+    def open_storage(self, folder: Path) -> BaseStorage | str:
+        """Where `place` says: an open journal, or a URL for Optuna to open."""
+        place = self.place(folder)
+        return place if "://" in place else _journal(Path(place), alone=self.storage is None)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Optuna's words on what it counts as experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+class _LedgersLock(JournalFileOpenLock):
+    """No lock of its own, which a kill would leave behind: the ledger's keeps others out."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def _journal(path: Path, *, alone: bool) -> JournalStorage:
+    """Optuna's journal in the file `path`; `alone`, only the sweep that holds its ledger uses it.
+
+    Then a last line that was only half written is taken out: the next would be added to it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not alone:
+        return JournalStorage(JournalFileBackend(str(path)))
+    with path.open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+    return JournalStorage(JournalFileBackend(str(path), _LedgersLock(str(path))))

@@ -1,0 +1,96 @@
+"""The keys of `hydra/sweeper=optuna`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vae_run.config.keys import nearest
+from vae_run.errors import ConfigError
+from vae_run.evaluation.quantities import MEANINGS, meaning
+
+Direction = Literal["minimize", "maximize"]
+Pruner = Literal["none", "median", "hyperband"]
+
+COSTS = ("kl", "nonzero_weights")
+"""Figures that are costs to an objective, though neither way is better in itself."""
+
+
+class SearchSettings(BaseModel):
+    """What is searched, and how (see `conf/hydra/sweeper/optuna.yaml`)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    trials: Annotated[int, Field(ge=1)] = 20
+    objective: str | Annotated[list[str], Field(min_length=1)] = "val/elbo"
+    direction: Direction | list[Direction] | None = None
+    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+    pruner: Pruner | None = None
+    startup: Annotated[int, Field(ge=1)] | None = None
+    time_limit: Annotated[float, Field(gt=0)] | None = None
+    batch: Annotated[int, Field(ge=1)] = 8
+    storage: str | None = None
+    params: dict[str, Any] | None = None
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
+
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way each objective is better.
+
+        Raises:
+            ConfigError: an objective is not on val, or nobody tells which way it is better.
+        """
+        figures = [_figure(name) for name in self.objectives]
+        if self.direction is None:
+            return tuple(_better(figure) for figure in figures)
+        ways = (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
+        if len(ways) != len(figures):
+            raise ConfigError(
+                f"hydra.sweeper.direction: found {len(ways)}, expected {len(figures)}, one for "
+                "each objective."
+            )
+        return ways
+
+    def pruner_where(self, obstacle: str | None) -> Pruner:
+        """Who gives up on trials, where `obstacle` says why nobody can, or None.
+
+        Raises:
+            ConfigError: one is asked for, and cannot.
+        """
+        if obstacle and self.pruner not in (None, "none"):
+            raise ConfigError(
+                f"hydra.sweeper.pruner: found {self.pruner}, but {obstacle}. Say none."
+            )
+        return self.pruner or ("none" if obstacle else "median")
+
+
+def _figure(name: str) -> str:
+    """What comes after `val/`."""
+    split, _, figure = name.partition("/")
+    if split == "test":
+        raise ConfigError(
+            f"hydra.sweeper.objective: found {name}, but what is chosen by test is no longer "
+            f"judged by it. Search by val/{figure}, and read {name} of the best run."
+        )
+    if split != "val" or not figure:
+        raise ConfigError(
+            f"hydra.sweeper.objective: found {name}, expected val/NAME, a figure on val in "
+            "metrics.json, such as val/elbo."
+        )
+    return figure
+
+
+def _better(figure: str) -> Direction:
+    better = meaning(figure).better or (-1 if figure in COSTS else 0)
+    if better == 0:
+        near = None if meaning(figure).text else nearest(figure, MEANINGS)
+        hint = f" Or did you mean val/{near}?" if near else ""
+        raise ConfigError(
+            f"hydra.sweeper.direction: which way val/{figure} is better, nothing tells. Say "
+            f"minimize or maximize.{hint}"
+        )
+    return "maximize" if better > 0 else "minimize"

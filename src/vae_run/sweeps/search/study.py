@@ -1,0 +1,208 @@
+"""A search's memory and judgement, which are Optuna's: what to try next, and what to give up.
+
+Imports Optuna: only a search imports this module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
+from optuna.exceptions import OptunaError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from vae_run.errors import CheckpointError, ConfigError
+from vae_run.sweeps.search.plan import Plan, quiet
+from vae_run.sweeps.search.space import Axis, Choice, Point
+
+
+@dataclass
+class Trial:
+    """A point that is tried.
+
+    Attributes:
+        reported: the epochs whose value the pruner knows.
+        given_up: whether the pruner has given up on it.
+    """
+
+    number: int
+    point: Point
+    handle: optuna.Trial
+    reported: set[int] = field(default_factory=set)
+    given_up: bool = False
+
+
+class Study:
+    """The trials of a search, in a storage that outlives a kill."""
+
+    def __init__(self, folder: Path, plan: Plan, axes: Mapping[str, Axis]) -> None:
+        """Open the study of the search in `folder`, or begin one.
+
+        Raises:
+            ConfigError: it is one of another objective, or of another space.
+            CheckpointError: its storage cannot be read.
+        """
+        self.plan, self._drawn = plan, axes
+        self._axes = {key: _distribution(axis) for key, axis in axes.items()}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            with quiet():
+                self._study = optuna.create_study(
+                    storage=plan.open_storage(folder),
+                    study_name=plan.study_name(folder),
+                    directions=list(plan.directions),
+                    pruner=plan.make_pruner(),
+                    sampler=plan.make_sampler(0),
+                    load_if_exists=True,
+                )
+        except (ValueError, KeyError, OSError, ImportError, OptunaError, SQLAlchemyError) as error:
+            why = str(error).split("\n")[0]
+            raise CheckpointError(
+                f"{plan.place(folder)}: Optuna cannot read the search's trials ({why}). Without it "
+                "the same command begins a new search, and reuses what the ledger has as completed."
+            ) from error
+        self._refuse_another()
+
+    def _refuse_another(self) -> None:
+        """Refuse to go on with a search of another objective or space."""
+        study, objective = self._study, list(self.plan.objective)
+        about = study.user_attrs.setdefault("objective", objective)
+        ways = [direction.name.lower() for direction in study.directions]
+        if (about, ways) != (objective, list(self.plan.directions)):
+            raise ConfigError(
+                f"hydra.sweeper.objective: found {' and '.join(objective)}, but the search in "
+                f"sweep.dir is of {' and '.join(about)} ({', '.join(ways)}). Choose another "
+                "sweep.dir."
+            )
+        study.set_user_attr("objective", objective)
+        for trial in self._trials():
+            if trial.params and set(trial.params) - set(self._axes):
+                one = sorted(set(trial.params) - set(self._axes))[0]
+                raise ConfigError(f"{one}: the search in sweep.dir searches it, but it is given no "
+                                  "range or choices. Choose another sweep.dir.")  # fmt: skip
+            for key, distribution in trial.distributions.items():
+                try:
+                    check_distribution_compatibility(distribution, self._axes[key])
+                except ValueError as error:
+                    raise ConfigError(
+                        f"{key}: the search in sweep.dir was begun with other choices, or another "
+                        "kind of numbers. Choose another sweep.dir."
+                    ) from error
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _whole(self) -> list[FrozenTrial]:
+        """Those that were not killed before they had all their values."""
+        return [trial for trial in self._trials() if set(trial.params) >= set(self._axes)]
+
+    @property
+    def asked(self) -> int:
+        """Trials that the search ever had."""
+        return len(self._whole())
+
+    def count(self, *states: Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING"]) -> int:
+        """Trials in these states."""
+        return sum(trial.state.name in states for trial in self._whole())
+
+    def ask(self) -> Trial:
+        """The next point to try.
+
+        Every trial has a sampler of its own, seeded by its number: a search that is gone on with
+        asks for what it would have asked for.
+        """
+        self._study.sampler = self.plan.make_sampler(len(self._trials()))
+        with quiet():
+            trial = self._study.ask(self._axes)
+        return Trial(trial.number, dict(trial.params), trial)
+
+    def unfinished(self) -> list[Trial]:
+        """Trials that nobody was told of how they ended, in their order."""
+        found = []
+        for frozen in self._trials():
+            if frozen.state != TrialState.RUNNING:
+                continue
+            if not set(frozen.params) >= set(self._axes):  # killed while it was asked for
+                self._study.tell(frozen.number, state=TrialState.FAIL)
+                continue
+            trial = Trial(
+                frozen.number,
+                {key: frozen.params[key] for key in self._axes},
+                optuna.Trial(self._study, frozen._trial_id),
+                set(frozen.intermediate_values),
+                bool(frozen.user_attrs.get("given_up")),
+            )
+            found.append(trial)
+        return found
+
+    def note(self, trial: Trial, directory: str) -> bool:
+        """Remember where the trial is run; whether that is news."""
+        news = bool(trial.handle.user_attrs.get("directory") != directory)
+        if news:
+            trial.handle.set_user_attr("directory", directory)
+        return news
+
+    def directories(self) -> Iterator[tuple[str, Point]]:
+        """Where trials are run, and their points."""
+        for trial in self._whole():
+            if "directory" in trial.user_attrs:
+                yield trial.user_attrs["directory"], trial.params
+
+    def report(self, trial: Trial, values: Mapping[int, float]) -> bool:
+        """Tell how a trial does, by epoch; whether to give up on it."""
+        new = [epoch for epoch in sorted(values) if epoch not in trial.reported]
+        for epoch in new:
+            trial.handle.report(values[epoch], epoch)
+            trial.reported.add(epoch)
+        return bool(new) and trial.handle.should_prune()
+
+    def give_up(self, trial: Trial) -> None:
+        """Remember that the trial was told to stop."""
+        trial.given_up = True
+        trial.handle.set_user_attr("given_up", True)
+
+    def complete(self, trial: Trial, values: Sequence[float]) -> None:
+        self._study.tell(trial.handle, list(values), state=TrialState.COMPLETE)
+
+    def prune(self, trial: Trial) -> None:
+        self._study.tell(trial.handle, state=TrialState.PRUNED)
+
+    def fail(self, trial: Trial, why: str) -> None:
+        trial.handle.set_user_attr("failure", why)
+        self._study.tell(trial.handle, state=TrialState.FAIL)
+
+    def best(self) -> list[tuple[str, list[float], str]]:
+        """Directory, values and overrides of the best trial, or of the Pareto front."""
+        if not self.count("COMPLETE"):
+            return []
+        several = len(self.plan.objective) > 1
+        trials = self._study.best_trials if several else [self._study.best_trial]
+        return [(t.user_attrs["directory"], list(t.values), self._words(t.params)) for t in trials]
+
+    def _words(self, point: Point) -> str:
+        return " ".join(f"{key}={axis.text(point[key])}" for key, axis in self._drawn.items())
+
+
+def _distribution(axis: Axis) -> BaseDistribution:
+    if isinstance(axis, Choice):
+        return CategoricalDistribution(axis.values)
+    if axis.whole:
+        return IntDistribution(int(axis.low), int(axis.high), axis.log, int(axis.step or 1))
+    return FloatDistribution(axis.low, axis.high, axis.log, axis.step)
+
+
+def finite(values: Sequence[Any]) -> bool:
+    """Whether all are numbers that can be compared."""
+    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)

@@ -1,0 +1,164 @@
+"""Between a search, which knows points, and a sweep's ledger, which knows jobs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.markup import escape
+
+from vae_run.errors import CheckpointError, ConfigError
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.sweeps.executors.process_pool import Running
+from vae_run.sweeps.ledger import Entry
+from vae_run.sweeps.search.space import Point
+from vae_run.sweeps.search.study import Study, Trial, finite
+from vae_run.system.console import console
+from vae_run.tracking.history import read_history
+
+
+@dataclass
+class Trials:
+    """Asks a study for trials, gives them out as jobs, and tells the study how these end.
+
+    Attributes:
+        study: of the search.
+        folder: of the sweep.
+        place: the ledger's entry of the job at a point; `ConfigError` where there can be none.
+        limit: trials that the search has when it is over.
+        time_limit: seconds after which no more trials are begun, or None.
+    """
+
+    study: Study
+    folder: Path
+    place: Callable[[Point], Entry]
+    limit: int
+    time_limit: float | None = None
+    refusal: ConfigError | None = None
+    _running: dict[str, list[Trial]] = field(default_factory=dict)
+    _read: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _started: float = field(default_factory=time.monotonic)
+
+    def entries(self) -> Iterator[Entry]:
+        """Jobs to do: those that an earlier attempt left unfinished, then new ones."""
+        for trial in self.study.unfinished():
+            if (entry := self._job(trial)) is not None:
+                yield entry
+        while not self._over():
+            if (entry := self._job(self.study.ask())) is not None:
+                yield entry
+
+    def _over(self) -> bool:
+        late = self.time_limit is not None and time.monotonic() - self._started > self.time_limit
+        return late or self.refusal is not None or self.study.asked >= self.limit
+
+    def _job(self, trial: Trial) -> Entry | None:
+        """The job that tries `trial`; None where its result is there, or will be."""
+        try:
+            entry = self.place(trial.point)
+        except ConfigError as error:
+            why = str(error).split("\n")[0]
+            console.print(f"trial {trial.number}: not possible. {escape(why)}")
+            self.study.fail(trial, why)
+            return None
+        news = self.study.note(trial, entry.directory)
+        if entry.state == "interrupted" and trial.given_up:
+            entry.state = "pruned"
+        if entry.directory in self._running:
+            self._running[entry.directory].append(trial)
+        elif entry.state in ("pending", "running", "interrupted"):
+            self._running[entry.directory] = [trial]
+            return entry
+        else:
+            self._tell(trial, entry)
+        if news:
+            name = escape(entry.directory)
+            console.print(f"trial {trial.number} is as {name}, and takes its result")
+        return None
+
+    def ended(self, entry: Entry) -> None:
+        """A job has ended as its entry says."""
+        trials = self._running.pop(entry.directory)
+        if entry.state == "interrupted" and any(trial.given_up for trial in trials):
+            entry.state = "pruned"
+        if entry.state != "interrupted":  # else the same command goes on with it
+            for trial in trials:
+                self._tell(trial, entry)
+
+    def _tell(self, trial: Trial, entry: Entry) -> None:
+        if self._prunes and entry.state in ("completed", "pruned"):
+            self.study.report(trial, self._values(entry.directory))
+        if entry.state == "pruned":
+            self.study.prune(trial)
+        elif entry.state != "completed":
+            self.study.fail(trial, f"{entry.state}: {entry.message}")
+        else:
+            self._tell_figures(trial, entry)
+
+    def _tell_figures(self, trial: Trial, entry: Entry) -> None:
+        objective = self.study.plan.objective
+        figures = RunDirectory(self.folder / entry.directory).metrics().get("val", {})
+        values = [figures.get(name.removeprefix("val/")) for name in objective]
+        absent = [name for name, value in zip(objective, values, strict=True) if value is None]
+        if finite(values):
+            self.study.complete(trial, values)
+            return
+        why = f"its figures are not finite: {values}"
+        if absent:
+            there = ", ".join(f"val/{name}" for name in figures) or "no figures on val"
+            why = f"{entry.directory} has no {absent[0]}; it has {there}."
+            if not self.study.count("COMPLETE"):
+                self.refusal = ConfigError(
+                    f"hydra.sweeper.objective: {why} Choose a figure that every trial has."
+                )
+        console.print(f"trial {trial.number}: {escape(why)}")
+        self.study.fail(trial, why)
+
+    def tick(self, running: dict[str, Running]) -> None:
+        """Look at what runs; give up on what the pruner gives up on."""
+        for directory, one in running.items():
+            if self.refusal is not None:
+                one.stop("the search has ended")
+            elif self._prunes and one.stopped is None and self._has_grown(directory):
+                self._judge(directory, one)
+
+    @property
+    def _prunes(self) -> bool:
+        return self.study.plan.pruner != "none"
+
+    def _judge(self, directory: str, one: Running) -> None:
+        trials, values = self._running[directory], self._values(directory)
+        verdicts = [self.study.report(trial, values) for trial in trials]
+        if any(verdicts):
+            for trial in trials:
+                self.study.give_up(trial)
+            one.stop(f"given up at epoch {max(values)}")
+
+    def _has_grown(self, directory: str) -> bool:
+        """Whether the history of a job has changed since the last time."""
+        try:
+            stat = (self.folder / directory / "history.csv").stat()
+        except OSError:
+            return False
+        before, now = self._read.get(directory), (stat.st_size, stat.st_mtime_ns)
+        self._read[directory] = now
+        return before != now
+
+    def _values(self, directory: str) -> dict[int, float]:
+        """The objective by epoch, as far as it is finite.
+
+        An objective that is not measured while a run trains is judged by the ELBO.
+        """
+        try:
+            rows = read_history(self.folder / directory / "history.csv", growing=True)
+        except CheckpointError:
+            return {}
+        objective, direction = self.study.plan.objective[0], self.study.plan.directions[0]
+        known = any(objective in row for row in rows)
+        name = objective if known else "val/elbo"
+        sign = -1 if not known and direction == "minimize" else 1
+        values = {int(row["epoch"]): sign * row.get(name, math.nan) for row in rows}
+        return {epoch: value for epoch, value in values.items() if math.isfinite(value)}

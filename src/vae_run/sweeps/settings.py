@@ -1,0 +1,59 @@
+"""The keys of launchers, and how keys of Hydra's sections are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vae_run.config.check import invalid
+
+S = TypeVar("S", bound=BaseModel)
+
+
+class PoolSettings(BaseModel):
+    """How many jobs run at a time, and for how long (see `conf/hydra/launcher/local.yaml`)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    jobs: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+    time_limit: Annotated[float, Field(gt=0)] | None = None
+    grace: Annotated[float, Field(ge=0)] = 30.0
+
+
+class VectorizedSettings(PoolSettings):
+    """How many runs a process trains besides (see `conf/hydra/launcher/vectorized.yaml`)."""
+
+    runs: Annotated[int, Field(ge=1)] | None = None
+
+
+def checked(keys: Mapping[str, Any], kind: type[S], section: str = "hydra.launcher") -> S:
+    """The keys of `section` as settings of `kind`.
+
+    Raises:
+        ConfigError: a key is unknown, or its value wrong.
+    """
+    try:
+        return kind.model_validate(dict(keys))
+    except ValidationError as error:
+        known = [f"{section}.{name}" for name in kind.model_fields]
+        raise invalid(error, section, known) from error
+
+
+class RaySettings(PoolSettings):
+    """What a task of Ray gets (see `conf/hydra/launcher/ray_cluster.yaml`)."""
+
+    address: str | None = None
+    num_cpus: Annotated[float, Field(gt=0)] = 1.0
+    num_gpus: Annotated[float, Field(ge=0)] = 0.0
+    retries: Annotated[int, Field(ge=0)] = 3
+
+
+class SubmititSettings(PoolSettings):
+    """What a job of submitit gets (see `conf/hydra/launcher/slurm.yaml`)."""
+
+    jobs: Annotated[int, Field(ge=1)] = 50
+    executor: Literal["slurm", "local"] = "slurm"
+    parameters: dict[str, Any] = {}

@@ -1,0 +1,213 @@
+"""What a multirun leaves behind: tables on the terminal, `sweep.csv`, figures, and `sweep.html`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from vae_run.comparison import pictures as comparison_pictures
+from vae_run.comparison.candidates import read
+from vae_run.comparison.ranking import Comparison, compare
+from vae_run.comparison.tables import groups_table, told, widest
+from vae_run.errors import CheckpointError, ConfigError
+from vae_run.reports.sweep import FAILED, write_sweep_page
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.sweeps import pictures as sweep_pictures
+from vae_run.sweeps.ledger import Entry, Ledger
+from vae_run.system.console import console, say_on_terminal
+from vae_run.system.files import write_atomically
+from vae_run.tracking.history import read_history
+
+log = logging.getLogger("vae_run")
+
+SHOWN = (
+    *("val/elbo", "val/loss", "val/mse", "test/elbo", "test/loss"),
+    *("test/mse_auroc", "test/elbo_auroc", "test/pca_32_auroc"),
+)
+MOST_ROWS = 30
+"""Rows of a table on the terminal; of more jobs, settings are told instead, over all seeds."""
+
+
+def summarise(ledger: Ledger) -> None:
+    """Print what a sweep did; write `sweep.csv`, `sweep.html` and its figures."""
+    folder = ledger.folder
+    entries = sorted(ledger.jobs.values(), key=lambda entry: _number(entry.directory))
+    rows = [row(folder, entry) for entry in entries]
+    if not rows:
+        return
+    say_on_terminal()
+    write_table(folder / "sweep.csv", rows)
+    swept = sweep_pictures.swept_keys(rows)
+    comparison = compared(folder, rows, swept)
+    shown = [name for name in SHOWN if any(name in entry for entry in rows)]
+    show(folder, rows, swept, shown, comparison)
+    files = sweep_pictures.draw(folder, rows, _mark(folder / rows[0]["run"]))
+    frontier = folder / "rate_distortion.png"
+    picture = None if comparison is None else comparison_pictures.rate_distortion(comparison)
+    files += [frontier] if sweep_pictures.write(frontier, picture) else []
+    for file in (*files, write_sweep_page(folder, rows, swept, shown, comparison)):
+        console.print(str(file))
+
+
+def _number(directory: str) -> tuple[int, str]:
+    """What directories are sorted by: their number, of three digits or more."""
+    number = directory.split("-")[0]
+    return int(number) if number.isdecimal() else 0, directory
+
+
+def _mark(run: Path) -> str | float | None:
+    """What the sweep that `run` belongs to marks in its figure."""
+    try:
+        found: str | float | None = RunDirectory(run).config()["sweep"]["mark"]
+    except (CheckpointError, KeyError, TypeError):
+        return None
+    return found
+
+
+def row(folder: Path, job: Entry) -> dict[str, Any]:
+    """Directory, overrides, state and figures of one job; what cannot be read is its message."""
+    run = RunDirectory(folder / job.directory)
+    entry: dict[str, Any] = {"run": job.directory}
+    for override in job.overrides:
+        key, _, value = override.partition("=")
+        entry[key.lstrip("+")] = value
+    entry |= {"state": job.state, "job_seconds": round(job.seconds, 3)}
+    message = job.message
+    try:
+        for split, values in run.metrics().items():
+            entry |= {f"{split}/{name}": value for name, value in values.items()}
+        entry |= _training_loss(run.path / "history.csv")
+    except CheckpointError as error:
+        message = message or str(error)
+    entry["message"] = message
+    return entry
+
+
+def _training_loss(history: Path) -> dict[str, float]:
+    """The loss of the last epoch of training, where there were epochs."""
+    if not history.is_file():
+        return {}
+    found = [row["train/loss"] for row in read_history(history) if "train/loss" in row]
+    return {"train/loss": found[-1]} if found else {}
+
+
+def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A row a job, with all columns that any job has, the message last."""
+    columns = list(dict.fromkeys(key for each in rows for key in each))
+    columns.sort(key=lambda name: name == "message")
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(file, buffer.getvalue().encode())
+
+
+def compared(
+    folder: Path, rows: Sequence[Mapping[str, Any]], swept: Sequence[str]
+) -> Comparison | None:
+    """The comparison of the completed jobs, told apart by what was swept; None of none."""
+    done = [each for each in rows if each["state"] == "completed"]
+    if not done:
+        return None
+    keys = [key for key in swept if key != "seed"]
+    candidates = [
+        replace(found, typed={key: str(each[key]) for key in keys if key in each})
+        for found, each in zip(read([folder / each["run"] for each in done]), done, strict=True)
+    ]
+    try:
+        comparison = compare(candidates, keys=keys)
+    except ConfigError as error:
+        log.warning("the sweep's jobs are not compared: %s", error)
+        return None
+    return comparison if comparison.groups else None
+
+
+def show(
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    swept: Sequence[str],
+    shown: Sequence[str],
+    comparison: Comparison | None,
+) -> None:
+    """Tables of jobs, of settings over their seeds, and of failures; counts of states."""
+    folded = len(rows) > MOST_ROWS
+    if not folded:
+        console.print(widest(lambda tags: jobs_table(rows, swept, tags), shown))
+    if comparison is not None and (folded or any(len(g.runs) > 1 for g in comparison.groups)):
+        show_settings(comparison, shown)
+    wrong = [each for each in rows if each["state"] in FAILED]
+    if wrong:
+        console.print(failures_table(folder, wrong))
+    states = Counter(each["state"] for each in rows if each["state"] not in ("completed", "pruned"))
+    counts = f" ({', '.join(f'{n} {state}' for state, n in states.items())})" if states else ""
+    console.print(
+        f"{len(rows)} job{'s' * (len(rows) != 1)}, {states.total()} not completed{counts}; "
+        f"{folder / 'sweep.csv'}"
+    )
+
+
+def jobs_table(
+    rows: Sequence[Mapping[str, Any]], swept: Sequence[str], tags: Sequence[str]
+) -> Table:
+    """A row a job: the overrides that differ, the state, and the figures `tags`."""
+    table = Table(box=None, header_style="bold")
+    for name in ("job", *swept, "state"):
+        table.add_column(escape(name), no_wrap=True)
+    for name in tags:
+        table.add_column(name, no_wrap=True, justify="right")
+    for entry in rows:
+        cells = [entry["run"].split("-")[0], *(entry.get(key, "") for key in swept), entry["state"]]
+        cells += [f"{entry[name]:.4g}" if name in entry else "" for name in tags]
+        style = "" if entry["state"] in ("completed", "pruned") else "red"
+        table.add_row(*map(escape, cells), style=style)
+    return table
+
+
+def show_settings(comparison: Comparison, shown: Sequence[str]) -> None:
+    """A row a setting, with means over seeds, and how to read it; the first ones of many."""
+    metric = comparison.metric
+    tags = list(dict.fromkeys((f"val/{metric}", f"test/{metric}", *shown)))
+    tags = [tag for tag in tags if any(group.values(tag) for group in comparison.groups)]
+    console.print(widest(lambda few: groups_table(comparison, few, MOST_ROWS), tags))
+    left = len(comparison.groups) - MOST_ROWS
+    if left > 0:
+        first = "best" if comparison.ranked else "first"
+        console.print(f"The {first} {MOST_ROWS} settings; {left:,} more are in sweep.html.")
+    for line in told(comparison):
+        console.print(escape(line))
+    for refusal in comparison.refusals:
+        log.warning("not ranked: %s", refusal)
+    for run, why in comparison.rest:
+        console.print(f"[red]{escape(run.name)}[/]: {escape(why)}")
+
+
+def failures_table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """State, first line of the error and log of jobs; of many alike, the first and how many."""
+    alike: dict[Any, list[Mapping[str, Any]]] = {}
+    for each in rows:
+        own = each["run"] if len(rows) <= MOST_ROWS else ""
+        alike.setdefault((each["state"], each["message"], own), []).append(each)
+    table = Table(box=None, header_style="bold")
+    for name in ("job", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("error", "log"):
+        table.add_column(name, overflow="fold")
+    for members in list(alike.values())[:MOST_ROWS]:
+        first = members[0]
+        job = first["run"].split("-")[0]
+        more = f" and {len(members) - 1:,} more" if len(members) > 1 else ""
+        file = folder / first["run"] / "train.log"
+        message = first["message"].split("\n")[0]
+        table.add_row(*map(escape, (f"{job}{more}", first["state"], message, str(file))))
+    if len(alike) > MOST_ROWS:
+        table.add_row("...", "", f"{len(alike) - MOST_ROWS:,} more errors are in sweep.html", "")
+    return table

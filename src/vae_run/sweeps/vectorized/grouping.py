@@ -1,0 +1,133 @@
+"""Which jobs of a sweep can be trained as one model, and which cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from vae_run.config.schema import Settings
+from vae_run.models.likelihoods import GaussianLikelihood, LaplaceLikelihood
+from vae_run.objectives import (
+    DIP,
+    ELBO,
+    IWAE,
+    MMD,
+    BetaTC,
+    Capacity,
+    FreeBits,
+    Objective,
+    RegularizedReconstruction,
+)
+from vae_run.training.gradient import Gradient
+
+BATCHED: Mapping[type[Objective], tuple[str, ...]] = {
+    ELBO: ("beta",),
+    Capacity: ("gamma", "capacity"),
+    FreeBits: ("floor",),
+    IWAE: ("elbo_share",),
+    BetaTC: ("alpha", "beta", "gamma"),
+    DIP: ("off_diagonal", "diagonal"),
+    MMD: ("weight", "kl_weight"),
+    RegularizedReconstruction: ("code_weight", "decoder_weight"),
+}
+"""Numbers of objectives that may be tensors, one entry a run: they are only calculated with.
+
+A test trains with each. Any other option of an objective has to be equal in all runs of a stack.
+"""
+
+BUFFERS: Mapping[Any, str] = {GaussianLikelihood: "sigma", LaplaceLikelihood: "scale"}
+"""The option of a likelihood that a model holds in a buffer where it is a number."""
+
+APART = ("seed", "init_from", "sweep", "trust", "corruption", "schedule", "optimizer", "evaluation")
+"""Keys and groups of which every run of a stack has its own: nothing of a step's shape."""
+
+SHARED = ("_target_", "batch_size", "compile")
+"""Options of the trainer that runs of a stack have in common."""
+
+
+@dataclass
+class Groups:
+    """Jobs by their places in the sweep.
+
+    Attributes:
+        together: groups of two or more that can be trained as one model.
+        alone: why each of the others cannot.
+    """
+
+    together: list[list[int]] = field(default_factory=list)
+    alone: dict[int, str] = field(default_factory=dict)
+
+    def said(self) -> list[str]:
+        """A line for every reason."""
+        counts: dict[str, int] = {}
+        for _, reason in sorted(self.alone.items()):
+            counts[reason] = counts.get(reason, 0) + 1
+        return [
+            f"{count} job{'s train' if count > 1 else ' trains'} alone: {reason}"
+            for reason, count in counts.items()
+        ]
+
+
+def grouped(jobs: Sequence[Settings]) -> Groups:
+    """Put jobs together that differ only in what a stack can batch."""
+    found, alike = Groups(), dict[str, list[int]]()
+    for place, settings in enumerate(jobs):
+        reason = refusal(settings)
+        if reason is not None:
+            found.alone[place] = reason
+        else:
+            alike.setdefault(common(settings), []).append(place)
+    for places in alike.values():
+        if len(places) > 1:
+            found.together.append(places)
+        else:
+            found.alone[places[0]] = "no other job has the same shapes and parts"
+    return found
+
+
+def refusal(settings: Settings) -> str | None:
+    """Why a job cannot be one of many, if its configuration tells."""
+    trainer = settings.classes["trainer"]
+    if trainer is not Gradient:
+        return f"{trainer.__name__} does more than gradient descent with the same step for all"
+    if settings.classes["dataset"].streamed:
+        return "its training images are streamed, in an order of its own"
+    if settings.build("network").spectral_norm:
+        return "network.spectral_norm changes the weights' norms in place, at each pass"
+    return None
+
+
+def common(settings: Settings) -> str:
+    """What jobs of one stack have in common, as text."""
+    config = {key: value for key, value in settings.raw.items() if key not in APART}
+    batched = BATCHED.get(settings.classes["objective"], ())
+    config["objective"] = _without(settings.raw["objective"], batched)
+    config["trainer"] = {
+        key: value for key, value in settings.raw["trainer"].items() if key in SHARED
+    }
+    option = BUFFERS.get(settings.classes["likelihood"])
+    if option and not isinstance(settings.raw["likelihood"].get(option), str | None):
+        config["likelihood"] = {**settings.raw["likelihood"], option: "a number"}
+    return json.dumps(config, sort_keys=True, default=str)
+
+
+def _without(part: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key not in keys}
+
+
+def varying(jobs: Sequence[Settings]) -> list[str]:
+    """The numbers of the objective in which jobs of one group differ."""
+    objectives = [settings.build("objective", train_size=1) for settings in jobs]
+    batched = BATCHED.get(type(objectives[0]), ())
+    return [name for name in batched if len({getattr(o, name) for o in objectives}) > 1]
+
+
+def pieces(places: Sequence[int], number: int, most: int | None) -> list[list[int]]:
+    """`places` cut into `number` pieces of much the same size, more if one had over `most`."""
+    least = 1 if most is None else -(-len(places) // most)
+    number = min(len(places), max(1, number, least))
+    cuts = [len(places) * i // number for i in range(number + 1)]
+    return [list(places[start:end]) for start, end in pairwise(cuts)]

@@ -1,0 +1,230 @@
+"""N models as one: their parameters stacked, and a step of all of them.
+
+Letters: N runs, K samples, B batch, D latent dimensions, E event shape.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.func import functional_call, grad_and_value, vmap
+
+from vae_run.data.batches import Batch
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.objectives import Objective, Terms
+from vae_run.sweeps.vectorized.stacked_optimizer import Descent
+from vae_run.training.compile import WithFallback
+from vae_run.training.loop import Loop
+from vae_run.training.step import StepRecord
+
+Tensors = dict[str, Tensor]
+Computed = tuple[Tensors, tuple[Tensor, Tensors]]
+"""Gradients, each [N, ...], losses [N] and terms, each [N, B]."""
+
+
+@dataclass(frozen=True)
+class StackedRecord(StepRecord):
+    """A step of one run of a stack; `sums` [1, T + 1] were taken for all of them at once."""
+
+    sums: Tensor
+
+    def row(self) -> Tensor:
+        return self.sums
+
+
+class LossModule(nn.Module):
+    """Model and objective as one module, for `functional_call` to put parameters into."""
+
+    def __init__(self, model: LatentVariableModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, objective: Objective, batch: Batch, epoch: float) -> Terms:
+        return objective(self.model.given(batch.label), batch, epoch)
+
+
+class Stack:
+    """The models and optimisers of `loops`, which stand at the same step, as one of each.
+
+    `varying` are attributes of the objective that differ among the runs: each becomes a tensor.
+    From then on every model's parameters and buffers, and what its optimiser holds of them, are
+    views of the stack. A run leaves by making a new stack of the others.
+
+    Attributes:
+        buffers: of the models, each [N, ...].
+        drawn: the batches of the next step, where they are drawn already.
+    """
+
+    def __init__(
+        self,
+        loops: Sequence[Loop],
+        varying: Sequence[str] = (),
+        untrained: frozenset[str] = frozenset(),
+    ) -> None:
+        """`untrained` are parameters that the objective does not reach."""
+        self.loops = list(loops)
+        self._varying, self._untrained = list(varying), untrained
+        first = self.loops[0]
+        self._device = first.experiment.device
+        self._module = LossModule(first.experiment.model)
+        modules = [self._module, *(LossModule(loop.experiment.model) for loop in self.loops[1:])]
+        self._objective = copy.copy(first.experiment.objective)
+        self._values, self.buffers, self._shared = self._take_over(modules)
+        self._attributes = {
+            name: torch.tensor(
+                [float(getattr(loop.experiment.objective, name)) for loop in self.loops],
+                device=self._device,
+            )
+            for name in varying
+        }
+        parameters: list[list[Tensor]] = [
+            [dict(module.named_parameters())[name] for name in self._values] for module in modules
+        ]
+        self._descent = Descent(self.loops, list(self._values.values()), parameters)
+        self.drawn: Tensors | None = None
+        self._epoch = first.epoch
+        self._together: Callable[..., Computed] = vmap(
+            grad_and_value(self._loss, has_aux=True), in_dims=(0, 0, 0, 0)
+        )
+        compiles = first.compiles and settles(self._objective)
+        self._compiled = WithFallback(self._together) if compiles else None
+
+    def of(self, loops: Sequence[Loop]) -> Stack:
+        """The stack of those of its runs that go on."""
+        return Stack(loops, self._varying, self._untrained)
+
+    def _take_over(self, modules: Sequence[nn.Module]) -> tuple[Tensors, Tensors, Tensors]:
+        """Parameters and buffers [N, ...] of `modules`, whose own become views of them.
+
+        Buffers that no checkpoint holds follow from the configuration: where they are equal, such
+        as tables of places, they stay as they are and are shared. They are the third result.
+        """
+        values: Tensors = {}
+        buffers: Tensors = {}
+        shared: Tensors = {}
+        own = [dict(chain(m.named_parameters(), m.named_buffers())) for m in modules]
+        kept = set(modules[0].state_dict())
+        for name, tensor in own[0].items():
+            same = [tensors[name] for tensors in own]
+            if name not in kept and all(torch.equal(tensor, other) for other in same):
+                shared[name] = tensor
+                continue
+            stacked = torch.stack([t.detach() for t in same])
+            for i, mine in enumerate(same):
+                mine.data = stacked[i]
+            trained = tensor.requires_grad and name not in self._untrained
+            (values if trained else buffers)[name] = stacked
+        return values, buffers, shared
+
+    def _loss(
+        self, values: Tensors, buffers: Tensors, attributes: Tensors, batch: Tensors
+    ) -> tuple[Tensor, Terms]:
+        """The mean loss [] of one run, and its terms, each [B]."""
+        for name, value in attributes.items():
+            setattr(self._objective, name, value)
+        tensors = {**self._shared, **buffers, **values}
+        loop = self.loops[0]
+        with loop.precision():
+            arguments = (self._objective, batch_of(batch), self._epoch)
+            terms = functional_call(self._module, tensors, arguments)
+        return terms["loss"].mean(), dict(terms)
+
+    def draw(self) -> Tensors:
+        """The next batch of each run, one above the other."""
+        batches = [loop.batches for loop in self.loops]
+        indices = [one.next_index() for one in batches]
+        images = batches[0].split.images
+        if all(one.split.images is images for one in batches):  # gathered at once
+            gathered = batches[0].split.pixels(torch.cat(indices))
+            pixels = gathered.reshape(len(batches), -1, *gathered.shape[1:])
+        else:
+            found = [one.split.pixels(i) for one, i in zip(batches, indices, strict=True)]
+            pixels = torch.stack(found)
+        parts = zip(batches, indices, pixels.unbind(0), strict=True)
+        drawn = [one.completed(index, target) for one, index, target in parts]
+        resampled = batches[0].split.resample
+        batch = {
+            "target": torch.stack([one.target for one in drawn]) if resampled else pixels,
+            "noise": torch.stack([one.noise for one in drawn]),
+        }
+        if drawn[0].label is not None:
+            batch["label"] = torch.stack([one.label for one in drawn if one.label is not None])
+        corrupted = any(one.input is not one.target for one in drawn)
+        inputs = torch.stack([one.input for one in drawn]) if corrupted else batch["target"]
+        return {"input": inputs, **batch}
+
+    def step(self) -> list[StackedRecord]:
+        """One optimiser step of every run; a record for each."""
+        rates = [
+            loop.optimizer.defaults["lr"] * loop.schedule.factor(loop.epoch) for loop in self.loops
+        ]
+        batch = self.draw() if self.drawn is None else self.drawn
+        self.drawn = None
+        gradients, (loss, terms) = self._quickest(batch, self.loops[0].epoch)
+        norms, skipped = self._descent.step([gradients[n] for n in self._values], loss, rates)
+        sums = torch.stack([*(term.sum(1) for term in terms.values()), skipped], 1)[:, None]
+        each = {name: term.unbind(0) for name, term in terms.items()}
+        size = batch["target"].shape[1]
+        return [
+            StackedRecord(
+                loop.progress.step + 1,
+                size,
+                {name: parts[i] for name, parts in each.items()},
+                rates[i],
+                norm,
+                flag,
+                row,
+            )
+            for i, (loop, norm, flag, row) in enumerate(
+                zip(self.loops, norms.unbind(0), skipped.unbind(0), sums.unbind(0), strict=True)
+            )
+        ]
+
+    def gradients(self, batch: Tensors, epoch: float, buffers: Tensors | None = None) -> Computed:
+        """At `batch`, with `buffers` in place of the stack's own: those are what it changes."""
+        self._epoch = epoch
+        with _unchecked():
+            return self._together(
+                self._values, self.buffers if buffers is None else buffers, self._attributes, batch
+            )
+
+    def _quickest(self, batch: Tensors, epoch: float) -> Computed:
+        """The same: compiled once the warm-up is over.
+
+        From then on the loss does not depend on the time, for which each step would be compiled
+        anew.
+        """
+        warmup = float(self._objective.warmup_epochs)
+        if self._compiled is None or epoch < warmup:
+            return self.gradients(batch, epoch)
+        self._epoch = warmup
+        with _unchecked():
+            return self._compiled(self._values, self.buffers, self._attributes, batch)
+
+
+def batch_of(tensors: Tensors) -> Batch:
+    return Batch(tensors["input"], tensors["target"], tensors["noise"], tensors.get("label"))
+
+
+def settles(objective: Objective) -> bool:
+    """Whether the loss is known to have no more use for the time after the warm-up."""
+    ours = type(objective).__module__.startswith("vae_run.")
+    return ours and getattr(objective, "cycle_epochs", None) is None
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """No checks of distributions' arguments: they read from the device, which vmap forbids."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)

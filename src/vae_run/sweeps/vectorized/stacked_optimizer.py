@@ -1,0 +1,181 @@
+"""One optimiser step of N runs: a stacked one where they allow it, each run's own elsewhere.
+
+Letters: N runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_run.training.loop import Loop
+from vae_run.training.optimizers import SGD, Adam, AdamW, step_unless
+
+STACKED = (Adam, AdamW, SGD)
+"""Optimisers that treat every number by itself, so that N of them are one on the stack."""
+OWN = frozenset({"lr", "weight_decay"})
+"""Options of those that may differ among the runs of a stack."""
+
+
+def _like(numbers: Tensor, stacked: Tensor) -> Tensor:
+    """[N] shaped to be broadcast with [N, ...]."""
+    return numbers.reshape(-1, *[1] * (stacked.dim() - 1))
+
+
+class Descent:
+    """Takes the steps of the optimisers of `loops`, whose states become views of stacked ones.
+
+    Args:
+        loops: the runs.
+        values: the stacked parameters, each [N, ...].
+        parameters: for each run its own, in the same order: views of `values`.
+    """
+
+    def __init__(
+        self, loops: Sequence[Loop], values: list[Tensor], parameters: list[list[Tensor]]
+    ) -> None:
+        self._loops, self._values, self._parameters = loops, values, parameters
+        device = values[0].device
+        # On the CPU it costs nothing to look whether a step is to be skipped, elsewhere a wait.
+        allowed = any(loop.trainer.skip_nonfinite for loop in loops)
+        self._looks = device.type == "cpu" or allowed
+        clips = [loop.trainer.clip_norm for loop in loops]
+        self._clips = None
+        if any(clip is not None for clip in clips):
+            self._clips = torch.tensor([clip or torch.inf for clip in clips], device=device)
+        parts = [dict(loop.experiment.settings.parts["optimizer"]) for loop in loops]
+        self._decays = [float(p.get("weight_decay", 0.0)) for p in self._options()]
+        rates = [[loop.optimizer.defaults["lr"], loop.schedule.__dict__] for loop in loops]
+        self._equal = all(r == rates[0] for r in rates) and len(set(self._decays)) == 1
+        self._linked = False
+        self._stacked = self._stack(parts[0]) if self._can_be_stacked() else None
+
+    def _options(self) -> list[dict[str, Any]]:
+        return [loop.optimizer.defaults for loop in self._loops]
+
+    def _can_be_stacked(self) -> bool:
+        """Whether the optimisers are of one known kind, with the same options, at the same step."""
+        kinds = {type(loop.optimizer) for loop in self._loops}
+        if len(kinds) > 1 or not kinds <= set(STACKED):
+            return False
+        same = [{k: v for k, v in options.items() if k not in OWN} for options in self._options()]
+        steps = {
+            float(state["step"])
+            for loop in self._loops
+            for state in loop.optimizer.state.values()
+            if "step" in state
+        }
+        return all(options == same[0] for options in same) and len(steps) <= 1
+
+    def _stack(self, options: dict[str, Any]) -> torch.optim.Optimizer:
+        """An optimiser like that of the first run over all of them, with what theirs hold."""
+        first = self._loops[0].optimizer
+        if self._equal:
+            targets = self._values
+        else:
+            targets = [torch.zeros_like(value) for value in self._values]  # what is taken away
+            options = {**options, "lr": 1.0, "weight_decay": 0.0}
+        kind = type(first)
+        stacked: torch.optim.Optimizer = kind(params=targets, **options)
+        for place, target in enumerate(targets):
+            states = [
+                loop.optimizer.state.get(own[place], {})
+                for loop, own in zip(self._loops, self._parameters, strict=True)
+            ]
+            for key, held in states[0].items():
+                together = [state[key] for state in states]
+                stacked.state[target][key] = (
+                    held.clone() if key == "step" else torch.stack(together)
+                )
+        self._targets = targets
+        return stacked
+
+    def _link(self) -> None:
+        """Let each run's own optimiser hold its slices of the stacked one's state."""
+        assert self._stacked is not None
+        for place, target in enumerate(self._targets):
+            for key, held in self._stacked.state[target].items():
+                for i, (loop, own) in enumerate(zip(self._loops, self._parameters, strict=True)):
+                    part = held if key == "step" else held[i]
+                    loop.optimizer.state[own[place]][key] = part
+        self._linked = True
+
+    def step(
+        self, gradients: list[Tensor], loss: Tensor, rates: list[float]
+    ) -> tuple[Tensor, Tensor]:
+        """Update all runs by `gradients`, each [N, ...], where `loss` [N] and they are finite.
+
+        Returns:
+            The gradients' 2-norms before clipping, and 1.0 where nothing was updated; each [N].
+        """
+        each = torch.stack(
+            [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
+        )
+        norms = torch.linalg.vector_norm(each, dim=0)
+        skipped = norms + loss
+        skipped = (skipped - skipped).ne_(0.0)
+        if self._clips is not None:
+            factors = (self._clips / (norms + 1e-6)).clamp(max=1.0)
+            for gradient in gradients:
+                gradient.mul_(_like(factors, gradient))
+        for loop, rate in zip(self._loops, rates, strict=True):
+            for group in loop.optimizer.param_groups:
+                group["lr"] = rate
+        if self._stacked is not None and self._looks and bool(skipped.any()):
+            self._part()
+        if self._stacked is None:
+            self._each(gradients, skipped)
+        else:
+            self._all(gradients, skipped, rates)
+        return norms, skipped
+
+    def _part(self) -> None:
+        """From a skipped step on the optimisers stand at different steps: each goes on alone."""
+        self._stacked = None
+        for loop, own in zip(self._loops, self._parameters, strict=True):
+            for parameter in own:
+                state = loop.optimizer.state.get(parameter, {})
+                if "step" in state:
+                    state["step"] = state["step"].clone()
+
+    def _each(self, gradients: list[Tensor], skipped: Tensor) -> None:
+        """A step of each run's own optimiser, on its slices."""
+        for i, (loop, own) in enumerate(zip(self._loops, self._parameters, strict=True)):
+            for parameter, gradient in zip(own, gradients, strict=True):
+                parameter.grad = gradient[i]
+            step_unless(skipped[i], loop.optimizer)
+            for parameter in own:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def _all(self, gradients: list[Tensor], skipped: Tensor, rates: list[float]) -> None:
+        """A step of the stacked optimiser.
+
+        Where rates or decays differ it works on zeros at rate 1, since all of `STACKED` are linear
+        in their rate: what it leaves there is scaled by each run's own.
+        """
+        assert self._stacked is not None
+        if not self._looks:  # such a run ends where its loss is next read: only stay finite
+            gradients = [g.masked_fill(_like(skipped.bool(), g), 0.0) for g in gradients]
+        if self._equal:
+            self._stacked.param_groups[0]["lr"] = rates[0]
+        else:
+            rate = torch.tensor(rates, device=skipped.device)
+            decay = torch.tensor(self._decays, device=skipped.device)
+            for value, gradient, target in zip(self._values, gradients, self._targets, strict=True):
+                if isinstance(self._stacked, AdamW):
+                    value.mul_(_like(1 - rate * decay, value))
+                elif any(self._decays):
+                    gradient.addcmul_(value, _like(decay, value))
+                target.zero_()
+        for target, gradient in zip(self._targets, gradients, strict=True):
+            target.grad = gradient
+        self._stacked.step()
+        if not self._equal:
+            for value, target in zip(self._values, self._targets, strict=True):
+                value.addcmul_(target, _like(rate, value))
+        if not self._linked:
+            self._link()

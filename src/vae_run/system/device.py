@@ -1,0 +1,38 @@
+"""The device that a run computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from vae_run.errors import ConfigError
+from vae_run.system import ranks
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `name` asks for; `auto` takes the first of CUDA, MPS, CPU that is there.
+
+    Of several processes that train together, each takes the CUDA device of its number.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    place = ranks.place()
+    several = place is not None and place.size > 1
+    if name == "auto":
+        others = "mps" if torch.backends.mps.is_available() and not several else "cpu"
+        name = "cuda" if torch.cuda.is_available() else others
+    device = torch.device(name)
+    if several and (device.type == "mps" or device.index is not None):
+        ranks.refuse_several(f"device={name}")
+    missing, first = None, device.index or 0
+    needed = 1 if place is None else place.local_size
+    if device.type == "cuda" and first + needed > torch.cuda.device_count():
+        missing = f"torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices"
+        missing += f" for {needed} processes on this machine" * (needed > 1)
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        missing = f"torch {torch.__version__} sees no MPS device"
+    if missing:
+        raise ConfigError(f"device: found {name}, but {missing}. Use device=cpu or device=auto.")
+    if place is not None and device.type == "cuda":
+        return torch.device("cuda", first + place.local)
+    return device

@@ -1,0 +1,56 @@
+"""Progress of one training: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from vae_run.system.console import console, log, numbers
+
+PLAIN_INTERVAL = 5.0
+"""Seconds between progress lines where there is no terminal to draw a bar on."""
+
+
+class _Numbers(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["numbers"], style="cyan")
+
+
+class TrainingDisplay:
+    """Progress of one training: a bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, total: int, steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(bar_width=24),
+                _Numbers(),
+                TimeRemainingColumn(compact=True),
+            )
+            self._bar = Progress(*columns, console=console, transient=True, refresh_per_second=5)
+            self._task = self._bar.add_task("", total=total, epoch="0", numbers="")
+            self._bar.start()
+
+    def update(self, step: int, values: Mapping[str, float]) -> None:
+        """Show the means of the last window."""
+        if self._bar is not None:
+            epoch = f"{step / self.steps_per_epoch:.1f}"
+            self._bar.update(self._task, completed=step, epoch=epoch, numbers=numbers(values))
+
+    def evaluated(self, step: int, values: Mapping[str, float], *, final: bool) -> None:
+        """Say a line about an evaluation, not more often than `PLAIN_INTERVAL`."""
+        now = time.monotonic()
+        if final or now - self._last_line >= PLAIN_INTERVAL:
+            self._last_line = now
+            log.info("epoch %.4g  val %s", step / self.steps_per_epoch, numbers(values))
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,172 @@
+"""An experiment put together: data, model and objective from a checked configuration."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from vae_run.config.schema import Settings
+from vae_run.corruptions import Corruption
+from vae_run.data.splits import Split, Splits
+from vae_run.errors import ConfigError, DataError
+from vae_run.evaluation.evaluation import Evaluation
+from vae_run.evaluation.view import View
+from vae_run.models.build import build_model
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.objectives import Objective
+
+log = logging.getLogger("vae_run")
+
+
+@dataclass
+class Experiment:
+    """Everything that training and evaluation work on, on one device."""
+
+    settings: Settings
+    device: torch.device
+    splits: Splits
+    model: LatentVariableModel
+    objective: Objective
+    corruption: Corruption
+    evaluation: Evaluation
+
+    def view(self, split: Split, epoch: float = 0.0) -> View:
+        """The model before `split`, at the time `epoch` of the objective's warm-up."""
+        return View(
+            self.model,
+            self.objective,
+            self.corruption,
+            split,
+            self.settings.fixed.latent_dim,
+            self.evaluation.batch_size,
+            epoch,
+            importance_samples=self.evaluation.importance_samples,
+            class_names=self.splits.class_names or (),
+            manifold_label=self.evaluation.manifold_label,
+            train=self.splits.train,
+            others=self.splits.others if split is self.splits.test else None,
+        )
+
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint must tell of the data for its model to be built and used again."""
+        classes = self.model.classes
+        return {
+            "event_shape": list(self.splits.event_shape),
+            "levels": self.splits.levels,
+            "classes": None if classes is None else classes.tolist(),
+            "class_names": list(self.splits.class_names or ()),
+        }
+
+
+def classes_of(split: Split, name: str) -> list[int]:
+    """The different labels of `split`, rising.
+
+    Raises:
+        DataError: its images have none.
+    """
+    if split.labels is None:
+        raise DataError(
+            f"condition=label: the {name} images have no labels. Use a dataset that has them, or "
+            "condition=null."
+        )
+    return sorted(set(split.labels.tolist()))
+
+
+def check_classes(splits: Splits, classes: Sequence[int]) -> None:
+    """Refuse images of another class than `classes`, those of a conditional model.
+
+    Raises:
+        DataError: there are some, or images without a label.
+    """
+    for name, split in (("val", splits.val), ("test", splits.test)):
+        strange = sorted(set(classes_of(split, name)) - set(classes)) if len(split) else []
+        if strange:
+            raise DataError(
+                f"condition=label: {name} has images labelled {strange[:10]}, which are not among "
+                f"the {len(classes)} classes that the model is trained on. Choose them with "
+                "dataset.classes."
+            )
+
+
+def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
+    """The data, which may be `loaded` already, checked against the likelihood's support.
+
+    Raises:
+        DataError: the data are missing, unreadable, or outside of what the likelihood models.
+    """
+    splits: Splits = settings.build("dataset").load() if loaded is None else loaded
+    likelihood: Any = settings.classes["likelihood"]
+    name = likelihood.__name__
+    if likelihood.discrete and splits.levels is None:
+        raise DataError(
+            f"dataset: {settings.classes['dataset'].__name__} holds floats, but likelihood {name} "
+            "gives probabilities to grey levels. Store the images as uint8, set dataset.binarize, "
+            "or use a density such as likelihood=gaussian."
+        )
+    low, high, grey = 0.0, 1.0, False
+    for split in (splits.train, splits.val, splits.test):
+        if len(split):
+            least, greatest = split.extent
+            low, high = min(low, least), max(high, greatest)
+            grey = grey or split.has_grey
+    if likelihood.unit_interval and (low < 0 or high > 1):
+        raise DataError(
+            f"dataset: values of {settings.build('dataset')} lie in [{low:.4g}, {high:.4g}], but "
+            f"likelihood {name} models pixels in [0, 1]. Rescale the data, or use "
+            "likelihood=gaussian."
+        )
+    if likelihood.binary and grey and "bits_per_dim" in settings.parts["evaluation"]["metrics"]:
+        raise DataError(
+            "evaluation.metrics: bits_per_dim: the pixels are grey, and of those a Bernoulli gives "
+            "no probability. Use dataset.binarize=dynamic, or likelihood=categorical."
+        )
+    if likelihood.binary and grey:
+        log.warning(
+            "Grey pixels under a Bernoulli likelihood: reconstruction, ELBO and loss are "
+            "cross-entropies, not likelihoods (dataset.binarize=dynamic makes them so)."
+        )
+    return splits
+
+
+def assemble(
+    settings: Settings,
+    device: torch.device,
+    classes: Sequence[int] | None = None,
+    splits: Splits | None = None,
+) -> Experiment:
+    """Load the data and build all parts; the seed is set before the model is built.
+
+    `classes` are those of a trained model, where they are not to be taken from the train split;
+    `splits` the data, where another experiment of the same dataset has loaded them.
+    """
+    evaluation: Evaluation = settings.build("evaluation")
+    evaluation.prepare()
+    splits = load_splits(settings, splits)
+    if settings.fixed.condition is not None:
+        classes = classes_of(splits.train, "train") if classes is None else classes
+        check_classes(splits, classes)
+        chosen = settings.parts["evaluation"].get("manifold_label")
+        if chosen is not None and chosen not in classes:
+            raise ConfigError(
+                f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
+            )
+    torch.manual_seed(settings.fixed.seed)
+    model = build_model(settings, splits.event_shape, splits.levels, classes).to(device)
+    return Experiment(
+        settings,
+        device,
+        splits.to(device),
+        model,
+        settings.build("objective", train_size=splits.train_size),
+        settings.build("corruption"),
+        evaluation,
+    )
+
+
+def with_splits(experiment: Experiment, splits: Splits) -> Experiment:
+    """The same experiment before other data of the same shape."""
+    return replace(experiment, splits=splits.to(experiment.device))

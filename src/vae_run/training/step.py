@@ -1,0 +1,89 @@
+"""The training loop, and the sums it keeps on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vae_run.data.batches import TrainingBatches
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.objectives import Objective, Terms
+from vae_run.training import distributed
+from vae_run.training.optimizers import step_unless
+from vae_run.training.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One optimiser step. Tensors stay on the device: reading them is the reader's choice.
+
+    Attributes:
+        step: steps done so far, this one included.
+        size: images in the batch.
+        terms: the objective's terms, each [B]; or, where processes share the batch, each [1],
+            the sum over it.
+        learning_rate: of this step.
+        grad_norm: 2-norm of the gradient before clipping, [].
+        skipped: 1.0 where the loss or that norm is not finite and nothing was updated, else 0.0,
+            float [].
+    """
+
+    step: int
+    size: int
+    terms: Terms
+    learning_rate: float
+    grad_norm: Tensor
+    skipped: Tensor
+
+    def row(self) -> Tensor:
+        """The terms' sums over the batch, and `skipped`: [1, T + 1] for T terms."""
+        with torch.no_grad():
+            sums = [term.sum() for term in self.terms.values()]
+            return torch.stack([*sums, self.skipped])[None]
+
+
+def fit(
+    model: LatentVariableModel,
+    objective: Objective,
+    batches: TrainingBatches,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    *,
+    step: int,
+    clip_norm: float | None,
+    precision: AbstractContextManager[Any],
+) -> Iterator[StepRecord]:
+    """Train without end, a step a record, from `step` steps done; nothing here reads a result.
+
+    Whether a step is taken is decided on the device, by its own numbers: a loss or a gradient that
+    is not finite (or whose norm overflows) leaves parameters and optimiser as they were.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    base_rate = optimizer.defaults["lr"]
+    while True:
+        epoch = step / batches.steps_per_epoch
+        rate = base_rate * schedule.factor(epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = batches.next()
+        with precision:
+            terms = objective(model.given(batch.label), batch, epoch)
+        for parameter in parameters:
+            parameter.grad = None
+        loss = distributed.mean(terms["loss"], batch.share)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if batch.share is not None:
+            terms, loss = distributed.summed(parameters, terms, batch.share)
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        skipped = norm + loss.detach()
+        skipped = (skipped - skipped).ne_(0.0)  # x - x is 0, but NaN where x is not finite
+        if clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+        step_unless(skipped, optimizer)
+        step += 1
+        yield StepRecord(step, batch.whole, terms, rate, norm, skipped)

@@ -1,0 +1,47 @@
+"""How parameters are found: the trainers and their settings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.signals import StopRequests
+from vae_run.tracking.tracker import Tracker
+from vae_run.training.experiment import Experiment
+from vae_run.training.progress import Progress
+
+
+class Trainer(ABC):
+    """Finds the parameters of an experiment's model, and leaves checkpoints in its run."""
+
+    shares_batches: ClassVar[bool] = False
+    """Whether several processes may train together, each with its share of every batch."""
+    streams: ClassVar[bool] = False
+    """Whether it takes training images as they come, and needs them nowhere as a whole."""
+
+    @abstractmethod
+    def train(
+        self,
+        experiment: Experiment,
+        run: RunDirectory,
+        tracker: Tracker,
+        stop: StopRequests,
+        saved: Mapping[str, Any] | None,
+    ) -> Progress:
+        """Train to the end, from the checkpoint `saved` if there is one.
+
+        Raises:
+            Interrupted: a signal asked to stop; the checkpoint is written.
+            DivergedError: a loss, gradient or weight is not finite; the last good checkpoint is
+                kept.
+        """
+
+    @abstractmethod
+    def plan(self, train_size: int) -> str:
+        """How many steps training on `train_size` images would take, for a person."""
+
+    @abstractmethod
+    def is_over(self, progress: Progress) -> bool:
+        """Whether a training that stands at `progress` has nothing left to do."""

@@ -1,0 +1,3 @@
+"""The version of vae-run."""
+
+__version__ = "0.1.0"
