@@ -33,7 +33,7 @@ test: setup  ## run the tests
 	@$(WITH_ARGS) $(PYTEST)
 
 test-faults: setup  ## run every test of faults, the long ones too (root mounts their small disks)
-	@$(WITH_ARGS) $(PYTEST) tests/faults tests/sweeping -m "faults or not faults"
+	@$(WITH_ARGS) $(PYTEST) tests/faults tests/sweeps -m "faults or not faults"
 
 test-scale: setup  ## run the tests of many processes and machines (installs Ray and submitit)
 	@$(BIN) -c 'import ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]' >&2

@@ -74,7 +74,8 @@ HERE = Path(__file__).parent
 def test_the_tests_that_catch_a_mistake_are_there(mistake: str) -> None:
     for named in CAUGHT_BY[mistake]:
         file, _, test = named.partition("::")
-        text = (HERE / f"{file}.py").read_text(encoding="utf-8")
+        (source,) = HERE.rglob(f"{file}.py")
+        text = source.read_text(encoding="utf-8")
         assert re.search(rf"^def {test}\(", text, re.M), f"{named} is gone; mend CAUGHT_BY"
 
 

@@ -17,8 +17,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-PRELOAD = ["vae_run.tasks.train", "vae_run.tasks.resume", "vae_run.cli.main", "vae_run.training.layerwise",
-           "vae_run.training.closed_form", "vae_run.training.pruning"]  # fmt: skip
+PRELOAD = [
+    *("vae_run.tasks.train", "vae_run.tasks.resume", "vae_run.cli.main"),
+    *("vae_run.training.layerwise", "vae_run.training.closed_form", "vae_run.training.pruning"),
+]
 
 
 @dataclass(frozen=True)

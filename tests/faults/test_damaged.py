@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from test_resume import assert_same_run
+from same_run import assert_same_run
 
 from vae_run import load
 from vae_run.errors import CheckpointError

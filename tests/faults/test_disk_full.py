@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_resume import assert_same_run
+from same_run import assert_same_run
 
 from vae_run.runs import checkpoint_file
 from vae_run.tasks import closing

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from killable import finish, start, wait_for
-from test_resume import assert_same_run, metrics
+from same_run import assert_same_run, metrics
 
 PLAN = (
     *("device=cpu", "network.widths=[16]", "trainer.epochs=3", "evaluation.figures=[]"),

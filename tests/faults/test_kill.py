@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from killable import PLACES, Fault, finish
-from test_resume import assert_same_run
+from same_run import assert_same_run
 
 from vae_run.runs.run_directory import RunDirectory
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from test_resume import curves
+from same_run import curves
 
 from vae_run.runs import checkpoint_file
 from vae_run.training.loop import Loop

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from killable import finish, start, wait_for
-from test_resume import assert_same_run
+from same_run import assert_same_run
 
 from vae_run.runs import checkpoint_file
 from vae_run.tasks import closing

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import opened
-from omegaconf import OmegaConf
+from written_runs import build
 
 from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison.candidates import find, read
@@ -38,36 +37,6 @@ BASE: dict[str, Any] = {
     "trainer": {"_target_": "vae_run.training.gradient.Gradient", "epochs": 10, "steps": None},
     "evaluation": {"importance_samples": 100},
 }
-
-
-def build(
-    directory: Path,
-    val: Mapping[str, float] | None = None,
-    test: Mapping[str, float] | None = None,
-    *,
-    state: str = "completed",
-    data: str = "aaaa",
-    model: str = "vae",
-    message: str = "",
-    **keys: Any,
-) -> Path:
-    """A run directory with these figures; `keys` are of the configuration, `__` for a point."""
-    config = OmegaConf.create(BASE)
-    for key, value in keys.items():
-        OmegaConf.update(config, key.replace("__", "."), value)
-    (directory / ".hydra").mkdir(parents=True)
-    OmegaConf.save(config, directory / ".hydra" / "config.yaml")
-    choices = {"hydra": {"runtime": {"choices": {"model": model}}}}
-    OmegaConf.save(OmegaConf.create(choices), directory / ".hydra" / "hydra.yaml")
-    files: dict[str, Any] = {
-        "status.json": {"state": state, "message": message, "pid": 1, "host": "elsewhere"},
-        "environment.json": {"dataset_fingerprint": data},
-    }
-    if val is not None:
-        files["metrics.json"] = {"val": val, "test": test or val, "train": {"steps": 10}}
-    for name, content in files.items():
-        (directory / name).write_text(json.dumps(content), encoding="utf-8")
-    return directory
 
 
 def of(*directories: Path, metric: str | None = None) -> Comparison:

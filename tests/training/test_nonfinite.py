@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from fitting import fitting, record_of
 from nonfinite import Wrong
 from parts import experiment
+from same_run import assert_same_run, curves, history
+from stopping import SMALL_RUN, stop_at
 from tensorboard.summary.writer import event_file_writer
-from test_resume import SMALL_RUN, assert_same_run, curves, history, stop_at
-from test_training import fitting, record_of
 
 from vae_run.runs import checkpoint_file
 from vae_run.training.meter import Meter

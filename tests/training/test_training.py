@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
 from itertools import islice
 
 import pytest
 import torch
+from fitting import BATCH, batches_of, fitting, record_of
 from parts import experiment
 
-from vae_run.data.batches import TrainingBatches
 from vae_run.objectives import ELBO
 from vae_run.training.meter import Meter
 from vae_run.training.optimizers import SGD, Adam
-from vae_run.training.schedules import Constant, MultiStep
-from vae_run.training.step import StepRecord, fit
-
-BATCH = 32  # of 90 images: epochs of three steps, the last smaller
-
-
-def batches_of(made, seed=0):
-    return TrainingBatches(
-        made.splits.train, made.corruption, batch_size=BATCH, noise=(1, 3), seed=seed
-    )
-
-
-def fitting(made, optimizer=None, **changes):
-    """fit() with plain choices, and its optimizer and batches."""
-    made.model.train()
-    optimizer = optimizer or Adam(made.model.parameters(), lr=0.01)
-    how = {"batches": batches_of(made), "schedule": Constant(), "objective": made.objective}
-    how |= {"step": 0, "clip_norm": None, "precision": nullcontext()} | changes
-    return fit(made.model, optimizer=optimizer, **how)
+from vae_run.training.schedules import MultiStep
 
 
 def gradients(model, terms):
@@ -134,11 +115,6 @@ def test_bfloat16_trains_on_float32_losses_of_about_the_same_size():
 
 
 # Meter
-
-
-def record_of(*values, other=0.0, step=1, skipped=0.0):
-    terms = {"loss": torch.tensor(values), "kl": torch.full((len(values),), other)}
-    return StepRecord(step, len(values), terms, 0.1, torch.tensor(1.0), torch.tensor(skipped))
 
 
 def test_means_are_weighted_by_images():

@@ -18,7 +18,7 @@ from vae_run.models.posteriors import (
 
 B, D, F, K = 5, 3, 7, 2
 OPTIONS = [option for option in options("posterior") if option != "von_mises_fisher"]
-"""Those over all of R^D; tests/test_spherical.py has the others."""
+"""Those over all of R^D; tests/models/test_spherical.py has the others."""
 
 
 @pytest.fixture

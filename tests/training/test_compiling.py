@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from fitting import BATCH, fitting
 from parts import composed, experiment
-from test_training import BATCH, fitting
 
 from vae_run.config.check import check
 from vae_run.errors import ConfigError

@@ -22,7 +22,7 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.get_experiment import Handler as GetExperiment
 from tensorboard.plugins.hparams.list_session_groups import Handler as ListSessionGroups
-from test_compare import build
+from written_runs import build
 
 from vae_run.comparison import tables
 from vae_run.config.keys import flat

@@ -23,7 +23,7 @@ from vae_run.models.distributions.kl import kl
 if TYPE_CHECKING:
     from conftest import Run
 
-PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
+PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 
 
 @pytest.fixture(scope="module")
