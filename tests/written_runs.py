@@ -5,12 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 
-if TYPE_CHECKING:
-    pass
+BASE: dict[str, Any] = {
+    "task": "train",
+    "seed": 0,
+    "latent_dim": 16,
+    "device": "cpu",
+    "likelihood": {"_target_": "vae_run.models.likelihoods.Bernoulli"},
+    "objective": {"_target_": "vae_run.objectives.ELBO", "beta": 1.0},
+    "corruption": {"_target_": "vae_run.corruptions.NoCorruption"},
+    "dataset": {
+        "_target_": "vae_run.data.datasets.digits.Digits",
+        "binarize": "none",
+        "split_seed": 0,
+    },
+    "trainer": {"_target_": "vae_run.training.gradient.Gradient", "epochs": 10, "steps": None},
+    "evaluation": {"importance_samples": 100},
+}
 
 
 def build(

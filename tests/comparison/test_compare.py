@@ -21,23 +21,6 @@ from vae_run.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from conftest import Finished, Run
 
-BASE: dict[str, Any] = {
-    "task": "train",
-    "seed": 0,
-    "latent_dim": 16,
-    "device": "cpu",
-    "likelihood": {"_target_": "vae_run.models.likelihoods.Bernoulli"},
-    "objective": {"_target_": "vae_run.objectives.ELBO", "beta": 1.0},
-    "corruption": {"_target_": "vae_run.corruptions.NoCorruption"},
-    "dataset": {
-        "_target_": "vae_run.data.datasets.digits.Digits",
-        "binarize": "none",
-        "split_seed": 0,
-    },
-    "trainer": {"_target_": "vae_run.training.gradient.Gradient", "epochs": 10, "steps": None},
-    "evaluation": {"importance_samples": 100},
-}
-
 
 def of(*directories: Path, metric: str | None = None) -> Comparison:
     return compare(read(directories), metric)

@@ -287,8 +287,8 @@ def test_the_users_files_are_left_as_they_are(photos: Path) -> None:
 LOAD = """
 import logging, sys, time
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-from vae_run.data import cache
-from vae_run.data.image_folder import ImageFolder
+from vae_run.data.images import cache
+from vae_run.data.datasets.image_folder import ImageFolder
 real = cache.decode_to_files
 def slow(*arguments):
     for done in real(*arguments):

@@ -1,7 +1,7 @@
 """Image files as arrays of bytes, and the process that decodes them into a file.
 
-`python -m vae_run.data.images.decoder` is that process: it obeys lines of JSON and ends with its input,
-whatever became of who started it. This module imports no torch, so that it starts in a blink.
+`python -m vae_run.data.images.decoder` is that process: it obeys lines of JSON and ends with its
+input, whatever became of who started it. This module imports no torch, so that it starts at once.
 """
 
 import json
