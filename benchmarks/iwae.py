@@ -19,7 +19,7 @@ from torch import Tensor
 from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.metrics.log_likelihood import each_image
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.tasks.closing import use_checkpoint
+from vae_run.tasks.checkpoint_evaluation import use_checkpoint
 from vae_run.training.experiment import assemble
 
 

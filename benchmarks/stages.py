@@ -23,10 +23,10 @@ STARTED = float(os.environ.get("STARTED") or time.time())
 STAGES = {
     "data": [("vae_run.tasks.train", "prepare")],
     "training": [("vae_run.tasks.train", "train")],
-    "evaluation": [("vae_run.tasks.closing", "measure")],
+    "evaluation": [("vae_run.tasks.final_evaluation", "measure")],
     "figures": [
-        ("vae_run.tasks.closing", name)
-        for name in ("draw_all", "learning_curves", "write_pictures", "show_codes", "write_report")
+        ("vae_run.tasks.final_evaluation", name)
+        for name in ("draw_all", "learning_curves", "write_pictures", "track_codes", "write_report")
     ],
 }
 """Functions whose time counts as a stage's. What is neither theirs nor an import is `closing`."""

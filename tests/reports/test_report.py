@@ -134,8 +134,8 @@ def test_hostile_names_are_only_text(vae: Path, tmp_path: Path) -> None:
     config = run.config_file.read_text(encoding="utf-8")
     config = config.replace("\nseed: 0\n", f"\nseed: 0\nrun: {json.dumps(HOSTILE)}\n")
     run.config_file.write_text(config, "utf-8")
-    with (run.path / "train.log").open("a", encoding="utf-8") as log:
-        log.write(f"2026-01-01 00:00:00,000 WARNING {HOSTILE}\n")
+    with (run.path / "warnings.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"time": "2026-01-01T00:00:00", "message": HOSTILE}) + "\n")
     metrics = run.metrics()
     run.write_metrics({**metrics, "test": {**metrics["test"], HOSTILE: 1.0}})
     page = Page(write_report(run))

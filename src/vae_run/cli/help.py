@@ -22,6 +22,7 @@ GROUPS = {
     "schedule": "how the learning rate changes",
     "trainer": "how parameters are found",
     "evaluation": "what a model is judged by",
+    "tracker": "what a run's numbers are sent to beside TensorBoard",
     "sampler": "what task=sample draws codes from",
     "experiment": "published results to reproduce; some are sweeps: with -m",
 }

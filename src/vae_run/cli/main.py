@@ -201,7 +201,7 @@ def _job(config: DictConfig) -> None:
     say_on_terminal()
     try:
         call = call_of(config)
-        task = "job" if _is_swept() else call.settings.fixed.task
+        task = "sweep_job" if _is_swept() else call.settings.fixed.task
         program = import_module(f"vae_run.tasks.{task}")
         with openmp.regarded():
             program.main(call)

@@ -11,14 +11,9 @@ from typing import Any
 
 from vae_run.config.keys import flat
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.runs.identity import Effect, has_effect
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tracking.history import history
-
-IRRELEVANT = (
-    *("task", "run", "runs", "device", "trust", "sweep", "input", "output", "checkpoint", "n"),
-    *("label", "evaluation", "dataset.root", "trainer.log_every", "trainer.checkpoint_seconds"),
-)
-"""Keys, and groups of them, that say nothing of the model that was trained."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,7 @@ def decisive(config: Mapping[str, Any], run: RunDirectory) -> dict[str, Any]:
     if preset := run.choices().get("model"):
         found["model"] = preset
     for key, value in flat(config):
-        if key == "seed" or any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT):
+        if key == "seed" or has_effect(key, Effect.NONE, Effect.MEASURED):
             continue
         name = key.removesuffix("._target_")
         found[name] = str(value).rpartition(".")[2] if name != key else _plain(value)

@@ -14,6 +14,7 @@ GROUPS = {
     "schedule": "vae_run.training.schedules.Schedule",
     "trainer": "vae_run.training.trainer.Trainer",
     "evaluation": "vae_run.evaluation.evaluation.Evaluation",
+    "tracker": "vae_run.tracking.tracker.Tracker",
 }
 """Each group of parts with the class that its options must be."""
 

@@ -31,6 +31,10 @@ MODULES = {
 """Modules by the path that runs of version 0.1.0 and earlier may have saved."""
 
 
+ADDED: Mapping[str, Any] = {"tracker": {"_target_": "vae_run.tracking.tracker.NoTracker"}}
+"""Parts that such runs do not have, each with the option that leaves a run as it was."""
+
+
 def current(target: str) -> str:
     """The dotted path of a class today, given the one that a configuration names."""
     module, _, name = target.rpartition(".")

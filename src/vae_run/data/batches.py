@@ -87,6 +87,9 @@ class TrainingBatches:
         order = torch.randperm(len(self.split), generator=self._order_generator)
         self._order = order.to(self.split.images.device)
 
+    def ready(self) -> None:
+        """Wait until the next batch can be taken: at once, as the images are in memory."""
+
     def next(self) -> Batch:
         """The next batch; begins a new epoch when the old one is used up."""
         index = self.next_index()

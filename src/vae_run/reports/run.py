@@ -15,7 +15,7 @@ from vae_run.reports.page import pictures, render
 from vae_run.reports.warnings import warnings
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.files import write_atomically
-from vae_run.system.formatting import number
+from vae_run.system.formatting import number, short_path
 from vae_run.tracking.history import best_row, history
 
 NAME = "report.html"
@@ -67,7 +67,7 @@ def write_report(run: RunDirectory) -> Path:
         settings=_settings(config, overrides),
         parts={group: choices[group] for group in sorted(choices) if "/" not in group},
         commands=_commands(run.path),
-        python_path=repr(str(_near(run.path))),
+        python_path=repr(str(short_path(run.path))),
         back="",
     )
     write_atomically(run.path / NAME, page.encode())
@@ -196,7 +196,7 @@ def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 def _commands(path: Path) -> dict[str, str]:
     """What can be done with the run next, by what it is for."""
-    run = _near(path)
+    run = short_path(path)
     words = {
         "train for longer": ["task=resume", f"run={run}", "trainer.epochs=N"],
         "measure everything": ["task=evaluate", f"run={run}", "evaluation=full"],
@@ -204,9 +204,3 @@ def _commands(path: Path) -> dict[str, str]:
         "encode your images": ["task=encode", f"run={run}", "input=FILE.npz", "output=codes.npz"],
     }
     return {what: shlex.join(["vae-run", *arguments]) for what, arguments in words.items()}
-
-
-def _near(path: Path) -> Path:
-    """`path` from the working directory, where it lies below it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

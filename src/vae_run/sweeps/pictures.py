@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,9 @@ from vae_run.comparison.pictures import MOST_SETTINGS, number
 from vae_run.errors import CheckpointError
 from vae_run.plots import Line
 from vae_run.plots.curves import short
-from vae_run.runs.identity import WITHOUT_EFFECT
+from vae_run.runs.identity import Effect, has_effect
 from vae_run.system.console import log
-from vae_run.system.files import write_atomically
+from vae_run.system.files import write_png
 from vae_run.tracking.history import read_history
 
 Row = Mapping[str, Any]
@@ -36,7 +35,7 @@ def swept_keys(rows: Sequence[Row]) -> list[str]:
         for key in dict.fromkeys(key for row in rows for key in row)
         if not key.startswith(tuple(f"{split}/" for split in SPLITS))
         and key not in OWN
-        and not any(key == name or key.startswith(f"{name}.") for name in WITHOUT_EFFECT)
+        and not has_effect(key, Effect.NONE)
         and len({row.get(key) for row in rows}) > 1
     ]
 
@@ -67,11 +66,7 @@ def write(file: Path, picture: Any) -> bool:
     if picture is None:
         file.unlink(missing_ok=True)
         return False
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
-    write_atomically(file, buffer.getvalue())
+    write_png(file, picture)
     return True
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vae_run.runs.saved_json import read_if_whole
+from vae_run.runs.status import ended_from_outside
 from vae_run.sweeps.display import SweepDisplay
 from vae_run.sweeps.executors.process_pool import Ended, Job, Pool, Running
 from vae_run.sweeps.ledger import Entry, Ledger
-from vae_run.system.files import write_atomically
 
 SHOWN = ("elbo", "loss", "mse")
 """Figures of a completed job's line: the first two of these that val has."""
@@ -103,9 +102,7 @@ class Keeper:
                 "failed",
                 end.message or _error(log) or f"left with exit code {end.exit_code}",
             )
-        if status.get("state") == "running":
-            changed = {**status, "state": state, "message": message}
-            write_atomically(run / "status.json", (json.dumps(changed, indent=2) + "\n").encode())
+        ended_from_outside(run, state, message)
         return state, message
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +22,7 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps import pictures as sweep_pictures
 from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.system.console import console, say_on_terminal
-from vae_run.system.files import write_atomically
+from vae_run.system.files import columns_of, csv_text, write_atomically
 from vae_run.tracking.history import read_history
 
 log = logging.getLogger("vae_run")
@@ -102,13 +100,8 @@ def _training_loss(history: Path) -> dict[str, float]:
 
 def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """A row a job, with all columns that any job has, the message last."""
-    columns = list(dict.fromkeys(key for each in rows for key in each))
-    columns.sort(key=lambda name: name == "message")
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(file, buffer.getvalue().encode())
+    columns = sorted(columns_of(rows), key=lambda name: name == "message")
+    write_atomically(file, csv_text(rows, columns).encode())
 
 
 def compared(

@@ -7,8 +7,8 @@ import logging
 import torch
 
 from vae_run.config.invocation import Call
-from vae_run.tasks.files import check_output, write_arrays
-from vae_run.tasks.trained import trained
+from vae_run.tasks.trained_model import trained
+from vae_run.tasks.user_files import check_output, write_arrays
 
 log = logging.getLogger("vae_run")
 

@@ -7,9 +7,6 @@ where members of like error differ enough.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -29,8 +26,8 @@ from vae_run.runs.load import load_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
-from vae_run.system.files import write_atomically
-from vae_run.tasks.files import check_output
+from vae_run.system.files import write_csv, write_json
+from vae_run.tasks.user_files import check_output
 from vae_run.training.experiment import Experiment, assemble
 
 log = logging.getLogger("vae_run")
@@ -169,11 +166,10 @@ def write(path: Path, names: Sequence[str], found: dict[str, Errors]) -> None:
             name: {split: {"mse": values[i]} for split, values in columns.items()}
             for i, name in enumerate(names)
         }
-        text = json.dumps(content, indent=2) + "\n"
+        write_json(path, content)
     else:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["run", *(f"{split}/mse" for split in columns)])
-        writer.writerows([name, *row] for name, *row in zip(names, *columns.values(), strict=True))
-        text = buffer.getvalue()
-    write_atomically(path, text.encode())
+        table = [
+            {"run": name, **{f"{split}/mse": values[i] for split, values in columns.items()}}
+            for i, name in enumerate(names)
+        ]
+        write_csv(path, table)

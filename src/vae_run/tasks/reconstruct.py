@@ -10,8 +10,8 @@ import logging
 import torch
 
 from vae_run.config.invocation import Call
-from vae_run.tasks.files import check_output, write_arrays, write_grid
-from vae_run.tasks.trained import trained
+from vae_run.tasks.trained_model import trained
+from vae_run.tasks.user_files import check_output, write_arrays, write_grid
 
 log = logging.getLogger("vae_run")
 

@@ -16,8 +16,9 @@ from vae_run.errors import CheckpointError
 from vae_run.evaluation.codes import codes
 from vae_run.evaluation.pictures.images import named
 from vae_run.evaluation.view import View
-from vae_run.tasks.files import check_output, write_arrays, write_grid, write_picture
-from vae_run.tasks.trained import Trained, trained
+from vae_run.system.files import write_png
+from vae_run.tasks.trained_model import Trained, trained
+from vae_run.tasks.user_files import check_output, write_arrays, write_grid
 
 log = logging.getLogger("vae_run")
 
@@ -53,7 +54,7 @@ def main(call: Call) -> None:
 
 
 def use_sampler(run: Trained, settings: Settings) -> None:
-    """Put the sampler in the prior's place, fitted to codes of the run's own training images.
+    """Replace the prior by the sampler, fitted to codes of the run's own training images.
 
     Raises:
         CheckpointError: those images have another shape than the model's.
@@ -76,7 +77,7 @@ def use_sampler(run: Trained, settings: Settings) -> None:
 
 
 def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None:
-    """`.png` with a column for every class."""
+    """Write a `.png` with a column for every class."""
     assert run.model.classes is not None
     names = [named(label, run.class_names) for label in run.model.classes.tolist()]
-    write_picture(path, plots.samples(images.cpu(), f"{source}, classes in turn", names))
+    write_png(path, plots.samples(images.cpu(), f"{source}, classes in turn", names))

@@ -25,6 +25,7 @@ from vae_run.models.posteriors import DeltaPosterior, NormalPosterior
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.signals import StopRequests
+from vae_run.tracking.history import History
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import Experiment
 from vae_run.training.progress import Progress
@@ -123,9 +124,9 @@ class ClosedForm(Trainer):
                 experiment.view(experiment.splits.val), experiment.evaluation.while_training
             )
             tracker.scalars("val", values, 1)
-            tracker.history.add(
-                {"epoch": 1, "step": 1} | {f"val/{k}": v for k, v in values.items()}
-            )
+            history = History(run.path / "history.csv")
+            history.add({"epoch": 1, "step": 1} | {f"val/{k}": v for k, v in values.items()})
+            history.finish()
         run.status(epoch=1.0, step=1)
         run.best.parent.mkdir(exist_ok=True)
         state = {"model": experiment.model.state_dict(), "step": 1, "epoch": 1.0}

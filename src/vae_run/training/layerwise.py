@@ -199,9 +199,7 @@ class StackLoop(Loop):
         below = [lower.encoder for lower in self.layers[:layer]]
         assert isinstance(self.batches, LayerBatches)
         self.batches.below = nn.Sequential(*below) if layer else None
-        self.optimizer = self.experiment.settings.build(
-            "optimizer", params=[p for p in model.parameters() if p.requires_grad]
-        )
+        self.optimizer = self.experiment.optimizer(model)
 
     def records(self) -> Iterator[StepRecord]:
         while (layer := self.layer) is not None:

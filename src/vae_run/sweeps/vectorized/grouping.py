@@ -21,6 +21,7 @@ from vae_run.objectives import (
     Objective,
     RegularizedReconstruction,
 )
+from vae_run.runs.identity import Effect, keys_with
 from vae_run.training.gradient import Gradient
 
 BATCHED: Mapping[type[Objective], tuple[str, ...]] = {
@@ -41,7 +42,10 @@ A test trains with each. Any other option of an objective has to be equal in all
 BUFFERS: Mapping[Any, str] = {GaussianLikelihood: "sigma", LaplaceLikelihood: "scale"}
 """The option of a likelihood that a model holds in a buffer where it is a number."""
 
-APART = ("seed", "init_from", "sweep", "trust", "corruption", "schedule", "optimizer", "evaluation")
+APART = (
+    *("seed", "init_from", "corruption", "schedule", "optimizer"),
+    *({*keys_with(Effect.NONE, Effect.MEASURED)} - {"device"}),  # a stack lies on one device
+)
 """Keys and groups of which every run of a stack has its own: nothing of a step's shape."""
 
 SHARED = ("_target_", "batch_size", "compile")

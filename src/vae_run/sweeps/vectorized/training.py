@@ -18,7 +18,7 @@ from vae_run.sweeps.vectorized.grouping import varying
 from vae_run.sweeps.vectorized.memory import runs_that_fit
 from vae_run.sweeps.vectorized.verification import Disagreement, verified
 from vae_run.system.signals import Stop, StopRequests, at_once
-from vae_run.tasks.closing import conclude
+from vae_run.tasks.final_evaluation import conclude
 from vae_run.tasks.resume import continued
 from vae_run.tasks.train import begun
 from vae_run.training.loop import Loop

@@ -1,4 +1,4 @@
-"""The user's own files of images and codes, read and written by the tasks on a trained run."""
+"""The user's own files of images and codes, which tasks on a trained model read and write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vae_run.errors import ConfigError, DataError
-from vae_run.system.files import write_atomically
+from vae_run.system.files import write_atomically, write_png
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -112,7 +112,7 @@ def _picture(path: Path, event_shape: tuple[int, ...]) -> Tensor:
 
 
 def check_output(name: str, suffixes: tuple[str, ...]) -> Path:
-    """The path to write to; its folder is made.
+    """The path `name`, whose folder is created.
 
     Raises:
         ConfigError: the suffix is none of `suffixes`.
@@ -127,7 +127,7 @@ def check_output(name: str, suffixes: tuple[str, ...]) -> Path:
 
 
 def write_arrays(path: Path, **arrays: Tensor) -> None:
-    """`.npz` with the named arrays."""
+    """Write the named arrays as a compressed `.npz`."""
     buffer = io.BytesIO()
     plain: dict[str, Any] = {name: array.cpu().numpy() for name, array in arrays.items()}
     np.savez_compressed(buffer, **plain)
@@ -135,7 +135,11 @@ def write_arrays(path: Path, **arrays: Tensor) -> None:
 
 
 def write_grid(path: Path, images: Tensor) -> None:
-    """`.png` of images [N, C, H, W] side by side in a square, a pixel between them."""
+    """Write images [N, C, H, W] as a square grid in a `.png`, with a pixel between them.
+
+    Raises:
+        ConfigError: they are no pictures of one or three channels.
+    """
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ConfigError(
             f"output: data of shape {list(images.shape[1:])} are no pictures; use .npz."
@@ -149,13 +153,4 @@ def write_grid(path: Path, images: Tensor) -> None:
         grid[:, top : top + height, left : left + width] = image
     pixels = (grid * 255).round().byte().permute(1, 2, 0).expand(-1, -1, 3).numpy()
     scale = max(1, 512 // max(pixels.shape[:2]))
-    write_picture(path, pixels.repeat(scale, axis=0).repeat(scale, axis=1))
-
-
-def write_picture(path: Path, pixels: Any) -> None:
-    """`.png` of a picture, uint8 [H, W, 3]."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue())
+    write_png(path, pixels.repeat(scale, axis=0).repeat(scale, axis=1))

@@ -16,7 +16,7 @@ from vae_run.runs import checkpoint_file
 from vae_run.runs.load import load_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.device import choose_device
-from vae_run.tasks.files import read_images, read_labels
+from vae_run.tasks.user_files import read_images, read_labels
 
 BATCH = 1000
 """Images at a time."""
