@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -69,8 +70,22 @@ def test_the_example_trains_and_needs_trust(
     (place / "drawn.npz").unlink()
 
 
+def test_the_tracker_of_the_page_gets_every_number(
+    place: Path, vae_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(place))
+    words = [word for word in shlex.split(EXAMPLES[2]) if not word.startswith("PYTHONPATH=")]
+    finished = vae_run(*words[1:], "hydra.run.dir=run-tracker", "device=cpu", cwd=place)
+    assert finished.code == 0, finished.said
+    lines = (place / "run-tracker" / "numbers.jsonl").read_text().splitlines()
+    found = {tag: value for line in lines for tag, value in json.loads(line).items()}
+    test = json.loads((place / "run-tracker" / "metrics.json").read_text())["test"]
+    assert {name: found[f"test/{name}"] for name in test} == test
+    assert load(place / "run-tracker").sample(2).shape == (2, 1, 8, 8), "without trust"
+
+
 def test_every_command_of_the_page_is_run_above() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
 
 
 def test_the_laplace_prior_is_what_it_says(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

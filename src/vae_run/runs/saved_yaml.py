@@ -1,4 +1,4 @@
-"""The YAML files of a run directory, which may come from anybody."""
+"""Reading the YAML files of a run directory, which may come from a stranger."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 from vae_run.errors import CheckpointError
 
 LARGEST = 1_000_000
-"""Bytes; a configuration has a few thousand."""
+"""Bytes of the largest file that is read; a configuration has a few thousand."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """OmegaConf's reading of scalars and its refusal of keys that stand twice, by libyaml.
+    """Reads scalars as OmegaConf does, and refuses duplicate keys like it, but by libyaml.
 
     A comparison reads thousands of these files; OmegaConf's own loader takes 15 times as long.
     """
@@ -36,8 +36,8 @@ def read_yaml(path: Path, *, resolve: bool = True) -> Any:
     """The plain content of the file at `path`; with `resolve`, interpolations are filled in.
 
     Raises:
-        CheckpointError: it is missing, too large, no YAML, or uses YAML's aliases, which nothing
-            that is written here does, and with which a few lines stand for gigabytes.
+        CheckpointError: it is missing, too large, not YAML, or uses YAML's aliases. vae-run writes
+            no aliases, and with them a few lines can stand for gigabytes.
     """
     try:
         if path.stat().st_size > LARGEST:
@@ -61,7 +61,7 @@ def read_yaml(path: Path, *, resolve: bool = True) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether OmegaConf would hand `value` back as it is."""
+    """Whether OmegaConf would return `value` unchanged."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
     if isinstance(value, list):

@@ -81,7 +81,7 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def training(experiment: Experiment) -> list[tuple[str, str]]:
-    """How long it would be, and what it would hold in memory at least."""
+    """The number of steps, and the least memory that training needs."""
     weights = 4 * parameter_count(experiment.model) / MEBI
     plan = experiment.settings.build("trainer").plan(experiment.splits.train_size)
     return [

@@ -1,4 +1,4 @@
-"""`task=encode run=DIR input=FILE output=FILE.npz`: latent means and scales of one's own data."""
+"""`task=encode run=DIR input=FILE output=FILE.npz`: latent means and scales of your own data."""
 
 from __future__ import annotations
 

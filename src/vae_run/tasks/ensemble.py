@@ -1,8 +1,8 @@
-"""`task=ensemble 'runs=GLOB'`: the mean of several runs' reconstructions, beside each of them.
+"""`task=ensemble 'runs=GLOB'`: the mean of several runs' reconstructions, and each of them.
 
-For squared errors the ensemble's is the members' mean error less the mean squared distance of the
-members from their mean (Krogh & Vedelsby 1995): never above the mean, and below the best member
-where members of like error differ enough.
+The squared error of the ensemble is the mean of the members' errors minus the mean squared distance
+of the members from their mean (Krogh & Vedelsby 1995). It is never above the mean of the errors,
+and it is below the error of the best member if members of similar error differ enough.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ ALLOWED = ("task", "runs", "output", "checkpoint", "device", "trust", "evaluatio
 
 @dataclass(frozen=True)
 class Errors:
-    """`mse` of every member, of their mean and best, and of the ensemble, on one split."""
+    """`mse` of every member and of the ensemble on one split."""
 
     members: Sequence[float]
     ensemble: float
 
     def rows(self) -> list[float]:
-        """The members', their mean, the best of them, and the ensemble's."""
+        """The errors of the members, their mean, the least of them, and that of the ensemble."""
         mean = sum(self.members) / len(self.members)
         return [*self.members, mean, min(self.members), self.ensemble]
 
@@ -147,7 +147,7 @@ def measure(models: Sequence[LatentVariableModel], view: View) -> Errors:
 
 
 def show(names: Sequence[str], found: dict[str, Errors]) -> None:
-    """A row a member, and below them what they make together."""
+    """Print a row for each member, and below them their mean, the best and the ensemble."""
     table = Table("run", *(f"{split}/mse" for split in found), box=None, header_style="bold")
     rows = zip(*(errors.rows() for errors in found.values()), strict=True)
     for place, (name, values) in enumerate(zip(names, rows, strict=True)):
@@ -159,7 +159,7 @@ def show(names: Sequence[str], found: dict[str, Errors]) -> None:
 
 
 def write(path: Path, names: Sequence[str], found: dict[str, Errors]) -> None:
-    """The table as CSV, or as JSON: {row: {split: {"mse": value}}}."""
+    """Write the table as CSV, or as JSON: {row: {split: {"mse": value}}}."""
     columns = {split: errors.rows() for split, errors in found.items()}
     if path.suffix == ".json":
         content = {

@@ -1,6 +1,6 @@
-"""`task=reconstruct run=DIR input=FILE output=FILE`: one's own images through the model.
+"""`task=reconstruct run=DIR input=FILE output=FILE`: reconstructions of your own images.
 
-With a denoising family the input is taken as corrupted already, and comes out restored.
+With a denoising family the input counts as corrupted already, and the output is restored.
 """
 
 from __future__ import annotations

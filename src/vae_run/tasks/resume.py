@@ -1,4 +1,4 @@
-"""`task=resume`: go on with an interrupted run exactly where it stood, or extend a finished one."""
+"""`task=resume`: continue an interrupted run exactly where it stood, or extend a finished one."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ log = logging.getLogger("vae_run")
 
 
 def main(call: Call) -> None:
-    """Draw `n` images with `seed`: a `.png` grid, or `.npz` with `images` and their codes `z`.
+    """Draw `n` images with `seed`: a `.png` grid, or a `.npz` with `images` and their codes `z`.
 
-    Those of a conditional model are all of the class `label`, or of all classes in turn.
+    A conditional model draws images of the class `label`, or of all classes in turn.
     """
     fixed = call.settings.fixed
     assert fixed.output is not None

@@ -1,4 +1,4 @@
-"""A job of a sweep: `task=train`, or going on with what an earlier attempt left behind."""
+"""A job of a sweep: `task=train`, or resuming what an earlier attempt left."""
 
 from __future__ import annotations
 

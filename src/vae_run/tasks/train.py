@@ -39,7 +39,10 @@ class Training:
     """A run that is ready to train.
 
     Attributes:
-        saved: the checkpoint that it goes on from, or None.
+        experiment: data, model and objective.
+        run: its directory.
+        tracker: what its records are sent to.
+        saved: the content of the checkpoint that it continues from, or None.
     """
 
     experiment: Experiment

@@ -1,4 +1,4 @@
-"""The trained model that a task works on."""
+"""The trained model of a run, for the tasks that apply it to the user's own data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vae_run.system.device import choose_device
 from vae_run.tasks.user_files import read_images, read_labels
 
 BATCH = 1000
-"""Images at a time."""
+"""Images that are processed at a time."""
 ALLOWED = ("checkpoint", "device", "precision", "seed", "n", "label", "input", "output")
 
 
@@ -60,10 +60,14 @@ class Trained:
 
 
 def trained(call: Call, *allowed: str) -> Trained:
-    """The run that `run` names; besides the tasks' own keys, `allowed` may be typed.
+    """The model of the run that `run` names.
+
+    Args:
+        call: of the task.
+        allowed: groups or keys that may be given besides `ALLOWED`.
 
     Raises:
-        ConfigError: something else was typed.
+        ConfigError: another key was given.
         CheckpointError: the run or its checkpoint is missing, damaged or foreign.
     """
     fixed = call.settings.fixed
@@ -71,8 +75,8 @@ def trained(call: Call, *allowed: str) -> Trained:
     for key in call.typed_keys:
         if key.split(".")[0] not in (*ALLOWED, *allowed, "task", "run", "trust", "hydra"):
             raise ConfigError(
-                f"{key}: task={fixed.task} takes the model as the run has it; of a model's keys "
-                "none may be given."
+                f"{key}: task={fixed.task} takes the model as the run has it; its keys may not be "
+                "given."
             )
     run = RunDirectory.existing(fixed.run)
     settings = run.settings(fixed.trust)

@@ -1,4 +1,4 @@
-"""Principal components: the trainer that needs one pass and no steps.
+"""Principal components: the trainer that needs one pass over the data and no steps.
 
 Letters: N images, D latent dimensions, P pixels of an image.
 """
@@ -36,7 +36,7 @@ log = logging.getLogger("vae_run")
 
 @torch.no_grad()
 def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int) -> None:
-    """Make a linear `model` the PCA of `found`, or its probabilistic PCA where the code is random.
+    """Set the weights of a linear `model` to the PCA of `found`, or to its probabilistic PCA.
 
     PCA: z = U^T (x - mu), x = U z + mu. Probabilistic PCA (Tipping & Bishop 1999, eqs. 7 and 8):
     W = U (L - s^2)^(1/2), s^2 the mean of the discarded eigenvalues; the posterior has the mean

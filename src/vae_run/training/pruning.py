@@ -1,4 +1,4 @@
-"""Training that takes the smallest weights away as it goes: a sparse model from a wide one."""
+"""Pruning: training during which the smallest weights are set to zero."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ log = logging.getLogger("vae_run")
 
 
 def smallest(tensors: Sequence[Tensor], count: int) -> list[Tensor]:
-    """Where the `count` entries of least magnitude of all `tensors` together lie, as booleans."""
-    holder = nn.Module()  # torch's pruning rewrites the module that it works on: not the model's
+    """Masks, as booleans, of the `count` entries of least magnitude of all `tensors` together."""
+    holder = nn.Module()  # torch's pruning rewrites the module it is given, so not the model
     for i, tensor in enumerate(tensors):
         holder.register_parameter(f"w{i}", nn.Parameter(tensor.detach().clone()))
     places = [(holder, f"w{i}") for i in range(len(tensors))]
@@ -37,7 +37,7 @@ def smallest(tensors: Sequence[Tensor], count: int) -> list[Tensor]:
 
 
 def share(done: float, final: float) -> float:
-    """The share of weights that are zero when `done`, in [0, 1], of the pruning is over.
+    """The share of weights that are zero when the fraction `done` of the pruning is over.
 
     s = s_final (1 - (1 - done)^3): fast at first, when many weights are idle, slow at the end
     (Zhu & Gupta 2017, eq. 1, with an initial share of 0).
@@ -103,7 +103,7 @@ def _beyond(length: str) -> str:
 
 @dataclass
 class PruningLoop(Loop):
-    """A loop that sets weights to zero between the steps; the steps themselves know nothing."""
+    """A loop that sets weights to zero between steps."""
 
     trainer: Pruning
 
@@ -129,7 +129,7 @@ class PruningLoop(Loop):
         return round(share(done, self.trainer.sparsity) * self.size)
 
     def take(self, record: StepRecord) -> None:
-        """Prune where it is due and hold what is pruned at zero; then all that any loop does."""
+        """Prune if it is due, keep pruned weights at zero, then do what any loop does."""
         since = record.step - self.begin
         if record.step == self.end or (
             0 <= since < self.end - self.begin and since % self.trainer.prune_every == 0
@@ -150,7 +150,7 @@ class PruningLoop(Loop):
         self.tracker.scalars("train", {"sparsity": self._zeros / self.size}, self.progress.step)
 
     def may_be_best(self) -> bool:
-        """Only a model with all of its zeros is what is looked for."""
+        """Only a model with all of `sparsity` may become the best."""
         return self.progress.step >= self.end
 
     def own_state(self) -> dict[str, Any]:
