@@ -7,8 +7,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from hydra_plugins.vae_run.compose import Composer
 from vae_run.cli import main
+from vae_run.sweeps.composer import Composer
 
 
 @pytest.fixture(scope="module")

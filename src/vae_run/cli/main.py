@@ -42,6 +42,7 @@ class Outcome:
     """How the jobs of this process ended; Hydra hands no return value back."""
 
     exit_code = 0
+    message = ""
     typed: tuple[str, ...] = ()
 
 
@@ -233,6 +234,7 @@ def tell(error: Exception) -> int:
         traceback.print_exception(error)
     log.error("%s", _explain(error))
     Outcome.exit_code = max(Outcome.exit_code, _code(error))
+    Outcome.message = _explain(error).split("\n")[0]
     return _code(error)
 
 

@@ -135,10 +135,10 @@ def invalid(error: ValidationError, key: str, known: Iterable[str]) -> ConfigErr
     place = [str(item) for item in first["loc"] if not _is_union_tag(item)]
     full = ".".join(filter(None, [key, *place]))
     if first["type"] == "extra_forbidden":
-        return ConfigError(unknown_key(full, known))
+        return ConfigError(unknown_key(full, known), key=full)
     # A union fails once for each of its members: tell them all.
     wanted = list(dict.fromkeys(_told(item["msg"]) for item in error.errors()))
-    return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.")
+    return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.", key=full)
 
 
 def _is_union_tag(item: Any) -> bool:
