@@ -15,7 +15,7 @@ from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.system.files import write_atomically
 
 SHOWN = ("elbo", "loss", "mse")
-"""Figures of a completed job's line: the first two of these that val has."""
+"""Metrics in a completed job's line: the first two of these that val has."""
 
 STATES: Mapping[Cause, str] = {
     Cause.KILLED: "failed",
@@ -104,7 +104,7 @@ class Scheduler:
         entry.state, entry.message = state_after(run, end)
         self.ended(entry)
         self.ledger.save(now=False)
-        self.display.ended(entry, _figures(run), end.seconds, str(log))
+        self.display.ended(entry, _main_metrics(run), end.seconds, str(log))
 
 
 def state_after(run: Path, end: JobEnd) -> tuple[str, str]:
@@ -127,8 +127,8 @@ def state_after(run: Path, end: JobEnd) -> tuple[str, str]:
     return state, message
 
 
-def _figures(run: Path) -> dict[str, float]:
-    """The main figures of a run on val, or on test where it has no val."""
+def _main_metrics(run: Path) -> dict[str, float]:
+    """The main metrics of a run on val, or on test where it has no val."""
     metrics = read_if_whole(run / "metrics.json")
     for split in ("val", "test"):
         values = metrics.get(split) or {}

@@ -45,7 +45,7 @@ class VectorizedLauncher(OneMachineLauncher):
         if not entries:
             return
         groups = grouped([settings_of(entry.overrides) for entry in entries])
-        for line in groups.said():
+        for line in groups.reasons():
             console.print(line)
         found: list[list[int]] = []
         for places in groups.together:

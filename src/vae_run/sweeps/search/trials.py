@@ -100,19 +100,19 @@ class Trials:
 
     def _report_values(self, trial: Trial, entry: Entry) -> None:
         objective = self.study.plan.objective
-        figures = RunDirectory(self.folder / entry.directory).metrics().get("val", {})
-        values = [figures.get(name.removeprefix("val/")) for name in objective]
+        metrics = RunDirectory(self.folder / entry.directory).metrics().get("val", {})
+        values = [metrics.get(name.removeprefix("val/")) for name in objective]
         absent = [name for name, value in zip(objective, values, strict=True) if value is None]
         if finite(values):
             self.study.complete(trial, values)
             return
-        why = f"its figures are not finite: {values}"
+        why = f"its metrics are not finite: {values}"
         if absent:
-            there = ", ".join(f"val/{name}" for name in figures) or "no figures on val"
+            there = ", ".join(f"val/{name}" for name in metrics) or "no metrics on val"
             why = f"{entry.directory} has no {absent[0]}; it has {there}."
             if not self.study.count("COMPLETE"):
                 self.refusal = ConfigError(
-                    f"hydra.sweeper.objective: {why} Choose a figure that every trial has."
+                    f"hydra.sweeper.objective: {why} Choose a metric that every trial has."
                 )
         console.print(f"trial {trial.number}: {escape(why)}")
         self.study.fail(trial, why)
