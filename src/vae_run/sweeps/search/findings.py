@@ -56,8 +56,8 @@ def conclude(ledger: Ledger, study: Study) -> None:
     if len(objective) > 1 and best:
         console.print(f"{len(best)} of them are the Pareto front of {' and '.join(objective)}:")
     for directory, values, overrides in best:
-        values = numbers(dict(zip(objective, values, strict=True)))
-        line = f"best  {values}  {overrides}  {ledger.folder / directory}"
+        found = numbers(dict(zip(objective, values, strict=True)))
+        line = f"best  {found}  {overrides}  {ledger.folder / directory}"
         console.print(escape(line))
     tried = {directory for directory, _ in study.directories()}
     states = [entry.state for entry in ledger.jobs.values() if entry.directory in tried]
