@@ -6,14 +6,14 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
-from vae_run.cli.main import plain
+from vae_run.cli.composition import plain
+from vae_run.cli.hydra_api import apply_overrides
 
 
 class Composer:
@@ -25,7 +25,6 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
-        assert isinstance(loader, ConfigLoaderImpl)
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
@@ -40,7 +39,7 @@ class Composer:
         """The configuration of one job, plain and without Hydra's own keys."""
         groups, values = self._sorted(words)
         config = copy.deepcopy(self._base(groups))
-        self._loader._apply_overrides_to_config(values, config)
+        apply_overrides(config, values)
         return plain(config)
 
     def choices(self, words: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,9 @@ from hydra.core.utils import JobReturn, JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from vae_run.cli import main
+from vae_run.cli.hydra_api import trusted
+from vae_run.cli.outcome import Outcome, ending, report_error
+from vae_run.cli.resolvers import register_resolvers
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class HydraJob:
 
     Attributes:
         tracebacks: whether the user asked for them. The environment of a job does not tell:
-            HYDRA_FULL_ERROR is then set for Hydra's sake (`cli.main`).
+            HYDRA_FULL_ERROR is then set for Hydra's sake (`cli.hydra_api`).
     """
 
     context: HydraContext
@@ -29,7 +31,7 @@ class HydraJob:
     task_function: TaskFunction
     overrides: Sequence[str]
     number: int
-    tracebacks: bool = field(default_factory=lambda: main.WANTS_TRACEBACK)
+    tracebacks: bool = field(default_factory=lambda: Outcome.tracebacks)
 
     def run(self) -> JobReturn:
         """Run it here."""
@@ -38,28 +40,29 @@ class HydraJob:
             composed.hydra.job.id = str(self.number)
             composed.hydra.job.num = self.number
         HydraConfig.instance().set_config(composed)
-        return run_job(
-            task_function=self.task_function,
-            config=composed,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-            hydra_context=self.context,
-        )
+        with trusted():
+            return run_job(
+                task_function=self.task_function,
+                config=composed,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+                hydra_context=self.context,
+            )
 
     def set_up(self) -> None:
         """Let a process know what Hydra's own start would have told it."""
-        main.WANTS_TRACEBACK = self.tracebacks
+        Outcome.tracebacks = self.tracebacks
         setup_globals()
-        main.register_resolvers()
+        register_resolvers()
         Plugins.instance()  # what plugins register, files may refer to
         JobRuntime.instance().set("name", self.config.hydra.job.name)
 
     def __call__(self) -> int:
         """Run it in a process that does nothing else; its exit code."""
         self.set_up()
-        with main.told():
+        with ending():
             _ = self.run().return_value
-        return main.Outcome.exit_code
+        return Outcome.exit_code
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class HydraJobs:
             processes=self.processes,
             ended=lambda call, error: _report(call.directory, error),
         )
-        return main.Outcome.exit_code
+        return Outcome.exit_code
 
 
 def _report(directory: Path, error: Exception | None) -> None:
@@ -104,5 +107,5 @@ def _report(directory: Path, error: Exception | None) -> None:
     if error is not None:
         directory.mkdir(parents=True, exist_ok=True)
         with also_in_file(directory / "train.log"):
-            code, message = main.tell(error), str(error).split("\n")[0]
+            code, message = report_error(error), str(error).split("\n")[0]
     report((directory.name, code, message))

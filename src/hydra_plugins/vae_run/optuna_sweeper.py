@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.vae_run.local import LocalLauncher
 from hydra_plugins.vae_run.space import Space, read_space, with_whole_numbers
 from hydra_plugins.vae_run.sweep import Checked, LedgerSweep
-from vae_run.cli import main
+from vae_run.config.options import CONF
 from vae_run.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class OptunaSweeper(Sweeper):
         try:
             return self.sweep_of_runs.check(overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(explain(error, main.CONF)) from error
+            raise ConfigError(explain(error, CONF)) from error
 
     def _search(self, ledger: Ledger, space: Space, ends: list[Checked]) -> None:
         from vae_run.sweeps.search import findings

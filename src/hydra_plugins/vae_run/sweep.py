@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.vae_run.compose import Composer
 from hydra_plugins.vae_run.local import LocalLauncher, placed
-from vae_run.cli import main
+from vae_run.cli.gate import refuse_unknown_source
 from vae_run.errors import ConfigError, Interrupted, RunError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class LedgerSweep:
         settings = check(self.composer.compose(overrides))
         if not getattr(self.launcher, "remote", False):  # other machines have other devices
             choose_device(settings.fixed.device)
-        main.refuse_unknown_source(settings.fixed.init_from)
+        refuse_unknown_source(settings.fixed.init_from)
         return Checked(list(overrides), settings)
 
     def check_all(self, jobs: Iterable[Sequence[str]]) -> list[Checked]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra_plugins.vae_run.jobs import HydraJob, HydraJobs
 from hydra_plugins.vae_run.local import LocalLauncher, number_of, placed
-from vae_run.cli import main
+from vae_run.cli.main import call_of
 
 
 class VectorizedLauncher(LocalLauncher):
@@ -64,7 +64,7 @@ class VectorizedLauncher(LocalLauncher):
             HydraJob(
                 self.context,
                 self.config,
-                main.call_of,
+                call_of,
                 [*entry.overrides, *placed(self.folder, name)],
                 number_of(name),
             )
