@@ -15,12 +15,12 @@ from hydra.plugins.sweeper import Sweeper
 
 import vae_run
 from hydra_plugins.vae_run import plugins
-from vae_run.cli import main
+from vae_run.config.options import CONF
 
 SOURCE = Path(vae_run.__file__).parents[1]
 TARGETS = {
     yaml.safe_load(file.read_text(encoding="utf-8"))["_target_"]
-    for file in (main.CONF / "hydra").rglob("*.yaml")
+    for file in (CONF / "hydra").rglob("*.yaml")
 }
 
 
@@ -70,7 +70,7 @@ def test_one_file_uses_the_private_interface_of_hydra():
         for name in imported(file)
         if name.startswith("hydra.") and any(part.startswith("_") for part in name.split("."))
     }
-    assert private == {"vae_run/cli/hydra_private.py"}
+    assert private == {"vae_run/cli/hydra_api.py"}
 
 
 @pytest.mark.parametrize("launcher", ["local", "vectorized", "ray_cluster", "slurm"])

@@ -12,8 +12,8 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
-from vae_run.cli.hydra_private import apply_overrides
-from vae_run.cli.main import plain
+from vae_run.cli.composition import plain
+from vae_run.cli.hydra_api import apply_overrides
 
 
 class Composer:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from vae_run.cli import main
+from vae_run.cli.hydra_api import find_plugins, trusted
+from vae_run.cli.main import call_of
+from vae_run.cli.outcome import Outcome, report_error
+from vae_run.cli.resolvers import register_resolvers
 from vae_run.sweeps.executors.job_end import ErrorReport, RunReport
 from vae_run.sweeps.executors.worker import report
 
@@ -46,13 +48,13 @@ class HydraJob:
         overrides: of the job.
         number: of the job in the sweep.
         tracebacks: whether the user asked for them. The environment of a job cannot show this,
-            because `cli.main` sets HYDRA_FULL_ERROR itself.
+            because `cli.hydra_api` sets HYDRA_FULL_ERROR itself.
     """
 
     application: Application
     overrides: Sequence[str]
     number: int
-    tracebacks: bool = field(default_factory=lambda: main.WANTS_TRACEBACK)
+    tracebacks: bool = field(default_factory=lambda: Outcome.tracebacks)
 
     def run(self, task_function: TaskFunction) -> JobReturn:
         """Run it in this process, by `task_function`."""
@@ -62,20 +64,21 @@ class HydraJob:
             composed.hydra.job.id = str(self.number)
             composed.hydra.job.num = self.number
         HydraConfig.instance().set_config(composed)
-        return run_job(
-            task_function=task_function,
-            config=composed,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-            hydra_context=context,
-        )
+        with trusted():
+            return run_job(
+                task_function=task_function,
+                config=composed,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+                hydra_context=context,
+            )
 
     def set_up(self) -> None:
         """Do in a new process what Hydra does when a program starts."""
-        main.WANTS_TRACEBACK = self.tracebacks
+        Outcome.tracebacks = self.tracebacks
         setup_globals()
-        main.register_resolvers()
-        Plugins.instance()  # plugins may register names that configuration files use
+        register_resolvers()
+        find_plugins()  # plugins may register names that configuration files use
         JobRuntime.instance().set("name", self.application.config.hydra.job.name)
 
     def __call__(self) -> int:
@@ -84,10 +87,10 @@ class HydraJob:
         try:
             _ = self.run(self.application.task_function).return_value
         except Exception as error:
-            main.tell(error)
-        if main.Outcome.message:
-            report(ErrorReport(main.Outcome.message))
-        return main.Outcome.exit_code
+            report_error(error)
+        if Outcome.error:
+            report(ErrorReport(Outcome.error))
+        return Outcome.exit_code
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class HydraJobs:
         calls = []
         for job, directory in zip(self.jobs, self.directories, strict=True):
             try:
-                calls.append(job.run(main.call_of).return_value)
+                calls.append(job.run(call_of).return_value)
             except Exception as error:
                 _report(job.application.folder / directory, error)
         train_together(
@@ -120,7 +123,7 @@ class HydraJobs:
             processes=self.processes,
             ended=lambda call, error: _report(call.directory, error),
         )
-        return main.Outcome.exit_code
+        return Outcome.exit_code
 
 
 def _report(directory: Path, error: Exception | None) -> None:
@@ -131,5 +134,5 @@ def _report(directory: Path, error: Exception | None) -> None:
     if error is not None:
         directory.mkdir(parents=True, exist_ok=True)
         with also_in_file(directory / "train.log"):
-            code, message = main.tell(error), str(error).split("\n")[0]
+            code, message = report_error(error), str(error).split("\n")[0]
     report(RunReport(directory.name, code, message))

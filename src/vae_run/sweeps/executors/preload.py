@@ -13,6 +13,7 @@ with contextlib.suppress(PermissionError):  # it leads a session already
     os.setsid()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
+import vae_run.cli.hydra_api  # noqa: E402
 import vae_run.cli.main  # noqa: E402
 import vae_run.evaluation.pictures.images  # noqa: E402
 import vae_run.reports.run  # noqa: E402
@@ -27,4 +28,4 @@ LAZY = (
 
 for name in LAZY:
     import_module(name)
-vae_run.cli.main.find_plugins()
+vae_run.cli.hydra_api.find_plugins()

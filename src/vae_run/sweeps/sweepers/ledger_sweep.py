@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from vae_run.cli import main
+from vae_run.cli.gate import refuse_unknown_source
 from vae_run.config.check import check
 from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError, Interrupted, RunError
@@ -65,7 +65,7 @@ class LedgerSweep:
         settings = check(self.composer.compose(overrides))
         if self.launcher is None or not self.launcher.remote:  # other machines, other devices
             choose_device(settings.fixed.device)
-        main.refuse_unknown_source(settings.fixed.init_from)
+        refuse_unknown_source(settings.fixed.init_from)
         return CheckedJob(list(overrides), settings)
 
     def check_all(self, jobs: Iterable[Sequence[str]]) -> list[CheckedJob]:

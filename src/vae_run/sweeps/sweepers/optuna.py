@@ -12,8 +12,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from vae_run.cli import main
 from vae_run.cli.composition import explain
+from vae_run.config.options import CONF
 from vae_run.errors import ConfigError
 from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.ledger import Entry, Ledger
@@ -79,7 +79,7 @@ class OptunaSweep:
         try:
             return self.jobs.check(overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(explain(error, main.CONF)) from error
+            raise ConfigError(explain(error, CONF)) from error
 
     def _search(self, ledger: Ledger, space: Space, ends: list[CheckedJob]) -> None:
         from vae_run.sweeps.search import findings
