@@ -10,7 +10,6 @@ import contextlib
 import io
 import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
-from vae_run.cli import main
+from vae_run.cli.main import main
 
 if TYPE_CHECKING:
     from vae_run.data.splits import Splits
@@ -55,8 +54,6 @@ Train = Callable[..., Path]
 
 def _vae_run(*arguments: object, cwd: Path | None = None) -> Finished:
     out, err = io.StringIO(), io.StringIO()
-    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = ["vae-run", *map(str, arguments)]
     code: object = 0
     try:
         with (
@@ -64,13 +61,9 @@ def _vae_run(*arguments: object, cwd: Path | None = None) -> Finished:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
-            main.main()
+            main([str(argument) for argument in arguments])
     except SystemExit as exit_:
         code = exit_.code
-    finally:
-        sys.argv = before[0]
-        if before[1] is None:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
     return Finished(int(str(code or 0)), out.getvalue(), err.getvalue())
 
 

@@ -168,7 +168,7 @@ def test_no_option_among_others_is_refused_before_a_sweep(vae_run: Run, tmp_path
 def test_full_error_gives_the_traceback(
     vae_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "WANTS_TRACEBACK", True)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     finished = vae_run("latent_dim=0")
     assert finished.code == 1
     assert "Traceback (most recent call last)" in finished.err

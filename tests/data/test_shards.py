@@ -403,7 +403,7 @@ def test_jobs_of_a_sweep_train_alone(folder: Path) -> None:
         jobs = [compose("config", [*words, f"seed={seed}"]) for seed in (0, 1)]
     found = grouped([check(OmegaConf.to_container(job, resolve=True)) for job in jobs])
     assert not found.together
-    assert "streamed" in found.said()[0]
+    assert "streamed" in found.reasons()[0]
 
 
 # What is wrong with a shard is told, with its name

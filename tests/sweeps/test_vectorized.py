@@ -436,7 +436,7 @@ def test_jobs_are_put_together_where_they_differ_in_numbers_only() -> None:
     found = grouped([settings_of(*each) for each in words])
     assert found.together == [[0, 1, 2, 3, 5], [7, 8]]
     assert sorted(found.alone) == [4, 6, 9]
-    said = found.said()
+    said = found.reasons()
     assert said[0] == "1 job trains alone: no other job has the same shapes and parts"
     assert said[1].startswith("2 jobs train alone: Pruning does more than gradient descent")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -67,9 +67,9 @@ See also
 """
 
 
-def text(conf: Path) -> str:
-    """The help, with the options that `conf` and any `--config-dir` on the command line hold."""
-    places = folders(conf, sys.argv)
+def text(conf: Path, words: Sequence[str]) -> str:
+    """The help, with the options in `conf` and in any `--config-dir` of the typed `words`."""
+    places = folders(conf, words)
     lines = [HEAD]
     for group, meaning in GROUPS.items():
         names = options(group, places)
@@ -79,8 +79,7 @@ def text(conf: Path) -> str:
             names.insert(0, chosen)
         lines.append(f"  {group:<12}{meaning}")
         lines.append(fill(" ".join(names), 78, initial_indent=" " * 14, subsequent_indent=" " * 14))
-    # Hydra substitutes $NAME in the result.
-    return ("\n".join(lines) + "\n" + TAIL).replace("$", "$$")
+    return "\n".join(lines) + "\n" + TAIL
 
 
 def _default(conf: Path, group: str) -> str | None:

@@ -18,10 +18,11 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from vae_run.config.contract import defaults, refusals
 from vae_run.config.groups import CONTEXT, GROUPS, OPTIONAL
-from vae_run.config.keys import unknown_key
+from vae_run.config.keys import misplaced_key, unknown_key
 from vae_run.config.renamed import current
-from vae_run.config.schema import Fixed, Settings
+from vae_run.config.schema import TASKS, Common, Settings
 from vae_run.errors import ConfigError
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -40,14 +41,7 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
         ConfigError: on the first key that is unknown, of a wrong type or out of range, and on
             parts that exclude each other.
     """
-    own = {key: value for key, value in config.items() if key not in (*GROUPS, *OPTIONAL)}
-    unknown = [key for key in own if key not in Fixed.model_fields]
-    if unknown:
-        raise ConfigError(unknown_key(unknown[0], [*Fixed.model_fields, *GROUPS, *OPTIONAL]))
-    try:
-        fixed = Fixed.model_validate(own)
-    except ValidationError as error:
-        raise invalid(error, "", list(Fixed.model_fields)) from error
+    fixed = _check_fixed({k: v for k, v in config.items() if k not in (*GROUPS, *OPTIONAL)})
     classes, parts = {}, {}
     chosen = [name for name in OPTIONAL if config.get(name) not in (None, {"_target_": None})]
     if chosen and fixed.task != "sample":
@@ -61,9 +55,28 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
     for group, cls in classes.items():
         if not CONTEXT & set(inspect.signature(cls).parameters):
             settings.build(group)
-        for message in getattr(cls, "conflicts", lambda *_: ())(settings, parts[group]):
+        for message in refusals(group, cls, settings, parts[group]):
             raise ConfigError(message)
     return settings
+
+
+def _check_fixed(own: Mapping[str, Any]) -> Common:
+    """The settings that are not parts, checked by the schema of their task."""
+    schema = TASKS.get(str(own.get("task")))
+    if schema is None:
+        raise ConfigError(f"task: found {own.get('task')!r}, expected one of {', '.join(TASKS)}.")
+    for key in own:
+        if key not in schema.model_fields:
+            if any(key in other.model_fields for other in TASKS.values()):
+                raise ConfigError(misplaced_key(key))
+            raise ConfigError(unknown_key(key, [*schema.model_fields, *GROUPS, *OPTIONAL]))
+    for key, field in schema.model_fields.items():
+        if field.is_required() and key not in own:
+            raise ConfigError(f"{key}: a value is needed; say {key}=...")
+    try:
+        return schema.model_validate(own)
+    except ValidationError as error:
+        raise invalid(error, "", list(schema.model_fields)) from error
 
 
 def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:
@@ -106,7 +119,9 @@ def _arguments(cls: Any) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, 
 
 
 def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of `cls` in `config`, checked against its annotated signature."""
+    """The keyword arguments of `cls`: those in `config`, checked against its annotated signature,
+    and the defaults of the others.
+    """
     signature, adapters = _arguments(cls)
     kinds = {parameter.kind for parameter in signature.values()}
     open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # takes keys that it does not name
@@ -126,7 +141,7 @@ def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, An
     for name in known:
         if name not in given and signature[name].default is inspect.Parameter.empty:
             raise ConfigError(f"{group}.{name}: a value is needed; say {group}.{name}=...")
-    return given
+    return {**{key: value for key, value in defaults(cls).items() if key in known}, **given}
 
 
 def invalid(error: ValidationError, key: str, known: Iterable[str]) -> ConfigError:
@@ -135,10 +150,10 @@ def invalid(error: ValidationError, key: str, known: Iterable[str]) -> ConfigErr
     place = [str(item) for item in first["loc"] if not _is_union_tag(item)]
     full = ".".join(filter(None, [key, *place]))
     if first["type"] == "extra_forbidden":
-        return ConfigError(unknown_key(full, known))
+        return ConfigError(unknown_key(full, known), key=full)
     # A union fails once for each of its members: tell them all.
     wanted = list(dict.fromkeys(_told(item["msg"]) for item in error.errors()))
-    return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.")
+    return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.", key=full)
 
 
 def _is_union_tag(item: Any) -> bool:

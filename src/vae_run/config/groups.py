@@ -16,11 +16,15 @@ GROUPS = {
     "evaluation": "vae_run.evaluation.evaluation.Evaluation",
     "tracker": "vae_run.tracking.tracker.Tracker",
 }
-"""Each group of parts with the class that its options must be."""
+"""Each group of parts with the class that its options must be.
+
+The classes are named by strings because `config` lies below the packages that define them, and
+because importing those would import torch, which `vae-run --help` does without.
+"""
 
 
 OPTIONAL = {"sampler": "vae_run.models.priors.Fitted"}
-"""Groups that task=sample has besides; without `_target_` the part is left out."""
+"""Groups that only task=sample has; without `_target_` the part is left out."""
 
 
 CONTEXT = frozenset(

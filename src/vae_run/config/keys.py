@@ -13,6 +13,11 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"{key}: there is no such key." + (f" Did you mean {near}?" if near else "")
 
 
+def misplaced_key(key: str) -> str:
+    """The message for a key that exists, but not with the chosen task and options."""
+    return f"{key}: has no meaning here; it belongs to other options or to another task."
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The entry of `known` most like `word`, if any is."""
     matches = get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from vae_run.errors import ConfigError
 
+PACKAGE = Path(__file__).parents[1]
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+"""The configuration folder: inside the package when installed, the checkout's otherwise."""
+
 
 def folders(conf: Path, arguments: Sequence[str]) -> list[Path]:
     """`conf`, and what `--config-dir` of the command line `arguments` adds to it."""

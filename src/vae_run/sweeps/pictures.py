@@ -1,4 +1,4 @@
-"""The figures of a multirun: what was measured against what was swept, and over the epochs."""
+"""The pictures of a multirun: metrics against a swept key, and learning curves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUANTITIES = (
     *("mse", "elbo", "loss", "log_likelihood"),
     *("active_units", "codes_twonn", "posterior_scale"),
 )
-"""Figures that `sweep.png` has a panel for, as far as jobs measured them."""
+"""Metrics that `sweep.png` has a panel for, if any job measured them."""
 
 
 def swept_keys(rows: Sequence[Row]) -> list[str]:
@@ -41,14 +41,14 @@ def swept_keys(rows: Sequence[Row]) -> list[str]:
 
 
 def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Path]:
-    """Write `sweep.png` and `curves.png` into `folder` as far as they make sense; their paths.
+    """Write `sweep.png` and `curves.png` into `folder` where the jobs allow it; their paths.
 
-    One that an earlier command drew, and that makes no sense with what was added, is removed.
+    A picture that an earlier command drew, and that the jobs no longer allow, is removed.
 
     Args:
         folder: of the sweep, with the directory `run` of every row.
-        rows: overrides by key, `state`, and figures by split/name, of every job.
-        mark: a place on the axis of `sweep.png`, or the name of a figure whose mean is one.
+        rows: overrides by key, `state`, and metrics by split/name, of every job.
+        mark: a value to mark on the axis of `sweep.png`, or the metric whose mean is marked.
     """
     done = [row for row in rows if any(f"{split}/loss" in row for split in SPLITS[1:])]
     written = []
@@ -62,7 +62,7 @@ def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Pa
 
 
 def write(file: Path, picture: Any) -> bool:
-    """Write `picture` as the PNG `file`, or remove that where it is None; whether it is there."""
+    """Write `picture` as the PNG `file`, or remove the file where it is None; whether it exists."""
     if picture is None:
         file.unlink(missing_ok=True)
         return False
@@ -71,7 +71,7 @@ def write(file: Path, picture: Any) -> bool:
 
 
 def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any:
-    """The main figures against the numeric key with the most values; None where none has three."""
+    """The main metrics against the numeric key with the most values; None if none has three."""
     key = numeric_key(rows)
     if key is None:
         return None
@@ -79,7 +79,7 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
     settings = by_setting(rows, key)
     if joined := len(settings) <= MOST_SETTINGS:
         notes = []
-    else:  # as in a search, where every job has values of its own
+    else:  # as in a search, where no two jobs have the same values
         settings, notes = {"": list(rows)}, [also_varied(rows, key)]
     for name in QUANTITIES:
         lines = [
@@ -93,7 +93,7 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
     seeds = {row.get("seed") for row in rows}
     if joined and len(seeds) > 1:
         notes.append(f"mean over {len(seeds)} seeds; every run is a dot")
-    notes.append(f"{missing} of {len(rows) + missing} jobs left no figures" if missing else "")
+    notes.append(f"{missing} of {len(rows) + missing} jobs left no metrics" if missing else "")
     return plots.sweep_curves(
         panels,
         key,
@@ -105,12 +105,12 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
 
 
 def also_varied(rows: Sequence[Row], key: str) -> str:
-    """What a figure against `key` says where too many other settings lie behind its dots."""
+    """The note on a picture against `key` whose dots belong to too many other settings."""
     return f"every run is a dot; also varied: {', '.join(k for k in swept_keys(rows) if k != key)}"
 
 
 def numeric_key(rows: Sequence[Row]) -> str | None:
-    """The swept key, `seed` apart, that has numbers only, at least three and the most of them."""
+    """The swept key, except `seed`, with the most values, all numbers and at least three."""
     counts = {
         key: len({number(row.get(key)) for row in rows})
         for key in swept_keys(rows)
@@ -121,7 +121,7 @@ def numeric_key(rows: Sequence[Row]) -> str | None:
 
 
 def by_setting(rows: Sequence[Row], *apart: str) -> dict[str, list[Row]]:
-    """The rows by what differs between them, `seed` and the keys `apart` left out."""
+    """The rows grouped by the swept keys, except `seed` and the keys `apart`."""
     keys = [key for key in swept_keys(rows) if key not in ("seed", *apart)]
     found: dict[str, list[Row]] = {}
     for row in rows:
@@ -131,7 +131,7 @@ def by_setting(rows: Sequence[Row], *apart: str) -> dict[str, list[Row]]:
 
 
 def marks(rows: Sequence[Row], mark: str | float | None) -> dict[str, float]:
-    """Where the axis is marked, by what is written there."""
+    """The marked values of the axis, by their labels."""
     if mark is None:
         return {}
     if not isinstance(mark, str):
@@ -146,7 +146,7 @@ def marks(rows: Sequence[Row], mark: str | float | None) -> dict[str, float]:
 
 
 def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
-    """What was measured on val at every epoch, a line a run; None for one setting or too many."""
+    """Metrics on val at every epoch, a line for each run; None for one setting or too many."""
     settings = by_setting(rows)
     if not 2 <= len(settings) <= MOST_SETTINGS:
         return None
@@ -156,17 +156,17 @@ def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
             for name, epochs, values in history(folder / row["run"] / "history.csv"):
                 panels.setdefault(name, []).append(Line(setting, "val", epochs, values))
     if "reconstruction" in panels and panels["reconstruction"] == panels.get("loss"):
-        del panels["reconstruction"]  # without a prior they are the same
+        del panels["reconstruction"]  # they are equal without a prior
     if not any(len(line.x) > 1 for lines in panels.values() for line in lines):
         return None
     return plots.sweep_curves(panels, "epoch", title="Learning curves on val", dots=False)
 
 
 def history(path: Path) -> Iterator[tuple[str, list[float], list[float]]]:
-    """(name, epochs, values) of every figure on val in a run's `history.csv`."""
+    """(name, epochs, values) of every metric on val in a run's `history.csv`."""
     try:
         rows = read_history(path)
-    except CheckpointError:  # none was written, or the job's message says what is wrong with it
+    except CheckpointError:  # none was written, or the job's message explains what is wrong with it
         return
     for column in dict.fromkeys(key for row in rows for key in row):
         points = [(row["epoch"], row[column]) for row in rows if column in row]

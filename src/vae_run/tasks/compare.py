@@ -14,6 +14,7 @@ from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.tables import groups_table, told
 from vae_run.config.invocation import Call
+from vae_run.config.schema import Compare
 from vae_run.errors import ConfigError
 from vae_run.reports.comparison import write_page
 from vae_run.system.console import console
@@ -28,9 +29,8 @@ TABLES = ("runs.csv", "groups.csv", "differences.csv")
 
 def main(call: Call) -> None:
     """Compare the runs that `runs` names."""
-    fixed = call.settings.fixed
+    fixed = call.settings.of(Compare)
     call.refuse_all_but(*ALLOWED)
-    assert fixed.runs is not None, "the schema of task=compare asks for it"
     patterns = [fixed.runs] if isinstance(fixed.runs, str) else fixed.runs
     comparison = compare(read(find(patterns)), fixed.metric)
     folder = output_folder(fixed.output)

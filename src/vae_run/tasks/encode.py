@@ -7,6 +7,7 @@ import logging
 import torch
 
 from vae_run.config.invocation import Call
+from vae_run.config.schema import OnImages
 from vae_run.tasks.trained_model import trained
 from vae_run.tasks.user_files import check_output, write_arrays
 
@@ -15,8 +16,7 @@ log = logging.getLogger("vae_run")
 
 def main(call: Call) -> None:
     """Write `mean` [N, D] and, where the code is random, `scale` [N, D]."""
-    fixed = call.settings.fixed
-    assert fixed.output is not None
+    fixed = call.settings.of(OnImages)
     path = check_output(fixed.output, (".npz",))
     run = trained(call)
     images, labels = run.own_images(fixed)

@@ -18,6 +18,7 @@ import torch
 from rich.table import Table
 
 from vae_run.config.invocation import Call
+from vae_run.config.schema import Ensemble
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.view import View
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -50,10 +51,9 @@ class Errors:
 
 def main(call: Call) -> None:
     """Measure the runs that `runs` names, and the mean of their reconstructions."""
-    fixed = call.settings.fixed
+    fixed = call.settings.of(Ensemble)
     call.refuse_all_but(*ALLOWED)
     output = None if fixed.output is None else check_output(fixed.output, (".csv", ".json"))
-    assert fixed.runs is not None, "the schema of task=ensemble asks for it"
     runs = members(fixed.runs)
     refuse_differing(runs)
     device = choose_device(fixed.device)

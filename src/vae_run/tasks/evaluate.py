@@ -11,6 +11,7 @@ from rich.table import Table
 
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
+from vae_run.config.schema import OnCheckpoint
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
@@ -38,8 +39,7 @@ WHY = (
 
 def main(call: Call) -> None:
     """Evaluate the run that `run` names."""
-    fixed = call.settings.fixed
-    assert fixed.run is not None, "the schema of task=evaluate asks for it"
+    fixed = call.settings.of(OnCheckpoint)
     run = RunDirectory.existing(fixed.run)
     config = call.on_top_of(run.config(), allowed=ALLOWED, why=WHY)
     config.pop("checkpoint", None)
@@ -90,7 +90,7 @@ def evaluation_name(call: Call) -> str | None:
         for override in call.overrides
         if override.lstrip("+~").split("=")[0].split(".")[0] in CONDITIONS
     ]
-    if call.settings.fixed.checkpoint == "last":
+    if call.settings.of(OnCheckpoint).checkpoint == "last":
         conditions.append("last")
     name = re.sub(r"[^\w.=,+-]+", "_", ",".join(sorted(conditions)))
     return name[:120] or None

@@ -10,6 +10,7 @@ import logging
 import torch
 
 from vae_run.config.invocation import Call
+from vae_run.config.schema import OnImages
 from vae_run.tasks.trained_model import trained
 from vae_run.tasks.user_files import check_output, write_arrays, write_grid
 
@@ -18,8 +19,7 @@ log = logging.getLogger("vae_run")
 
 def main(call: Call) -> None:
     """Write decode(encode(x).mean).mean as a `.png` grid, or as `images` in a `.npz`."""
-    fixed = call.settings.fixed
-    assert fixed.output is not None
+    fixed = call.settings.of(OnImages)
     path = check_output(fixed.output, (".png", ".npz"))
     run = trained(call)
     images, labels = run.own_images(fixed)

@@ -10,6 +10,7 @@ from typing import Any
 
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
+from vae_run.config.schema import Resume
 from vae_run.data.splits import Splits
 from vae_run.runs import checkpoint_file
 from vae_run.runs.identity import Effect, keys_with
@@ -37,9 +38,7 @@ WHY = (
 
 def main(call: Call) -> None:
     """Resume the run that `run` names."""
-    path = call.settings.fixed.run
-    assert path is not None, "the schema of task=resume asks for it"
-    run = RunDirectory.existing(path)
+    run = RunDirectory.existing(call.settings.of(Resume).run)
     go_on(RunDirectory(ranks.seen_by_this(run.path)), call)
 
 

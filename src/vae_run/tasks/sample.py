@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae_run import plots
 from vae_run.config.invocation import Call
-from vae_run.config.schema import Settings
+from vae_run.config.schema import Sample, Settings
 from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
 from vae_run.evaluation.codes import codes
@@ -28,9 +28,7 @@ def main(call: Call) -> None:
 
     A conditional model draws images of the class `label`, or of all classes in turn.
     """
-    fixed = call.settings.fixed
-    assert fixed.output is not None
-    assert fixed.n is not None
+    fixed = call.settings.of(Sample)
     path = check_output(fixed.output, (".png", ".npz"))
     run = trained(call, "sampler")
     run.model.checked(fixed.label)

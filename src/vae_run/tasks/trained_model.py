@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vae_run.config.invocation import Call
-from vae_run.config.schema import Fixed, Settings
+from vae_run.config.schema import OnCheckpoint, OnImages, Settings
 from vae_run.errors import ConfigError
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs import checkpoint_file
@@ -42,14 +42,13 @@ class Trained:
             given = self.model.checked(None if labels is None else labels[part])
             yield images[part].to(self.device), given
 
-    def own_images(self, fixed: Fixed) -> tuple[Tensor, Tensor | None]:
+    def own_images(self, fixed: OnImages) -> tuple[Tensor, Tensor | None]:
         """The images [N, *E] of `input`, and for a conditional model their labels [N].
 
         Raises:
             DataError: the file is missing or unreadable, or lacks what the model needs.
             ConfigError: `label` is no class of the model.
         """
-        assert fixed.input is not None
         self.model.checked(fixed.label)
         images = read_images(fixed.input, self.event_shape)
         if self.model.classes is None:
@@ -70,8 +69,7 @@ def trained(call: Call, *allowed: str) -> Trained:
         ConfigError: another key was given.
         CheckpointError: the run or its checkpoint is missing, damaged or foreign.
     """
-    fixed = call.settings.fixed
-    assert fixed.run is not None, "the schema of these tasks asks for it"
+    fixed = call.settings.of(OnCheckpoint)
     for key in call.typed_keys:
         if key.split(".")[0] not in (*ALLOWED, *allowed, "task", "run", "trust", "hydra"):
             raise ConfigError(

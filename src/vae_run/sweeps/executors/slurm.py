@@ -1,4 +1,4 @@
-"""Slurm, or processes of this machine in its manner, as a pool, through submitit."""
+"""Slurm as a pool, through submitit; or processes of this machine in the same manner."""
 
 from __future__ import annotations
 
@@ -15,36 +15,51 @@ from typing import Any
 import submitit
 
 from vae_run.errors import ConfigError, RunError
-from vae_run.sweeps.executors.process_pool import Ended, Running
-from vae_run.sweeps.executors.remote import Errand, RemotePool, Sent
+from vae_run.sweeps.executors.job_end import Cause, JobEnd
+from vae_run.sweeps.executors.process_pool import Running
+from vae_run.sweeps.executors.remote import RemoteJob, RemotePool, Submission
+
+REQUEUES = 1000
+"""Time limits after which a job is queued again."""
+
+LAG = 30.0
+"""Seconds that a shared file system may take to show the result of a job that left the queue."""
 
 
 @dataclass
-class Submitted:
-    """What a job of Slurm does: the errand; when Slurm wants its place back, it is queued again."""
+class SlurmTask:
+    """What a job of Slurm executes; when Slurm preempts it, it is queued again.
 
-    errand: Errand
+    The name `checkpoint` is submitit's.
+    """
 
-    def __call__(self) -> Ended:
-        end, received = self.errand()
+    job: RemoteJob
+
+    def __call__(self) -> JobEnd:
+        end, received = self.job()
         if received is None:
             return end
-        # No result: a preempted job is queued again, if it does not end before Slurm ends it.
+        # Leave no result: Slurm queues a preempted job again if it has not ended by itself.
         while _is_preempted():
             time.sleep(1.0)
         os._exit(128 + received)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Called by submitit ahead of a time limit or a preemption; what it returns is queued."""
-        self.errand.stop()
+        self.job.stop()
         return submitit.helpers.DelayedSubmission(self)
 
 
 @dataclass
-class SlurmJob(Sent):
-    """A job of submitit; `pool` knows what is in the queue."""
+class SlurmJob(Submission):
+    """A job of submitit.
 
-    job: submitit.Job[Ended]
+    Attributes:
+        pool: knows what is in the queue.
+        lag: seconds to wait for the result of a job that left the queue.
+    """
+
+    job: submitit.Job[JobEnd]
     pool: SlurmPool
     lag: float
     _missed: float | None = None
@@ -59,7 +74,7 @@ class SlurmJob(Sent):
         return time.monotonic() - self._missed < self.lag
 
     def stop(self) -> None:
-        self.lag = 1.0  # it is to leave no result
+        self.lag = 1.0  # a stopped job leaves no result
         if self.pool.executor == "local":  # its own `cancel` gives the job a second to end
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(self.job.job_id), signal.SIGTERM)
@@ -70,17 +85,18 @@ class SlurmJob(Sent):
         if self.is_alive():
             self.job.cancel(check=False)
 
-    def end(self) -> Ended:
+    def end(self) -> JobEnd:
         paths = self.job.paths
         if not paths.result_pickle.exists():
             message = f"job {self.job.job_id} left the queue without a result ({paths.stderr})"
-            return Ended(1, 0.0, None, message)
+            return JobEnd(1, 0.0, Cause.LOST, message)
         try:
-            end: Ended = self.job.result()
+            end: JobEnd = self.job.result()
             return end
         except submitit.core.utils.FailedJobError as error:
             what = [line for line in str(error).splitlines() if line.strip()]
-            return Ended(1, 0.0, None, f"job {self.job.job_id}: {what[-1]} ({paths.stderr})")
+            message = f"job {self.job.job_id}: {what[-1]} ({paths.stderr})"
+            return JobEnd(1, 0.0, Cause.EXITED, message)
 
 
 @dataclass
@@ -89,8 +105,8 @@ class SlurmPool(RemotePool):
 
     Attributes:
         executor: submitit's: slurm, or local, processes of this machine.
-        folder: of submitit's own files.
-        parameters: of each job, as submitit names them.
+        folder: where submitit keeps its files.
+        parameters: of each job, by submitit's names.
     """
 
     executor: str = "slurm"
@@ -104,22 +120,24 @@ class SlurmPool(RemotePool):
             again = {f"{self.executor}_max_num_timeout": REQUEUES}
             self._executor = submitit.AutoExecutor(self.folder, self.executor, **again)
         except RuntimeError as error:
-            raise RunError(f"hydra/launcher=slurm: {error}. Start it where sbatch is.") from error
+            raise RunError(
+                f"hydra/launcher=slurm: {error}. Run it where sbatch is installed."
+            ) from error
         try:
             self._executor.update_parameters(**self.parameters)
         except (NameError, TypeError, ValueError) as error:
             raise ConfigError(f"hydra.launcher.parameters: {error}") from error
 
-    def send(self, errand: Errand, name: str) -> Sent:
+    def submit(self, job: RemoteJob, name: str) -> Submission:
         self._executor.update_parameters(name=name)
         try:
-            job = self._executor.submit(Submitted(errand))
+            submitted = self._executor.submit(SlurmTask(job))
         except submitit.core.utils.FailedJobError as error:
             raise RunError(f"hydra/launcher=slurm: sbatch: {str(error).strip()}") from error
-        return SlurmJob(job, self, LAG if self.executor == "slurm" else 1.0)
+        return SlurmJob(submitted, self, LAG if self.executor == "slurm" else 1.0)
 
-    def has(self, job: submitit.Job[Ended]) -> bool:
-        """Whether `job` waits or runs, as far as is known."""
+    def has(self, job: submitit.Job[JobEnd]) -> bool:
+        """Whether `job` waits or runs, as far as Slurm has answered."""
         if self.executor == "local":
             return bool(job.state == "RUNNING")
         return self._queue is None or job.job_id in self._queue
@@ -131,7 +149,7 @@ class SlurmPool(RemotePool):
 
 
 def _is_preempted() -> bool:
-    """Whether Slurm wants this job's place for another; False for one that is cancelled."""
+    """Whether Slurm takes this job's place for another; False for a cancelled job."""
     number = os.environ.get("SLURM_JOB_ID")
     if number is None:
         return False
@@ -139,14 +157,8 @@ def _is_preempted() -> bool:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
-        return True  # in doubt: if it is not, Slurm ends it in a moment
+        return True  # unknown: if it is not preempted, Slurm ends it in a moment
     return "JobState=CANCELLED" not in done.stdout
-
-
-REQUEUES = 1000
-"""Time limits after which a job is queued once more."""
-LAG = 30.0
-"""Seconds that a shared file system may take to show the result of a job that left the queue."""
 
 
 def _queue() -> frozenset[str] | None:

@@ -11,12 +11,12 @@ from typing import Any
 import ray
 
 from vae_run.errors import RunError
-from vae_run.sweeps.executors.process_pool import Ended
-from vae_run.sweeps.executors.remote import Errand, RemotePool, Sent
+from vae_run.sweeps.executors.job_end import Cause, JobEnd
+from vae_run.sweeps.executors.remote import RemoteJob, RemotePool, Submission
 
 
 @dataclass
-class Task(Sent):
+class RayTask(Submission):
     """A task of Ray."""
 
     reference: Any
@@ -26,20 +26,22 @@ class Task(Sent):
         return not done
 
     def stop(self) -> None:
-        ray.cancel(self.reference)  # arrives as Ctrl-C would
+        ray.cancel(self.reference)  # raises KeyboardInterrupt in the task
 
     def kill(self) -> None:
         if self.is_alive():
             ray.cancel(self.reference, force=True)
 
-    def end(self) -> Ended:
+    def end(self) -> JobEnd:
         try:
-            end: Ended
+            end: JobEnd
             end, _ = ray.get(self.reference)
         except ray.exceptions.TaskCancelledError:
-            return Ended(143, 0.0, None, "cancelled")
+            return JobEnd(143, 0.0, Cause.EXITED, "cancelled")
         except ray.exceptions.RayError as error:
-            return Ended(1, 0.0, None, f"Ray: {str(error).splitlines()[0]}")
+            own = isinstance(error, ray.exceptions.RayTaskError)  # raised by the task itself
+            message = f"Ray: {str(error).splitlines()[0]}"
+            return JobEnd(1, 0.0, Cause.EXITED if own else Cause.LOST, message)
         return end
 
 
@@ -50,8 +52,8 @@ class RayPool(RemotePool):
     Attributes:
         jobs: at a time; None: as many as the cluster's machines hold, which may come and go.
         num_cpus: of a task.
-        num_gpus: of a task; a part of one where tasks share it.
-        retries: times that a task is begun again because its machine was lost.
+        num_gpus: of a task; a fraction where several tasks share a GPU.
+        retries: times that a task is started again because its machine was lost.
     """
 
     jobs: int | None = None
@@ -62,30 +64,32 @@ class RayPool(RemotePool):
     def __post_init__(self) -> None:
         self.size = max(1, self.capacity())
 
-    def send(self, errand: Errand, name: str) -> Sent:
+    def submit(self, job: RemoteJob, name: str) -> Submission:
         task: Any = ray.remote(_do)
         wanted = {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus}
-        return Task(task.options(**wanted, max_retries=self.retries, name=name).remote(errand))
+        return RayTask(task.options(**wanted, max_retries=self.retries, name=name).remote(job))
 
     def capacity(self) -> int:
         if self.jobs is not None:
             return self.jobs
-        there = ray.cluster_resources()
+        available = ray.cluster_resources()
         needed = {"CPU": self.num_cpus, "GPU": self.num_gpus}
-        return int(min(there.get(what, 0) // each for what, each in needed.items() if each))
+        return int(min(available.get(what, 0) // each for what, each in needed.items() if each))
 
 
 def connect(address: str | None) -> None:
-    """Join the cluster at `address`; None: that of RAY_ADDRESS, one that runs here, or a new one.
+    """Connect to the cluster at `address`.
+
+    None means that of RAY_ADDRESS, else one that runs on this machine, else a new one.
 
     Raises:
-        RunError: there is none.
+        RunError: no cluster answers at the address.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        _knock(address or os.environ.get("RAY_ADDRESS") or "")
+        _check_answers(address or os.environ.get("RAY_ADDRESS") or "")
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, namespace="vae-run")
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -95,16 +99,16 @@ def connect(address: str | None) -> None:
         ) from error
 
 
-def _knock(address: str) -> None:
-    """See whether anything answers at HOST:PORT; Ray itself would try for minutes.
+def _check_answers(address: str) -> None:
+    """Check that anything answers at HOST:PORT; Ray itself would try for minutes.
 
     Raises:
-        OSError: nothing does.
+        OSError: nothing answers.
     """
     host, _, port = address.rpartition(":")
     if host and "/" not in host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def _do(errand: Errand) -> Any:
-    return errand()
+def _do(job: RemoteJob) -> Any:
+    return job()

@@ -6,30 +6,30 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
-from vae_run.cli.main import plain
+from vae_run.cli.composition import plain
+from vae_run.cli.hydra_api import apply_overrides
 
 
 class Composer:
-    """Composes what differs in values from what was composed before.
+    """Composes jobs, and reads the files of each choice of options only once.
 
-    Hydra composes a job from its files in about 80 ms. Which files these are, options of groups
-    decide and values never do: for each choice of options the files are composed once, and Hydra's
-    own function puts the values on top.
+    Hydra takes about 80 ms to compose a job, most of it for reading files. Which files are read
+    depends only on the options that are chosen for groups, never on values. So the files of each
+    choice are composed once, and the values of every job are set in a copy of the result.
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
-        assert isinstance(loader, ConfigLoaderImpl)
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
         self._choices: dict[tuple[str, ...], dict[str, str]] = {}
+        self._groups: dict[str, bool] = {}
 
     def parse(self, words: Sequence[str]) -> list[Override]:
         """Overrides as Hydra reads them."""
@@ -40,7 +40,7 @@ class Composer:
         """The configuration of one job, plain and without Hydra's own keys."""
         groups, values = self._sorted(words)
         config = copy.deepcopy(self._base(groups))
-        self._loader._apply_overrides_to_config(values, config)
+        apply_overrides(config, values)
         return plain(config)
 
     def choices(self, words: Sequence[str]) -> dict[str, str]:
@@ -56,16 +56,19 @@ class Composer:
         for override in self.parse(words):
             if override.is_hydra_override():
                 continue
-            if self._is_group(override):
+            if self._is_group(override.key_or_group):
                 groups.append(str(override.input_line))
             else:
                 values.append(override)
         return tuple(groups), values
 
-    def _is_group(self, override: Override) -> bool:
-        return bool(self._loader.repository.group_exists(override.key_or_group))
+    def _is_group(self, key: str) -> bool:
+        if key not in self._groups:
+            self._groups[key] = bool(self._loader.get_group_options(key))
+        return self._groups[key]
 
     def _base(self, groups: tuple[str, ...]) -> DictConfig:
+        """The configuration with these options, before any value is set."""
         if groups not in self._bases:
             hydra_overrides = [str(word) for word in self._master.hydra.overrides.hydra]
             config = self._loader.load_configuration(

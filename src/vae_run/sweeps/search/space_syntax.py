@@ -35,10 +35,10 @@ class Space:
 
 
 def read_space(overrides: Sequence[Override]) -> Space:
-    """The space that overrides span; what is typed last counts.
+    """The space that overrides span; of several for a key, the last one counts.
 
     Raises:
-        ConfigError: an override says what cannot be searched, or none says what to search.
+        ConfigError: an override cannot be searched, or none has anything to search.
     """
     by_key = {override.get_key_element(): override for override in overrides}
     words = {
@@ -72,7 +72,7 @@ def _axis(key: str, override: Override) -> Axis:
 
 
 def _range(key: str, sweep: Any, *, log: bool) -> Numbers:
-    """The numbers that the same range has in a grid: `stop` is none of them."""
+    """The numbers that the same range has in a grid: `stop` is excluded."""
     start, stop, step = (Decimal(value) for value in (sweep.start, sweep.stop, sweep.step))
     count = ceil((stop - start) / step) if step else 0
     if count < 1:
@@ -86,11 +86,11 @@ def _range(key: str, sweep: Any, *, log: bool) -> Numbers:
 
 
 def with_whole_numbers(space: Space, check: Callable[[Sequence[str]], object]) -> Space:
-    """`space` with ints for intervals of keys that take nothing else: Hydra reads all as floats.
+    """`space` with ints for intervals of keys that take only ints: Hydra reads all as floats.
 
     Args:
         space: as read.
-        check: raises `ConfigError` for overrides that cannot be; it begins with the wrong key.
+        check: raises `ConfigError` for overrides that are refused, with the wrong key.
     """
     axes = dict(space.axes)
     unsure = {
@@ -105,11 +105,10 @@ def with_whole_numbers(space: Space, check: Callable[[Sequence[str]], object]) -
                 space.overrides({**point, **{key: axis.low + 0.5 for key, axis in unsure.items()}})
             )
         except ConfigError as error:
-            key = str(error).split(":")[0]
-            if key not in unsure:
-                break  # another complaint, for whoever checks the space
-            axis = unsure.pop(key)
-            axes[key] = replace(axis, low=int(axis.low), high=int(axis.high))
+            if error.key not in unsure:
+                break  # something else is wrong, which the check of the whole space reports
+            axis = unsure.pop(error.key)
+            axes[error.key] = replace(axis, low=int(axis.low), high=int(axis.high))
         else:
             break
     return replace(space, axes=axes)
