@@ -29,6 +29,7 @@ class Composer:
         self._parser = OverridesParser.create(config_loader=loader)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
         self._choices: dict[tuple[str, ...], dict[str, str]] = {}
+        self._groups: dict[str, bool] = {}
 
     def parse(self, words: Sequence[str]) -> list[Override]:
         """Overrides as Hydra reads them."""
@@ -55,14 +56,16 @@ class Composer:
         for override in self.parse(words):
             if override.is_hydra_override():
                 continue
-            if self._is_group(override):
+            if self._is_group(override.key_or_group):
                 groups.append(str(override.input_line))
             else:
                 values.append(override)
         return tuple(groups), values
 
-    def _is_group(self, override: Override) -> bool:
-        return bool(self._loader.repository.group_exists(override.key_or_group))
+    def _is_group(self, key: str) -> bool:
+        if key not in self._groups:
+            self._groups[key] = bool(self._loader.get_group_options(key))
+        return self._groups[key]
 
     def _base(self, groups: tuple[str, ...]) -> DictConfig:
         if groups not in self._bases:
