@@ -21,27 +21,40 @@ PACKAGES = ("vae-run", "torch", "torchvision", "numpy", "pythae", "lightning", "
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command said, and what it took.
+    """The output of a command, and the resources that it used.
 
     Attributes:
         output: its standard output.
         seconds: from its start to its end.
+        cpu_seconds: user and system time of the process and of its children that have ended.
         peak_mb: its peak resident memory, of the largest of its processes; on Linux never less
             than that of who starts it.
     """
 
     output: str
     seconds: float
+    cpu_seconds: float
     peak_mb: float
 
 
-def run(command: Sequence[str], threads: int, folder: Path | None = None) -> Finished:
+def run(
+    command: Sequence[str],
+    threads: int,
+    folder: Path | None = None,
+    added: Mapping[str, str] | None = None,
+) -> Finished:
     """Run a command to its end with STARTED, the time of its start, in its environment.
 
+    Args:
+        command: the program and its arguments.
+        threads: OpenMP threads of the process.
+        folder: its working directory; None is the current one.
+        added: further environment variables.
+
     Raises:
-        RuntimeError: it failed; the message holds what it said.
+        RuntimeError: it failed; the message holds the end of its output.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **(added or {})}
     with tempfile.TemporaryFile("w+") as log:
         started = time.time()
         environment["STARTED"] = str(started)
@@ -57,7 +70,8 @@ def run(command: Sequence[str], threads: int, folder: Path | None = None) -> Fin
             log.seek(0)
             said = "\n".join((output + log.read()).strip().splitlines()[-15:])
             raise RuntimeError(f"this command failed: {' '.join(command)}\n{said}")
-    return Finished(output, seconds, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+    peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return Finished(output, seconds, usage.ru_utime + usage.ru_stime, peak)
 
 
 def script(name: str, *arguments: object) -> list[str]:

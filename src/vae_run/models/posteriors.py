@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.nn.functional import normalize, softplus
 
-from vae_run.models.distributions.kl import Delta
+from vae_run.models.distributions.degenerate import Delta
 from vae_run.models.distributions.sphere import VonMisesFisher, tail_rule
 
 if TYPE_CHECKING:

@@ -1,82 +1,21 @@
-"""Densities fitted to the codes when training has ended, to sample from (Ghosh et al. 2020).
+"""A normalising flow fitted to the codes of a trained model.
 
-They serve `task=sample sampler=...` with any model, and as priors a model that is trained without.
-Letters: N codes, C components, D latent dimensions, K samples.
+Letters: N codes, D latent dimensions.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import (
-    Categorical,
-    Distribution,
-    MixtureSameFamily,
-    MultivariateNormal,
-    constraints,
-)
+from torch.distributions import Distribution, constraints
 
-from vae_run.errors import ConfigError
-from vae_run.models.priors import HIDDEN, Count, Fitted, covariance_factor
-
-SEED = 0
-
-
-class FittedMixture(Fitted):
-    """A mixture of C normals with full covariances, fitted to the codes by EM."""
-
-    fitted_once = True
-    logits: Tensor
-    loc: Tensor
-    factor: Tensor
-
-    def __init__(self, *, latent_dim: int, components: Count = 10) -> None:
-        super().__init__()
-        self.description = f"a mixture of {components} normals fitted to the codes"
-        self.register_buffer("logits", torch.zeros(components))
-        self.register_buffer("loc", torch.zeros(components, latent_dim))
-        self.register_buffer("factor", torch.eye(latent_dim).repeat(components, 1, 1))
-
-    def fit(self, codes: Tensor) -> None:
-        """Maximum likelihood on `codes` [N, D], from the clusters of k-means with a fixed seed.
-
-        A variance has a floor of 1e-6 of the codes' own.
-
-        Raises:
-            ConfigError: there are fewer codes than components.
-        """
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
-
-        components = len(self.logits)
-        if len(codes) < components:
-            raise ConfigError(
-                f"components: found {components}, more than the {len(codes)} training codes."
-            )
-        codes = codes.cpu().double()
-        loc = codes.mean(0)
-        unit = (codes - loc).square().mean().sqrt().clamp(min=1e-6)  # the floor is relative to it
-        found = GaussianMixture(components, max_iter=300, random_state=SEED, reg_covar=1e-6)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            found.fit(((codes - loc) / unit).numpy())
-        self.logits.copy_(torch.from_numpy(found.weights_).log())
-        self.loc.copy_(loc + unit * torch.from_numpy(found.means_))
-        self.factor.copy_(unit * torch.linalg.cholesky(torch.from_numpy(found.covariances_)))
-        self.fitted.fill_(True)
-
-    def density(self) -> Distribution:
-        return MixtureSameFamily(
-            Categorical(logits=self.logits, validate_args=False),
-            MultivariateNormal(self.loc, scale_tril=self.factor, validate_args=False),
-            validate_args=False,
-        )
+from vae_run.models.priors.base import HIDDEN, Count
+from vae_run.models.priors.fitted import SEED, Fitted, covariance_factor
 
 
 class FittedFlow(Fitted):
