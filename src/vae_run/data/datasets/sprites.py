@@ -28,7 +28,7 @@ SHAPES = ("square", "ellipse", "heart")
 SIDE = 64
 """The side in pixels of an image to which the sizes below refer."""
 HALF_SIDE, HALF_AXES, HEART = 8.6, (13.5, 6.7), 9.0
-"""Half the side of the largest square, half axes of the largest ellipse, unit of the heart's equation.
+"""Of the largest sprites: half side of the square, half axes of the ellipse, unit of the heart.
 
 The sides of upright squares are all different: 8, 10, ..., 18 pixels.
 """

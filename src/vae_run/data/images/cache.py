@@ -171,8 +171,8 @@ class _Cache:
         if need > free:
             raise DataError(
                 f"dataset.cache: the decoded images take {need / 2**30:.3g} GiB, and {self.folder} "
-                f"has {free / 2**30:.3g} GiB left. Free disk space, or set dataset.cache to a folder "
-                "on another disk"
+                f"has {free / 2**30:.3g} GiB left. Free disk space, or set dataset.cache to a "
+                "folder on another disk"
             )
         partial = self.home.with_name(f"{self.home.name}.partial")
         try:

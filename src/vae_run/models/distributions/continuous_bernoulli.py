@@ -13,14 +13,14 @@ class ContinuousBernoulli(Distribution):
     """p(x) = exp(l x - A(l)) on [0, 1] with A(l) = log((exp l - 1) / l) (Loaiza-Ganem &
     Cunningham 2019), in float32 for every logit l.
 
-    torch's own clamps sigmoid(l): its log-density is off by 0.01 at l = 15 and by 4 at l = 1000,
-    and its mean by 3e-4 near l = 0.
+    `torch.distributions.ContinuousBernoulli` clamps sigmoid(l): the error of its log-density is
+    0.01 at l = 15 and 4 at l = 1000, that of its mean 3e-4 near l = 0.
     """
 
     arg_constraints: ClassVar = {"logits": constraints.real}
     support = constraints.unit_interval
     small = 0.5
-    """|l| up to which power series stand in for differences that would cancel."""
+    """|l| up to which power series replace differences with cancellation."""
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         self.logits = logits
@@ -29,8 +29,8 @@ class ContinuousBernoulli(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """l x - A(l) = l (x - 1/2) - log(sinh(l/2) / (l/2)), whose second term is even in l.
 
-        Away from 0 it is taken from the denser end: -|l| d - log((1 - exp(-|l|)) / |l|), where d
-        is the distance of x from it.
+        For large |l| it is -|l| d - log((1 - exp(-|l|)) / |l|), where d is the distance of x from
+        the end of [0, 1] with the higher density.
         """
         logits, size = self.logits, self.logits.abs()
         h2 = (logits / 2).clamp(-self.small / 2, self.small / 2).square()
@@ -50,7 +50,7 @@ class ContinuousBernoulli(Distribution):
         return torch.where(size < self.small, series, direct)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        """By the inverse of the distribution function, for -|l|, mirrored where l > 0."""
+        """Samples by the inverse distribution function for -|l|, mirrored where l > 0."""
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             uniform = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, constraints
 class Delta(Distribution):
     """A point mass at `value` [B, D]: the posterior of a deterministic code.
 
-    It has no density, so `log_prob` and every KL divergence from it are undefined.
+    It has no density, so `log_prob` and all KL divergences from it are undefined.
     """
 
     arg_constraints: ClassVar = {"value": constraints.real_vector}

@@ -12,7 +12,7 @@ from vae_run.errors import ConfigError
 
 
 class Flat(Distribution):
-    """The improper density 1 over all of R^D, of the shape and device of `like` [D]."""
+    """The improper density 1 over R^D, with the shape and device of `like` [D]."""
 
     arg_constraints: ClassVar = {}
     support = constraints.real_vector
@@ -22,7 +22,7 @@ class Flat(Distribution):
         super().__init__(like.shape[:-1], like.shape[-1:], validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """0: the constant is arbitrary."""
+        """0, since the constant is arbitrary."""
         return torch.zeros_like(value[..., 0])
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:

@@ -1,6 +1,6 @@
 """Distributions over the L levels v/(L-1), v = 0, ..., L-1, that pixels are quantised to.
 
-`log_prob` takes a value at its nearest level. Letters: L levels.
+`log_prob` rounds a value to its nearest level. Letters: L levels.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ class LevelCategorical(Distribution):
 
 
 class DiscretizedLogistic(Distribution):
-    """A logistic variable rounded to the nearest of `levels` levels; what lies beyond the first
-    or last falls to it, so that probabilities sum to 1 (Salimans et al. 2017, section 2.1).
+    """A logistic variable rounded to the nearest of `levels` levels, where the first and last level
+    take the tails, so that probabilities sum to 1 (Salimans et al. 2017, section 2.1).
 
-    With s the scale and [a, b] the bin of a level, both in units of a step of the grid,
+    With the scale s and the bin [a, b] of a level relative to the location, in grid steps,
     log(sigmoid(b/s) - sigmoid(a/s)) = log sigmoid(b/s) + log sigmoid(-a/s) + log(1 - exp(-1/s)),
-    where no digit cancels.
+    which has no cancellation.
     """
 
     arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
     window = 25
-    """Levels around loc beyond which, at a scale of at most a step, P(v > j) is 0 or 1."""
+    """Number of levels around loc outside of which P(v > j) is 0 or 1, for scales up to a step."""
 
     def __init__(
         self, loc: Tensor, scale: Tensor, levels: int, validate_args: bool | None = None
@@ -81,9 +81,9 @@ class DiscretizedLogistic(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """sum_j P(v > j) / top over j = 0, ..., top - 1, to 1e-4 of a step."""
+        """sum_j P(v > j) / top over j = 0, ..., top - 1, accurate to 1e-4 of a step."""
         s, top = self.scale * self.top, self.top
-        upper = self.loc > 0.5  # is mirrored into the lower half, where nothing cancels
+        upper = self.loc > 0.5  # mirrored to the lower half, where there is no cancellation
         m = top * torch.where(upper, 1 - self.loc, self.loc)
         total = self._summed(m, s)
         if top > self.window:
@@ -91,7 +91,7 @@ class DiscretizedLogistic(Distribution):
         return torch.where(upper, top - total, total) / top
 
     def _summed(self, m: Tensor, s: Tensor) -> Tensor:
-        """The sum over a window around m, which is all of it where s <= 1 or the grid is short."""
+        """The sum over a window around m, exact for s <= 1 or short grids."""
         first = (m.floor() - self.window // 2).clamp(0, max(0, self.top - self.window))
         total = first
         for j in range(min(self.window, self.top)):
@@ -99,7 +99,7 @@ class DiscretizedLogistic(Distribution):
         return total
 
     def _integrated(self, m: Tensor, s: Tensor) -> Tensor:
-        """The sum by Euler and Maclaurin: the integral over [0, top], and the slopes at its ends.
+        """The sum by the Euler-Maclaurin formula: the integral over [0, top], and end slopes.
 
         The integral is s (softplus(a) - softplus(b)) = s log(1 + sigmoid(b) (exp(a - b) - 1)).
         """

@@ -26,7 +26,7 @@ def _entropy(q: Any) -> Tensor:
 
 
 def _kl_to_flat(q: Independent[Any], p: Flat) -> Tensor:
-    """-H(q): the KL up to the constant that a flat prior lacks."""
+    """-H(q): the KL up to an arbitrary constant."""
     return -_entropy(q)
 
 
@@ -47,27 +47,27 @@ def _kl_full_to_diagonal(q: MultivariateNormal, p: Independent[Any]) -> Tensor:
     return 0.5 * kl_sum
 
 
-_closed_form: Any = register_kl  # torch leaves it without types
+_closed_form: Any = register_kl  # torch has no annotations for it
 _closed_form(Independent, Flat)(_kl_to_flat)
 _closed_form(MultivariateNormal, Flat)(_kl_full_to_flat)
 _closed_form(MultivariateNormal, Independent)(_kl_full_to_diagonal)
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q_d || p_d) in nats, [B, D], where both are independent normals; None otherwise."""
+    """KL(q_d || p_d) in nats, [B, D], if q and p are products over dimensions; otherwise None."""
     if isinstance(q, Independent) and isinstance(p, Independent):
         return kl_divergence(q.base_dist, p.base_dist)
     return None
 
 
 def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
-    """KL(q || p) in nats: in closed form where torch knows one, else log q(z) - log p(z).
+    """KL(q || p) in nats: in closed form if one is registered, else log q(z) - log p(z).
 
     Args:
         q: over [B, D].
         p: over [D].
-        z: samples of q, [B, D] or [K, B, D]; used only where there is no closed form, where the
-            result is a one-sample (or K-sample mean) unbiased estimate.
+        z: samples of q, [B, D] or [K, B, D], used only without a closed form; the result is then
+            an unbiased estimate from one sample, or the mean over K samples.
 
     Returns:
         Tensor [B].

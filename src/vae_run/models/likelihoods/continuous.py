@@ -1,4 +1,4 @@
-"""Likelihoods that are densities of real-valued pixels, in units of pixels in [0, 1].
+"""Likelihoods that are densities of real-valued pixels, scaled to [0, 1].
 
 Letters: K samples, B batch, E event shape (C, H, W) or (F,).
 """
@@ -19,7 +19,7 @@ from vae_run.models.likelihoods.base import Likelihood, Projection, raw_scale, s
 
 
 class BatchOptimalNormal(Normal):
-    """A normal whose one variance is, at every `log_prob`, the mean squared error of that batch.
+    """A normal distribution whose variance, in `log_prob`, is the mean squared error of the batch.
 
     sigma^2 = mean (x - mu)^2 maximises the likelihood of the batch (Rybkin et al. 2021,
     "Simple and effective VAE training with calibrated decoders", eq. 8).
@@ -32,12 +32,12 @@ class BatchOptimalNormal(Normal):
 
 
 class GaussianLikelihood(Likelihood):
-    """N(mu, sigma^2 I) with one sigma for all pixels, in units of pixels in [0, 1].
+    """N(mu, sigma^2 I) with one sigma for all pixels, for pixels in [0, 1].
 
     `sigma` is a number; or "learned", one trained scalar, sigma = floor + softplus(rho); or
-    "optimal", the closed form of each batch while training, and the train split's root mean
-    squared error, stored with the model, everywhere else. No sigma falls below `floor`, because
-    the density of a perfect reconstruction would grow without bound.
+    "optimal", the maximum likelihood value of each batch in training, and the root mean squared
+    error of the training split, stored with the model, everywhere else. sigma is at least `floor`,
+    because the density of a perfect reconstruction is unbounded.
     """
 
     floor = 1e-3
@@ -53,7 +53,7 @@ class GaussianLikelihood(Likelihood):
         super().__init__(event_shape=event_shape, projection=projection)
         self.kind = sigma if isinstance(sigma, str) else "fixed"
         if sigma == "learned":
-            start = 0.3  # about the standard deviation of grey images
+            start = 0.3  # about the standard deviation of grey-scale images
             self.rho = nn.Parameter(torch.tensor(raw_scale(start - self.floor)))
         elif sigma == "optimal":
             self.register_buffer("stored", torch.tensor(1.0))
@@ -62,7 +62,7 @@ class GaussianLikelihood(Likelihood):
 
     @property
     def sigma(self) -> Tensor:
-        """The standard deviation of a pixel, a scalar."""
+        """The standard deviation of a pixel, a scalar tensor."""
         return self.floor + softplus(self.rho) if self.kind == "learned" else self.stored
 
     @property
@@ -70,7 +70,7 @@ class GaussianLikelihood(Likelihood):
         return self.kind == "optimal"
 
     def calibrate(self, mean_squared_error: float) -> None:
-        """Set sigma to the root of the train split's error; a given number stays."""
+        """Set sigma to the root of the training split's error, unless it was given as a number."""
         sigma = max(self.floor, math.sqrt(mean_squared_error))
         if self.kind == "optimal":
             self.stored.fill_(sigma)
@@ -93,7 +93,7 @@ class GaussianPixelLikelihood(Likelihood):
     """
 
     start = 0.3
-    """sigma at the start: about the standard deviation of grey images."""
+    """Initial sigma: about the standard deviation of grey-scale images."""
 
     def __init__(
         self,
@@ -115,8 +115,8 @@ class GaussianPixelLikelihood(Likelihood):
 class LaplaceLikelihood(Likelihood):
     """exp(-|x - mu| / b) / (2b) with one b for all pixels: absolute instead of squared error.
 
-    `scale`, b, is a number, or "learned": one trained scalar, b = floor + softplus(rho). It never
-    falls below `floor`, because the density of a perfect reconstruction would grow without bound.
+    `scale`, b, is a number, or "learned": one trained scalar, b = floor + softplus(rho). It is at
+    least `floor`, because the density of a perfect reconstruction is unbounded.
     """
 
     floor = 1e-3
@@ -132,7 +132,7 @@ class LaplaceLikelihood(Likelihood):
         super().__init__(event_shape=event_shape, projection=projection)
         self.learned = scale == "learned"
         if isinstance(scale, str):
-            start = 0.2  # about the mean distance of a grey image's pixels from their mean
+            start = 0.2  # about the mean absolute deviation of grey-scale images
             self.rho = nn.Parameter(torch.tensor(raw_scale(start - self.floor)))
         else:
             self.register_buffer("stored", torch.tensor(float(scale)), persistent=False)

@@ -1,4 +1,4 @@
-"""Likelihoods that give every grey level a probability.
+"""Likelihoods that are distributions over grey levels.
 
 A grid of L levels is v/(L-1) for v = 0, ..., L-1: 256 of them in 8-bit images, 2 in binary ones.
 The data determine L. `log_prob` takes a value at its nearest level.
@@ -19,18 +19,18 @@ from vae_run.models.distributions.grid import DiscretizedLogistic, LevelCategori
 from vae_run.models.likelihoods.base import Likelihood, Projection, scale
 
 LEAST_SCALE = 0.1
-"""Of a logistic, in steps of the grid: about Salimans et al.'s exp(-7) for 8-bit images."""
+"""Smallest scale of a logistic, in grid steps: about exp(-7) of Salimans et al. for 8 bits."""
 FIRST_SCALE = 0.2
-"""Of a logistic at the start of a training, in pixels in [0, 1]."""
+"""Initial scale of a logistic, for pixels in [0, 1]."""
 
 
 class BinaryImages(Independent[Bernoulli]):
-    """Independent Bernoulli pixels, whose log-density is cheap where nobody asks for its gradient.
+    """Independent Bernoulli pixels, with a fast log-density when gradients are disabled.
 
-    There it is sum log s(|l|) - 1/2 sum (|l| + (1 - 2x) l) with s the sigmoid and l the logits:
-    the second term is 0 where the sign of l tells x. The first is the logarithm of a product of up
-    to `FACTORS` pixels at a time, each in [1/2, 1], so that few logarithms are taken. With a
-    gradient torch's own cross-entropy is the faster one, whose backward pass is a single formula.
+    It is sum log s(|l|) - 1/2 sum (|l| + (1 - 2x) l) with the sigmoid s and logits l. Terms of the
+    second sum are 0 where the sign of l agrees with x. The first sum is computed as logarithms of
+    products of up to `FACTORS` pixels, each in [1/2, 1]. With gradients torch's cross-entropy is
+    faster, since its backward pass is a single formula.
     """
 
     FACTORS = 32
@@ -66,7 +66,7 @@ class BernoulliLikelihood(Likelihood):
 
 
 class GridLikelihood(Likelihood):
-    """Probabilities of `levels` grey levels, which the program fills in from the data."""
+    """A distribution over `levels` grey levels, a number that the program takes from the data."""
 
     unit_interval = True
     discrete = True
@@ -79,13 +79,13 @@ class GridLikelihood(Likelihood):
 
 
 def _logistic(loc: Tensor, raw: Tensor, levels: int) -> DiscretizedLogistic:
-    """With the scale that `raw` stands for."""
+    """The discretized logistic with a scale that is computed from `raw`."""
     scales = scale(raw, LEAST_SCALE / (levels - 1), FIRST_SCALE)
     return DiscretizedLogistic(loc, scales, levels, validate_args=False)
 
 
 class DiscretizedLogisticLikelihood(GridLikelihood):
-    """A discretized logistic for every sub-pixel, with its own location and scale."""
+    """A discretized logistic with its own location and scale for every sub-pixel."""
 
     def __init__(
         self, *, event_shape: tuple[int, ...], projection: Projection, levels: int
@@ -100,8 +100,8 @@ class DiscretizedLogisticLikelihood(GridLikelihood):
 class LogisticMixtureLikelihood(GridLikelihood):
     """A mixture of `components` discretized logistics for every sub-pixel.
 
-    Sub-pixels, and so the colours of a pixel, are independent given z: the autoregression over
-    channels of Salimans et al. 2017 is left out.
+    Sub-pixels, including the colours of a pixel, are independent given z, without the
+    autoregression over channels of Salimans et al. 2017.
     """
 
     def __init__(
@@ -125,9 +125,9 @@ class LogisticMixtureLikelihood(GridLikelihood):
 
 
 class CategoricalLikelihood(GridLikelihood):
-    """One softmax over the levels for every sub-pixel (van den Oord et al. 2016, section 3.2).
+    """A softmax over the levels for every sub-pixel (van den Oord et al. 2016, section 3.2).
 
-    It knows no order among levels, and asks the decoder for `levels` numbers a sub-pixel.
+    It ignores the order of levels, and has `levels` parameters per sub-pixel.
     """
 
     def __init__(

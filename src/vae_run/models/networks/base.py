@@ -1,4 +1,4 @@
-"""What every network is: an encoder from images to features, a decoder from codes to features.
+"""The base classes of networks: encoders from images, and decoders from codes, to features.
 
 Letters: N items, D latent dimensions, E event shape (C, H, W) or (F,) for vectors, Y classes,
 k parameters per pixel that a likelihood asks for.
@@ -28,21 +28,21 @@ class Encoder(nn.Sequential):
 
 
 class Decoder(nn.Sequential):
-    """z [N, D] -> features; `projection(k)` makes the layer from them to [N, k, *E]."""
+    """z [N, D] -> features; `projection(k)` creates the layer from features to [N, k, *E]."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__(*layers)
 
     def projection(self, k: int) -> nn.Module:
-        """A new last layer with k parameters a pixel; a likelihood owns it."""
+        """A new last layer with k parameters per pixel, which the likelihood owns."""
         raise NotImplementedError
 
 
 @dataclass(kw_only=True)
 class Network(ABC):
-    """The architecture of both halves; builds them once the data's shape is known.
+    """The architecture of encoder and decoder, which are built for a given shape of the data.
 
-    `spectral_norm` asks for `normalise` on the decoder and its last layer.
+    `spectral_norm` applies `weight_constraints.normalise` to the decoder and its last layer.
     """
 
     widths: Widths
@@ -55,19 +55,19 @@ class Network(ABC):
 
     @property
     def upward(self) -> Widths:
-        """Decoder widths from code to image: the encoder's mirrored unless given."""
+        """Decoder widths from code to image; by default the encoder's, reversed."""
         return self.widths[::-1] if self.decoder_widths is None else self.decoder_widths
 
     @property
     def linear(self) -> bool:
-        """Whether both halves are linear maps."""
+        """Whether encoder and decoder are linear maps."""
         return False
 
     @staticmethod
     def join(x: Tensor, label: Tensor) -> Tensor:
-        """What the encoder sees of images x [N, *E] of classes given as one-hot labels [N, Y].
+        """The encoder's input for images x [N, *E] with one-hot labels [N, Y].
 
-        The labels are further channels, constant over the image; beside vectors, further entries.
+        Labels are added as channels that are constant over the image, or as entries of a vector.
         """
         planes = label.reshape(*label.shape, *[1] * (x.dim() - 2))
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)
@@ -80,10 +80,10 @@ class Network(ABC):
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Trainable numbers in `module`."""
+    """Number of trainable parameters in `module`."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def flatten_samples(z: Tensor) -> Tensor:
-    """[*K, B, D] -> [N, D] with N = prod(K) * B, as networks expect."""
+    """[*K, B, D] -> [N, D] with N = prod(K) * B, the input shape of networks."""
     return z.reshape(-1, z.shape[-1])

@@ -31,9 +31,10 @@ class MapDecoder(Decoder):
 
 @dataclass(kw_only=True)
 class Conv(Network):
-    """A pyramid of 3x3 convolutions of stride 2: ceil(H/2), ceil(H/4), ... and back.
+    """3x3 convolutions of stride 2, to ceil(H/2), ceil(H/4), ..., and transposed ones back.
 
-    `widths` are the channels of each level; any H, W >= 1 works, odd sizes are restored exactly.
+    `widths` are the channels of each level. All H, W >= 1 are supported; odd sizes are restored
+    exactly.
     """
 
     widths: Widths = field(default_factory=lambda: [32, 64, 128])
@@ -44,15 +45,15 @@ class Conv(Network):
             raise ConfigError("network.widths: a conv network needs at least one level, found [].")
 
     def level(self, channels: int) -> list[nn.Module]:
-        """What follows the change of size at a level with `channels`."""
+        """The layers after the strided convolution of a level with `channels`."""
         return [self._activation()]
 
     @staticmethod
     def _sizes(event_shape: tuple[int, ...], levels: int) -> list[tuple[int, int]]:
-        """(H, W) at each level, the image's own first."""
+        """(H, W) at each level, starting with the image itself."""
         if len(event_shape) != 3:
             raise ConfigError(
-                f"network=conv needs images [C, H, W], the data are vectors of shape "
+                f"network=conv needs images [C, H, W], but the data are vectors of shape "
                 f"{list(event_shape)}: use network=mlp."
             )
         sizes = [(event_shape[1], event_shape[2])]
@@ -90,7 +91,7 @@ class Conv(Network):
 
 
 class Residual(nn.Module):
-    """x + f(x), f two 3x3 convolutions that start small (He et al. 2016, pre-activation)."""
+    """x + f(x) with two 3x3 convolutions f, initially small (He et al. 2016, pre-activation)."""
 
     def __init__(self, channels: int, activation: type[nn.Module]) -> None:
         super().__init__()
@@ -107,7 +108,7 @@ class Residual(nn.Module):
 
 @dataclass(kw_only=True)
 class ResNet(Conv):
-    """The convolutional pyramid with `blocks` residual blocks at each level, there and back."""
+    """`Conv` with `blocks` residual blocks at each level of encoder and decoder."""
 
     blocks: Annotated[int, Field(ge=1)] = 2
 

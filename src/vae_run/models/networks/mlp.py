@@ -39,8 +39,8 @@ class FlatDecoder(Decoder):
 class MLP(Network):
     """Fully connected layers on the flattened image; `widths=[]` is a linear map.
 
-    With `tied` each layer of the decoder has the transposed weight of its mirror in the encoder,
-    and a bias of its own; a linear autoencoder is then W^T W.
+    With `tied`, each layer of the decoder uses the transposed weight of the corresponding layer of
+    the encoder, and its own bias; a linear autoencoder is then W^T W.
     """
 
     widths: Widths = field(default_factory=lambda: [512, 256])
@@ -50,8 +50,8 @@ class MLP(Network):
         super().__post_init__()
         if self.tied and self.upward != self.widths[::-1]:
             raise ConfigError(
-                f"network.decoder_widths: found {self.decoder_widths}, but network.tied needs the "
-                f"mirror of network.widths, {self.widths[::-1]}. Leave it null."
+                f"network.decoder_widths: found {self.decoder_widths}, but network.tied "
+                f"requires network.widths reversed, {self.widths[::-1]}. Leave it null."
             )
         if self.tied and self.spectral_norm:
             raise ConfigError(
@@ -72,7 +72,7 @@ class MLP(Network):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         if options.get("tied") and settings.fixed.condition is not None:
             yield (
-                "network.tied: the mirror of an encoder that sees the label would return it. Use "
+                "network.tied: the transpose of an encoder with labels as input would output labels. Use "
                 "network.tied=false, or condition=null."
             )
 

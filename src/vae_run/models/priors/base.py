@@ -1,4 +1,4 @@
-"""What every prior p(z) is. Letters: N codes, D latent dimensions."""
+"""The base class of priors p(z). Letters: N codes, D latent dimensions."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 Count = Annotated[int, Field(ge=1)]
-HIDDEN = [64, 64]  # never written to
+HIDDEN = [64, 64]  # never modified
 
 
 class Prior(nn.Module, ABC):
-    """p(z) over [D]; `description` is what captions say of samples from it."""
+    """p(z) over [D]; `description` names it in the captions of samples."""
 
     trained_with = True
-    """Whether training holds the codes to it; otherwise it is fitted afterwards."""
+    """Whether it is part of the training objective; otherwise it is fitted afterwards."""
     proper = True
-    """Whether it integrates to 1, and so can be sampled from."""
+    """Whether it integrates to 1, so that it can be sampled from."""
     fitted_to_codes = False
-    """Whether `fit` sets it from the training codes after the fact."""
+    """Whether `fit` sets it from the codes of the training images."""
     fitted_once = False
-    """Whether it is fitted when training has ended, and not at each evaluation: it takes longer."""
+    """Whether it is fitted only at the end of training, not at each evaluation (fits take long)."""
     gaussian = False
-    """Whether it is a normal with independent dimensions."""
+    """Whether it is a normal distribution with independent dimensions."""
     learned = False
-    """Whether it has parameters, which only an objective with log p(z) in it trains."""
+    """Whether it has parameters, which only objectives with log p(z) train."""
     spherical: bool | None = False
-    """Whether its codes have length 1; None: as the posterior's have."""
+    """Whether its codes have norm 1; None: if the posterior's have."""
     description: str
 
     @property
     def generative(self) -> bool:
-        """Whether KL and ELBO mean something: a proper prior that training uses."""
+        """Whether KL and ELBO are defined: the prior is proper and part of training."""
         return self.trained_with and self.proper
 
     @property
     def ready(self) -> bool:
-        """Whether it can be sampled from: proper, and fitted where that is due."""
+        """Whether it can be sampled from: it is proper, and fitted if it has to be."""
         return self.proper
 
     @abstractmethod

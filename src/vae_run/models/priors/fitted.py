@@ -25,10 +25,10 @@ SEED = 0
 
 
 class Fitted(Prior):
-    """No prior while training: a density that is fitted to the codes afterwards.
+    """A density fitted to the codes after training, which has no prior.
 
-    Ghosh et al. 2020, "From variational to deterministic autoencoders", call it an ex-post density
-    estimate. `fit` sets it, and the checkpoint carries it.
+    Ghosh et al. 2020, "From variational to deterministic autoencoders", call it ex-post density
+    estimation. `fit` sets it, and checkpoints contain it.
     """
 
     trained_with = False
@@ -54,13 +54,13 @@ class Fitted(Prior):
 
     @abstractmethod
     def density(self) -> Distribution:
-        """p(z), as it was fitted."""
+        """The fitted density."""
 
 
 def covariance_factor(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [D] and Cholesky factor [D, D] of the covariance of `codes` [N, D], in float64.
 
-    A floor, 1e-6 of the mean variance, keeps the covariance regular.
+    1e-6 of the mean variance is added to the diagonal, so that the covariance is regular.
     """
     codes = codes.cpu().double()
     centred = codes - codes.mean(0)
@@ -71,7 +71,7 @@ def covariance_factor(codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class FittedGaussian(Fitted):
-    """A Gaussian with the mean and covariance of the codes."""
+    """A normal distribution with the mean and covariance of the codes."""
 
     description = "a Gaussian fitted to the codes"
     loc: Tensor
@@ -83,7 +83,7 @@ class FittedGaussian(Fitted):
         self.register_buffer("factor", torch.eye(latent_dim))
 
     def fit(self, codes: Tensor) -> None:
-        """Mean and covariance of `codes` [N, D], with a floor that keeps the latter regular."""
+        """Set mean and covariance from `codes` [N, D]; see `covariance_factor`."""
         loc, factor = covariance_factor(codes)
         self.loc.copy_(loc)
         self.factor.copy_(factor)
@@ -94,7 +94,7 @@ class FittedGaussian(Fitted):
 
 
 class FittedMixture(Fitted):
-    """A mixture of C normals with full covariances, fitted to the codes by EM."""
+    """A mixture of C normal distributions with full covariances, fitted to the codes by EM."""
 
     fitted_once = True
     logits: Tensor
@@ -109,9 +109,9 @@ class FittedMixture(Fitted):
         self.register_buffer("factor", torch.eye(latent_dim).repeat(components, 1, 1))
 
     def fit(self, codes: Tensor) -> None:
-        """Maximum likelihood on `codes` [N, D], from the clusters of k-means with a fixed seed.
+        """Maximum likelihood on `codes` [N, D], initialised by k-means with a fixed seed.
 
-        A variance has a floor of 1e-6 of the codes' own.
+        1e-6 of the variance of the codes is added to every variance.
 
         Raises:
             ConfigError: there are fewer codes than components.
@@ -126,7 +126,7 @@ class FittedMixture(Fitted):
             )
         codes = codes.cpu().double()
         loc = codes.mean(0)
-        unit = (codes - loc).square().mean().sqrt().clamp(min=1e-6)  # the floor is relative to it
+        unit = (codes - loc).square().mean().sqrt().clamp(min=1e-6)  # `reg_covar` is relative to it
         found = GaussianMixture(components, max_iter=300, random_state=SEED, reg_covar=1e-6)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -21,8 +21,9 @@ from vae_run.models.priors.fitted import SEED, Fitted, covariance_factor
 class FittedFlow(Fitted):
     """A neural spline flow (Durkan et al. 2019) of whitened codes.
 
-    It begins as the fitted Gaussian and keeps what is best on every tenth code, which is set aside:
-    it gains or it stays. `steps` of batch 256 are its budget; it ends when the last 250 were vain.
+    The fit starts at the fitted Gaussian and keeps the weights that are best on a validation set,
+    every tenth code, so it is never worse there. It takes at most `steps` of batch 256, and stops
+    after 250 steps without improvement.
     """
 
     fitted_once = True
@@ -48,22 +49,24 @@ class FittedFlow(Fitted):
         self.flow = Flow(latent_dim, 0, transforms, hidden).requires_grad_(False)
 
     def fit(self, codes: Tensor) -> None:
-        """Maximum likelihood on `codes` [N, D] by Adam, from the same start every time."""
+        """Maximum likelihood on `codes` [N, D] by Adam, from a fixed initialisation."""
         loc, factor = covariance_factor(codes)
         self.loc.copy_(loc)
         self.factor.copy_(factor)
         white = torch.linalg.solve_triangular(factor, (codes.cpu().double() - loc).T, upper=False)
         white = white.T.float()
-        aside = torch.arange(len(white)) % 10 == 9
+        held_out = torch.arange(len(white)) % 10 == 9
         with torch.inference_mode(False), torch.enable_grad():
             flow = copy.deepcopy(self.flow).cpu().requires_grad_(True)
             _start_at_identity(flow)
-            best = self._climb(flow, white[~aside], white[aside] if aside.any() else white)
+            best = self._optimised(
+                flow, white[~held_out], white[held_out] if held_out.any() else white
+            )
         self.flow.load_state_dict(best)
         self.fitted.fill_(True)
 
-    def _climb(self, flow: Any, train: Tensor, aside: Tensor) -> dict[str, Tensor]:
-        """The weights of `flow` that give `aside` the highest density on the way."""
+    def _optimised(self, flow: Any, train: Tensor, held_out: Tensor) -> dict[str, Tensor]:
+        """Train `flow`; the weights with the highest mean log-density of `held_out` on the way."""
         optimizer = torch.optim.Adam(flow.parameters(), lr=self.rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         best: dict[str, Tensor] = flow.state_dict()
@@ -72,7 +75,7 @@ class FittedFlow(Fitted):
         for step in range(self.steps + 1):
             if step % self.check_every == 0:
                 with torch.no_grad():
-                    density = float(flow().log_prob(aside).mean())
+                    density = float(flow().log_prob(held_out).mean())
                 checks += 1
                 if density > highest:
                     best, highest, checks = copy.deepcopy(flow.state_dict()), density, 0
@@ -90,7 +93,7 @@ class FittedFlow(Fitted):
 
 
 def _start_at_identity(flow: nn.Module) -> None:
-    """Draw the weights anew with a fixed seed, the last ones 0: every spline is then a line."""
+    """Initialise with a fixed seed and zeros in the last layers, so that all splines are linear."""
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for network in (m for m in flow.modules() if isinstance(m, nn.Sequential)):
@@ -102,19 +105,19 @@ def _start_at_identity(flow: nn.Module) -> None:
             for parameter in layers[-1].parameters() if layers else ():
                 parameter.zero_()
         for free in (m for m in flow.modules() if isinstance(m, nn.ParameterList)):
-            for parameter in free:  # a single dimension has no network
+            for parameter in free:  # a flow of one dimension has no network
                 parameter.zero_()
 
 
 def _batches(codes: Tensor, size: int) -> Iterator[Tensor]:
-    """Batches of `codes` without end, each pass in another order of a fixed seed."""
+    """Endless batches of `codes`, shuffled in every pass with a fixed seed."""
     generator = torch.Generator().manual_seed(SEED)
     while True:
         yield from torch.split(codes[torch.randperm(len(codes), generator=generator)], size)
 
 
 class Coloured(Distribution):
-    """The law of loc + factor u, [D], for u of the law `white` and a lower-triangular factor."""
+    """The distribution of loc + factor u, [D], with u from `white`, factor lower triangular."""
 
     arg_constraints: ClassVar = {}
     support = constraints.real_vector

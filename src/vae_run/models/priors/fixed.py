@@ -34,7 +34,7 @@ class StandardNormal(Prior):
 
 
 class SphericalPrior(Prior):
-    """The uniform distribution on codes of length 1 (Davidson et al. 2018)."""
+    """The uniform distribution on the unit sphere (Davidson et al. 2018)."""
 
     spherical = True
     description = "the uniform prior on the sphere"
@@ -59,9 +59,9 @@ class SphericalPrior(Prior):
 
 
 class FlatPrior(Prior):
-    """The improper constant density: the KL is -H(q) up to a constant, which keeps scales from 0.
+    """The improper constant density: the KL is -H(q) up to a constant, which bounds scales from 0.
 
-    It has no samples, and there is no ELBO and no log p(x) under it.
+    It cannot be sampled from, and ELBO and log p(x) are undefined.
     """
 
     proper = False

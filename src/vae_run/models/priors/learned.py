@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class MixturePrior(Prior):
-    """A mixture of C normals with diagonal covariance, its parameters trained with the model."""
+    """A mixture of C normal distributions with diagonal covariances, trained with the model."""
 
     learned = True
     description = "the mixture prior"
@@ -47,7 +47,7 @@ class MixturePrior(Prior):
 
 
 class VampPrior(Prior):
-    """1/C sum_c q(z|u_c), the posteriors of C trained pseudo-inputs u (Tomczak & Welling 2018).
+    """1/C sum_c q(z|u_c), with C trained pseudo-inputs u (Tomczak & Welling 2018).
 
     Pseudo-inputs [C, *E] are kept in (0, 1) by a sigmoid.
     """
@@ -65,19 +65,21 @@ class VampPrior(Prior):
     ) -> None:
         super().__init__()
         self.pseudo_inputs = nn.Parameter(torch.randn(components, *event_shape))
-        self._encode = encode  # a function, so that the encoder stays the model's alone
+        self._encode = (
+            encode  # a function, so that the encoder is not registered as a submodule here
+        )
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         if settings.fixed.condition is not None:
             yield (
-                "prior=vamp: its pseudo-inputs have no label to give the encoder. Use "
+                "prior=vamp: the encoder needs a label, and pseudo-inputs have none. Use "
                 "condition=null, or another prior."
             )
         if not settings.classes["posterior"].stochastic:
             yield (
-                "prior=vamp: is a mixture of posteriors, and a deterministic code has none with a "
-                "density. Use posterior=normal, or another prior."
+                "prior=vamp: is a mixture of posterior densities, and a deterministic code has "
+                "no density. Use posterior=normal, or another prior."
             )
 
     def forward(self) -> Distribution:
