@@ -202,7 +202,7 @@ def floats(count: int, *shape: int) -> np.ndarray:
         ({"train": floats(1), "test": floats(1)}, "make them smaller, or add images"),
         ({"train": floats(20), "train_labels": np.arange(19)}, "one for each of the 20 images"),
         ({"train": floats(20), "train_labels": np.arange(20.0)}, "expected integers"),
-        ({"train": floats(20), "train_labels": np.full(20, 2**63, np.uint64)}, "labels of 2**63 or more"),
+        ({"train": floats(20), "train_labels": np.full(20, 2**63, np.uint64)}, "of 2**63 or more"),
         ({"train_labels": np.arange(19)}, "has no array `train`"),
         ({"train": floats(20), "test_labels": np.arange(9)}, "array `test` is missing, though"),
     ],

@@ -49,7 +49,7 @@ class Posterior(nn.Module, ABC):
         return q.stddev if self.stochastic else None
 
     def expectation(self, q: Distribution) -> Tensor:
-        """E_q[z], [B, D]; a flow, which has no closed form, returns the image of the noise's mean."""
+        """E_q[z], [B, D]; for a flow, without closed form, the image of the noise's mean."""
         return q.mean
 
     def nearest(self, z: Tensor) -> Tensor:

@@ -170,7 +170,7 @@ class VonMisesFisher(Distribution):
         return self._mode + self._width * self._newton(u, side, noise).sinh()
 
     def _start(self, noise: Tensor) -> Tensor:
-        """The solution u to within a fraction of a grid step, from cumulative sums over the grid."""
+        """The solution u up to a fraction of a grid step, by cumulative sums over the grid."""
         mass = self._log_points.softmax(-1)
         from_left = 0.999 * (_climb(mass, below(noise)) - REACH)
         from_right = 0.999 * (REACH - _climb(mass.flip(-1), below(-noise)))
@@ -190,7 +190,7 @@ class VonMisesFisher(Distribution):
 
 
 def _climb(mass: Tensor, share: Tensor) -> Tensor:
-    """Distance from the grid's end at which `mass` [*B, J] sums to `share` [*K, B], interpolated."""
+    """Distance from the grid's end where `mass` [*B, J] sums to `share` [*K, B], interpolated."""
     below = mass.cumsum(-1) - 0.5 * mass
     rise = (below[..., 1:] - below[..., :-1]).clamp(min=1e-30)
     pieces: Tensor = ((share[..., None] - below[..., :-1]) / rise).clamp(0, 1)

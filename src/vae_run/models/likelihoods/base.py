@@ -62,5 +62,5 @@ def raw_scale(value: float) -> float:
 
 
 def scale(raw: Tensor, floor: float, start: float) -> Tensor:
-    """floor + softplus(raw + c), with c chosen such that raw = 0, the initial value, gives `start`."""
+    """floor + softplus(raw + c), with c such that the initial value raw = 0 gives `start`."""
     return floor + softplus(raw + raw_scale(start - floor))

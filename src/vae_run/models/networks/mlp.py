@@ -72,8 +72,8 @@ class MLP(Network):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         if options.get("tied") and settings.fixed.condition is not None:
             yield (
-                "network.tied: the transpose of an encoder with labels as input would output labels. Use "
-                "network.tied=false, or condition=null."
+                "network.tied: the transpose of an encoder with labels as input would output "
+                "labels. Use network.tied=false, or condition=null."
             )
 
     def _stack(self, size: int, widths: Widths) -> tuple[list[nn.Module], int]:
