@@ -97,7 +97,7 @@ def start(without: str, words: Sequence[str]) -> None:
         for optimizer in (optimizers.Adam, optimizers.AdamW, optimizers.SGD):
             del optimizer.step
         for name in ("add_param_group", "state_dict", "load_state_dict"):
-            delattr(optimizers.Started, name)
+            delattr(optimizers.UndecoratedOptimizer, name)
     sys.argv = ["vae-run", *words]
     main.main()
 

@@ -24,12 +24,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vae_run.config.options import folders, refuse_none
 from vae_run.errors import ConfigError, Interrupted, RunError, explain_os_error
-from vae_run.system import openmp, ranks
+from vae_run.system import ranks
 
 if TYPE_CHECKING:
     from vae_run.config.invocation import Call
 
-openmp.choose_spinning(sweeps=bool({"--multirun", "-m"} & set(sys.argv[1:])))
 
 PACKAGE = Path(__file__).parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
@@ -203,8 +202,7 @@ def _job(config: DictConfig) -> None:
         call = call_of(config)
         task = "job" if _is_swept() else call.settings.fixed.task
         program = import_module(f"vae_run.tasks.{task}")
-        with openmp.regarded():
-            program.main(call)
+        program.main(call)
     except Exception as error:
         tell(error)
         if isinstance(error, Interrupted):

@@ -57,7 +57,9 @@ class ELBO(Bound):
             q = model.encode(batch.input)
             z = model.posterior.sample(q, batch.noise[0])
             reconstruction = -model.decode(z.detach()).log_prob(batch.target)
-            divergence = kl(q, model.latent_prior(), z)  # with a gradient through z, if it is sampled
+            divergence = kl(
+                q, model.latent_prior(), z
+            )  # with a gradient through z, if it is sampled
             estimate = reconstruction.detach() * q.log_prob(z.detach())
             score = estimate - estimate.detach()  # 0, with the gradient of the score function
         loss = reconstruction + score + self.beta_at(epoch) * divergence
@@ -67,7 +69,9 @@ class ELBO(Bound):
     def beta_at(self, epoch: float) -> float:
         """The weight of the KL term at `epoch`."""
         if self.cycle_epochs is not None and epoch > 0:
-            epoch = epoch % self.cycle_epochs or self.cycle_epochs  # the end of a cycle, not the start of the next
+            epoch = (
+                epoch % self.cycle_epochs or self.cycle_epochs
+            )  # the end of a cycle, not the start of the next
         return self.beta * warmed(epoch, self.warmup_epochs)
 
 
