@@ -1,6 +1,7 @@
 """Objectives on the aggregate posterior q(z) = 1/N sum_n q(z|x_n), estimated from the batch.
 
-Their losses depend on the batch: on val and test its size is `evaluation.batch_size`. Letters: B batch, D latent dimensions, N training images.
+Their losses depend on the batch: on val and test its size is `evaluation.batch_size`.
+Letters: B batch, D latent dimensions, N training images.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Place:
         return self.rank == 0
 
     def slice(self, whole: int) -> slice:
-        """Its share of a batch of `whole` images: consecutive ones; shares differ by at most one."""
+        """Its share of a batch of `whole` images: consecutive; shares differ by one at most."""
         return slice(whole * self.rank // self.size, whole * (self.rank + 1) // self.size)
 
 
