@@ -1,4 +1,4 @@
-"""Processes measured from outside, and figures told with their spread."""
+"""Measurement of processes, and values with their spread."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Finished:
         output: its standard output.
         seconds: from its start to its end.
         cpu_seconds: user and system time of the process and of its children that have ended.
-        peak_mb: its peak resident memory, of the largest of its processes; on Linux never less
-            than that of who starts it.
+        peak_mb: its peak resident memory, of the largest of its processes; on Linux at least that
+            of the process that starts it.
     """
 
     output: str
@@ -75,12 +75,12 @@ def run(
 
 
 def script(name: str, *arguments: object) -> list[str]:
-    """The command of a file beside this one."""
+    """The command of a script in this folder."""
     return [sys.executable, str(HERE / name), *map(str, arguments)]
 
 
 def machine(threads: int) -> dict[str, str]:
-    """What the figures were measured on."""
+    """The machine and the versions of packages."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -100,7 +100,7 @@ def machine(threads: int) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some figures, and the range that they lie in."""
+    """The median of some values, and their range."""
 
     median: float
     lowest: float
@@ -113,7 +113,7 @@ class Spread:
 
     @classmethod
     def of_ratio(cls, above: Sequence[float], below: Sequence[float]) -> Spread:
-        """Of the ratios within each round."""
+        """The spread of the ratios within each round."""
         return cls.of([a / b for a, b in zip(above, below, strict=True)])
 
     def text(self, digits: str = ".2f") -> str:
