@@ -106,7 +106,7 @@ def stepper(pixels: int) -> Callable[[Any], None]:
 
 
 def paired(root: str, side: str, blocks: str) -> None:
-    """Print images per second of blocks of batches, and of steps, from memory and from the cache."""
+    """Print images per second of blocks of batches and of steps, from memory and the cache."""
     from vae_run.corruptions import NoCorruption
     from vae_run.data.batches import TrainingBatches
     from vae_run.data.datasets.image_folder import ImageFolder

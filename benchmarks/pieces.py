@@ -2,7 +2,8 @@
 
     python benchmarks/pieces.py conv|likelihood
 
-prints one line of JSON: seconds of the part and of its arithmetic alone, alternately, one pair per round.
+prints one line of JSON: seconds of the part and of its arithmetic alone, alternately, one pair per
+round.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Each row trains `vae-run model=dae corruption=...` and compares, on test images, the peak
 signal-to-noise ratio of the reconstruction with that of the corrupted image itself, of the mean
-training image, and of the classical filter (with options) that is best on training images. Prints a Markdown table. MNIST is read from VAE_RUN_DATA; its digits are
-coloured with a hue that depends on the digit, with some spread.
+training image, and of the classical filter (with options) that is best on training images. Prints
+a Markdown table. MNIST is read from VAE_RUN_DATA; its digits are coloured with a hue that depends
+on the digit, with some spread.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from vae_run.config.schema import Settings
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.models.networks import Encoder
+from vae_run.models.networks import Decoder, Encoder, Network
 from vae_run.models.posteriors import Posterior
 from vae_run.models.weight_constraints import normalise, tie
 
@@ -34,13 +34,8 @@ def build_model(
     `classes`, the labels of the training images, by `condition=label`.
     """
     latent_dim, classes = settings.fixed.latent_dim, _conditioned(settings, classes)
-    network, labels = settings.build("network"), len(classes or ())
-    input_shape = event_shape
-    if classes is not None:
-        joined = network.join(torch.zeros(1, *event_shape), torch.zeros(1, labels))
-        input_shape = tuple(joined.shape[1:])
-    encoder = network.encoder(input_shape)
-    decoder = network.decoder(latent_dim + labels, event_shape)
+    network = settings.build("network")
+    encoder, decoder = _halves(network, latent_dim, event_shape, len(classes or ()))
     posterior = settings.build("posterior", features=encoder.features, latent_dim=latent_dim)
     prior = settings.build(
         "prior",
@@ -64,6 +59,17 @@ def build_model(
         classes=classes,
         join=network.join,
     )
+
+
+def _halves(
+    network: Network, latent_dim: int, event_shape: tuple[int, ...], labels: int
+) -> tuple[Encoder, Decoder]:
+    """Encoder and decoder, with `labels` further inputs each in a conditional model."""
+    input_shape = event_shape
+    if labels:
+        joined = network.join(torch.zeros(1, *event_shape), torch.zeros(1, labels))
+        input_shape = tuple(joined.shape[1:])
+    return network.encoder(input_shape), network.decoder(latent_dim + labels, event_shape)
 
 
 def _conditioned(settings: Settings, classes: Sequence[int] | None) -> Sequence[int] | None:
