@@ -269,7 +269,7 @@ def test_no_room_is_told_before_anything_is_written(
 ) -> None:
     free = cache.shutil.disk_usage("/")._replace(free=100)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: free)
-    with pytest.raises(DataError, match=r"dataset.cache: .*GiB.*Make room"):
+    with pytest.raises(DataError, match=r"dataset.cache: .*GiB.*Free disk space"):
         folder(photos).load()
     assert caches(photos) == []
 

@@ -22,7 +22,7 @@ from vae_run.cli.outcome import Outcome, ending, report_error
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.config.options import CONF, folders, refuse_none
 from vae_run.errors import Interrupted
-from vae_run.system import openmp, ranks
+from vae_run.system import ranks
 
 if TYPE_CHECKING:
     from vae_run.config.invocation import Call
@@ -40,7 +40,6 @@ def main(words: Sequence[str] | None = None) -> None:
     if asked.help:  # Hydra's own help reads every option's file first
         print(text(CONF, typed))
         return
-    openmp.choose_spinning(sweeps=asked.multirun)
     register_resolvers()
     with ending():
         if asked.multirun:
@@ -60,8 +59,7 @@ def _job(config: DictConfig) -> None:
         call = call_of(config)
         task = "sweep_job" if _is_swept() else call.settings.fixed.task
         program = import_module(f"vae_run.tasks.{task}")
-        with openmp.regarded():
-            program.main(call)
+        program.main(call)
     except Exception as error:
         report_error(error)
         if isinstance(error, Interrupted):

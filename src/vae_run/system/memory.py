@@ -1,4 +1,4 @@
-"""Memory of the process."""
+"""Memory allocation of the process."""
 
 from __future__ import annotations
 

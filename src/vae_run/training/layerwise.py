@@ -19,7 +19,7 @@ from vae_run.config.schema import Settings
 from vae_run.corruptions import GaussianNoise, Masking
 from vae_run.data.batches import Batch, TrainingBatches
 from vae_run.errors import ConfigError
-from vae_run.models.distributions.kl import Delta
+from vae_run.models.distributions.degenerate import Delta
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.likelihoods import GaussianLikelihood, Likelihood
 from vae_run.models.networks import MLP, Decoder, Encoder

@@ -1,89 +1,29 @@
-"""Densities fitted to the codes when training has ended, to sample from (Ghosh et al. 2020).
+"""A normalising flow fitted to the codes of a trained model.
 
-They serve `task=sample sampler=...` with any model, and as priors a model that is trained without.
-Letters: N codes, C components, D latent dimensions, K samples.
+Letters: N codes, D latent dimensions.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import (
-    Categorical,
-    Distribution,
-    MixtureSameFamily,
-    MultivariateNormal,
-    constraints,
-)
+from torch.distributions import Distribution, constraints
 
-from vae_run.errors import ConfigError
-from vae_run.models.priors import HIDDEN, Count, Fitted, covariance_factor
-
-SEED = 0
-
-
-class FittedMixture(Fitted):
-    """A mixture of C normals with full covariances, fitted to the codes by EM."""
-
-    fitted_once = True
-    logits: Tensor
-    loc: Tensor
-    factor: Tensor
-
-    def __init__(self, *, latent_dim: int, components: Count = 10) -> None:
-        super().__init__()
-        self.description = f"a mixture of {components} normals fitted to the codes"
-        self.register_buffer("logits", torch.zeros(components))
-        self.register_buffer("loc", torch.zeros(components, latent_dim))
-        self.register_buffer("factor", torch.eye(latent_dim).repeat(components, 1, 1))
-
-    def fit(self, codes: Tensor) -> None:
-        """Maximum likelihood on `codes` [N, D], from the clusters of k-means with a fixed seed.
-
-        A variance has a floor of 1e-6 of the codes' own.
-
-        Raises:
-            ConfigError: there are fewer codes than components.
-        """
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
-
-        components = len(self.logits)
-        if len(codes) < components:
-            raise ConfigError(
-                f"components: found {components}, more than the {len(codes)} training codes."
-            )
-        codes = codes.cpu().double()
-        loc = codes.mean(0)
-        unit = (codes - loc).square().mean().sqrt().clamp(min=1e-6)  # the floor is relative to it
-        found = GaussianMixture(components, max_iter=300, random_state=SEED, reg_covar=1e-6)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            found.fit(((codes - loc) / unit).numpy())
-        self.logits.copy_(torch.from_numpy(found.weights_).log())
-        self.loc.copy_(loc + unit * torch.from_numpy(found.means_))
-        self.factor.copy_(unit * torch.linalg.cholesky(torch.from_numpy(found.covariances_)))
-        self.fitted.fill_(True)
-
-    def density(self) -> Distribution:
-        return MixtureSameFamily(
-            Categorical(logits=self.logits, validate_args=False),
-            MultivariateNormal(self.loc, scale_tril=self.factor, validate_args=False),
-            validate_args=False,
-        )
+from vae_run.models.priors.base import HIDDEN, Count
+from vae_run.models.priors.fitted import SEED, Fitted, covariance_factor
 
 
 class FittedFlow(Fitted):
     """A neural spline flow (Durkan et al. 2019) of whitened codes.
 
-    It begins as the fitted Gaussian and keeps what is best on every tenth code, which is set aside:
-    it gains or it stays. `steps` of batch 256 are its budget; it ends when the last 250 were vain.
+    The fit starts at the fitted Gaussian and keeps the weights that are best on a validation set,
+    every tenth code, so it is never worse there. It takes at most `steps` of batch 256, and stops
+    after 250 steps without improvement.
     """
 
     fitted_once = True
@@ -109,22 +49,24 @@ class FittedFlow(Fitted):
         self.flow = Flow(latent_dim, 0, transforms, hidden).requires_grad_(False)
 
     def fit(self, codes: Tensor) -> None:
-        """Maximum likelihood on `codes` [N, D] by Adam, from the same start every time."""
+        """Maximum likelihood on `codes` [N, D] by Adam, from a fixed initialisation."""
         loc, factor = covariance_factor(codes)
         self.loc.copy_(loc)
         self.factor.copy_(factor)
         white = torch.linalg.solve_triangular(factor, (codes.cpu().double() - loc).T, upper=False)
         white = white.T.float()
-        aside = torch.arange(len(white)) % 10 == 9
+        held_out = torch.arange(len(white)) % 10 == 9
         with torch.inference_mode(False), torch.enable_grad():
             flow = copy.deepcopy(self.flow).cpu().requires_grad_(True)
             _start_at_identity(flow)
-            best = self._climb(flow, white[~aside], white[aside] if aside.any() else white)
+            best = self._optimised(
+                flow, white[~held_out], white[held_out] if held_out.any() else white
+            )
         self.flow.load_state_dict(best)
         self.fitted.fill_(True)
 
-    def _climb(self, flow: Any, train: Tensor, aside: Tensor) -> dict[str, Tensor]:
-        """The weights of `flow` that give `aside` the highest density on the way."""
+    def _optimised(self, flow: Any, train: Tensor, held_out: Tensor) -> dict[str, Tensor]:
+        """Train `flow`; the weights with the highest mean log-density of `held_out` on the way."""
         optimizer = torch.optim.Adam(flow.parameters(), lr=self.rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         best: dict[str, Tensor] = flow.state_dict()
@@ -133,7 +75,7 @@ class FittedFlow(Fitted):
         for step in range(self.steps + 1):
             if step % self.check_every == 0:
                 with torch.no_grad():
-                    density = float(flow().log_prob(aside).mean())
+                    density = float(flow().log_prob(held_out).mean())
                 checks += 1
                 if density > highest:
                     best, highest, checks = copy.deepcopy(flow.state_dict()), density, 0
@@ -151,7 +93,7 @@ class FittedFlow(Fitted):
 
 
 def _start_at_identity(flow: nn.Module) -> None:
-    """Draw the weights anew with a fixed seed, the last ones 0: every spline is then a line."""
+    """Initialise with a fixed seed and zeros in the last layers, so that all splines are linear."""
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for network in (m for m in flow.modules() if isinstance(m, nn.Sequential)):
@@ -163,19 +105,19 @@ def _start_at_identity(flow: nn.Module) -> None:
             for parameter in layers[-1].parameters() if layers else ():
                 parameter.zero_()
         for free in (m for m in flow.modules() if isinstance(m, nn.ParameterList)):
-            for parameter in free:  # a single dimension has no network
+            for parameter in free:  # a flow of one dimension has no network
                 parameter.zero_()
 
 
 def _batches(codes: Tensor, size: int) -> Iterator[Tensor]:
-    """Batches of `codes` without end, each pass in another order of a fixed seed."""
+    """Endless batches of `codes`, shuffled in every pass with a fixed seed."""
     generator = torch.Generator().manual_seed(SEED)
     while True:
         yield from torch.split(codes[torch.randperm(len(codes), generator=generator)], size)
 
 
 class Coloured(Distribution):
-    """The law of loc + factor u, [D], for u of the law `white` and a lower-triangular factor."""
+    """The distribution of loc + factor u, [D], with u from `white`, factor lower triangular."""
 
     arg_constraints: ClassVar = {}
     support = constraints.real_vector

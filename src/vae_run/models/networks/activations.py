@@ -1,4 +1,4 @@
-"""Activations by name: those of torch.nn, and the cosine."""
+"""Activation functions by name: those of torch.nn, and the cosine."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from torch import Tensor, nn
 from vae_run.errors import ConfigError
 
 _NO_ACTIVATIONS = {
-    *("MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"),  # not pixel by pixel
+    *("MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"),  # not elementwise
     "GLU",  # halves its input
-    "RReLU",  # draws from torch's global generator, which no run can resume
+    "RReLU",  # uses torch's global generator, whose state is not in checkpoints
     "Threshold",  # has no defaults
 }
-"""Classes of torch.nn's activations that cannot stand between two layers."""
+"""Activations of torch.nn that cannot be used between two layers."""
 
 
 class Cos(nn.Module):
-    """cos(x): periodic, so that a code can be folded; the layer before it learns the shift."""
+    """cos(x), a periodic activation; the bias of the layer before it is the phase."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.cos()
 
 
 def activation(name: str) -> type[nn.Module]:
-    """The torch.nn activation of that name, in any case, with or without underscores.
+    """The torch.nn activation `name`, ignoring case and underscores.
 
     Raises:
-        ConfigError: there is none; the message names the nearest.
+        ConfigError: there is none; the message suggests the closest name.
     """
     known: dict[str, type[nn.Module]] = {"cos": Cos}
     for entry in nn.modules.activation.__all__:
