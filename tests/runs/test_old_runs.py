@@ -50,6 +50,7 @@ def test_they_load(name: str) -> None:
     assert "_target_: vae_run.trainers.Gradient" in (
         FIXTURES / name / ".hydra" / "config.yaml"
     ).read_text(encoding="utf-8")
+    assert checkpoint_file.read(FIXTURES / name / "checkpoints" / "best.pt")["format"] == 1
     model = load(FIXTURES / name)
     expected = torch.load(FIXTURES / name / "expected.pt", weights_only=True)
     torch.testing.assert_close(model.encode(expected["x"]).mean, expected["mean"])
