@@ -73,7 +73,7 @@ class Clock:
 def main() -> None:
     from vae_run.cli import main
 
-    file, sys.argv = Path(sys.argv[1]), ["vae-run", *sys.argv[2:]]
+    file, words = Path(sys.argv[1]), sys.argv[2:]
     clock = Clock()
     original = main.import_module
 
@@ -92,7 +92,7 @@ def main() -> None:
     main.import_module = watched
     code: Any = 0
     try:
-        main.main()
+        main.main(words)
     except SystemExit as error:
         code = error.code
     total = time.time() - STARTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -44,7 +45,7 @@ def _base(chosen: tuple[str, ...]) -> DictConfig:
 
 
 @cache
-def _composed(words: tuple[str, ...]) -> dict[str, Any]:
+def _composed(words: tuple[str, ...], environment: str | None) -> dict[str, Any]:
     chosen = tuple(word for word in words if word.split("=", 1)[0] in CHOOSING)
     config = copy.deepcopy(_base(chosen))
     values = [word for word in words if word not in chosen]
@@ -55,10 +56,11 @@ def _composed(words: tuple[str, ...]) -> dict[str, Any]:
 def composed(*words: str) -> dict[str, Any]:
     """What `vae-run device=cpu WORD ...` composes, as plain values: Hydra's own result.
 
-    It is kept by `words`: Hydra takes about 80 ms to read the files of each choice of options, and
-    4 ms for other values. A value that is missing stays `???`.
+    Results are cached by `words`, and by the one environment variable that the files refer to:
+    Hydra takes about 80 ms to read the files of each choice of options, and 4 ms for other values.
+    A value that is missing stays `???`.
     """
-    return copy.deepcopy(_composed(words))
+    return copy.deepcopy(_composed(words, os.environ.get("VAE_RUN_DATA")))
 
 
 def grey(n: int, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Split:

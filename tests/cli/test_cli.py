@@ -208,7 +208,7 @@ def test_help_is_written_for_a_person(vae_run: Run, tmp_path: Path) -> None:
 
 def test_the_keys_and_options_that_the_help_names_exist(vae_run: Run) -> None:
     help_ = vae_run("--help").out
-    named = re.findall(r"([\w.]+)=", help_.split("Keys used most\n")[1].split("\n\n")[0])
+    named = re.findall(r"([\w.]+)=", help_.split("Most used keys\n")[1].split("\n\n")[0])
     known = {*known_keys(main.CONF), "hydra.run.dir", "hydra.launcher.jobs"}
     assert {"trainer.compile", "trainer.skip_nonfinite", "dataset.cache"} <= set(named) <= known
     options = re.findall(r"(hydra/\w+)=(\w+)", help_)

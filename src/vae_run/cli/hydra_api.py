@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(words: Sequence[str], task: TaskFunction, conf: Path) -> None:
-    """Do what the command line `words` asks of Hydra: run `task`, sweep it, or show a configuration.
+    """Do what the command line `words` asks of Hydra: run `task`, sweep it, or show things.
 
     Args:
         words: as typed after the name of the program.

@@ -38,8 +38,8 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
             command line composed it, who may name anything on the Python path.
 
     Raises:
-        ConfigError: on the first key that is unknown, of a wrong type or out of range, and on
-            parts that exclude each other.
+        ConfigError: a key is unknown, of a wrong type or out of range, or two parts exclude each
+            other; the message is about the first one found.
     """
     fixed = _check_fixed({k: v for k, v in config.items() if k not in (*GROUPS, *OPTIONAL)})
     classes, parts = {}, {}
@@ -87,7 +87,7 @@ def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | Non
     allowed = None if trust is None else {"vae_run", *trust}
     if allowed is not None and target.split(".")[0] not in allowed:
         raise ConfigError(
-            f"{key}: the run names {target}, which is not of vae-run. If you trust that package, "
+            f"{key}: the run names {target}, which is not part of vae-run. If you trust it, "
             f"say 'trust=[{target.split('.')[0]}]'."
         )
     module, _, name = current(target).rpartition(".")
@@ -103,9 +103,9 @@ def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | Non
     if not (isinstance(cls, type) and issubclass(cls, base)) or (
         allowed is not None and home.split(".")[0] not in allowed
     ):
-        raise ConfigError(f"{key}: {target} is no {wanted}, which every {group} is.")
+        raise ConfigError(f"{key}: {target} is no {wanted}, the base class of every {group}.")
     if inspect.isabstract(cls):
-        raise ConfigError(f"{key}: {target} is abstract; name a class that fills it in.")
+        raise ConfigError(f"{key}: {target} is abstract; name a class that implements it.")
     return cls
 
 
@@ -151,8 +151,8 @@ def invalid(error: ValidationError, key: str, known: Iterable[str]) -> ConfigErr
     full = ".".join(filter(None, [key, *place]))
     if first["type"] == "extra_forbidden":
         return ConfigError(unknown_key(full, known), key=full)
-    # A union fails once for each of its members: tell them all.
-    wanted = list(dict.fromkeys(_told(item["msg"]) for item in error.errors()))
+    # A union fails once for each of its members; the message has all of them.
+    wanted = list(dict.fromkeys(_expected(item["msg"]) for item in error.errors()))
     return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.", key=full)
 
 
@@ -162,7 +162,7 @@ def _is_union_tag(item: Any) -> bool:
     return isinstance(item, str) and (item in types or not item.isidentifier())
 
 
-def _told(message: str) -> str:
+def _expected(message: str) -> str:
     """What pydantic expected, as the second half of a sentence."""
     message = message.removeprefix("Value error, ").replace("array", "list")
     return re.sub(r"^(Input|String|List) should", "it should", message)

@@ -1,4 +1,4 @@
-"""The groups of parts, the class that each option must be, and what the program fills in."""
+"""The groups of parts, their base classes, and the arguments that the program fills in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROUPS = {
     "trainer": "vae_run.training.trainer.Trainer",
     "evaluation": "vae_run.evaluation.evaluation.Evaluation",
 }
-"""Each group of parts with the class that its options must be.
+"""Each group of parts with the base class of its options.
 
 The classes are named by strings because `config` lies below the packages that define them, and
 because importing those would import torch, which `vae-run --help` does without.

@@ -1,4 +1,4 @@
-"""Where the classes that saved configurations name by an earlier path are now."""
+"""The present paths of classes that saved configurations name by an earlier path."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ class MMD(Objective):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         if not settings.classes["prior"].gaussian:
             yield "objective=mmd: compares codes with prior=standard_normal; choose that prior."
-        if options.get("kl_weight") and not settings.classes["posterior"].stochastic:
+        if options["kl_weight"] and not settings.classes["posterior"].stochastic:
             yield (
                 "objective.kl_weight: a deterministic code has no KL. Set it to 0, or use "
                 "posterior=normal."

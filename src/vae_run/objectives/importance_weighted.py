@@ -62,7 +62,7 @@ class IWAE(Bound):
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         yield from super().conflicts(settings, options)
-        doubly = options.get("gradient") == "doubly_reparameterized"
+        doubly = options["gradient"] == "doubly_reparameterized"
         if doubly and settings.classes["posterior"].detached is Posterior.detached:
             yield (
                 "objective.gradient: doubly_reparameterized needs a posterior whose parameters "

@@ -33,7 +33,7 @@ class RegularizedReconstruction(Objective):
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         yield from unless_trained(settings, "regularized")
-        regularizer = options.get("regularizer", cls.regularizer)
+        regularizer = options["regularizer"]
         if regularizer == "gradient_penalty" and settings.classes["posterior"].stochastic:
             yield (
                 "objective.regularizer: found gradient_penalty, which takes its directions from "

@@ -83,8 +83,8 @@ class Layerwise(Gradient):
             yield "posterior: trainer=layerwise stacks deterministic codes. Use posterior=delta."
         if settings.fixed.condition is not None:
             yield "condition: trainer=layerwise trains layers that see no label. Leave it null."
-        epochs = options.get("epochs", cls.epochs) if options.get("steps") is None else None
-        each, layers = options.get("pretrain_epochs", cls.pretrain_epochs), len(network.widths) + 1
+        epochs = options["epochs"] if options["steps"] is None else None
+        each, layers = options["pretrain_epochs"], len(network.widths) + 1
         if epochs is not None and each * layers >= epochs:
             yield _too_long(each, layers, f"{epochs} epochs")
 

@@ -94,7 +94,7 @@ class SGD(Started, torch.optim.SGD):
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
-        if options.get("nesterov") and options.get("momentum") == 0:
+        if options["nesterov"] and options["momentum"] == 0:
             yield (
                 "optimizer.nesterov: found true, but optimizer.momentum is 0. Raise the momentum, "
                 "or leave nesterov false."

@@ -63,9 +63,8 @@ class Pruning(Gradient):
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         yield from super().conflicts(settings, options)
-        begin = options.get("prune_from", cls.prune_from)
-        end = options.get("prune_until", cls.prune_until)
-        epochs = options.get("epochs", cls.epochs) if options.get("steps") is None else None
+        begin, end = options["prune_from"], options["prune_until"]
+        epochs = options["epochs"] if options["steps"] is None else None
         if begin > end:
             yield (
                 f"trainer.prune_until: found {end:g}, before trainer.prune_from={begin:g}. Pruning "
@@ -73,7 +72,7 @@ class Pruning(Gradient):
             )
         if epochs is not None and end > epochs:
             yield f"trainer.prune_until: found {end:g}, {_beyond(f'{epochs} epochs')}"
-        if options.get("max_time") is not None:
+        if options["max_time"] is not None:
             yield (
                 "trainer.max_time: could end the training before all of trainer.sparsity is "
                 "pruned. Leave it null, and set trainer.epochs."

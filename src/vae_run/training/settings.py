@@ -34,15 +34,15 @@ class GradientSettings:
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
-        if options.get("epochs", cls.epochs) is None and options.get("steps") is None:
+        if options["epochs"] is None and options["steps"] is None:
             yield "trainer.epochs: found null, and trainer.steps too; one of them must be a number."
-        if options.get("patience") is not None and settings.parts["dataset"].get("val_size") == 0:
+        if options["patience"] is not None and settings.parts["dataset"].get("val_size") == 0:
             yield (
                 "trainer.patience: early stopping needs validation images, and dataset.val_size "
                 "is 0. Raise dataset.val_size, or leave trainer.patience null."
             )
 
-        if options.get("compile") is True and settings.fixed.condition is not None:
+        if options["compile"] is True and settings.fixed.condition is not None:
             yield (
                 "trainer.compile: found true, but a conditional model is put together anew at "
                 "every step. Use trainer.compile=auto, or condition=null."
