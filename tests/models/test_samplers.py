@@ -17,7 +17,7 @@ from vae_run import load
 from vae_run.config.check import check
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.codes import calibrate, codes, evaluating
-from vae_run.evaluation.pictures.images import samples
+from vae_run.evaluation.pictures.samples import samples
 from vae_run.models.fitted_priors import FittedFlow, FittedMixture
 from vae_run.models.priors import FittedGaussian
 from vae_run.runs import checkpoint_file

@@ -23,6 +23,7 @@ from vae_run.cli import main
 from vae_run.errors import ConfigError
 
 if TYPE_CHECKING:
+    from vae_run.evaluation.quantity import Quantities
     from vae_run.sweeps.ledger import Entry, Ledger
     from vae_run.sweeps.search.plan import Plan
     from vae_run.sweeps.search.space import Point
@@ -46,7 +47,6 @@ class OptunaSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.directions = self.settings.directions()
         self.sweep_of_runs = LedgerSweep(hydra_context, task_function, config)
         self.one_by_one = _starts_one_by_one(self.sweep_of_runs.launcher)
         obstacle = None if self.one_by_one else "this launcher cannot stop a job on the way"
@@ -64,6 +64,7 @@ class OptunaSweeper(Sweeper):
         params = self.settings.params or {}
         given = sweep.composer.parse([*(f"{k}={v}" for k, v in params.items()), *arguments])
         space, ends = self._space(given)
+        self.directions = self.settings.directions(_quantities(ends[0]))
         if isinstance(sweep.launcher, LocalLauncher):
             sweep.launcher.warm_up()
         ledger = sweep.open()
@@ -144,6 +145,15 @@ class OptunaSweeper(Sweeper):
             return
         while batch := list(islice(entries, self.settings.batch)):
             sweep.launch(ledger, iter(batch), None, ended=trials.ended)
+
+
+def _quantities(job: Checked) -> Quantities:
+    """The table of quantities, with what the metrics of the jobs declare."""
+    from vae_run.evaluation.quantities import TABLE
+
+    evaluation = job.settings.build("evaluation")
+    evaluation.parts(job.settings.trust)
+    return TABLE.with_declared(evaluation.declared().quantities)
 
 
 def _starts_one_by_one(launcher: Launcher) -> bool:

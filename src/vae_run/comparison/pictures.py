@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
 from vae_run.comparison.ranking import Comparison, Group
+from vae_run.evaluation.quantity import Place
 from vae_run.plots import Line, Point
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     Picture = NDArray[Any]
 
-QUANTITIES = ("mse", "log_likelihood", "kl", "reconstruction", "active_units")
-"""Drawn beside the metric itself."""
 MOST_KEYS = 4
 FEWEST_VALUES = 3
 MOST_POINTS = 40
@@ -61,7 +60,7 @@ def over(comparison: Comparison, key: str) -> Picture:
         others = [other for other in comparison.short_keys() if other != key]
         settings = {"": comparison.groups}
         notes = [f"every run is a dot; also varied: {', '.join(others)}"]
-    for name in dict.fromkeys((comparison.metric, *QUANTITIES)):
+    for name in dict.fromkeys((comparison.metric, *comparison.table.shown(Place.COMPARISON))):
         for setting, members in settings.items():
             for split in ("val", "test"):
                 points = [
@@ -73,7 +72,8 @@ def over(comparison: Comparison, key: str) -> Picture:
                     x, y = zip(*points, strict=True)
                     panels.setdefault(name, []).append(Line(setting, split, x, y))
     title = f"Figures against {key}"
-    return plots.sweep_curves(panels, key, title=title, notes=notes, joined=joined)
+    units = comparison.table.units(panels)
+    return plots.sweep_curves(panels, key, title=title, notes=notes, joined=joined, units=units)
 
 
 def by_setting(comparison: Comparison, *apart: str) -> dict[str, list[Group]]:

@@ -12,7 +12,8 @@ from typing import Any
 from vae_run.comparison.candidates import Candidate
 from vae_run.comparison.statistics import Difference, Estimate, estimate, paired_differences
 from vae_run.errors import ConfigError
-from vae_run.evaluation.quantities import meaning
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place, Quantities, Quantity
 
 MOST_KEYS = 6
 """Keys that are named when they make figures incomparable; of more, how many there are."""
@@ -52,7 +53,8 @@ class Comparison:
         refusals: why groups cannot be ranked; then they are not.
         differences: of test figures of ranked groups, indices into `groups`.
         rest: runs that are not completed, and repetitions of a seed.
-        said: the split that differences are of.
+        split: that differences are of.
+        table: the quantities, with what the runs declare.
     """
 
     metric: str
@@ -62,6 +64,12 @@ class Comparison:
     differences: list[Difference]
     rest: list[tuple[Candidate, str]]
     split: str
+    table: Quantities = TABLE
+
+    @property
+    def about(self) -> Quantity:
+        """What the metric is."""
+        return self.table.of(self.metric)
 
     @property
     def ranked(self) -> bool:
@@ -95,7 +103,7 @@ class Comparison:
     @cached_property
     def _worse(self) -> dict[int, list[int]]:
         """By index, the groups that a group is better than."""
-        sign = meaning(self.metric).better
+        sign = self.about.better
         found: dict[int, list[int]] = {}
         for d in self.differences:
             if d.estimate.excludes_zero:
@@ -124,16 +132,17 @@ def compare(
         else:
             group.runs[run.seed] = run
     found = list(groups.values())
-    metric = metric or _default_metric(found)
-    refusals = [*obstacles(found, metric)]
+    table = TABLE.with_declared(row for run in candidates for row in run.declared)
+    metric = metric or _default_metric(found, table)
+    refusals = [*obstacles(found, metric, table)]
     if not refusals:
-        sign = meaning(metric).better
+        sign = table.of(metric).better
         found.sort(key=lambda group: -sign * group.estimate(f"val/{metric}").mean)
     split = "test" if all(group.values(f"test/{metric}") for group in found) else "val"
     values = [group.values(f"{split}/{metric}") for group in found]
     differences = [] if refusals else paired_differences(values)
     keys = _differing(found) if keys is None else list(keys)
-    return Comparison(metric, found, keys, refusals, differences, rest, split)
+    return Comparison(metric, found, keys, refusals, differences, rest, split, table)
 
 
 def _key(run: Candidate) -> str:
@@ -142,8 +151,8 @@ def _key(run: Candidate) -> str:
     return json.dumps([run.settings, more], sort_keys=True, default=str)
 
 
-def _default_metric(groups: Sequence[Group]) -> str:
-    for name in ("elbo", "mse"):
+def _default_metric(groups: Sequence[Group], table: Quantities) -> str:
+    for name in table.shown(Place.RANKING):
         if all(group.values(f"val/{name}") for group in groups):
             return name
     return "loss"
@@ -159,13 +168,13 @@ def _differing(groups: Sequence[Group]) -> list[str]:
     )
 
 
-def obstacles(groups: Sequence[Group], metric: str) -> list[str]:
+def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[str]:
     """Why `metric` of these groups cannot be ranked: what differs, by name.
 
     Raises:
         ConfigError: no run has such a figure, or none of its values is better than another.
     """
-    tag, about = f"val/{metric}", meaning(metric)
+    tag, about = f"val/{metric}", table.of(metric)
     if not groups:
         return ["no run is completed"]
     if not any(group.values(tag) for group in groups):

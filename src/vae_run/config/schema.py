@@ -62,12 +62,14 @@ class Settings:
         parts: for each group the keyword arguments of its class.
         classes: for each group its class.
         raw: the whole mapping as composed, with interpolations resolved.
+        trust: packages whose classes the configuration may name besides this one; None: any.
     """
 
     fixed: Fixed
     parts: Mapping[str, Mapping[str, Any]]
     classes: Mapping[str, Any]
     raw: Mapping[str, Any]
+    trust: frozenset[str] | None = None
 
     def build(self, group: str, /, **context: Any) -> Any:
         """The part of `group`; of `context` its constructor gets what it asks for."""

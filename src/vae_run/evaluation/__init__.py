@@ -1,4 +1,4 @@
-"""Evaluation: metrics and pictures of a trained model before a split of the data.
+"""Evaluation: metrics and pictures of a trained model on a split of the data.
 
 May import config, corruptions, data, models, objectives, plots, system.
 """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vae_run.plots.curves import UNITS, short, style
+from vae_run.plots.curves import short, style, write_title
 from vae_run.plots.sheet import (
     BODY,
     INK,
@@ -54,12 +54,12 @@ def sweep_curves(
     marks: Mapping[str, float] | None = None,
     dots: bool = True,
     joined: bool = True,
+    units: Mapping[str, str] | None = None,
 ) -> Picture:
     """Every figure of a sweep against what was swept.
 
     Args:
-        panels: lines by the figure's name, in nats per image unless it has a unit of its own;
-            points that are not finite are left out.
+        panels: lines by the quantity's name; points that are not finite are left out.
         axis: what x is. Either axis is logarithmic where its values span a decade or more, and
             lie more evenly on it.
         title: of the page.
@@ -67,6 +67,7 @@ def sweep_curves(
         marks: places on x, by their names, marked by a vertical line in every panel.
         dots: draw every point as a dot, beside the line through the mean at each x.
         joined: draw that line.
+        units: by quantity; one that is not among them is drawn without a unit.
     """
     settings = list(dict.fromkeys(line.setting for lines in panels.values() for line in lines))
     drawn = settings[: len(SERIES)]
@@ -86,7 +87,9 @@ def sweep_curves(
     for index, (name, lines) in enumerate(shown.items()):
         row, column = divmod(index, columns)
         corner = (MARGIN + column * pitch[0], top + row * pitch[1])
-        _title(sheet, name, axis, *corner)
+        write_title(sheet, name, units, corner[0], corner[1] + 14)
+        middle = corner[0] + _INSET + _PLOT[0] / 2
+        sheet.text(middle, corner[1] + _ABOVE + _PLOT[1] + 32, axis, size=SMALL, align="center")
         axes = sheet.axes(corner[0] + _INSET, corner[1] + _ABOVE, *_PLOT)
         style(axes)
         kept = [line for line in lines if line.setting in drawn]
@@ -129,15 +132,6 @@ class _Legend:
             stroke.set_transform(IdentityTransform())
             sheet.figure.add_artist(stroke)
             sheet.text(x + 30, y, name)
-
-
-def _title(sheet: Sheet, name: str, axis: str, left: int, top: int) -> None:
-    title = name.replace("_", " ")
-    sheet.text(left, top + 14, title, bold=True)
-    unit = left + text_width(title, BODY, bold=True) + 8
-    sheet.text(unit, top + 14, UNITS.get(name, "nats per image"), size=SMALL, colour=MUTED)
-    x, y = left + _INSET + _PLOT[0] / 2, top + _ABOVE + _PLOT[1] + 32
-    sheet.text(x, y, axis, size=SMALL, align="center")
 
 
 def _look(line: Line, settings: Sequence[str], splits: Sequence[str]) -> tuple[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 from vae_run import plots
 from vae_run.comparison.pictures import MOST_SETTINGS, number
 from vae_run.errors import CheckpointError
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place, Quantities
 from vae_run.plots import Line
 from vae_run.plots.curves import short
 from vae_run.runs.identity import WITHOUT_EFFECT
@@ -22,11 +24,6 @@ Row = Mapping[str, Any]
 
 OWN = ("run", "state", "job_seconds", "message")
 SPLITS = ("train", "val", "test")
-QUANTITIES = (
-    *("mse", "elbo", "loss", "log_likelihood"),
-    *("active_units", "codes_twonn", "posterior_scale"),
-)
-"""Figures that `sweep.png` has a panel for, as far as jobs measured them."""
 
 
 def swept_keys(rows: Sequence[Row]) -> list[str]:
@@ -41,7 +38,9 @@ def swept_keys(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Path]:
+def draw(
+    folder: Path, rows: Sequence[Row], mark: str | float | None, table: Quantities = TABLE
+) -> list[Path]:
     """Write `sweep.png` and `curves.png` into `folder` as far as they make sense; their paths.
 
     One that an earlier command drew, and that makes no sense with what was added, is removed.
@@ -50,12 +49,13 @@ def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Pa
         folder: of the sweep, with the directory `run` of every row.
         rows: overrides by key, `state`, and figures by split/name, of every job.
         mark: a place on the axis of `sweep.png`, or the name of a figure whose mean is one.
+        table: the quantities, with what the runs declare.
     """
     done = [row for row in rows if any(f"{split}/loss" in row for split in SPLITS[1:])]
     written = []
     for name, picture in (
-        ("sweep.png", over_key(done, mark, len(rows) - len(done))),
-        ("curves.png", over_epochs(folder, done)),
+        ("sweep.png", over_key(done, mark, len(rows) - len(done), table)),
+        ("curves.png", over_epochs(folder, done, table)),
     ):
         if write(folder / name, picture):
             written.append(folder / name)
@@ -75,7 +75,9 @@ def write(file: Path, picture: Any) -> bool:
     return True
 
 
-def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any:
+def over_key(
+    rows: Sequence[Row], mark: str | float | None, missing: int, table: Quantities = TABLE
+) -> Any:
     """The main figures against the numeric key with the most values; None where none has three."""
     key = numeric_key(rows)
     if key is None:
@@ -86,7 +88,7 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
         notes = []
     else:  # as in a search, where every job has values of its own
         settings, notes = {"": list(rows)}, [also_varied(rows, key)]
-    for name in QUANTITIES:
+    for name in table.shown(Place.SWEEP):
         lines = [
             Line(setting, split, [number(r[key]) for r in each], [r[tag] for r in each])
             for setting, members in settings.items()
@@ -106,6 +108,7 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
         notes=[note for note in notes if note],
         marks=marks(rows, mark),
         joined=joined,
+        units=table.units(panels),
     )
 
 
@@ -150,7 +153,7 @@ def marks(rows: Sequence[Row], mark: str | float | None) -> dict[str, float]:
     return {f"{mark} {mean:.3g}": mean}
 
 
-def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
+def over_epochs(folder: Path, rows: Sequence[Row], table: Quantities = TABLE) -> Any:
     """What was measured on val at every epoch, a line a run; None for one setting or too many."""
     settings = by_setting(rows)
     if not 2 <= len(settings) <= MOST_SETTINGS:
@@ -164,7 +167,9 @@ def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
         del panels["reconstruction"]  # without a prior they are the same
     if not any(len(line.x) > 1 for lines in panels.values() for line in lines):
         return None
-    return plots.sweep_curves(panels, "epoch", title="Learning curves on val", dots=False)
+    ordered = {name: panels[name] for name in table.ordered(panels)}
+    title, units = "Learning curves on val", table.units(panels)
+    return plots.sweep_curves(ordered, "epoch", title=title, dots=False, units=units)
 
 
 def history(path: Path) -> Iterator[tuple[str, list[float], list[float]]]:

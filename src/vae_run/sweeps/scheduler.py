@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.sweeps.display import SweepDisplay
 from vae_run.sweeps.executors.process_pool import Ended, Job, Pool, Running
 from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.system.files import write_atomically
-
-SHOWN = ("elbo", "loss", "mse")
-"""Figures of a completed job's line: the first two of these that val has."""
 
 MakeJob = Callable[[Sequence[Entry]], Callable[[int], Job]]
 """A job for the pool that does one or several of the sweep's."""
@@ -114,7 +113,7 @@ def _figures(run: Path) -> dict[str, float]:
     metrics = read_if_whole(run / "metrics.json")
     for split in ("val", "test"):
         values = metrics.get(split) or {}
-        if found := [name for name in SHOWN if name in values][:2]:
+        if found := [name for name in TABLE.shown(Place.TABLES) if name in values][:2]:
             return {f"{split} {name}": values[name] for name in found}
     return {}
 

@@ -12,7 +12,8 @@ from vae_run import plots
 from vae_run.config.keys import flat
 from vae_run.errors import DataError
 from vae_run.evaluation.codes import codes, evaluating
-from vae_run.evaluation.pictures.images import draw, first_batch
+from vae_run.evaluation.first_images import first_batch
+from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.view import View
 from vae_run.reports.run import write_report
 from vae_run.runs import checkpoint_file
@@ -51,7 +52,7 @@ def conclude(
     tracker.history.finish()
     pictures = draw_all(experiment, epoch)
     if tracker.history.rows:
-        pictures["learning_curves"] = learning_curves(tracker.history.rows)
+        pictures["learning_curves"] = learning_curves(tracker.history.rows, run)
     write_pictures(run, pictures)
     write_report(run)
     # Last, so that a run which was stopped on the way does not show the same points twice.
@@ -122,16 +123,18 @@ def shown(experiment: Experiment, epoch: float) -> View:
 
 def draw_all(experiment: Experiment, epoch: float) -> dict[str, NDArray[Any]]:
     """The chosen pictures of the model."""
-    with evaluating(experiment.model):
-        test = experiment.view(experiment.splits.test, epoch)
-        return draw(shown(experiment, epoch), experiment.evaluation.figures, test)
+    test = experiment.view(experiment.splits.test, epoch)
+    return experiment.evaluation.draw(shown(experiment, epoch), test)
 
 
-def learning_curves(rows: list[dict[str, float]]) -> NDArray[Any]:
+def learning_curves(rows: list[dict[str, float]], run: RunDirectory) -> NDArray[Any]:
     """The history's quantities, train beside val."""
-    names = [n for n in dict.fromkeys(key for row in rows for key in row) if "/" in n]
-    history = {name: [row.get(name, float("nan")) for row in rows] for name in names}
-    return plots.learning_curves(history, [row["epoch"] for row in rows])
+    columns = [n for n in dict.fromkeys(key for row in rows for key in row) if "/" in n]
+    table = quantities_of([run.path])
+    names = table.ordered(column.partition("/")[2] for column in columns)
+    columns.sort(key=lambda column: names.index(column.partition("/")[2]))
+    history = {column: [row.get(column, float("nan")) for row in rows] for column in columns}
+    return plots.learning_curves(history, [row["epoch"] for row in rows], table.units(names))
 
 
 def write_pictures(run: RunDirectory, pictures: Mapping[str, NDArray[Any]]) -> None:

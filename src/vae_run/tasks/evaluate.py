@@ -45,7 +45,9 @@ def main(call: Call) -> None:
     metrics = measure(experiment, epoch)
     pictures = draw_all(experiment, epoch)
     name = evaluation_name(call)
+    declared = experiment.evaluation.declared()
     if name is None:
+        declared.write(run.path)
         step = round(run.read_status().get("step", 0))
         kept = run.metrics()
         run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
@@ -60,6 +62,7 @@ def main(call: Call) -> None:
     else:
         place = run.path / "evaluations" / name
         place.mkdir(parents=True, exist_ok=True)
+        declared.write(place)
         RunDirectory(place).write_metrics(metrics)
     write_pictures(RunDirectory(place), pictures)
     if name is None:

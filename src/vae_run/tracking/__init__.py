@@ -1,4 +1,4 @@
 """What a run records while it trains: TensorBoard events and `history.csv`.
 
-May import runs, system.
+May import evaluation.quantities, evaluation.quantity, runs, system.
 """

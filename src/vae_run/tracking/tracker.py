@@ -24,6 +24,9 @@ from torch.nn.functional import interpolate, pad
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from vae_run.errors import explain_os_error
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import NATS, Place
+from vae_run.tracking.described import DescribedScalars
 from vae_run.tracking.history import History
 
 if TYPE_CHECKING:
@@ -35,9 +38,8 @@ THUMBNAIL = 64
 """Pixels of a side of a projector's image: a browser takes a sprite of 8192 at most."""
 
 LAYOUT = {
-    "bound (nats per image)": {
-        name: ["Multiline", [f"train/{name}", f"val/{name}"]]
-        for name in ("reconstruction", "kl", "elbo", "loss")
+    f"bound ({NATS})": {
+        name: ["Multiline", [f"train/{name}", f"val/{name}"]] for name in TABLE.shown(Place.CHART)
     }
 }
 
@@ -65,6 +67,7 @@ class Tracker:
             layout: write the custom-scalars layout, wanted once a run.
         """
         self._directory = directory
+        self._scalars = DescribedScalars(directory)
         self._writer: SummaryWriter | None = None
         _let_writers_fail_quietly()
         purge = None if resumed_step is None else resumed_step + 1
@@ -96,7 +99,7 @@ class Tracker:
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         def write(writer: SummaryWriter) -> None:
             for name, value in values.items():
-                writer.add_scalar(f"{split}/{name}", value, step)
+                self._scalars.add(writer, split, name, value, step)
 
         self._write(write)
 

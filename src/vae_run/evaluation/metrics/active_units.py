@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vae_run.evaluation.base import metric
+
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
 
 
+@metric()
 def active_units(view: View) -> dict[str, float]:
     """`active_units`: dimensions with Var_x(E_q[z|x]) > 0.01 (Burda et al. 2015, section 5)."""
     if not view.model.posterior.stochastic or view.size < 2:

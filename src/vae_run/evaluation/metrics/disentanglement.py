@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.codes import Points, few, means
 
 if TYPE_CHECKING:
@@ -39,6 +40,19 @@ class Known:
     factors: Numbers
 
 
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Why the metric cannot exist with these parts."""
+    dataset = settings.classes["dataset"]
+    if not dataset.known_factors:
+        yield (
+            f"{dataset.__name__} does not tell the factors that its images were made from. Use "
+            "dataset=sprites."
+        )
+    if settings.fixed.latent_dim < 2:
+        yield "latent_dim: found 1, and a gap is one between two dimensions. Use 2 or more."
+
+
+@metric(conflicts=_conflicts)
 def disentanglement(view: View) -> dict[str, float]:
     """`mig`, `sap`, `factor_vae_score`, `dci_disentanglement`, `dci_completeness` and
     `dci_informativeness`, each at most 1 and higher where dimensions and factors correspond.
@@ -226,15 +240,3 @@ def _votes(codes: Points, factors: Numbers, seed: tuple[int, int]) -> Points:
             alike = codes[random.choice(group, min(GROUP, len(group)), replace=False)]
             votes[alike.var(0, ddof=1).argmin(), k] += 1
     return votes
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
-    """Why the metric cannot exist with these parts."""
-    dataset = settings.classes["dataset"]
-    if not dataset.known_factors:
-        yield (
-            f"{dataset.__name__} does not tell the factors that its images were made from. Use "
-            "dataset=sprites."
-        )
-    if settings.fixed.latent_dim < 2:
-        yield "latent_dim: found 1, and a gap is one between two dimensions. Use 2 or more."

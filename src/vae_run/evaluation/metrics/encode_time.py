@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.codes import few
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 IMAGES, ROUNDS = 1024, 3
 
 
+@metric()
 def encode_time(view: View) -> dict[str, float]:
     """`encode_microseconds`: of an image, from pixels on the device to the mean of q(z|x).
 

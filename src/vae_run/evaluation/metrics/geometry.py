@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.codes import Points, few, means
 from vae_run.evaluation.principal_components import components
 
@@ -28,6 +29,7 @@ SEED = 0
 Ranks = NDArray[np.integer[Any]]
 
 
+@metric()
 def geometry(view: View) -> dict[str, float]:
     """`trustworthiness` and `continuity` of the codes (posterior means), 1 at best.
 

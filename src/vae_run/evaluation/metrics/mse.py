@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from vae_run.evaluation.base import metric
+
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
 
 
+@metric()
 def mse(view: View) -> dict[str, float]:
     """`mse`: squared error per pixel of decode(encode(input).mean).mean against the clean image."""
     total = 0.0

@@ -8,13 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vae_run.config.keys import nearest
 from vae_run.errors import ConfigError
-from vae_run.evaluation.quantities import MEANINGS, meaning
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Quantities
 
 Direction = Literal["minimize", "maximize"]
 Pruner = Literal["none", "median", "hyperband"]
-
-COSTS = ("kl", "nonzero_weights")
-"""Figures that are costs to an objective, though neither way is better in itself."""
 
 
 class SearchSettings(BaseModel):
@@ -38,15 +36,15 @@ class SearchSettings(BaseModel):
     def objectives(self) -> tuple[str, ...]:
         return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
 
-    def directions(self) -> tuple[Direction, ...]:
-        """Which way each objective is better.
+    def directions(self, table: Quantities = TABLE) -> tuple[Direction, ...]:
+        """Which way each objective is better; `table` has what the runs' own metrics declare.
 
         Raises:
             ConfigError: an objective is not on val, or nobody tells which way it is better.
         """
         figures = [_figure(name) for name in self.objectives]
         if self.direction is None:
-            return tuple(_better(figure) for figure in figures)
+            return tuple(_better(figure, table) for figure in figures)
         ways = (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
         if len(ways) != len(figures):
             raise ConfigError(
@@ -84,10 +82,11 @@ def _figure(name: str) -> str:
     return figure
 
 
-def _better(figure: str) -> Direction:
-    better = meaning(figure).better or (-1 if figure in COSTS else 0)
+def _better(figure: str, table: Quantities) -> Direction:
+    found = table.find(figure)
+    better = 0 if found is None else found.better or -int(found.cost)
     if better == 0:
-        near = None if meaning(figure).text else nearest(figure, MEANINGS)
+        near = nearest(figure, table.rows) if found is None else None
         hint = f" Or did you mean val/{near}?" if near else ""
         raise ConfigError(
             f"hydra.sweeper.direction: which way val/{figure} is better, nothing tells. Say "
