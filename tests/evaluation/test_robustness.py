@@ -23,6 +23,7 @@ from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.metrics.mse import mse
 from vae_run.evaluation.metrics.robustness import FLOOR, curve, robustness
 from vae_run.evaluation.pictures.robustness import robustness as picture
+from vae_run.plots import Panel
 from vae_run.plots.sheet import BLUE, VERMILLION, rgb
 
 SQUARE = (1, 8, 8)
@@ -138,7 +139,7 @@ def test_families_without_a_corruption_have_no_curve() -> None:
 
 def drawn(here: float) -> Any:
     lines = {"output": [30.0, 20.0, 10.0], "input": [math.nan, 15.0, 5.0], "mean": [12.0] * 3}
-    panels = {"PSNR, in dB": lines, "squared error per pixel": lines}
+    panels = [Panel("PSNR, in dB", lines), Panel("errors", lines, logarithmic=True)]
     return plots.robustness([0, 0.5, 1], panels, here=here, level_name="of what", note="64 images")
 
 

@@ -23,7 +23,6 @@ from vae_run.cli import main
 from vae_run.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vae_run.evaluation.quantity import Quantities
     from vae_run.sweeps.ledger import Entry, Ledger
     from vae_run.sweeps.search.plan import Plan
     from vae_run.sweeps.search.space import Point
@@ -64,7 +63,7 @@ class OptunaSweeper(Sweeper):
         params = self.settings.params or {}
         given = sweep.composer.parse([*(f"{k}={v}" for k, v in params.items()), *arguments])
         space, ends = self._space(given)
-        self.directions = self.settings.directions(_quantities(ends[0]))
+        self.directions = self.settings.directions(ends[0].settings)
         if isinstance(sweep.launcher, LocalLauncher):
             sweep.launcher.warm_up()
         ledger = sweep.open()
@@ -145,15 +144,6 @@ class OptunaSweeper(Sweeper):
             return
         while batch := list(islice(entries, self.settings.batch)):
             sweep.launch(ledger, iter(batch), None, ended=trials.ended)
-
-
-def _quantities(job: Checked) -> Quantities:
-    """The table of quantities, with what the metrics of the jobs declare."""
-    from vae_run.evaluation.quantities import TABLE
-
-    evaluation = job.settings.build("evaluation")
-    evaluation.parts(job.settings.trust)
-    return TABLE.with_declared(evaluation.declared().quantities)
 
 
 def _starts_one_by_one(launcher: Launcher) -> bool:

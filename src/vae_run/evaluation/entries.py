@@ -1,61 +1,79 @@
 """Entries of `evaluation.metrics`, `while_training` and `figures`, made into objects.
 
 An entry is the name of a file of the package (`mse`, or `mse?`), the dotted path of a class or a
-function from anywhere (`sharpness.Sharpness`), or a mapping with that path as `_target_` and the
+function from anywhere (`sharpness.Sharpness`), or a mapping with that path as `_target_` and
 keyword arguments beside it.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any
 
 from vae_run.config.check import check_arguments, import_target
 from vae_run.errors import ConfigError
 from vae_run.evaluation import metrics, pictures
-from vae_run.evaluation.base import FunctionMetric, FunctionPicture, Metric, Part, Picture
+from vae_run.evaluation.base import FunctionMetric, FunctionPicture, Metric, Picture
 
 Entry = str | dict[str, Any]
-Kind = TypeVar("Kind", bound=Part)
 
-FOLDERS: Mapping[type[Part], Any] = {Metric: metrics, Picture: pictures}
-"""Where the package's own ones are: a file of its own name each."""
-FUNCTIONS: Mapping[type[Part], Any] = {Metric: FunctionMetric, Picture: FunctionPicture}
+
+@dataclass(frozen=True)
+class Kind:
+    """Metrics, or pictures.
+
+    Attributes:
+        name: in messages.
+        base: the class that each one is of.
+        function: the class of those that are made of a function.
+        folder: the package of vae-run's own: a file each, with one of the same name in it.
+    """
+
+    name: str
+    base: Any
+    function: Any
+    folder: Any
+
+
+METRIC = Kind("metric", Metric, FunctionMetric, metrics)
+PICTURE = Kind("picture", Picture, FunctionPicture, pictures)
 
 
 @cache
-def known(kind: type[Part]) -> list[str]:
+def known(kind: Kind) -> list[str]:
     """The names of the package's own metrics, or pictures."""
-    return sorted(module.name for module in iter_modules(FOLDERS[kind].__path__))
+    return sorted(module.name for module in iter_modules(kind.folder.__path__))
 
 
 def own_pictures() -> dict[str, Picture]:
     """The package's own pictures, by name."""
-    return {name: build(Picture, "evaluation.figures", name, ()) for name in known(Picture)}
+    return {name: build(PICTURE, "evaluation.figures", name, ()) for name in known(PICTURE)}
+
+
+def written(entry: Entry) -> str:
+    """The name or the path of an entry, with the question mark if there is one."""
+    return str(entry if isinstance(entry, str) else entry.get("_target_"))
 
 
 def target(entry: Entry) -> str:
     """The name or the path of an entry, without the question mark."""
-    return str(entry if isinstance(entry, str) else entry.get("_target_")).removesuffix("?")
-
-
-def where_it_exists(entry: Entry) -> bool:
-    """Whether the entry is written `NAME?`: left out, not refused, where it cannot exist."""
-    return str(entry if isinstance(entry, str) else entry.get("_target_")).endswith("?")
+    return written(entry).removesuffix("?")
 
 
 def is_outside(entry: Entry) -> bool:
     """Whether the entry is a dotted path."""
-    return "." in target(entry)
+    return re.fullmatch(r"\w+(\.\w+)+", target(entry)) is not None
 
 
-def check_name(kind: type[Part], key: str, entry: Entry) -> None:
+def check_name(kind: Kind, key: str, entry: Entry) -> None:
     """Refuse a bare name that the package does not have; nothing is imported.
 
     Raises:
@@ -65,10 +83,10 @@ def check_name(kind: type[Part], key: str, entry: Entry) -> None:
         return
     names = known(kind)
     if isinstance(entry, Mapping):
+        example = f"{kind.folder.__name__}.{names[0]}.{names[0]}"
         raise ConfigError(
             f"{key}._target_: found {entry.get('_target_')!r}, expected the dotted path of a "
-            f"{kind.__name__.lower()}, such as vae_run.evaluation.{kind.__name__.lower()}s."
-            f"{names[0]}.{names[0]}."
+            f"{kind.name}, such as {example}."
         )
     if target(entry) not in names:
         near = get_close_matches(target(entry), names, n=1, cutoff=0.0)[0]
@@ -78,11 +96,11 @@ def check_name(kind: type[Part], key: str, entry: Entry) -> None:
         )
 
 
-def build(kind: type[Kind], key: str, entry: Entry, trust: Collection[str] | None) -> Kind:
+def build(kind: Kind, key: str, entry: Entry, trust: Collection[str] | None) -> Any:
     """The metric or picture that `entry` names.
 
     Args:
-        kind: Metric or Picture.
+        kind: METRIC or PICTURE.
         key: of the settings, for messages.
         entry: see above.
         trust: packages, besides vae-run, that an entry may name; None: any.
@@ -92,30 +110,27 @@ def build(kind: type[Kind], key: str, entry: Entry, trust: Collection[str] | Non
     """
     check_name(kind, key, entry)
     if not is_outside(entry):
-        module = import_module(f"{FOLDERS[kind].__name__}.{target(entry)}")
-        own: Kind = getattr(module, target(entry))
-        return own
+        return getattr(import_module(f"{kind.folder.__name__}.{target(entry)}"), target(entry))
     found = _imported(kind, key, target(entry), trust)
     is_class = isinstance(found, type)
     keys = {"_target_": target(entry)} if isinstance(entry, str) else entry
     given = check_arguments(key, found if is_class else found.function, keys)
-    built: Kind = found(**given) if is_class else found.given(**given)
-    return built
+    return found(**given) if is_class else found.given(**given)
 
 
-def _imported(kind: type[Part], key: str, path: str, trust: Collection[str] | None) -> Any:
+def _imported(kind: Kind, key: str, path: str, trust: Collection[str] | None) -> Any:
     """The class, or the function made a metric or picture, that `path` names."""
     found = import_target(key, path, trust)
     home = str(getattr(found, "__module__", "")).split(".")[0]
     if isinstance(found, FunctionType) and home != "vae_run":
-        found = FUNCTIONS[kind](found)
-    is_class = isinstance(found, type) and issubclass(found, kind)
+        found = kind.function(found)
+    is_class = isinstance(found, type) and issubclass(found, kind.base)
     # An object counts as a package's own only where it was defined, not where it is re-exported.
     trusted = trust is None or home in {"vae_run", *trust}
-    if not (is_class or isinstance(found, FUNCTIONS[kind])) or not trusted:
+    if not (is_class or isinstance(found, kind.function)) or not trusted:
         raise ConfigError(
-            f"{key}: {path} is neither a subclass of {kind.__module__}.{kind.__name__} nor a "
-            "function of a view."
+            f"{key}: {path} is neither a subclass of {kind.base.__module__}.{kind.base.__name__} "
+            "nor a function of a view."
         )
     if inspect.isabstract(found):
         raise ConfigError(f"{key}: {path} is abstract; name a class that fills it in.")

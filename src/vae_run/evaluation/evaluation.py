@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from vae_run.errors import ConfigError
-from vae_run.evaluation.base import Metric, Part, Picture
 from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.entries import Entry, build, check_name, is_outside, target, where_it_exists
+from vae_run.evaluation.entries import (
+    METRIC,
+    PICTURE,
+    Entry,
+    build,
+    check_name,
+    is_outside,
+    target,
+    written,
+)
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Declared
 from vae_run.evaluation.view import View
@@ -22,11 +30,7 @@ if TYPE_CHECKING:
 
     from vae_run.config.schema import Settings
 
-KINDS: Mapping[str, type[Part]] = {
-    "metrics": Metric,
-    "while_training": Metric,
-    "figures": Picture,
-}
+KINDS = {"metrics": METRIC, "while_training": METRIC, "figures": PICTURE}
 SELECTING = "objective"
 """The metric by whose values the best checkpoint is chosen."""
 
@@ -37,7 +41,7 @@ class Evaluation:
 
     A metric written `NAME?` is measured where it exists; one without `?` is refused where the
     model cannot have it. `while_training` are those of every evaluation on val during training.
-    `figures` takes longer pictures, or those that are rarely of use, by name only.
+    By default, the pictures are those that take little time.
     """
 
     metrics: list[Entry] = field(
@@ -67,7 +71,7 @@ class Evaluation:
 
     def _part(self, key: str, entry: Entry, trust: Collection[str] | None = ()) -> Any:
         """The metric or picture of an entry of `key`, built once."""
-        name = f"{KINDS[key].__name__} {json.dumps(entry)}"
+        name = f"{KINDS[key].name} {json.dumps(entry)}"
         if name not in self._built:
             self._built[name] = build(KINDS[key], f"evaluation.{key}", entry, trust)
         return self._built[name]
@@ -155,7 +159,7 @@ class Evaluation:
             for entry in getattr(own, key):
                 if settings.trust is None or not is_outside(entry):
                     part = own._part(key, entry, settings.trust)
-                    if not where_it_exists(entry):
+                    if not written(entry).endswith("?"):
                         reasons = part.conflicts(settings)
                         yield from (f"evaluation.{key}: {target(entry)}: {r}" for r in reasons)
         if settings.trust is None:

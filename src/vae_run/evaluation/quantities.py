@@ -20,7 +20,7 @@ def _likelihood() -> Iterator[Quantity]:
     row = partial(Quantity, section=Section.LIKELIHOOD)
     bound = partial(row, of_likelihood=True)
     text = "importance-weighted lower bound on log p(x)"
-    places = (HEADLINE, COMPARISON, SWEEP)
+    places: tuple[Place, ...] = (HEADLINE, COMPARISON, SWEEP)
     yield bound("log_likelihood", NATS, text, better=1, shown=places)
     text = "-(reconstruction + kl), a lower bound on log p(x)"
     places = (HEADLINE, COMPARISON, SWEEP, TABLES, CHART, RANKING)

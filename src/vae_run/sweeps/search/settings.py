@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vae_run.config.keys import nearest
+from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Quantities
@@ -36,14 +37,15 @@ class SearchSettings(BaseModel):
     def objectives(self) -> tuple[str, ...]:
         return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
 
-    def directions(self, table: Quantities = TABLE) -> tuple[Direction, ...]:
-        """Which way each objective is better; `table` has what the runs' own metrics declare.
+    def directions(self, job: Settings | None = None) -> tuple[Direction, ...]:
+        """Which way each objective is better; the metrics of `job` may declare more of them.
 
         Raises:
             ConfigError: an objective is not on val, or nobody tells which way it is better.
         """
         figures = [_figure(name) for name in self.objectives]
         if self.direction is None:
+            table = TABLE if job is None else _declared(job)
             return tuple(_better(figure, table) for figure in figures)
         ways = (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
         if len(ways) != len(figures):
@@ -80,6 +82,13 @@ def _figure(name: str) -> str:
             "metrics.json, such as val/elbo."
         )
     return figure
+
+
+def _declared(job: Settings) -> Quantities:
+    """The table of quantities, with what the metrics of a job declare."""
+    evaluation = job.build("evaluation")
+    evaluation.parts(job.trust)
+    return TABLE.with_declared(evaluation.declared().quantities)
 
 
 def _better(figure: str, table: Quantities) -> Direction:
