@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.scalar.metadata import create_summary_metadata
 
 from vae_run.evaluation.quantities import quantities_of
 
@@ -33,7 +34,8 @@ class DescribedScalars:
         found = Summary.Value(tag=tag, simple_value=float(value))
         if tag not in self._described:
             self._described.add(tag)
-            found.metadata.CopyFrom(SummaryMetadata(summary_description=self._description(name)))
+            about = create_summary_metadata(tag, self._description(name))
+            found.metadata.CopyFrom(about)
         events = writer._get_file_writer()  # type: ignore[no-untyped-call]
         events.add_summary(Summary(value=[found]), step)
 

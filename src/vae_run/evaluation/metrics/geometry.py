@@ -5,11 +5,10 @@ Letters: N images, P pixels of an image, D latent dimensions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vae_run.evaluation.base import metric
 from vae_run.evaluation.codes import Points, few, means
@@ -25,8 +24,6 @@ MOST_NUMBERS = 2**26
 NEIGHBOURS = 12
 PERPLEXITY = 30.0
 SEED = 0
-
-Ranks = NDArray[np.integer[Any]]
 
 
 @metric()
@@ -51,12 +48,10 @@ def geometry(view: View) -> dict[str, float]:
         maps["pca_"] = found.codes(images.to(found.mean.device)).cpu().numpy()
     if view.latent_dim == 2:
         maps["tsne_"] = tsne(pixels)
-    seen = ranks(pixels)
     numbers = {}
     for name, points in maps.items():
-        mapped = ranks(points)
-        numbers[f"{name}trustworthiness"] = trustworthiness(seen, mapped)
-        numbers[f"{name}continuity"] = trustworthiness(mapped, seen)
+        both = kept(pixels, points)
+        numbers[f"{name}trustworthiness"], numbers[f"{name}continuity"] = both
     return numbers
 
 
@@ -69,27 +64,17 @@ def tsne(points: Points) -> Points:
     return found.astype(np.float64)
 
 
-def ranks(points: Points) -> Ranks:
-    """Which neighbour j is of i, [N, N], by distance from 1 on; i itself is 0."""
-    points = points - points.mean(0)
-    lengths = np.square(points).sum(1)
-    squares = lengths[:, None] + lengths - 2 * points @ points.T
-    np.fill_diagonal(squares, -np.inf)
-    order = squares.argsort(1, kind="stable")
-    found = np.empty(order.shape, dtype=np.int32)
-    np.put_along_axis(found, order, np.arange(len(points), dtype=np.int32)[None], axis=1)
-    return found
+def kept(points: Points, mapped: Points) -> tuple[float, float]:
+    """Trustworthiness and continuity of the map from points [N, P] to [N, D], by scikit-learn.
 
-
-def trustworthiness(true: Ranks, mapped: Ranks) -> float:
-    """How far the neighbours on a map are the true ones (Venna & Kaski 2001).
-
-    1 - 2 / (N k (2N - 3k - 1)) sum_i sum_j (r(i, j) - k), where j runs over those of the k
-    neighbours of i on the map that are not among its k true ones, and r is their true rank.
-    With the arguments exchanged it is the continuity: how far true neighbours stay together.
+    The trustworthiness (Venna & Kaski 2001) is 1 - 2 / (N k (2N - 3k - 1)) sum_i sum_j (r(i, j) - k),
+    where j runs over those of the k neighbours of i on the map that are not among its k true ones,
+    and r is their true rank. The continuity is the same with points and map exchanged: how far true
+    neighbours stay together. The order of neighbours at equal distances is arbitrary.
     """
-    n = len(true)
-    k = min(NEIGHBOURS, (n - 1) // 2)
-    false_friends = (mapped > 0) & (mapped <= k) & (true > k)
-    penalty = float((true[false_friends] - k).sum())
-    return 1 - 2 * penalty / (n * k * (2 * n - 3 * k - 1))
+    from sklearn.manifold import trustworthiness
+
+    k = min(NEIGHBOURS, (len(points) - 1) // 2)
+    both = ((points, mapped), (mapped, points))
+    first, second = (float(trustworthiness(a, b, n_neighbors=k)) for a, b in both)
+    return first, second
