@@ -116,12 +116,7 @@ def test_no_source_keeps_a_list_of_quantities_beside_the_table() -> None:
     source = Path(plots.__file__).parents[1]
     names = "|".join(name for name in TABLE.rows if "*" not in name)
     several = re.compile(rf"[(\[{{]\s*(?:\"(?:{names})\"[,:\s][^\"]*){{3,}}")
-    kept = (
-        "evaluation/metrics",
-        "evaluation/evaluation.py",
-        "objectives/",
-        "evaluation/quantities.py",
-    )
+    kept = ("evaluation/metrics", "evaluation/evaluation.py", "objectives/")
     found = [
         file.relative_to(source).as_posix()
         for file in source.rglob("*.py")

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: figures against what was swept, and rate against distortion."""
+"""The pictures of a comparison: metrics against what was swept, and rate against distortion."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def over(comparison: Comparison, key: str) -> Picture:
                 if points:
                     x, y = zip(*points, strict=True)
                     panels.setdefault(name, []).append(Line(setting, split, x, y))
-    title = f"Figures against {key}"
+    title = f"Metrics against {key}"
     units = comparison.table.units(panels)
     return plots.sweep_curves(panels, key, title=title, notes=notes, joined=joined, units=units)
 
 
 def by_setting(comparison: Comparison, *apart: str) -> dict[str, list[Group]]:
-    """Groups by what differs between them besides the keys `apart`, as few keys as tell it."""
+    """Groups by what differs between them besides the keys `apart`, with as few keys as needed."""
     keys = [key for key in comparison.short_keys() if key not in apart]
     found: dict[str, list[Group]] = {}
     for group in comparison.groups:
@@ -117,7 +117,7 @@ def _points(groups: Sequence[Group], key: str) -> list[Point]:
 
 
 MOST_SETTINGS = 7
-"""Settings whose learning curves one figure can hold."""
+"""Settings whose learning curves one picture can hold."""
 
 
 def number(text: Any) -> float:

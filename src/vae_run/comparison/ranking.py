@@ -16,7 +16,7 @@ from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Place, Quantities, Quantity
 
 MOST_KEYS = 6
-"""Keys that are named when they make figures incomparable; of more, how many there are."""
+"""Keys that are named when they make metrics incomparable; of others, only the number."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Group:
         return written(self.settings[key]) if key in self.settings else ""
 
     def values(self, tag: str) -> dict[int, float]:
-        """The figure `tag`, such as test/elbo, by seed, where it is there and finite."""
+        """The values of `tag`, such as test/elbo, by seed, where it is there and finite."""
         found = {seed: run.metrics.get(tag, math.nan) for seed, run in self.runs.items()}
         return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
@@ -44,16 +44,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is told of the runs.
+    """Groups of runs, their ranking, and what it rests on.
 
     Attributes:
         metric: by which groups are ranked.
         groups: best first where they are ranked.
         keys: settings that differ between groups, by their number of values.
         refusals: why groups cannot be ranked; then they are not.
-        differences: of test figures of ranked groups, indices into `groups`.
+        differences: of ranked groups on `split`, as indices into `groups`.
         rest: runs that are not completed, and repetitions of a seed.
-        split: that differences are of.
+        split: of the differences, test or val.
         table: the quantities, with what the runs declare.
     """
 
@@ -118,7 +118,7 @@ def compare(
     metric: str | None = None,
     keys: Sequence[str] | None = None,
 ) -> Comparison:
-    """Group, check whether figures can be compared, and rank.
+    """Group the runs, check whether their metrics can be compared, and rank them.
 
     `metric` is by default `elbo` where every completed run has it on val, else `mse`; `keys`, by
     which groups are told apart, are by default all that differ.
@@ -146,7 +146,7 @@ def compare(
 
 
 def _key(run: Candidate) -> str:
-    """What runs of one group have in common; of what was typed, what the settings do not tell."""
+    """What runs of one group have in common: settings, and typed keys that are not among them."""
     more = {key: text for key, text in run.typed.items() if key not in run.settings}
     return json.dumps([run.settings, more], sort_keys=True, default=str)
 
@@ -172,7 +172,7 @@ def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[s
     """Why `metric` of these groups cannot be ranked: what differs, by name.
 
     Raises:
-        ConfigError: no run has such a figure, or none of its values is better than another.
+        ConfigError: no run has this metric on val, or neither direction of it is better.
     """
     tag, about = f"val/{metric}", table.of(metric)
     if not groups:
@@ -182,11 +182,11 @@ def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[s
             {t[4:] for g in groups for r in g.runs.values() for t in r.metrics if "val/" in t}
         )
         if not known:
-            return ["the runs have no figures on val (dataset.val_size=0), which ranking needs"]
+            return ["the runs have no metrics on val (dataset.val_size=0), which ranking needs"]
         raise ConfigError(f"metric: no run has {metric!r} on val. They have {', '.join(known)}.")
     if about.better == 0:
         raise ConfigError(
-            f"metric: of {metric} neither more nor less is better, so it ranks nothing. Use one "
+            f"metric: neither direction of {metric} is better, so it cannot rank. Use one "
             "such as elbo, mse or loss."
         )
     found = []
@@ -198,16 +198,17 @@ def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[s
         found.append(f"the data differ ({_named(groups, 'dataset') or 'their fingerprints'})")
     if keys := _named(groups, "corruption"):
         found.append(f"the encoder sees other images ({keys})")
-    if about.of_likelihood:
-        kinds = sorted({str(group.settings.get("likelihood")) for group in groups})
-        if len(kinds) > 1:
-            found.append(f"{metric} is of different likelihoods (likelihood: {', '.join(kinds)})")
+    kinds = sorted({str(group.settings.get("likelihood")) for group in groups})
+    if about.of_likelihood and len(kinds) > 1:
+        found.append(
+            f"{metric} depends on the likelihood, which differs (likelihood: {', '.join(kinds)})"
+        )
     if metric == "loss" and (keys := _named(groups, "objective")):
         found.append(f"different losses were minimised ({keys})")
     samples = {run.importance_samples for group in groups for run in group.runs.values()}
     if metric == "log_likelihood" and len(samples) > 1:
         counts = ", ".join(str(count) for count in sorted(samples))
-        found.append(f"the bounds are of different evaluation.importance_samples ({counts})")
+        found.append(f"the bounds have different evaluation.importance_samples ({counts})")
     return found
 
 

@@ -67,7 +67,7 @@ class Codes:
     """The codes of the first images of a split, on the CPU.
 
     Attributes:
-        means: E_q[z], or what stands for it, float64 [N, D].
+        means: E_q[z] (`posterior.expectation`), float64 [N, D].
         drawn: one sample of q(z|x) an image, with its fixed noise, float64 [N, D].
         labels: their classes, or None.
         nats: KL(q(z_d|x) || p(z_d)), mean over the images, [D]; None where it does not factorise.

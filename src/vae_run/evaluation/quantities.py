@@ -66,9 +66,8 @@ def _codes() -> Iterator[Quantity]:
     yield row("mutual_information", "nats", "I(x; z) between images and codes")
     yield row("aggregate_gap", "nats", "KL from the codes of all images to the prior", better=-1)
     yield row("mmd", "", "squared maximum mean discrepancy of codes and prior", better=-1)
-    yield row(
-        "total_correlation", "nats", "KL from q(z) to the product of its marginals", better=-1
-    )
+    text = "KL from q(z) to the product of its marginals"
+    yield row("total_correlation", "nats", text, better=-1)
     yield row("code_correlation", "", "mean absolute correlation of two dimensions")
     for name, text in (
         ("trustworthiness", "neighbours of codes are neighbours of images"),

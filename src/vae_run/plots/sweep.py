@@ -56,14 +56,16 @@ def sweep_curves(
     joined: bool = True,
     units: Mapping[str, str] | None = None,
 ) -> Picture:
-    """Every figure of a sweep against what was swept.
+    """Every quantity of a sweep against what was swept.
+
+    Longer than other functions for its arguments, which decide about one layout in pixels.
 
     Args:
         panels: lines by the quantity's name; points that are not finite are left out.
         axis: what x is. Either axis is logarithmic where its values span a decade or more, and
             lie more evenly on it.
         title: of the page.
-        notes: what is said under the title.
+        notes: lines under the title.
         marks: places on x, by their names, marked by a vertical line in every panel.
         dots: draw every point as a dot, beside the line through the mean at each x.
         joined: draw that line.
@@ -88,16 +90,22 @@ def sweep_curves(
         row, column = divmod(index, columns)
         corner = (MARGIN + column * pitch[0], top + row * pitch[1])
         write_title(sheet, name, units, corner[0], corner[1] + 14)
-        middle = corner[0] + _INSET + _PLOT[0] / 2
-        sheet.text(middle, corner[1] + _ABOVE + _PLOT[1] + 32, axis, size=SMALL, align="center")
-        axes = sheet.axes(corner[0] + _INSET, corner[1] + _ABOVE, *_PLOT)
-        style(axes)
+        axes = _axes(sheet, axis, *corner)
         kept = [line for line in lines if line.setting in drawn]
         for line in kept:
             _draw(axes, line, _look(line, drawn, splits), dots, joined)
         _scale(axes, kept)
         _mark(axes, marks or {})
     return sheet.picture()
+
+
+def _axes(sheet: Sheet, axis: str, left: float, top: float) -> Axes:
+    """The empty axes of a panel, with the name of x below them."""
+    middle, y = left + _INSET + _PLOT[0] / 2, top + _ABOVE + _PLOT[1] + 32
+    sheet.text(middle, y, axis, size=SMALL, align="center")
+    axes = sheet.axes(left + _INSET, top + _ABOVE, *_PLOT)
+    style(axes)
+    return axes
 
 
 class _Legend:

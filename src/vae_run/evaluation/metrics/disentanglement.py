@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_run.evaluation.base import metric
-from vae_run.evaluation.codes import Points, few, means
+from vae_run.evaluation.codes import Points, expected_codes, few
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -57,7 +57,7 @@ def disentanglement(view: View) -> dict[str, float]:
     """`mig`, `sap`, `factor_vae_score`, `dci_disentanglement`, `dci_completeness` and
     `dci_informativeness`, each at most 1 and higher where dimensions and factors correspond.
 
-    Of posterior means, those of dimensions that the decoder ignores among them, as in Locatello et
+    Of the expected codes E_q[z], including dimensions that the decoder ignores, as in Locatello et
     al. 2019. What must be learned is learned on the training split, the importances of DCI there
     alone. Nothing where the factors are not known, and for a code of one dimension; a factor with
     one value is left out.
@@ -86,7 +86,7 @@ def disentanglement(view: View) -> dict[str, float]:
 def _known(view: View) -> Known:
     view = few(view, MOST_IMAGES)
     assert view.split.factors is not None
-    return Known(means(view), view.split.factors.cpu().numpy())
+    return Known(expected_codes(view), view.split.factors.cpu().numpy())
 
 
 def mig(known: Known) -> float:

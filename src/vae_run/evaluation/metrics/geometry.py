@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vae_run.evaluation.base import metric
-from vae_run.evaluation.codes import Points, few, means
+from vae_run.evaluation.codes import Points, expected_codes, few
 from vae_run.evaluation.principal_components import components
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SEED = 0
 
 @metric()
 def geometry(view: View) -> dict[str, float]:
-    """`trustworthiness` and `continuity` of the codes (posterior means), 1 at best.
+    """`trustworthiness` and `continuity` of the expected codes E_q[z], 1 at best.
 
     `pca_...` is that of as many principal components of the training images; with two latent
     dimensions `tsne_...` is that of t-SNE (van der Maaten & Hinton 2008; perplexity 30, from
@@ -37,7 +37,7 @@ def geometry(view: View) -> dict[str, float]:
     fewer than half of the images. Nothing for fewer than 4 images.
     """
     view = few(view, min(MOST_IMAGES, MOST_NUMBERS // view.split.images[0].numel()))
-    codes = means(view)
+    codes = expected_codes(view)
     if view.size < 4 or not np.isfinite(codes).all():
         return {}
     images = torch.cat([batch.target.cpu() for batch in view.batches()])
@@ -67,10 +67,11 @@ def tsne(points: Points) -> Points:
 def kept(points: Points, mapped: Points) -> tuple[float, float]:
     """Trustworthiness and continuity of the map from points [N, P] to [N, D], by scikit-learn.
 
-    The trustworthiness (Venna & Kaski 2001) is 1 - 2 / (N k (2N - 3k - 1)) sum_i sum_j (r(i, j) - k),
-    where j runs over those of the k neighbours of i on the map that are not among its k true ones,
-    and r is their true rank. The continuity is the same with points and map exchanged: how far true
-    neighbours stay together. The order of neighbours at equal distances is arbitrary.
+    The trustworthiness (Venna & Kaski 2001) is
+    1 - 2 / (N k (2N - 3k - 1)) sum_i sum_j (r(i, j) - k), where j runs over those of the k
+    neighbours of i on the map that are not among its k true ones, and r is their true rank. The
+    continuity is the same with points and map exchanged: how far true neighbours stay together.
+    The order of neighbours at equal distances is arbitrary.
     """
     from sklearn.manifold import trustworthiness
 

@@ -31,7 +31,7 @@ Points = NDArray[np.floating[Any]]
 
 @metric()
 def intrinsic_dimension(view: View) -> dict[str, float]:
-    """`data_twonn` of the clean images and `codes_twonn` of their posterior means, and `..._mle_k`.
+    """`data_twonn` of the clean images and `codes_twonn` of their codes `q.mean`, and `..._mle_k`.
 
     The latter is `mle` with k = 5, 10 and 20 neighbours. Of the first 10,000 images of the split at
     most. Nothing where it cannot be told: for fewer than three different points (k + 1 of them),

@@ -47,8 +47,8 @@ def latent(view: View) -> dict[str, float]:
     9.2 nats of 10,000. Of all the data the first is a lower bound in expectation, tight only
     where it stays well below log N, and the second an upper bound.
 
-    `code_correlation` in [0, 1]: the absolute correlation of two dimensions of the posterior means,
-    mean over pairs of dimensions that vary.
+    `code_correlation` in [0, 1]: the absolute correlation of two dimensions of the expected codes
+    E_q[z], mean over pairs of dimensions that vary.
     """
     found = correlation(view)
     posterior, prior = view.model.posterior, view.model.prior

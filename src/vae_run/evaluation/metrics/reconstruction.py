@@ -29,6 +29,8 @@ C1, C2 = 0.01**2, 0.03**2
 def reconstruction(view: View) -> dict[str, float]:
     """`mae`, `psnr` and `ssim` of decode(encode(input).mean).mean against the clean image.
 
+    The code is `q.mean`, not E_q[z].
+
     `mae` is the absolute error per pixel. `psnr`, in dB, is -10 log10 of an image's squared error
     per pixel, and `ssim` that of `similarity`; both are means over the images, of pixels clipped
     to [0, 1], and absent where clean pixels leave that range. `ssim` is absent too for flat

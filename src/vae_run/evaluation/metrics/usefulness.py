@@ -57,7 +57,8 @@ def usefulness(view: View) -> dict[str, float]:
     entropies) and `ari` compare the classes with the clusters of k-means, as many as there are
     classes, among the codes of this split itself.
 
-    A code is the mean of q(z|x) of the clean image, as `task=encode` gives it. Nothing without
+    A code is `q.mean` of the clean image, as `task=encode` gives it, and not E_q[z]: of a von
+    Mises-Fisher posterior it has length 1. Nothing without
     labels or with a single class, or where the label is given to the encoder.
     """
     train = view.train
@@ -87,7 +88,7 @@ def chosen(split: Split, most: int) -> Split:
 
 
 def means(view: View, principal: Components) -> tuple[dict[str, Codes], Labels]:
-    """Of the clean images: posterior means [N, D] as "", principal ones as "pca_"; the labels.
+    """Of the clean images: the codes `q.mean` [N, D] as "", principal ones as "pca_"; the labels.
 
     The images go through the encoder in batches of one size, whatever `view.batch_size` is, since
     an image on the border between two classes changes sides for a last digit.

@@ -28,7 +28,7 @@ MASSES = (0.5, 0.95)
 
 @picture("A dot an image, coloured by its class. Where classes lie apart, codes separate them.")
 def codes(view: View) -> Image | None:
-    """Means of q(z|x) by class, with the prior's contours; from 3-D on in two directions.
+    """Expected codes E_q[z] by class, with the prior's contours; from 3-D on in two directions.
 
     Those are the first two principal directions of the codes. Codes and prior are projected on them
     without being shifted, so that the origin stays where it is. None for a code of one dimension.

@@ -23,10 +23,10 @@ BOTH_WAYS = 6
 
 @picture("From the code of one image to that of another.")
 def interpolations(view: View) -> Image | None:
-    """Ways between the codes of pairs of images: straight and, under N(0, I), along an arc.
+    """Paths between codes `q.mean` of pairs of images: straight and, under N(0, I), along an arc.
 
-    Straight lines of a normal prior in many dimensions lead through the middle, where there are no
-    codes (White 2016). On a sphere both ways are one. The pairs of a conditional model are of one
+    Straight lines under a normal prior in many dimensions pass through the centre, where there are
+    no codes (White 2016). On a sphere both paths coincide. The pairs of a conditional model are of one
     class; None where there is no such pair.
     """
     batch, first, second = pairs(view)

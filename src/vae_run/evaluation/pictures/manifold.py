@@ -22,9 +22,9 @@ GRID = 20
 def manifold(view: View) -> Image | None:
     """The decoder's images over a grid of a two-dimensional latent space.
 
-    The grid runs through the quantiles of a normal prior; through those of the codes under any
-    other. None for other than two dimensions. Of a conditional model it is that of one class,
-    `evaluation.manifold_label`.
+    The grid runs through the quantiles of a normal prior; through those of the codes `q.mean`
+    under any other. None unless the latent space has two dimensions. A conditional model decodes
+    one class, `evaluation.manifold_label`.
     """
     if view.latent_dim != 2:
         return None

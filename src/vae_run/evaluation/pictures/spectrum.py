@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @picture("How the variance spreads over directions, in the codes and in PCA's.")
 def spectrum(view: View) -> Image | None:
-    """Eigenvalues of the codes' covariance beside those of PCA of the same images.
+    """Eigenvalues of the covariance of the expected codes beside those of PCA of the same images.
 
     None for a code of one dimension, whose share is always the whole.
     """
