@@ -50,8 +50,9 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
         if not isinstance(config.get(group), Mapping):
             raise ConfigError(f"{group}: found {config.get(group)!r}, expected one of its options.")
         classes[group] = part_class(group, config[group], trust)
-        parts[group] = _check_part(group, classes[group], config[group])
-    settings = Settings(fixed, parts, classes, config)
+        parts[group] = check_arguments(group, classes[group], config[group])
+    trusted = None if trust is None else frozenset(trust)
+    settings = Settings(fixed, parts, classes, config, trusted)
     for group, cls in classes.items():
         if not CONTEXT & set(inspect.signature(cls).parameters):
             settings.build(group)
@@ -82,19 +83,8 @@ def _check_fixed(own: Mapping[str, Any]) -> Common:
 def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:
     """The class that a part names; nothing outside `trust` and this package is imported."""
     key, target = f"{group}._target_", config.get("_target_")
-    if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
-        raise ConfigError(f"{key}: found {target!r}, expected the dotted path of a class.")
+    cls = import_target(key, target, trust)
     allowed = None if trust is None else {"vae_run", *trust}
-    if allowed is not None and target.split(".")[0] not in allowed:
-        raise ConfigError(
-            f"{key}: the run names {target}, which is not part of vae-run. If you trust it, "
-            f"say 'trust=[{target.split('.')[0]}]'."
-        )
-    module, _, name = current(target).rpartition(".")
-    try:
-        cls = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{key}: cannot import {target} ({error}).") from error
     wanted = {**GROUPS, **OPTIONAL}[group]
     base_module, _, base_name = wanted.rpartition(".")
     base = getattr(import_module(base_module), base_name)
@@ -109,18 +99,42 @@ def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | Non
     return cls
 
 
+def import_target(key: str, target: Any, trust: Iterable[str] | None) -> Any:
+    """What the dotted path at `key` names; nothing outside `trust` and this package is imported.
+
+    Raises:
+        ConfigError: it is no such path, it is not trusted, or it cannot be imported.
+    """
+    if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
+        raise ConfigError(f"{key}: found {target!r}, expected the dotted path of a class.")
+    package = target.split(".")[0]
+    if trust is not None and package not in {"vae_run", *trust}:
+        raise ConfigError(
+            f"{key}: the run names {target}, which is not part of vae-run. If you trust it, "
+            f"say 'trust=[{package}]'."
+        )
+    module, _, name = current(target).rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}: cannot import {target} ({error}).") from error
+
+
 @cache
 def _arguments(cls: Any) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, TypeAdapter[Any]]]:
-    """The parameters of a part's class, and what checks each; read once for many jobs."""
+    """The parameters of a part's class or function, and what checks each; read once a class."""
     signature = inspect.signature(cls).parameters
-    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
+    own_hints = is_dataclass(cls) or inspect.isfunction(cls)
+    hints = get_type_hints(cls if own_hints else cls.__init__, include_extras=True)
     own = [name for name in signature if name not in CONTEXT]
     return signature, {name: TypeAdapter(hints.get(name, Any), config=_STRICT) for name in own}
 
 
-def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+def check_arguments(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of `cls`: those in `config`, checked against its annotated signature,
     and the defaults of the others.
+
+    `cls` is a class, or a function; `group` is the key that `config` stands at.
     """
     signature, adapters = _arguments(cls)
     kinds = {parameter.kind for parameter in signature.values()}

@@ -30,7 +30,7 @@ OPTIONAL = {"sampler": "vae_run.models.priors.Fitted"}
 CONTEXT = frozenset(
     {
         *("latent_dim", "event_shape", "levels", "features", "projection", "encode"),  # the model's
-        *("params", "train_size"),  # of optimizers, of objectives
+        *("params", "train_size", "view"),  # of optimizers, of objectives, of metrics and pictures
     }
 )
 """Constructor arguments that the program fills in; they are no configuration keys."""

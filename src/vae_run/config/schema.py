@@ -114,12 +114,14 @@ class Settings:
         classes: for each group its class.
         raw: the whole mapping as composed, with interpolations resolved. This is what is saved and
             hashed, so it has no defaults that the configuration does not spell out.
+        trust: packages whose classes the configuration may name besides this one; None: any.
     """
 
     fixed: Common
     parts: Mapping[str, Mapping[str, Any]]
     classes: Mapping[str, Any]
     raw: Mapping[str, Any]
+    trust: frozenset[str] | None = None
 
     def of(self, schema: type[Schema]) -> Schema:
         """The settings that are not parts, typed by the schema of the task that asks.

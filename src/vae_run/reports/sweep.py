@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from vae_run.comparison.ranking import Comparison
 from vae_run.errors import CheckpointError
-from vae_run.evaluation.quantities import meaning
 from vae_run.reports.comparison import tables
 from vae_run.reports.page import pictures, render
 from vae_run.reports.run import NAME as REPORT
@@ -83,7 +82,7 @@ def _tiles(
         for split in ("val", "test"):
             found = best.estimate(f"{split}/{name}")
             if found.n:
-                unit = f"{meaning(name).unit}, {split}".lstrip(", ")
+                unit = f"{comparison.about.unit}, {split}".lstrip(", ")
                 label = f"best {name.replace('_', ' ')}" if split == "val" else "the same on test"
                 tiles.append((label, number(found.mean, found.half), unit))
     seconds = sum(row["job_seconds"] for row in rows)

@@ -10,6 +10,8 @@ from typing import Any
 from vae_run import plots
 from vae_run.comparison.pictures import MOST_SETTINGS, number
 from vae_run.errors import CheckpointError
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place, Quantities
 from vae_run.plots import Line
 from vae_run.plots.curves import short
 from vae_run.runs.identity import Effect, has_effect
@@ -21,11 +23,6 @@ Row = Mapping[str, Any]
 
 OWN = ("run", "state", "job_seconds", "message")
 SPLITS = ("train", "val", "test")
-QUANTITIES = (
-    *("mse", "elbo", "loss", "log_likelihood"),
-    *("active_units", "codes_twonn", "posterior_scale"),
-)
-"""Metrics that `sweep.png` has a panel for, if any job measured them."""
 
 
 def swept_keys(rows: Sequence[Row]) -> list[str]:
@@ -40,21 +37,24 @@ def swept_keys(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Path]:
-    """Write `sweep.png` and `curves.png` into `folder` where the jobs allow it; their paths.
+def draw(
+    folder: Path, rows: Sequence[Row], mark: str | float | None, table: Quantities = TABLE
+) -> list[Path]:
+    """Write `sweep.png` and `curves.png` into `folder` as far as they make sense; their paths.
 
     A picture that an earlier command drew, and that the jobs no longer allow, is removed.
 
     Args:
         folder: of the sweep, with the directory `run` of every row.
-        rows: overrides by key, `state`, and metrics by split/name, of every job.
-        mark: a value to mark on the axis of `sweep.png`, or the metric whose mean is marked.
+        rows: overrides by key, `state`, and figures by split/name, of every job.
+        mark: a place on the axis of `sweep.png`, or the name of a figure whose mean is one.
+        table: the quantities, with what the runs declare.
     """
     done = [row for row in rows if any(f"{split}/loss" in row for split in SPLITS[1:])]
     written = []
     for name, picture in (
-        ("sweep.png", over_key(done, mark, len(rows) - len(done))),
-        ("curves.png", over_epochs(folder, done)),
+        ("sweep.png", over_key(done, mark, len(rows) - len(done), table)),
+        ("curves.png", over_epochs(folder, done, table)),
     ):
         if write(folder / name, picture):
             written.append(folder / name)
@@ -70,8 +70,10 @@ def write(file: Path, picture: Any) -> bool:
     return True
 
 
-def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any:
-    """The main metrics against the numeric key with the most values; None if none has three."""
+def over_key(
+    rows: Sequence[Row], mark: str | float | None, missing: int, table: Quantities = TABLE
+) -> Any:
+    """The main figures against the numeric key with the most values; None where none has three."""
     key = numeric_key(rows)
     if key is None:
         return None
@@ -81,7 +83,7 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
         notes = []
     else:  # as in a search, where no two jobs have the same values
         settings, notes = {"": list(rows)}, [also_varied(rows, key)]
-    for name in QUANTITIES:
+    for name in table.shown(Place.SWEEP):
         lines = [
             Line(setting, split, [number(r[key]) for r in each], [r[tag] for r in each])
             for setting, members in settings.items()
@@ -101,6 +103,7 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
         notes=[note for note in notes if note],
         marks=marks(rows, mark),
         joined=joined,
+        units=table.units(panels),
     )
 
 
@@ -145,8 +148,8 @@ def marks(rows: Sequence[Row], mark: str | float | None) -> dict[str, float]:
     return {f"{mark} {mean:.3g}": mean}
 
 
-def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
-    """Metrics on val at every epoch, a line for each run; None for one setting or too many."""
+def over_epochs(folder: Path, rows: Sequence[Row], table: Quantities = TABLE) -> Any:
+    """What was measured on val at every epoch, a line a run; None for one setting or too many."""
     settings = by_setting(rows)
     if not 2 <= len(settings) <= MOST_SETTINGS:
         return None
@@ -159,7 +162,9 @@ def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
         del panels["reconstruction"]  # they are equal without a prior
     if not any(len(line.x) > 1 for lines in panels.values() for line in lines):
         return None
-    return plots.sweep_curves(panels, "epoch", title="Learning curves on val", dots=False)
+    ordered = {name: panels[name] for name in table.ordered(panels)}
+    title, units = "Learning curves on val", table.units(panels)
+    return plots.sweep_curves(ordered, "epoch", title=title, dots=False, units=units)
 
 
 def history(path: Path) -> Iterator[tuple[str, list[float], list[float]]]:

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.runs.status import ended_from_outside
 from vae_run.sweeps.display import SweepDisplay
 from vae_run.sweeps.executors.job_end import Cause, JobEnd, RunReport
 from vae_run.sweeps.executors.process_pool import Job, Pool, Running
 from vae_run.sweeps.ledger import Entry, Ledger
-
-SHOWN = ("elbo", "loss", "mse")
-"""Metrics in a completed job's line: the first two of these that val has."""
 
 STATES: Mapping[Cause, str] = {
     Cause.KILLED: "failed",
@@ -129,6 +128,6 @@ def _main_metrics(run: Path) -> dict[str, float]:
     metrics = read_if_whole(run / "metrics.json")
     for split in ("val", "test"):
         values = metrics.get(split) or {}
-        if found := [name for name in SHOWN if name in values][:2]:
+        if found := [name for name in TABLE.shown(Place.TABLES) if name in values][:2]:
             return {f"{split} {name}": values[name] for name in found}
     return {}

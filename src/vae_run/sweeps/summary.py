@@ -17,6 +17,8 @@ from vae_run.comparison.candidates import read
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.tables import groups_table, told, widest
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place
 from vae_run.reports.sweep import FAILED, write_sweep_page
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps import pictures as sweep_pictures
@@ -27,10 +29,6 @@ from vae_run.tracking.history import read_history
 
 log = logging.getLogger("vae_run")
 
-SHOWN = (
-    *("val/elbo", "val/loss", "val/mse", "test/elbo", "test/loss"),
-    *("test/mse_auroc", "test/elbo_auroc", "test/pca_32_auroc"),
-)
 MOST_ROWS = 30
 """Rows of a table on the terminal; for more jobs, settings are listed instead, over all seeds."""
 
@@ -46,9 +44,11 @@ def summarise(ledger: Ledger) -> None:
     write_table(folder / "sweep.csv", rows)
     swept = sweep_pictures.swept_keys(rows)
     comparison = compared(folder, rows, swept)
-    shown = [name for name in SHOWN if any(name in entry for entry in rows)]
+    table = TABLE if comparison is None else comparison.table
+    tags = [f"{split}/{name}" for split in ("val", "test") for name in table.shown(Place.TABLES)]
+    shown = [tag for tag in tags if any(tag in entry for entry in rows)]
     show(folder, rows, swept, shown, comparison)
-    files = sweep_pictures.draw(folder, rows, _mark(folder / rows[0]["run"]))
+    files = sweep_pictures.draw(folder, rows, _mark(folder / rows[0]["run"]), table)
     frontier = folder / "rate_distortion.png"
     picture = None if comparison is None else comparison_pictures.rate_distortion(comparison)
     files += [frontier] if sweep_pictures.write(frontier, picture) else []

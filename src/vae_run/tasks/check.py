@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 
 from vae_run.config.invocation import Call
-from vae_run.evaluation.pictures.images import first_batch
+from vae_run.evaluation.first_images import first_batch
 from vae_run.models.networks import parameter_count
 from vae_run.system.console import console
 from vae_run.system.device import choose_device

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vae_run.errors import DataError
-from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.pictures.images import draw
 from vae_run.evaluation.view import View
 from vae_run.runs import checkpoint_file
 from vae_run.runs.load import load_weights
@@ -57,6 +55,5 @@ def shown(experiment: Experiment, epoch: float) -> View:
 
 def draw_all(experiment: Experiment, epoch: float) -> dict[str, NDArray[Any]]:
     """The chosen pictures of the model by name, each uint8 [height, width, 3]."""
-    with evaluating(experiment.model):
-        test = experiment.view(experiment.splits.test, epoch)
-        return draw(shown(experiment, epoch), experiment.evaluation.figures, test)
+    test = experiment.view(experiment.splits.test, epoch)
+    return experiment.evaluation.draw(shown(experiment, epoch), test)

@@ -53,10 +53,13 @@ def main(call: Call) -> None:
     pictures = draw_all(experiment, epoch)
     name = evaluation_name(call)
     place = run.path if name is None else run.path / "evaluations" / name
+    declared = experiment.evaluation.declared()
     if name is None:
+        declared.write(run.path)
         add_to_run(run, metrics, pictures, settings.build("tracker"))
     else:
         place.mkdir(parents=True, exist_ok=True)
+        declared.write(place)
         RunDirectory(place).write_metrics(metrics)
         write_pictures(place / "figures", pictures)
         write_evaluation_report(run, place, call.overrides)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
 from vae_run.evaluation.codes import codes, evaluating
-from vae_run.evaluation.pictures.images import first_batch
+from vae_run.evaluation.first_images import first_batch
+from vae_run.evaluation.quantities import quantities_of
+from vae_run.evaluation.quantity import Quantities
 from vae_run.reports.run import write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
@@ -47,7 +49,7 @@ def conclude(
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
     pictures = draw_all(experiment, epoch)
     if rows := history(run):
-        pictures["learning_curves"] = learning_curves(rows)
+        pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
     write_pictures(run.figures, pictures)
     write_report(run)
     track_codes(experiment, tracker, progress.step)
@@ -76,11 +78,13 @@ def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
     checkpoint_file.save(run.best, {**state, "model": experiment.model.state_dict()})
 
 
-def learning_curves(rows: list[dict[str, float]]) -> NDArray[Any]:
-    """The quantities of the history over the epochs, train beside val."""
-    names = [n for n in dict.fromkeys(key for row in rows for key in row) if "/" in n]
-    curves = {name: [row.get(name, float("nan")) for row in rows] for name in names}
-    return plots.learning_curves(curves, [row["epoch"] for row in rows])
+def learning_curves(rows: list[dict[str, float]], table: Quantities) -> NDArray[Any]:
+    """The quantities of the history over the epochs, train beside val, in the order of `table`."""
+    columns = [n for n in dict.fromkeys(key for row in rows for key in row) if "/" in n]
+    names = table.ordered(column.partition("/")[2] for column in columns)
+    columns.sort(key=lambda column: names.index(column.partition("/")[2]))
+    curves = {column: [row.get(column, float("nan")) for row in rows] for column in columns}
+    return plots.learning_curves(curves, [row["epoch"] for row in rows], table.units(names))
 
 
 def track_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:

@@ -14,7 +14,7 @@ from vae_run.config.schema import Sample, Settings
 from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
 from vae_run.evaluation.codes import codes
-from vae_run.evaluation.pictures.images import named
+from vae_run.evaluation.first_images import class_name
 from vae_run.evaluation.view import View
 from vae_run.system.files import write_png
 from vae_run.tasks.trained_model import Trained, trained
@@ -77,5 +77,5 @@ def use_sampler(run: Trained, settings: Settings) -> None:
 def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None:
     """Write a `.png` with a column for every class."""
     assert run.model.classes is not None
-    names = [named(label, run.class_names) for label in run.model.classes.tolist()]
+    names = [class_name(label, run.class_names) for label in run.model.classes.tolist()]
     write_png(path, plots.samples(images.cpu(), f"{source}, classes in turn", names))

@@ -22,6 +22,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import NATS, Place
+from vae_run.tracking.described import DescribedScalars
 from vae_run.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -31,9 +34,8 @@ THUMBNAIL = 64
 """Pixels of the side of a thumbnail: browsers take sprites of up to 8192 pixels."""
 
 LAYOUT = {
-    "bound (nats per image)": {
-        name: ["Multiline", [f"train/{name}", f"val/{name}"]]
-        for name in ("reconstruction", "kl", "elbo", "loss")
+    f"bound ({NATS})": {
+        name: ["Multiline", [f"train/{name}", f"val/{name}"]] for name in TABLE.shown(Place.CHART)
     }
 }
 
@@ -59,6 +61,7 @@ class TensorBoard(Tracker):
     def start(self, run: Path, resumed_step: int | None) -> None:
         """Open a new event file; the page's layout is written into the first one of a run."""
         _let_writers_fail_quietly()
+        self._scalars = DescribedScalars(run)
         purge = None if resumed_step is None else resumed_step + 1
         known = [path.name for path in run.glob("events.out.tfevents.*")]
         self._opened = SummaryWriter(str(run), purge_step=purge)
@@ -70,7 +73,7 @@ class TensorBoard(Tracker):
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(f"{split}/{name}", value, step)
+            self._scalars.add(self._writer, split, name, value, step)
 
     def text(self, name: str, markdown: str) -> None:
         self._writer.add_text(name, markdown, 0)

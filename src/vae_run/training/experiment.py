@@ -182,7 +182,7 @@ def assemble(
         splits: the data, if they are loaded already.
     """
     evaluation: Evaluation = settings.build("evaluation")
-    evaluation.prepare()
+    evaluation.prepare(settings.trust)
     splits = load_splits(settings, splits)
     if settings.fixed.condition is not None:
         classes = classes_of(splits.train, "train") if classes is None else classes

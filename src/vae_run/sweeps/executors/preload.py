@@ -15,7 +15,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 import vae_run.cli.hydra_api  # noqa: E402
 import vae_run.cli.main  # noqa: E402
-import vae_run.evaluation.pictures.images  # noqa: E402
+import vae_run.evaluation.evaluation  # noqa: E402
 import vae_run.reports.run  # noqa: E402
 import vae_run.tasks.train  # noqa: E402
 import vae_run.training.trainer  # noqa: E402

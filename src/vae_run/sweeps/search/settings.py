@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vae_run.config.keys import nearest
+from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError
-from vae_run.evaluation.quantities import MEANINGS, meaning
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Quantities
 
 Direction = Literal["minimize", "maximize"]
 Pruner = Literal["none", "median", "hyperband"]
-
-COSTS = ("kl", "nonzero_weights")
-"""Metrics that an objective minimises, though neither direction is better in itself."""
 
 
 class SearchSettings(BaseModel):
@@ -38,15 +37,16 @@ class SearchSettings(BaseModel):
     def objectives(self) -> tuple[str, ...]:
         return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
 
-    def directions(self) -> tuple[Direction, ...]:
-        """Which way each objective is better.
+    def directions(self, job: Settings | None = None) -> tuple[Direction, ...]:
+        """Which way each objective is better; the metrics of `job` may declare more of them.
 
         Raises:
             ConfigError: an objective is not on val, or its better direction is not known.
         """
         metrics = [_metric(name) for name in self.objectives]
         if self.direction is None:
-            return tuple(_better(metric) for metric in metrics)
+            table = TABLE if job is None else _declared(job)
+            return tuple(_better(metric, table) for metric in metrics)
         ways = (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
         if len(ways) != len(metrics):
             raise ConfigError(
@@ -88,10 +88,18 @@ def _metric(name: str) -> str:
     return metric
 
 
-def _better(metric: str) -> Direction:
-    better = meaning(metric).better or (-1 if metric in COSTS else 0)
+def _declared(job: Settings) -> Quantities:
+    """The table of quantities, with what the metrics of a job declare."""
+    evaluation = job.build("evaluation")
+    evaluation.parts(job.trust)
+    return TABLE.with_declared(evaluation.declared().quantities)
+
+
+def _better(metric: str, table: Quantities) -> Direction:
+    found = table.find(metric)
+    better = 0 if found is None else found.better or -int(found.cost)
     if better == 0:
-        near = None if meaning(metric).text else nearest(metric, MEANINGS)
+        near = nearest(metric, table.rows) if found is None else None
         hint = f" Or did you mean val/{near}?" if near else ""
         raise ConfigError(
             f"hydra.sweeper.direction: it is not known which way val/{metric} is better. Say "

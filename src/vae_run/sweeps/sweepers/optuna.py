@@ -39,7 +39,6 @@ class OptunaSweep:
             ConfigError: a key is unknown or wrong, or Optuna is not installed.
         """
         self.settings = checked(keys, SearchSettings, "hydra.sweeper")
-        self.directions = self.settings.directions()
         self.jobs = LedgerSweep(application)
         launcher = self.jobs.launcher
         self.one_by_one = launcher is not None and launcher.one_by_one
@@ -58,6 +57,7 @@ class OptunaSweep:
         params = self.settings.params or {}
         given = self.jobs.composer.parse([*(f"{k}={v}" for k, v in params.items()), *arguments])
         space, ends = self._space(given)
+        self.directions = self.settings.directions(ends[0].settings)
         self.jobs.warm_up()
         ledger = Ledger.open(self.jobs.folder)
         with ledger.locked():
