@@ -7,10 +7,13 @@ script does; only tests of processes (signals, imports) start one, with `python_
 from __future__ import annotations
 
 import contextlib
+import copy
+import gc
 import io
 import logging
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +22,12 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.hydra import Hydra
+from hydra.plugins.config_source import ConfigResult
 
 from vae_run.cli.main import main
+from vae_run.config.options import CONF
 
 if TYPE_CHECKING:
     from vae_run.data.splits import Splits
@@ -46,6 +53,63 @@ class Finished:
 def _logs_are_heard() -> None:
     """A run that another test began in this process keeps no log from this one's `caplog`."""
     logging.getLogger("vae_run").propagate = True
+
+
+def pytest_collection_finish() -> None:
+    """Half a million objects of imported libraries are not searched for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _files_are_parsed_once() -> Iterator[None]:
+    """Hydra parses a configuration file once for each version of it, not in each command.
+
+    A command reads 30 files of `conf/` and of Hydra twice, in 0.1 s; there are a thousand commands.
+    """
+    parsed: dict[tuple[object, ...], ConfigResult] = {}
+    parse = FileConfigSource.load_config
+
+    def load_config(source: FileConfigSource, config_path: str) -> ConfigResult:
+        file = Path(source.path) / config_path
+        try:
+            stat = file.with_name(file.name.removesuffix(".yaml") + ".yaml").stat()
+        except OSError:
+            return parse(source, config_path)
+        version = (source.path, source.provider, config_path, stat.st_mtime_ns, stat.st_size)
+        if version not in parsed:
+            parsed[version] = parse(source, config_path)
+        return copy.deepcopy(parsed[version])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileConfigSource, "load_config", load_config)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_composed_once() -> Iterator[None]:
+    """Hydra composes a command's configuration once to read `hydra.mode`, and then once more.
+
+    No file of `conf/` sets that key, so that the first composition is left out where neither the
+    command line nor a folder of its own can set it.
+    """
+    assert not [
+        path
+        for path in CONF.rglob("*.yaml")
+        if re.search(r"^\s*mode:", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    read = Hydra.get_mode
+
+    def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> object:
+        folders = [path.provider for path in hydra.config_loader.get_search_path().get_path()]
+        sets_it = re.compile(r"[+~]*hydra(\.mode|\.searchpath|=|$)")
+        if "command-line" in folders or any(map(sets_it.match, overrides)):
+            return read(hydra, config_name, overrides)
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", get_mode)
+        yield
 
 
 Run = Callable[..., Finished]

@@ -86,7 +86,7 @@ def test_the_tracker_of_the_page_gets_every_number(
     place: Path, vae_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(place))
-    words = [word for word in shlex.split(EXAMPLES[2]) if not word.startswith("PYTHONPATH=")]
+    words = [word for word in shlex.split(EXAMPLES[4]) if not word.startswith("PYTHONPATH=")]
     finished = vae_run(*words[1:], "hydra.run.dir=run-tracker", "device=cpu", cwd=place)
     assert finished.code == 0, finished.said
     lines = (place / "run-tracker" / "numbers.jsonl").read_text().splitlines()
@@ -97,7 +97,7 @@ def test_the_tracker_of_the_page_gets_every_number(
 
 
 def test_every_command_of_the_page_is_run_above() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 5
 
 
 def test_the_laplace_prior_is_what_it_says(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,4 +175,6 @@ def test_constructing_reads_nothing() -> None:
         def read(self) -> Parts:
             raise AssertionError("read")
 
-    Unreadable(val_size=0.2)
+    dataset = Unreadable(val_size=0.2)
+    with pytest.raises(AssertionError, match="read"):
+        dataset.load()

@@ -60,8 +60,8 @@ def test_where_nothing_can_be_told_there_is_no_figure():
     assert twonn(np.array([[0.0], [0.0], [1.0]])) is None  # two
     assert twonn(np.eye(30)) is None  # all distances are equal
     assert twonn(np.array([[0.0], [1.0], [np.nan], [2.0]])) is None
-    line = twonn(np.arange(5.0)[:, None])  # only the ends have ratios other than 1
-    assert line is None or line > 0
+    # Only the ends of five points on a line have a ratio other than 1: it is 2, log2(5/2) a slope.
+    assert twonn(np.arange(5.0)[:, None]) == pytest.approx(math.log2(2.5), rel=1e-9)
 
 
 def test_images_on_a_grid_of_grey_levels_have_ties_and_still_a_dimension():

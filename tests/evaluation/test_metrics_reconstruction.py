@@ -136,7 +136,7 @@ def test_components_are_found_once_for_a_split(digits, monkeypatch):
     ten = components(train, 10)
     monkeypatch.setattr(principal_components, "spectrum", None)
     assert torch.equal(components(train, 4).basis, ten.basis[:, :4])
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="not callable"):
         components(replace(train), 4)
 
 

@@ -59,7 +59,7 @@ def own_errors(text: str) -> Iterator[None]:
         told = str(error)
     if told is not None:
         assert text in told
-        assert told
+        assert told.strip()
 
 
 def leaves(config: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -95,6 +95,7 @@ def test_a_configuration(config: dict[str, Any], data: st.DataObject) -> None:
 def test_a_command_line(key: str, sign: str, value: str, vae_run: Run) -> None:
     finished = vae_run("task=check", "device=cpu", f"{sign}{key}={value}")
     assert finished.code in (0, 1, 2, 3)
+    assert bool(finished.err) == (finished.code != 0), finished.said
     assert "Traceback" not in finished.said
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from killable import finish, start, wait_for
+
+from vae_run.runs.lock import held
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -139,11 +141,18 @@ def test_a_directory_is_one_runs_only(tmp_path: Path) -> None:
     assert state(run)["state"] == "completed"
 
 
-def test_a_run_that_is_being_trained_can_be_evaluated(vae: Path, vae_run: Run) -> None:
-    """Only training locks."""
-    with (vae / "train.log").open("a") as file:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX)
-        output = Path(os.getcwd()) / "x.npz"
-        assert vae_run("task=sample", f"run={vae}", f"output={output}").code == 0
+def test_a_run_that_is_being_trained_can_be_evaluated(
+    vae: Path, vae_run: Run, tmp_path: Path
+) -> None:
+    """The lock of a training keeps another training out, and nothing else."""
+    run = Path(shutil.copytree(vae, tmp_path / "copy"))
+    with held(run, dict):
+        refused = vae_run("task=resume", f"run={run}", "trainer.epochs=21")
+        sampled = vae_run("task=sample", f"run={run}", "output=x.npz")
+        evaluated = vae_run("task=evaluate", f"run={run}", "dataset.val_size=0.2")
+    assert refused.code == 1
+    assert "is being trained" in refused.said
+    assert sampled.code == 0, sampled.said
+    assert (tmp_path / "x.npz").is_file()
+    assert evaluated.code == 0, evaluated.said
+    assert (run / "evaluations" / "dataset.val_size=0.2" / "metrics.json").is_file()

@@ -237,6 +237,7 @@ def test_every_metric_is_measured_with_labels(name):
         assert str(error).startswith(f"evaluation.metrics: {name}: ")  # noqa: PT017
         return
     found = made.evaluation.measure(made.view(made.splits.val))
+    assert found
     assert all(math.isfinite(value) for value in found.values())
 
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from parts import composed, experiment
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
-from vae_run.evaluation.pictures.samples import samples
 
 from vae_run import load
 from vae_run.config.check import check
 from vae_run.config.renamed import current, first
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.codes import calibrate, codes, evaluating
+from vae_run.evaluation.pictures.samples import samples
 from vae_run.models import priors
 from vae_run.models.priors import FittedFlow, FittedGaussian, FittedMixture
 from vae_run.runs import checkpoint_file

@@ -276,7 +276,9 @@ def test_any_event_can_be_drawn(event, fill):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_any_float_type_and_a_graph_are_accepted(dtype):
     images = torch.rand(4, 1, 8, 8, dtype=dtype).requires_grad_()
-    assert is_picture(plots.reconstructions(images, images, images * 0.5))
+    picture = plots.reconstructions(images, images, images * 0.5)
+    given = images.detach().float()
+    assert np.array_equal(picture, plots.reconstructions(given, given, given * 0.5))
 
 
 def test_what_does_not_match_is_refused():
@@ -346,7 +348,17 @@ def test_learning_curves_survive_what_is_not_finite_constant_or_short():
         "val/kl": [1e30],
         **{f"val/extra_{i}": [float(i)] for i in range(20)},
     }
-    assert is_picture(plots.learning_curves(history, [1, 2, 3, 4]))
+    picture = plots.learning_curves(history, [1, 2, 3, 4])
+    loss = picture[115:300, :320]  # the first panel, below its legend
+    y, x = np.nonzero(where(loss, rgb(BLUE)))
+    assert x.max() - x.min() > 100, "one line from epoch 2 to epoch 4"
+    assert y[x == x.min()].mean() > y[x == x.max()].mean() + 20, "from 1 up to 2"
+    y, x = np.nonzero(where(loss, rgb(ORANGE)))
+    assert 0 < x.max() - x.min() < 12, "a value without neighbours is a dot"
+    for row in range(3):
+        for column in range(3):
+            panel = picture[70 + 262 * row :, 308 * column :][:262, :308]
+            assert where(panel, rgb(ORANGE)).any(), (row, column)
 
 
 def test_text_is_measured_shortened_and_wrapped():

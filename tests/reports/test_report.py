@@ -86,9 +86,8 @@ def test_the_numbers_are_those_of_the_metrics(page: Page, vae: Path) -> None:
         assert test == number(metrics["test"][name])
         assert (unit, text) == (TABLE.of(name).unit, TABLE.of(name).text)
         assert text, f"{name} is not explained"
-    if "pca_mse" in metrics["test"]:
-        assert page.row("mse")[3] == number(metrics["test"]["pca_mse"])
-        assert not [row for row in page.rows if row[0].startswith("pca_mse")]
+    assert page.row("mse")[3] == number(metrics["test"]["pca_mse"])
+    assert not [row for row in page.rows if row[0].startswith("pca_mse")]
 
 
 def test_it_says_what_was_run(page: Page, vae: Path) -> None:

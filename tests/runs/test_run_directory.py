@@ -140,7 +140,12 @@ def test_hydras_files_hold_what_was_asked(vae: Path) -> None:
 
 
 def test_the_pictures_are_readable(vae: Path) -> None:
-    for file in (vae / "figures").glob("*.png"):
+    files = sorted((vae / "figures").iterdir())
+    assert [file.name for file in files] == [
+        *("interpolations.png", "learning_curves.png", "manifold.png"),
+        *("reconstructions.png", "samples.png", "traversals.png"),
+    ]
+    for file in files:
         with Image.open(file) as picture:
             picture.load()
             assert picture.mode == "RGB"

@@ -163,10 +163,7 @@ def test_an_axis_is_logarithmic_where_values_span_decades_evenly():
 def test_numbers_below_the_axis_do_not_touch():
     values = np.array([2, 4, 8, 12, 16, 20, 24, 32, 48, 64, 128, 256, 512], dtype=float)
     kept = drawing._with_room(values, True)
-    assert kept[0] == 2
-    assert 512 in kept or 256 in kept
-    assert 5 <= len(kept) < len(values)
-    assert set(kept) <= set(values.tolist())
+    assert kept == [2, 4, 8, 12, 20, 32, 48, 128, 256, 512]
 
 
 def test_the_line_runs_through_the_mean_and_the_runs_are_dots():

@@ -79,7 +79,12 @@ def test_curves_are_those_of_the_history(events: EventAccumulator, vae: Path) ->
 
 
 def test_the_pictures_are_the_files(events: EventAccumulator, vae: Path) -> None:
-    for tag in events.Tags()["images"]:
+    tags = events.Tags()["images"]
+    assert sorted(tag.removeprefix("images/") for tag in tags) == sorted(
+        file.stem for file in (vae / "figures").glob("*.png")
+    )
+    assert len(tags) == 6
+    for tag in tags:
         (event,) = events.Images(tag)
         file = vae / "figures" / f"{tag.removeprefix('images/')}.png"
         with Image.open(file) as picture:
