@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 import vae_run.cli
 from vae_run.cli import hydra_api
 from vae_run.cli.main import main
+from vae_run.cli.resolvers import register_resolvers
 from vae_run.config.options import CONF
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def test_the_environment_is_restored_after_an_error(
 
 def test_the_job_that_hydra_is_asked_for_is_run(tmp_path: Path) -> None:
     given = []
+    register_resolvers()
     hydra_api.run(
-        ["latent_dim=7", f"hydra.run.dir={tmp_path / 'run'}", "~hydra.callbacks"],
+        ["latent_dim=7", f"hydra.run.dir={tmp_path / 'run'}"],
         lambda config: given.append(config.latent_dim),
         CONF,
     )

@@ -174,7 +174,7 @@ def test_a_group_that_is_missing_is_refused():
         (["trainer.patience=3", "dataset.val_size=0"],
          "trainer.patience: early stopping needs validation images",
          "Raise dataset.val_size, or leave trainer.patience null.", ["trainer.patience=null"]),
-        (["network.activation=rellu"], "network.activation: found 'rellu'", "'relu'",
+        (["network.activation=rellu"], "network.activation: torch has no activation 'rellu'", "'relu'",
          ["network.activation=relu"]),
         (["network=conv", "network.widths=[]"], "network.widths: ", "at least one level",
          ["network.widths=[8]"]),

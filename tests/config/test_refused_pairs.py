@@ -90,7 +90,10 @@ TAKEN = {
         "objective=elbo prior=mixture",
         "objective=reconstruction prior=standard_normal",
     ],
-    "objective=reconstruction prior=vamp": ["objective=elbo prior=vamp"],
+    "objective=reconstruction prior=vamp": [
+        "objective=elbo prior=vamp",
+        "objective=reconstruction prior=standard_normal",
+    ],
     "model=rae prior=flow": ["model=rae prior=fitted_gaussian", "objective=elbo prior=flow"],
     "objective=regularized prior=mixture": [
         "objective=elbo prior=mixture",

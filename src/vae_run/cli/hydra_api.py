@@ -27,7 +27,12 @@ from omegaconf import DictConfig, OmegaConf
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that makes Hydra raise errors instead of printing them and exiting."""
 
-WHITELIST = ("vae_run.*", "hydra_plugins.*", "hydra.*")
+WHITELIST = (
+    "vae_run.*",
+    "hydra_plugins.*",
+    "hydra._internal.core_plugins.*",
+    "hydra.experimental.*",
+)
 """What a configuration may instantiate under Hydra 1.4: callbacks, launchers and sweepers of this
 package, of Hydra, and of any plugin, since Hydra finds plugins only in `hydra_plugins`. Parts of an
 experiment are built by `config`, not by Hydra."""
