@@ -122,7 +122,7 @@ def pipe(raw: Path) -> None:
         (
             lambda raw: (raw / IMAGES).write_bytes(struct.pack(">4I", 0x803, *[2**32 - 1] * 3)),
             IMAGES,
-            "16 bytes where its header",
+            "16 bytes, but its header",
         ),
         (packed(lambda whole: whole[:-30]), f"{IMAGES}.gz", "put a good copy in its place"),
         (packed(lambda whole: whole[:99] + b"\0" + whole[100:]), f"{IMAGES}.gz", "is damaged"),
