@@ -21,6 +21,9 @@ from typing import TYPE_CHECKING
 
 # Two spinning threads of tiny matrix products are a hundred times slower on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Workers of pytest-xdist are as many as the processors, so that one thread each is enough.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
