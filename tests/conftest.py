@@ -20,8 +20,12 @@ from typing import TYPE_CHECKING
 
 # Two spinning threads of tiny matrix products are a hundred times slower on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Workers of pytest-xdist are as many as the processors, so that one thread each is enough.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from filelock import FileLock
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.hydra import Hydra
 from hydra.plugins.config_source import ConfigResult
@@ -181,13 +185,25 @@ def mnist(mnist_root: str) -> Splits:
     return MNIST(root=mnist_root, download=False, val_size=0).load()
 
 
+def _trained_once(factory: pytest.TempPathFactory, name: str, *overrides: str) -> Path:
+    """A run for all tests: the first worker of pytest-xdist that needs it trains it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / f"{name}.lock"):
+        if not (folder / f"{name}.done").exists():
+            _train(folder / name, *overrides)
+            (folder / f"{name}.done").touch()
+    return folder / name
+
+
 @pytest.fixture(scope="session")
 def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished VAE with two latent dimensions, every figure drawn. Read only."""
-    directory = tmp_path_factory.mktemp("runs") / "vae"
     figures = "[reconstructions,samples,manifold,traversals,interpolations]"
-    return _train(
-        directory,
+    return _trained_once(
+        tmp_path_factory,
+        "vae",
         "latent_dim=2",
         "network.widths=[32]",
         "network.activation=silu",  # 32 rectifiers die, and the posterior collapses
@@ -201,6 +217,5 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished denoising autoencoder with three latent dimensions. Read only."""
-    directory = tmp_path_factory.mktemp("runs") / "dae"
-    figures = "[reconstructions,samples,manifold]"
-    return _train(directory, "model=dae", "latent_dim=3", f"evaluation.figures={figures}")
+    figures = "evaluation.figures=[reconstructions,samples,manifold]"
+    return _trained_once(tmp_path_factory, "dae", "model=dae", "latent_dim=3", figures)

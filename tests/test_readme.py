@@ -1,8 +1,9 @@
 """The README's shell commands work: each one in its ```bash blocks is run, or else checked.
 
-`vae-run` commands are run for real in one scratch folder, shortened to one epoch; what they name (a
-run, a file, a folder of images) is put there first. Blocks of Python or YAML that begin with a
-comment naming a file (`# parts.py`) are written to that file. A command of an unknown kind fails.
+`vae-run` commands are run for real in one scratch folder, shortened to a few steps and one seed;
+what they name (a run, a file, a folder of images) is put there first. Blocks of Python or YAML that
+begin with a comment naming a file (`# parts.py`) are written to that file. A command of an unknown
+kind fails.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
+if TYPE_CHECKING:
+    from conftest import Run
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 DATA = Path(os.environ.get("VAE_RUN_DATA", ROOT.parent / "shared" / "data")).resolve()
-EPOCHS = {"train": "1", "resume": "2"}  # of each task that trains
+STEPS = {"train": "12", "resume": "24"}  # of each task that trains
 REAL = {"run": "outputs/finished", "init_from": "outputs/finished", "runs": "outputs/*"}
 
 
@@ -40,19 +45,17 @@ def commands() -> list[str]:
     return list(dict.fromkeys(part for part in parts if shlex.split(part, comments=True)))
 
 
-def vae_run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the program as `vae-run ARGUMENTS` in `cwd`."""
-    environment = {**os.environ, "PYTHONPATH": str(cwd), "COLUMNS": "80"}
+@pytest.fixture(autouse=True)
+def _environment(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's own modules are found, by the worker processes of a sweep as well."""
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
     if DATA.is_dir():
-        environment["VAE_RUN_DATA"] = str(DATA)
-    command = [sys.executable, "-m", "vae_run", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=280
-    )
+        monkeypatch.setenv("VAE_RUN_DATA", str(DATA))
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(vae_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scratch folder with one finished run in `outputs/finished`, and the README's own files."""
     folder = tmp_path_factory.mktemp("readme")
     for block in blocks("python") + blocks("yaml"):
@@ -60,8 +63,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file = folder / named[1]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block, encoding="utf-8")
-    done = vae_run(["trainer.epochs=1", "hydra.run.dir=outputs/finished"], folder)
-    assert done.returncode == 0, done.stderr
+    done = vae_run("trainer.epochs=1", "hydra.run.dir=outputs/finished", cwd=folder)
+    assert done.code == 0, done.said
     return folder
 
 
@@ -89,9 +92,10 @@ def shortened(words: list[str], place: Path) -> list[str]:
     for key, value in given.items():
         provide(key, value, place)
     new = {key: value for key, value in REAL.items() if key in given}
-    if epochs := EPOCHS.get(given.get("task", "train")):
-        new["trainer.epochs"] = epochs
-    kept = [word for word in words if word.partition("=")[0] not in (*new, "trainer.steps")]
+    if steps := STEPS.get(given.get("task", "train")):
+        new["trainer.steps"] = steps
+    words = [re.sub(r"^seed=range\(\d+\)$", "seed=range(1)", word) for word in words]
+    kept = [word for word in words if word.partition("=")[0] not in (*new, "trainer.epochs")]
     return kept + [f"{key}={value}" for key, value in new.items()]
 
 
@@ -101,13 +105,13 @@ def test_readme_exists() -> None:
 
 
 @pytest.mark.parametrize("line", commands())
-def test_command(line: str, place: Path) -> None:
+def test_command(line: str, place: Path, vae_run: Run) -> None:
     program, *words = shlex.split(line, comments=True)
     if program == "vae-run":
         if re.search(r"dataset=mnist|experiment=mnist", line) and not DATA.is_dir():
             pytest.skip("no MNIST: set VAE_RUN_DATA to a folder that holds MNIST/raw")
-        done = vae_run(shortened(words, place), place)
-        assert done.returncode == 0, done.stdout + done.stderr
+        finished = vae_run(*shortened(words, place), cwd=place)
+        assert finished.code == 0, finished.said
     elif program == "make":
         done = subprocess.run(["make", "-n", *words], cwd=ROOT, text=True, capture_output=True)
         assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from torch import Tensor
 from vae_run import load
 from vae_run.objectives.reconstruction import last_weight
 
-EPOCHS = 100
+EPOCHS = 150
 TRAINED = (
     *("experiment=linear_ae", "dataset=digits", "device=cpu", f"trainer.epochs={EPOCHS}"),
     *(f"trainer.evaluate_every={EPOCHS}", "evaluation.figures=[]", "optimizer.lr=0.05"),
