@@ -1,7 +1,7 @@
 # vae-run: what a newcomer types. Needs Python 3.11 or newer with venv; everything else is installed into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
-VERSIONS ?= lowest-direct highest
+VERSIONS ?= lowest-direct highest hydra-next
 
 # ARGS reaches the program as typed: its quotes are honoured, but neither make nor the shell expands
 # anything in it: ARGS='-m seed=range(3)' needs no second layer of quotes.
@@ -39,15 +39,20 @@ test-scale: setup  ## run the tests of many processes and machines (installs Ray
 	@$(BIN) -c 'import ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]' >&2
 	@$(WITH_ARGS) -m pytest tests/scale tests/data/test_cache.py -m "scale or not scale" --durations=10
 
-# Each in an environment of its own, made anew: uv is what chooses the lowest versions, and pip cannot.
-test-versions: setup  ## run the tests at the lowest versions that pyproject.toml allows, then at the newest
+# Each in an environment of its own, made anew: uv can choose the lowest versions, and pip cannot. hydra-next puts the
+# newest Hydra, pre-releases included, in place of the one that pyproject.toml allows, and runs what depends on Hydra.
+NEXT = tests/cli tests/config tests/sweeps/test_multirun.py
+test-versions: setup  ## run the tests at the lowest versions allowed, at the newest, and some with the next Hydra
 	@$(BIN) -c 'import uv' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check uv >&2
 	@for versions in $$VERSIONS; do \
-	  other="$$VENV-$$versions"; \
+	  other="$$VENV-$$versions"; resolution=$$versions; next=false; chosen=; \
+	  if [ "$$versions" = hydra-next ]; then resolution=highest; next=true; chosen='$(NEXT)'; fi; \
 	  $(BIN) -m uv venv --quiet --clear --python $(BIN) "$$other" && \
-	  $(BIN) -m uv pip install --quiet --python "$$other/bin/python" --resolution "$$versions" -e '.[dev]' && \
+	  $(BIN) -m uv pip install --quiet --python "$$other/bin/python" --resolution "$$resolution" -e '.[dev]' && \
+	  { ! $$next || $(BIN) -m uv pip install --quiet --python "$$other/bin/python" --prerelease allow \
+	    'hydra-core>=1.4.0.dev0'; } && \
 	  printf '\n=== %s\n' "$$versions" && $(BIN) -m uv pip list --quiet --python "$$other/bin/python" && \
-	  (VENV=$$other; export VENV; $(WITH_ARGS) $(PYTEST)) && rm -rf "$$other" || exit 1; \
+	  (VENV=$$other; export VENV; $(WITH_ARGS) $(PYTEST) $$chosen) && rm -rf "$$other" || exit 1; \
 	done
 
 lint: setup  ## check formatting, style and types

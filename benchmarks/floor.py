@@ -1,7 +1,7 @@
-"""The physical limit: the matrix products of a training step alone, at the benchmark's shapes.
+"""A lower bound: the matrix products of a training step alone, at the benchmark's shapes.
 
-No activation, no loss, no optimizer, no data: whatever computes these layers in float32 on this
-machine is slower than this.
+There are no activations, loss, optimizer or data: any program that computes these layers in float32
+on this machine is slower.
 """
 
 from __future__ import annotations

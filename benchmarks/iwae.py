@@ -1,10 +1,10 @@
-"""Test log-likelihoods of several runs on the same images, each beside the one before it.
+"""Test log-likelihoods of several runs on the same images, each compared with the previous one.
 
     python benchmarks/iwae.py RUN RUN ... [--samples K] [--images N]
 
 Prints a Markdown table: each run's negative log-likelihood in nats (importance sampling from its
-best checkpoint, an upper bound in expectation), and how far it lies below the run before, as the
-mean of the differences image by image with its standard error.
+best checkpoint, an upper bound in expectation), and its difference to the previous run: the
+mean over images, with its standard error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.metrics.log_likelihood import each_image
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.tasks.closing import use_checkpoint
+from vae_run.tasks.checkpoint_evaluation import use_checkpoint
 from vae_run.training.experiment import assemble
 
 

@@ -1,9 +1,9 @@
-"""Training from a cache file beside training from memory, on a folder of generated images.
+"""Training from a cache file compared with training from memory, on a folder of generated images.
 
-Speed is measured in one process that holds the set both ways: blocks of steps take turns, so that a
-busy machine slows both alike; ratios are of neighbouring blocks, and medians are reported. The file
-cache of the system is warm. Memory is measured in processes of their own, which train through the
-command line: what belongs to a process alone (RssAnon of /proc) does not count a mapped file.
+Speed is measured in one process that has the data in both ways: blocks of steps alternate, so that
+a busy machine slows both alike; ratios are of adjacent blocks, and medians are reported. The file
+cache of the system is warm. Memory is measured in separate processes, which train through the
+command line: the private memory of a process (RssAnon of /proc) does not include a mapped file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,10 +85,28 @@ def trained(root: Path, side: int, memory: float, steps: int, threads: int) -> l
     return [f"{anon:,.0f}", f"{file:,.0f}"]
 
 
-def paired(root: str, side: str, blocks: str) -> None:
-    """Print images a second of blocks of batches, and of steps, from memory and from the cache."""
+def stepper(pixels: int) -> Callable[[Any], None]:
+    """A training step of a small autoencoder on the next batch of a source of batches."""
     import torch
 
+    net = torch.nn.Sequential(
+        torch.nn.Flatten(),
+        *(torch.nn.Linear(pixels, 512), torch.nn.ReLU(), torch.nn.Linear(512, 16)),
+        *(torch.nn.Linear(16, 512), torch.nn.ReLU(), torch.nn.Linear(512, pixels)),
+    )
+    optimizer = torch.optim.Adam(net.parameters(), fused=True)
+
+    def step(source: Any) -> None:
+        batch = source.next()
+        optimizer.zero_grad()
+        (net(batch.input) - batch.target.flatten(1)).square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def paired(root: str, side: str, blocks: str) -> None:
+    """Print images per second of blocks of batches and of steps, from memory and the cache."""
     from vae_run.corruptions import NoCorruption
     from vae_run.data.batches import TrainingBatches
     from vae_run.data.datasets.image_folder import ImageFolder
@@ -97,20 +117,7 @@ def paired(root: str, side: str, blocks: str) -> None:
         place: TrainingBatches(found, NoCorruption(), batch_size=BATCH, noise=(1, 16), seed=0)
         for place, found in splits.items()
     }
-    pixels = 3 * int(side) ** 2
-    net = torch.nn.Sequential(
-        torch.nn.Flatten(),
-        *(torch.nn.Linear(pixels, 512), torch.nn.ReLU(), torch.nn.Linear(512, 16)),
-        *(torch.nn.Linear(16, 512), torch.nn.ReLU(), torch.nn.Linear(512, pixels)),
-    )
-    optimizer = torch.optim.Adam(net.parameters(), fused=True)
-
-    def step(source: TrainingBatches) -> None:
-        batch = source.next()
-        optimizer.zero_grad()
-        (net(batch.input) - batch.target.flatten(1)).square().mean().backward()
-        optimizer.step()
-
+    step = stepper(3 * int(side) ** 2)
     for source in sources.values():  # touch every page once
         for _ in range(source.steps_per_epoch):
             source.next()

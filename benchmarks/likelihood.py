@@ -1,8 +1,8 @@
-"""Importance sampling beside its decoder's products alone, and beside pythae's `get_nll`.
+"""Importance sampling compared with the decoder's products alone, and with pythae's `get_nll`.
 
-Each estimates log p(x) of the same N images with K samples an image, by a VAE 784-400-20-400-784
-with the same weights; they take turns, and medians of the ratios within a round are reported.
-pythae (0.1.2) is measured where it is installed: pip install pythae==0.1.2
+Each estimates log p(x) of the same N images with K samples per image, by a VAE 784-400-20-400-784
+with the same weights; they alternate, and medians of the ratios within a round are reported.
+pythae (0.1.2) is measured if it is installed: pip install pythae==0.1.2
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Processes measured from outside, and figures told with their spread."""
+"""Measurement of processes, and values with their spread."""
 
 from __future__ import annotations
 
@@ -21,27 +21,40 @@ PACKAGES = ("vae-run", "torch", "torchvision", "numpy", "pythae", "lightning", "
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command said, and what it took.
+    """The output of a command, and the resources that it used.
 
     Attributes:
         output: its standard output.
         seconds: from its start to its end.
-        peak_mb: its peak resident memory, of the largest of its processes; on Linux never less
-            than that of who starts it.
+        cpu_seconds: user and system time of the process and of its children that have ended.
+        peak_mb: its peak resident memory, of the largest of its processes; on Linux at least that
+            of the process that starts it.
     """
 
     output: str
     seconds: float
+    cpu_seconds: float
     peak_mb: float
 
 
-def run(command: Sequence[str], threads: int, folder: Path | None = None) -> Finished:
+def run(
+    command: Sequence[str],
+    threads: int,
+    folder: Path | None = None,
+    added: Mapping[str, str] | None = None,
+) -> Finished:
     """Run a command to its end with STARTED, the time of its start, in its environment.
 
+    Args:
+        command: the program and its arguments.
+        threads: OpenMP threads of the process.
+        folder: its working directory; None is the current one.
+        added: further environment variables.
+
     Raises:
-        RuntimeError: it failed; the message holds what it said.
+        RuntimeError: it failed; the message holds the end of its output.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **(added or {})}
     with tempfile.TemporaryFile("w+") as log:
         started = time.time()
         environment["STARTED"] = str(started)
@@ -57,16 +70,17 @@ def run(command: Sequence[str], threads: int, folder: Path | None = None) -> Fin
             log.seek(0)
             said = "\n".join((output + log.read()).strip().splitlines()[-15:])
             raise RuntimeError(f"this command failed: {' '.join(command)}\n{said}")
-    return Finished(output, seconds, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+    peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return Finished(output, seconds, usage.ru_utime + usage.ru_stime, peak)
 
 
 def script(name: str, *arguments: object) -> list[str]:
-    """The command of a file beside this one."""
+    """The command of a script in this folder."""
     return [sys.executable, str(HERE / name), *map(str, arguments)]
 
 
 def machine(threads: int) -> dict[str, str]:
-    """What the figures were measured on."""
+    """The machine and the versions of packages."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -86,7 +100,7 @@ def machine(threads: int) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some figures, and the range that they lie in."""
+    """The median of some values, and their range."""
 
     median: float
     lowest: float
@@ -99,7 +113,7 @@ class Spread:
 
     @classmethod
     def of_ratio(cls, above: Sequence[float], below: Sequence[float]) -> Spread:
-        """Of the ratios within each round."""
+        """The spread of the ratios within each round."""
         return cls.of([a / b for a, b in zip(above, below, strict=True)])
 
     def text(self, digits: str = ".2f") -> str:

@@ -1,11 +1,12 @@
-"""Peers of vae-run: the same VAE 784-400-20-400-784 on MNIST, trained as each of them is meant to.
+"""Other programs than vae-run: the same VAE 784-400-20-400-784 on MNIST, trained with each.
 
     python benchmarks/peers.py pythae|lightning|jax|plain|tutorial|by_hand ROOT EPOCHS
 
 prints one line of JSON: images per second of the training alone, seconds from the start of the
 process to the end of training, and the loss on the 10,000 test images (negative ELBO in nats, one
-sample of the posterior an image). All train on the same 54,000 grey images with Adam at 1e-3 in
-batches of 128; all but the tutorial hold them in memory.
+sample of the posterior per image). All train on the same 54,000 grey images with Adam at 1e-3 in
+batches of 128; all except the tutorial have them in memory. Each program is one function, whatever
+its length, so that it reads like a script of its own.
 """
 
 from __future__ import annotations

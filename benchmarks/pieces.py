@@ -1,8 +1,9 @@
-"""Parts of vae-run beside the arithmetic they rest on, each in a process of its own.
+"""Parts of vae-run compared with their arithmetic alone, each in a separate process.
 
     python benchmarks/pieces.py conv|likelihood
 
-prints one line of JSON: seconds of the part and of its arithmetic alone, in turns, a pair a round.
+prints one line of JSON: seconds of the part and of its arithmetic alone, alternately, one pair per
+round.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The recipe of `experiment=mnist_quick` written plainly: the loss that vae-run must reproduce.
+"""The training of `experiment=mnist_quick` as a script: vae-run must reach the same loss.
 
 A VAE 784-400-20-400-784 with ReLU on grey MNIST, Adam at 1e-3, batches of 128, 10 epochs over the
-54,000 training images; it shares nothing with vae-run but the reading of the data.
+54,000 training images; it uses vae-run only to read the data.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Training from tar shards beside training from memory, on generated JPEG files.
+"""Training from tar shards compared with training from memory, on generated JPEG files.
 
-Speed is measured in one process that has the set both ways: blocks of steps take turns, so that a
-busy machine slows both alike; ratios are of neighbouring blocks, and medians are reported. The file
+Speed is measured in one process that has the data in both ways: blocks of steps alternate, so that
+a busy machine slows both alike; ratios are of adjacent blocks, and medians are reported. The file
 cache of the system is warm. Memory is that of trainings through the command line (RssAnon of
 /proc).
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from large_data import watched
+from large_data import stepper, watched
 from PIL import Image
 
 BATCH, PER_SHARD = 128, 1000
@@ -48,18 +48,45 @@ def options(root: Path, images: int, side: int) -> dict[str, Any]:
 
 
 def speed(root: Path, images: int, side: int, blocks: int) -> None:
-    """Print what reading takes, and images a second of blocks of batches, and of steps."""
-    import torch
-
+    """Print the speed of reading, and images per second of blocks of batches and of steps."""
     from vae_run.corruptions import NoCorruption
     from vae_run.data.batches import TrainingBatches
     from vae_run.data.datasets.shards import Shards
     from vae_run.data.streamed_batches import StreamedBatches
-    from vae_run.data.webdataset import tar_shards
 
     splits = Shards(**options(root, images, side), images=images, sample=images).load()
     stream = splits.stream
     assert stream is not None
+    _reading(stream)
+    given: dict[str, Any] = {"batch_size": BATCH, "noise": (1, 16), "seed": 0}
+    sources = {
+        "from memory": TrainingBatches(splits.train, NoCorruption(), **given),
+        "from shards": StreamedBatches(stream, splits.train, NoCorruption(), **given),
+    }
+    step = stepper(3 * side**2)
+    print("\n| what | images/s | ratio |\n| --- | ---: | ---: |")
+    for kind, do in (("batches alone", TrainingBatches.next), ("training", step)):
+        rates: dict[str, list[float]] = {place: [] for place in sources}
+        for number in range(blocks):
+            for place in list(sources)[:: 1 if number % 2 else -1]:
+                source, images_done, started = sources[place], 0, time.perf_counter()
+                for _ in range(40):  # up to 4 of these batches are decoded in advance
+                    if do is step:
+                        step(source)
+                    else:
+                        source.next()
+                    images_done += BATCH
+                rates[place].append(images_done / (time.perf_counter() - started))
+        for place, own in rates.items():
+            pairs = zip(own, rates["from memory"], strict=True)
+            ratio = statistics.median(mine / memory for mine, memory in pairs)
+            print(f"| {kind} {place} | {statistics.median(own):,.0f} | {ratio:.2f} |", flush=True)
+
+
+def _reading(stream: Any) -> None:
+    """Print how fast samples are counted, and read without decoding."""
+    from vae_run.data.webdataset import tar_shards
+
     reading: dict[str, list[float]] = {"counted by headers": [], "read again, undecoded": []}
     for epoch in range(3):
         for name, rates in reading.items():
@@ -71,42 +98,6 @@ def speed(root: Path, images: int, side: int, blocks: int) -> None:
             rates.append(found / (time.perf_counter() - started))
     for name, rates in reading.items():
         print(f"{name}: {statistics.median(rates):,.0f} images/s")
-    given: dict[str, Any] = {"batch_size": BATCH, "noise": (1, 16), "seed": 0}
-    sources = {
-        "from memory": TrainingBatches(splits.train, NoCorruption(), **given),
-        "from shards": StreamedBatches(stream, splits.train, NoCorruption(), **given),
-    }
-    pixels = 3 * side**2
-    net = torch.nn.Sequential(
-        torch.nn.Flatten(),
-        *(torch.nn.Linear(pixels, 512), torch.nn.ReLU(), torch.nn.Linear(512, 16)),
-        *(torch.nn.Linear(16, 512), torch.nn.ReLU(), torch.nn.Linear(512, pixels)),
-    )
-    optimizer = torch.optim.Adam(net.parameters(), fused=True)
-
-    def step(source: TrainingBatches) -> None:
-        batch = source.next()
-        optimizer.zero_grad()
-        (net(batch.input) - batch.target.flatten(1)).square().mean().backward()
-        optimizer.step()
-
-    print("\n| what | images/s | ratio |\n| --- | ---: | ---: |")
-    for kind, do in (("batches alone", TrainingBatches.next), ("training", step)):
-        rates: dict[str, list[float]] = {place: [] for place in sources}
-        for number in range(blocks):
-            for place in list(sources)[:: 1 if number % 2 else -1]:
-                source, images_done, started = sources[place], 0, time.perf_counter()
-                for _ in range(40):  # of which the shards' may have 4 ready
-                    if do is step:
-                        step(source)
-                    else:
-                        source.next()
-                    images_done += BATCH
-                rates[place].append(images_done / (time.perf_counter() - started))
-        for place, own in rates.items():
-            pairs = zip(own, rates["from memory"], strict=True)
-            ratio = statistics.median(mine / memory for mine, memory in pairs)
-            print(f"| {kind} {place} | {statistics.median(own):,.0f} | {ratio:.2f} |", flush=True)
 
 
 def memory(root: Path, images: int, side: int, threads: int) -> float:

@@ -1,9 +1,9 @@
-"""vae-run beside its peers, and beside the limit that its arithmetic sets: `make bench`.
+"""Compares the speed of vae-run with other programs, and with that of its arithmetic: `make bench`.
 
-Every measurement is a process of its own. Contestants take turns, every other round in reverse, so
-that a machine that grows busier or warmer favours none; ratios are taken within a round, and told
-as a median with the lowest and the highest. Speeds are of training alone: start-up, evaluation and
-figures stay outside the clock. Peers that are not installed are left out, and said so:
+Every measurement is a separate process. Programs take turns, every other round in reverse order, so
+that changes in the load of the machine affect all alike; ratios are computed within a round, and
+printed as median, lowest and highest. Speeds are of training alone, without start-up, evaluation
+and figures. Programs that are not installed are skipped with a message:
 
     pip install -e '.[bench]'
 
@@ -20,13 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import Bench, data_root
 from measure import HERE, Spread, machine, markdown, run, script
 
-MNIST = ("experiment=mnist_quick", "device=cpu")
 PEERS = {
     "tutorial": ("the usual tutorial loop", 12.0),
     "plain": ("a plain loop in memory", 1.0),
@@ -35,65 +34,15 @@ PEERS = {
     "lightning": ("a plain Lightning loop", 2.0),
     "jax": ("JAX, one jitted scan an epoch", 1.0),
 }
-"""What is trained beside vae-run, and how many times its speed is to be reached."""
-
-
-@dataclass
-class Bench:
-    """What the groups share, and the rows they have found."""
-
-    threads: int
-    rounds: int
-    epochs: int
-    root: Path
-    rows: list[dict[str, str]] = field(default_factory=list)
-    raw: dict[str, Any] = field(default_factory=dict)
-
-    def row(self, what: str, found: str, mark: str = "", detail: str = "") -> None:
-        self.rows.append({"what": what, "found": found, "mark": mark, "detail": detail})
-        print(f"  {what}: {found} {detail}", file=sys.stderr, flush=True)
-
-    def ratio(self, what: str, spread: Spread, least: float, detail: str = "") -> None:
-        """A row whose mark is a least ratio; 0 is none."""
-        met = "met" if spread.median >= least else "missed"
-        mark = f"at least {least:g}: {met}" if least else ""
-        self.row(what, f"{spread.text()} times", mark, detail)
-
-    def vae_run(self, *overrides: str) -> dict[str, Any]:
-        """Seconds, memory and metrics of one run of the program, as `stages.py` tells them."""
-        with tempfile.TemporaryDirectory() as folder:
-            told, directory = Path(folder, "stages.json"), Path(folder, "run")
-            typed = [*overrides, f"hydra.run.dir='{directory}'"]
-            run(script("stages.py", told, *typed), self.threads, Path(folder))
-            metrics = json.loads((directory / "metrics.json").read_text())
-            return {**json.loads(told.read_text()), **metrics}
-
-    def mnist(self, epochs: int, *overrides: str) -> dict[str, Any]:
-        """A training on MNIST without pictures."""
-        where = f"dataset.root='{self.root}'"
-        plain = (f"trainer.epochs={epochs}", "evaluation.figures=[]")
-        return self.vae_run(*MNIST, where, *plain, *overrides)
-
-    def trained(self, epochs: int, *overrides: str) -> dict[str, Any]:
-        """The same of a training on MNIST as `peers.py` tells of peers, and the peak memory."""
-        found = self.mnist(epochs, *overrides)
-        return {
-            "examples_per_second": found["train"]["examples_per_second"],
-            "seconds_to_the_end": found["trained"],
-            "test_loss": found["test"]["loss"],
-            "peak_mb": found["peak_mb"],
-        }
-
-    def seconds(self, command: list[str], folder: Path | None = None) -> float:
-        return run(command, self.threads, folder).seconds
+"""Programs to compare with: their description, and the target ratio of speeds."""
 
 
 LOCAL = ("tutorial", "plain", "by_hand")
-"""Peers that need nothing installed."""
+"""Programs that need no further packages."""
 
 
 def training(bench: Bench) -> None:
-    """Images per second beside every peer; losses and the way to the end from the first round."""
+    """Images per second of every program; losses and times to the end from the first round."""
     known = [name for name in PEERS if name in LOCAL or importlib.util.find_spec(name)]
     for name in set(PEERS) - set(known):
         bench.row(f"vae-run / {PEERS[name][0]}", "not installed", detail="pip install '.[bench]'")
@@ -116,10 +65,12 @@ def training(bench: Bench) -> None:
         speeds = {name: f"{r['examples_per_second']:,.0f}" for name, r in rounds[-1].items()}
         print(f"  round {number + 1}: {speeds} images/s", file=sys.stderr, flush=True)
     bench.raw["training"] = rounds
-    _tell_training(bench, known, rounds)
+    _report_training(bench, known, rounds)
 
 
-def _tell_training(bench: Bench, known: list[str], rounds: list[dict[str, dict[str, Any]]]) -> None:
+def _report_training(
+    bench: Bench, known: list[str], rounds: list[dict[str, dict[str, Any]]]
+) -> None:
     def all_of(name: str, what: str = "examples_per_second") -> list[float]:
         return [found[name][what] for found in rounds]
 
@@ -154,7 +105,7 @@ def _tell_training(bench: Bench, known: list[str], rounds: list[dict[str, dict[s
 
 
 def startup(bench: Bench) -> None:
-    """From the command to the first step and to the prompt."""
+    """Time from the command to the first step, and to the prompt."""
     one, help_, torch_, stages = [], [], [], []
     quick = ("trainer.steps=1", "evaluation.figures=[]", "device=cpu")
     for _ in range(bench.rounds + 1):  # the first fills the file cache
@@ -178,7 +129,7 @@ def startup(bench: Bench) -> None:
 
 
 def precision(bench: Bench) -> None:
-    """bfloat16 beside float32, at a batch where it pays."""
+    """bfloat16 compared with float32, at a batch size at which it is faster."""
     speeds: dict[str, list[float]] = {"bfloat16": [], "float32": []}
     losses = {}
     for _ in range(bench.rounds):
@@ -187,9 +138,9 @@ def precision(bench: Bench) -> None:
             found.append(done["train"]["examples_per_second"])
             losses[name] = done["test"]["loss"]
     bench.raw["precision"] = speeds
-    told = " and ".join(f"{loss:.1f} ({name})" for name, loss in losses.items())
+    losses_text = " and ".join(f"{loss:.1f} ({name})" for name, loss in losses.items())
     bench.ratio("bfloat16 / float32, batch 512", Spread.of_ratio(*speeds.values()), 1.4,
-                f"test loss after 3 epochs {told}")  # fmt: skip
+                f"test loss after 3 epochs {losses_text}")  # fmt: skip
 
 
 def conv(bench: Bench) -> None:
@@ -233,7 +184,7 @@ def size(bench: Bench) -> None:
 
 
 def sweep(bench: Bench) -> None:
-    """Seconds a job of a sweep, of training runs of two epochs on the digits."""
+    """Seconds per job of a sweep of training runs of two epochs on the digits."""
     each = {}
     for jobs in (1, 10, 100):
         with tempfile.TemporaryDirectory() as folder:
@@ -244,21 +195,10 @@ def sweep(bench: Bench) -> None:
     bench.raw["sweep"] = each
     falling = "met" if each[1] > each[10] > each[100] else "missed"
     found = ", ".join(f"{seconds:.2f} at {jobs}" for jobs, seconds in each.items())
-    bench.row("seconds a job of a sweep, by jobs", found, f"falling: {falling}")
+    bench.row("seconds per job of a sweep, by jobs", found, f"falling: {falling}")
 
 
 GROUPS = {f.__name__: f for f in (training, startup, precision, conv, likelihood, size, sweep)}
-
-
-def data_root() -> Path:
-    """Where MNIST lies: VAE_RUN_DATA, or shared/data beside the checkout."""
-    root = Path(os.environ.get("VAE_RUN_DATA") or HERE.parents[1] / "shared" / "data").resolve()
-    if not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
-        sys.exit(
-            f"speed.py: no MNIST in {root}: set VAE_RUN_DATA to the folder that holds MNIST/raw/ "
-            "with the four unpacked idx files (train-images-idx3-ubyte, ...)."
-        )
-    return root
 
 
 def main() -> None:
@@ -270,7 +210,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10, help="of the first round (10)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each (all)")
     output = HERE.parent / "outputs" / "speed.json"
-    parser.add_argument("--output", type=Path, default=output, help="JSON; a .md lies beside it")
+    parser.add_argument(
+        "--output", type=Path, default=output, help="JSON; a .md file is written beside it"
+    )
     arguments = parser.parse_args()
     bench = Bench(arguments.threads, arguments.rounds, arguments.epochs, data_root())
     where, started, failed = machine(arguments.threads), time.monotonic(), False
@@ -278,17 +220,17 @@ def main() -> None:
         print(name, file=sys.stderr, flush=True)
         try:
             GROUPS[name](bench)
-        except RuntimeError as error:  # the other groups are still worth having
+        except RuntimeError as error:  # the other groups are still run
             failed = True
             print(f"speed.py: {error}", file=sys.stderr)
             bench.row(name, "failed", detail=str(error).splitlines()[-1])
     about = ", ".join(f"{name} {value}" for name, value in where.items())
     minutes = (time.monotonic() - started) / 60
     text = (
-        f"{about}\n\nVAE 784-400-20-400-784 on MNIST, batch 128, where nothing else is said; "
+        f"{about}\n\nVAE 784-400-20-400-784 on MNIST, batch 128, unless stated otherwise; "
         f"median (lowest - highest) of {arguments.rounds} rounds, test loss after "
         f"{arguments.epochs} epochs; {minutes:.1f} minutes in all.\n\n"
-        f"{markdown(('what', 'found', 'mark', 'detail'), bench.rows)}\n"
+        f"{markdown(('quantity', 'measured', 'target', 'detail'), bench.rows)}\n"
     )
     print(f"\n{text}")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

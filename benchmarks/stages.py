@@ -1,4 +1,4 @@
-"""`vae-run` with a clock: the program as a user starts it, and where its time went.
+"""`vae-run` with timers: the program as a user starts it, and the time of its stages.
 
     python benchmarks/stages.py FILE OVERRIDE ...
 
@@ -23,17 +23,17 @@ STARTED = float(os.environ.get("STARTED") or time.time())
 STAGES = {
     "data": [("vae_run.tasks.train", "prepare")],
     "training": [("vae_run.tasks.train", "train")],
-    "evaluation": [("vae_run.tasks.closing", "measure")],
+    "evaluation": [("vae_run.tasks.final_evaluation", "measure")],
     "figures": [
-        ("vae_run.tasks.closing", name)
-        for name in ("draw_all", "learning_curves", "write_pictures", "show_codes", "write_report")
+        ("vae_run.tasks.final_evaluation", name)
+        for name in ("draw_all", "learning_curves", "write_pictures", "track_codes", "write_report")
     ],
 }
-"""Functions whose time counts as a stage's. What is neither theirs nor an import is `closing`."""
+"""Functions whose time is that of a stage; the rest, except for imports, is `closing`."""
 
 
 def peak_mb() -> float:
-    """Of this program alone: what Linux tells by `getrusage` begins with whoever started it."""
+    """Of this program alone; `getrusage` on Linux includes the peak of the parent process."""
     status = Path("/proc/self/status")
     if status.is_file():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
@@ -42,7 +42,7 @@ def peak_mb() -> float:
 
 
 class Clock:
-    """The moments and stages of one run."""
+    """The times of one run and of its stages."""
 
     def __init__(self) -> None:
         self.found: dict[str, float] = dict.fromkeys(("import", *STAGES, "closing"), 0.0)
@@ -73,12 +73,12 @@ class Clock:
 def main() -> None:
     from vae_run.cli import main
 
-    file, sys.argv = Path(sys.argv[1]), ["vae-run", *sys.argv[2:]]
+    file, words = Path(sys.argv[1]), sys.argv[2:]
     clock = Clock()
     original = main.import_module
 
     def watched(name: str, *rest: Any) -> Any:
-        """The task's modules come with the job: their functions are wrapped as they come."""
+        """Wrap the functions of the task's modules when the job imports them."""
         module = original(name, *rest)
         if name == "vae_run.tasks.train":
             for stage, places in STAGES.items():
@@ -92,7 +92,7 @@ def main() -> None:
     main.import_module = watched
     code: Any = 0
     try:
-        main.main()
+        main.main(words)
     except SystemExit as error:
         code = error.code
     total = time.time() - STARTED

@@ -1,9 +1,8 @@
-"""The loop of the usual PyTorch tutorial: the yardstick that `speed.py` holds vae-run against.
+"""The loop of the usual PyTorch tutorial, with which `speed.py` compares vae-run.
 
 torchvision's MNIST, `ToTensor`, a shuffling `DataLoader` of 128 images a batch, an eager VAE
 784-400-20-400-784 with ReLU, Adam at 1e-3, grey pixels as Bernoulli targets, `loss.item()` at every
-step. Nothing is slowed down on purpose and nothing is tuned: the loader runs in the main process,
-as it does by default.
+step. Nothing is tuned: the loader runs in the main process, as by default.
 """
 
 from __future__ import annotations

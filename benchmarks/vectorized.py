@@ -1,12 +1,12 @@
-"""Runs trained as one model beside the same runs in processes of their own: whole commands.
+"""Runs trained as one batched model compared with the same runs in separate processes.
 
     python benchmarks/vectorized.py                     16 seeds of the digits VAE, on the CPU
     python benchmarks/vectorized.py --gpu --root ROOT   64 runs of the MNIST VAE, on a GPU
 
-On the CPU the local launcher is started with each number of `--jobs`, and the best of a round
-counts. On a GPU the comparison is with runs one after another, of which `--alone` are done and the
-others are taken to last as long. Commands take turns, every other round in reverse; ratios are
-taken within a round. The figures of a seed must agree, or the benchmark fails.
+On the CPU the local launcher is started with each number of `--jobs`, and the fastest of a round
+counts. On a GPU the comparison is with sequential runs: `--alone` runs are measured, and the others
+assumed to take as long. Commands alternate, every other round in reverse order; ratios are within a
+round. The metrics of a seed must agree, or the benchmark fails.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import io
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,8 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.hydra import Hydra
 from hydra.plugins.config_source import ConfigResult
 
-from vae_run.cli import main
+from vae_run.cli.main import main
+from vae_run.config.options import CONF
 
 if TYPE_CHECKING:
     from vae_run.data.splits import Splits
@@ -99,7 +99,7 @@ def _commands_are_composed_once() -> Iterator[None]:
     """
     assert not [
         path
-        for path in (Path(__file__).parents[1] / "conf").rglob("*.yaml")
+        for path in CONF.rglob("*.yaml")
         if re.search(r"^\s*mode:", path.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     read = Hydra.get_mode
@@ -122,8 +122,6 @@ Train = Callable[..., Path]
 
 def _vae_run(*arguments: object, cwd: Path | None = None) -> Finished:
     out, err = io.StringIO(), io.StringIO()
-    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = ["vae-run", *map(str, arguments)]
     code: object = 0
     try:
         with (
@@ -131,13 +129,9 @@ def _vae_run(*arguments: object, cwd: Path | None = None) -> Finished:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
-            main.main()
+            main([str(argument) for argument in arguments])
     except SystemExit as exit_:
         code = exit_.code
-    finally:
-        sys.argv = before[0]
-        if before[1] is None:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
     return Finished(int(str(code or 0)), out.getvalue(), err.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""vae-run: train, judge and sweep autoencoders from the command line."""
+"""vae-run: train, evaluate and sweep autoencoders from the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes seconds to import: `import vae_run` and `vae-run --help` do without it.
+    # Importing torch takes seconds, and neither `import vae_run` nor `vae-run --help` needs it.
     if name == "load":
         from vae_run.runs.load import load
 

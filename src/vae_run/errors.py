@@ -12,7 +12,15 @@ class RunError(Exception):
 
 
 class ConfigError(RunError):
-    """The configuration is wrong: names the key, what was found and what was expected."""
+    """The configuration is wrong: names the key, what was found and what was expected.
+
+    Attributes:
+        key: the full key that is wrong, where the error is about a single one and its value.
+    """
+
+    def __init__(self, message: str, *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class DataError(RunError):

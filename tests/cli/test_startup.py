@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 SCRIPT = """
-import atexit, sys
-from vae_run.cli import main
+import atexit, os, sys
+before = dict(os.environ), list(sys.argv)
+from vae_run.cli.main import main
+assert (dict(os.environ), sys.argv) == before, "importing it changes nothing"
 heavy = ["torch", "torchvision", "sklearn", "matplotlib", "tensorboard", "pydantic", "rich"]
 heavy += ["scipy", "pandas", "sympy", "torch._dynamo"]
 atexit.register(lambda: print("imported:", *[name for name in heavy if name in sys.modules]))
-sys.argv = ["vae-run", *sys.argv[1:]]
 main()
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from itertools import pairwise, product
 from pathlib import Path
@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from parts import stepped
+from parts import CONF, composed, stepped
 from PIL import Image
 
-from vae_run.cli import main
 from vae_run.config.check import check
 from vae_run.config.groups import CONTEXT, GROUPS
+from vae_run.config.keys import flat
+from vae_run.config.options import PACKAGE
 from vae_run.config.schema import Settings
 from vae_run.data.splits import Split, Splits
 from vae_run.training.experiment import Experiment, assemble
 from vae_run.training.gradient import Gradient
 
-FILES = sorted(main.CONF.glob("*/*.yaml"))
+FILES = sorted(CONF.glob("*/*.yaml"))
 OPTIONS = [(file.parent.name, file.stem) for file in FILES]
 PARTS = [(group, option) for group, option in OPTIONS if group in GROUPS]
 NEEDED = {
@@ -69,18 +69,15 @@ Compose = Callable[..., Settings]
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Compose]:
+def settings() -> Compose:
     """`settings("model=ae")`: the checked configuration of a command line."""
-    main.register_resolvers()
-    with initialize_config_dir(str(main.CONF), version_base="1.3"):
 
-        def composed(*overrides: str) -> Settings:
-            config = compose("config", list(overrides))
-            plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            assert isinstance(plain, dict)
-            return check({str(key): value for key, value in plain.items()})
+    def checked(*overrides: str) -> Settings:
+        config = composed(*overrides)
+        assert "???" not in [value for _, value in flat(config)], "a value is missing"
+        return check(config)
 
-        yield composed
+    return checked
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +114,11 @@ def test_every_option_composes_and_builds(
         needed = own_data.get(option, [])
     checked = settings(f"{group}={option}", *needed)
     if group in GROUPS:
-        file = OmegaConf.load(main.CONF / group / f"{option}.yaml")
+        file = OmegaConf.load(CONF / group / f"{option}.yaml")
         assert checked.classes[group].__name__ == file["_target_"].rpartition(".")[2]
     if group == "task":
         assert checked.fixed.task == option
-        assert (main.PACKAGE / "tasks" / f"{option}.py").is_file()
+        assert (PACKAGE / "tasks" / f"{option}.py").is_file()
 
 
 @pytest.mark.parametrize("group", ["optimizer", "schedule", "corruption"])
@@ -206,7 +203,7 @@ def test_parts_list_their_constructors_parameters(group: str, option: str) -> No
 
 def values_of(group: str, option: str) -> dict[str, Any]:
     """The YAML of an option, as it stands."""
-    found = OmegaConf.to_container(OmegaConf.load(main.CONF / group / f"{option}.yaml"))
+    found = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{option}.yaml"))
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
 
@@ -248,7 +245,7 @@ def test_root_datasets_share_one_folder(settings: Compose, monkeypatch: pytest.M
 
 
 def text_of(group: str, option: str) -> str:
-    return (main.CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
+    return (CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
 
 
 def test_presets_yield_to_what_is_typed(settings: Compose) -> None:

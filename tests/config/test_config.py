@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import functools
 import os
 import sys
 
@@ -12,9 +15,12 @@ from parts import composed, options
 from vae_run.config.check import check
 from vae_run.config.groups import CONTEXT, GROUPS
 from vae_run.config.keys import flat, nearest
-from vae_run.config.schema import Settings
+from vae_run.config.schema import TASKS, Common, OnCheckpoint, Sample, Settings
+from vae_run.corruptions import Corruption
 from vae_run.errors import ConfigError
+from vae_run.evaluation.evaluation import Evaluation
 from vae_run.models.likelihoods import BernoulliLikelihood
+from vae_run.training.experiment import load_splits
 
 
 def changed(key, value, *words):
@@ -154,33 +160,255 @@ def test_a_group_that_is_missing_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("words", "key", "remedy"),
+    ("words", "begins", "remedy", "remedied"),
     [
-        (["posterior=delta"], "objective", "posterior=normal"),
-        (["prior=fitted_gaussian"], "objective", "prior=standard_normal"),
-        (["objective.warmup_epochs=11", "trainer.epochs=10"], "objective.warmup_epochs", "epochs"),
-        (["trainer.epochs=null"], "trainer.epochs", "trainer.steps"),
-        (["trainer.patience=3", "dataset.val_size=0"], "trainer.patience", "dataset.val_size"),
-        (["network.activation=rellu"], "network.activation", "'relu'"),
-        (["network=conv", "network.widths=[]"], "network.widths", "at least one level"),
-        (["evaluation.metrics=[mze]"], "evaluation.metrics", "'mse'"),
-        (
-            ["optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"],
-            "optimizer.nesterov",
-            "momentum",
-        ),
+        (["posterior=delta"], "objective: an ELBO needs a posterior with a density",
+         "Use posterior=normal, or objective=reconstruction.", ["objective=reconstruction"]),
+        (["prior=fitted_gaussian"], "objective: an ELBO needs a prior",
+         "Use prior=standard_normal, or", ["prior=standard_normal"]),
+        (["objective.warmup_epochs=11", "trainer.epochs=10"],
+         "objective.warmup_epochs: found 11.0, longer than the training of 10 epochs",
+         "Lower it, or raise trainer.epochs.", ["trainer.epochs=11"]),
+        (["trainer.epochs=null"], "trainer.epochs: found null, and trainer.steps too",
+         "one of them must be a number", ["trainer.steps=1"]),
+        (["trainer.patience=3", "dataset.val_size=0"],
+         "trainer.patience: early stopping needs validation images",
+         "Raise dataset.val_size, or leave trainer.patience null.", ["trainer.patience=null"]),
+        (["network.activation=rellu"], "network.activation: found 'rellu'", "'relu'",
+         ["network.activation=relu"]),
+        (["network=conv", "network.widths=[]"], "network.widths: ", "at least one level",
+         ["network.widths=[8]"]),
+        (["evaluation.metrics=[mze]"], "evaluation.metrics: there is no 'mze'", "'mse'",
+         ["evaluation.metrics=[mse]"]),
+        (["optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"],
+         "optimizer.nesterov: found true, but optimizer.momentum is 0",
+         "Raise the momentum, or leave nesterov false.", ["optimizer.momentum=0.5"]),
     ],
-)
-def test_parts_that_exclude_each_other_are_refused_with_a_remedy(words, key, remedy):
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)  # fmt: skip
+def test_parts_that_exclude_each_other_are_refused_with_a_remedy(words, begins, remedy, remedied):
     said = refusal(composed(*words))
-    assert said.startswith(f"{key}: ")
+    assert said.startswith(begins)
     assert remedy in said
+    replaced = {word.split("=")[0] for word in remedied}
+    assert check(composed(*(w for w in words if w.split("=")[0] not in replaced), *remedied))
 
 
 def test_a_configuration_is_left_as_it_was():
     config, before = composed(), composed()
-    check(config)
+    assert config is not before
+    assert config["network"]["widths"] is not before["network"]["widths"]
+    settings = check(config)
     assert config == before
+    assert settings.raw is config
+
+
+# Keys of tasks
+
+
+@pytest.mark.parametrize(
+    ("words", "of_the_task"),
+    [
+        ([], {}),
+        (["task=check"], {}),
+        (["task=resume", "run=r"], {"run": "r"}),
+        (["task=evaluate", "run=r"], {"run": "r", "checkpoint": "best"}),
+        (
+            ["task=sample", "run=r", "output=o.png"],
+            {"run": "r", "checkpoint": "best", "n": 64, "label": None, "output": "o.png"},
+        ),
+        *(
+            (
+                [f"task={task}", "run=r", "input=i.npz", "output=o.npz"],
+                {
+                    **{"run": "r", "checkpoint": "best", "label": None},
+                    **{"input": "i.npz", "output": "o.npz"},
+                },
+            )
+            for task in ("encode", "reconstruct")
+        ),
+        (["task=compare", "runs=[a,b]"], {"runs": ["a", "b"], "metric": None, "output": None}),
+        (["task=ensemble", "runs=a"], {"runs": "a", "checkpoint": "best", "output": None}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) and value else "",
+)
+def test_each_task_has_keys_of_its_own(words, of_the_task):
+    fixed = check(composed(*words)).fixed
+    assert {k: v for k, v in fixed if k not in Common.model_fields} == of_the_task
+    elsewhere = {k: type(v) for schema in TASKS.values() for k, v in schema.model_fields.items()}
+    for key in elsewhere.keys() - Common.model_fields.keys() - of_the_task.keys():
+        assert refusal({**composed(*words), key: "x"}) == (
+            f"{key}: has no meaning here; it belongs to other options or to another task."
+        )
+    for key in of_the_task:
+        config = {k: v for k, v in composed(*words).items() if k != key}
+        if key in ("run", "runs", "n", "input") or (key == "output" and of_the_task[key]):
+            assert refusal(config) == f"{key}: a value is needed; say {key}=..."
+            assert refusal({**config, key: None}).startswith(f"{key}: found None")
+        else:
+            assert check(config)
+
+
+def test_a_task_asks_for_its_own_schema_alone():
+    settings = check(composed("task=evaluate", "run=r"))
+    assert settings.of(OnCheckpoint).run == "r"
+    with pytest.raises(TypeError, match="task=evaluate has no Sample settings"):
+        settings.of(Sample)
+
+
+@pytest.mark.parametrize("task", ["sampel", None, ["train"]])
+def test_an_unknown_task_is_refused(task):
+    assert refusal(changed("task", task)).startswith(f"task: found {task!r}, expected one of train")
+
+
+# Defaults of parts
+
+
+def without(config, *keys):
+    """`config` with keys of its parts left out, as in a YAML file that does not spell them out."""
+    for key in keys:
+        group, name = key.split(".")
+        del config[group][name]
+    return config
+
+
+def test_defaults_that_are_not_spelt_out_are_filled_in():
+    config = composed()
+    for group in GROUPS:
+        config[group] = {"_target_": config[group]["_target_"]}
+    before = copy.deepcopy(config)
+    settings = check(config)
+    assert settings.raw == before == config, "what is saved and hashed stays as it was composed"
+    whole = check(composed())
+    assert {group: dict(part) for group, part in settings.parts.items()} == {
+        **{group: dict(part) for group, part in whole.parts.items()},
+        "evaluation": dataclasses.asdict(Evaluation()),
+    }
+    assert settings.parts["trainer"]["epochs"] == 100
+    assert settings.parts["trainer"]["steps"] is None
+    assert settings.parts["optimizer"]["betas"] == [0.9, 0.999]
+    again = check(config).parts["evaluation"]["metrics"]
+    assert again == settings.parts["evaluation"]["metrics"]
+    assert again is not settings.parts["evaluation"]["metrics"], "a factory makes a list each time"
+
+
+def test_an_evaluation_of_ones_own_without_metrics_is_right():
+    """`load_splits` reads evaluation.metrics, which used to end in a KeyError."""
+    config = composed("network.widths=[8]")
+    config["evaluation"] = {"_target_": "vae_run.evaluation.evaluation.Evaluation", "figures": []}
+    settings = check(config)
+    assert settings.parts["evaluation"]["metrics"] == Evaluation().metrics
+    assert len(load_splits(settings).train) == 1294
+
+
+@pytest.mark.parametrize(
+    ("words", "left_out", "begins"),
+    [
+        (["objective.warmup_epochs=200"], ["trainer.epochs", "trainer.steps"],
+         "objective.warmup_epochs: found 200.0, longer than the training of 100 epochs"),
+        (["optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=true"], ["optimizer.lr"],
+         "optimizer.nesterov: found true"),
+        (["trainer=pruning", "trainer.epochs=3"], ["trainer.prune_until", "trainer.steps"],
+         "trainer.prune_until: found 50,"),
+        (["model=stacked_dae", "trainer.epochs=15"], ["trainer.pretrain_epochs"],
+         "trainer.pretrain_epochs: found 5 for each of 3 layers"),
+        (["model=rae", "network.spectral_norm=true"], ["objective.regularizer"],
+         "objective.regularizer: found l2"),
+    ],
+)  # fmt: skip
+def test_refusals_count_with_defaults_that_are_not_spelt_out(words, left_out, begins):
+    assert refusal(without(composed(*words), *left_out)).startswith(begins)
+    assert refusal(composed(*words)).startswith(begins), "as when they are spelt out"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plain(Corruption):
+    """A part with every kind of default."""
+
+    needed: int
+    absent: float | None = None
+    pair: tuple[int, int] = (1, 2)
+    made: list[int] = dataclasses.field(default_factory=lambda: [3])
+    hidden: int = dataclasses.field(default=4, init=False)
+    apply = noise = None
+
+
+class Inherited(Plain):
+    """A subclass that is no dataclass itself, and inherits a constructor with a factory."""
+
+
+class Own(Plain):
+    """A subclass with a constructor of its own."""
+
+    def __init__(self, *, made: str = "own", **others: int) -> None:
+        super().__init__(needed=1)
+        object.__setattr__(self, "others", others)
+
+
+def test_every_kind_of_default_is_filled_in():
+    filled = {"needed": 7, "absent": None, "pair": (1, 2), "made": [3]}
+    for name in ("Plain", "Inherited"):
+        settings = check(naming(f"{__name__}.{name}", needed=7))
+        assert settings.parts["corruption"] == filled
+        built = settings.build("corruption")
+        assert (built.made, built.pair, built.hidden) == ([3], (1, 2), 4)
+        assert refusal(naming(f"{__name__}.{name}")).startswith("corruption.needed: a value is")
+    settings = check(naming(f"{__name__}.Plain", needed=7, pair=[5, 6], made=[]))
+    assert settings.parts["corruption"] == {**filled, "pair": (5, 6), "made": []}
+    settings = check(naming(f"{__name__}.Own", extra=2))
+    assert settings.parts["corruption"] == {"made": "own", "extra": 2}
+    assert settings.build("corruption").others == {"extra": 2}
+
+
+# The method `conflicts` of a part from outside
+
+
+def defining(**members):
+    """A corruption of a package from outside with further members."""
+    cls = type("Foreign", (Inherited,), {"__module__": __name__, **members})
+    globals()["Foreign"] = cls
+    return naming(f"{__name__}.Foreign", needed=1)
+
+
+def messages(cls, settings, options):
+    yield f"corruption.needed: found {options['needed']} beside {settings.fixed.latent_dim}"
+
+
+def test_conflicts_of_a_part_from_outside_count():
+    wanted = "corruption.needed: found 1 beside 16"
+    assert refusal(defining(conflicts=classmethod(messages))) == wanted
+    assert refusal(defining(conflicts=staticmethod(functools.partial(messages, None)))) == wanted
+    nothing = defining(conflicts=classmethod(lambda *_: []), _conflict=classmethod(messages))
+    assert check(nothing), "beside `conflicts` itself any name is a helper's"
+
+
+@pytest.mark.parametrize(
+    "name", ["conflict", "_conflicts", "conflits", "Conflicts", "__conflicts", "get_conflicts"]
+)
+def test_a_misspelt_conflicts_is_an_error(name):
+    said = refusal(defining(**{name: classmethod(messages)}))
+    assert said.startswith(f"corruption._target_: {__name__}.Foreign defines {name}, which nothing")
+    assert "expected a classmethod conflicts(cls, settings, options)" in said
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        (messages, "cannot be called"),  # no classmethod
+        (classmethod(lambda cls, settings: []), "cannot be called"),
+        (classmethod(lambda cls, settings, options: None), "returned None"),
+        (classmethod(lambda cls, settings, options: "no"), "returned 'no'"),
+        (None, None),
+    ],
+)
+def test_a_conflicts_of_another_form_is_an_error(method, why):
+    if why is None:
+        assert check(defining())
+        return
+    said = refusal(defining(conflicts=method))
+    assert said.startswith(f"corruption._target_: {__name__}.Foreign")
+    assert why in said
+    assert "expected a classmethod conflicts(cls, settings, options)" in said
 
 
 def test_keys_are_flattened_with_dots():
@@ -294,7 +522,7 @@ def test_a_trusted_package_is_built_and_one_that_it_re_exports_is_not(package):
     assert settings.parts["corruption"] == {"level": 0.25}
     assert package.read_text() == "built"
     assert "is no vae_run.corruptions.Corruption" in refusal(naming("other.Own"), trust=["other"])
-    assert check(naming("foreign.Masking"), trust=["foreign"]).parts["corruption"] == {}
+    assert check(naming("foreign.Masking"), trust=["foreign"]).parts["corruption"] == {"level": 0.3}
 
 
 def test_the_trust_of_a_foreign_run_itself_counts_for_nothing(package):

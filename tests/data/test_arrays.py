@@ -82,7 +82,10 @@ def test_own_splits_and_labels(tmp_path: Path) -> None:
         ({"train": GREY, "val": GREY / 255}, "data type of val is float32, that of train is uint8"),
         ({"train": GREY, "train_labels": np.arange(9)}, "`train_labels` is int64 .* 10 images"),
         ({"train": GREY, "train_labels": np.ones(10)}, "`train_labels` is float64"),
-        ({"train": GREY, "val_labels": np.arange(3)}, "`val` is missing, though `val_labels`"),
+        (
+            {"train": GREY, "val_labels": np.arange(3)},
+            "`val` is missing, but there is `val_labels`",
+        ),
         ({"train": np.array([[1.0, np.nan], [np.inf, 0]])}, "`train` has 2 values that are NaN"),
         ({"train": GREY / 9, "test": np.full((2, 4, 6), 1e300)}, "`test` has 48 values that are"),
         ({"train": np.array([[None, 1]])}, "cannot be read as .npz: Object arrays"),
@@ -100,10 +103,10 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match=rf"dataset.path={path} cannot be read as .npz"):
             Arrays(path=str(path)).load()
-    with pytest.raises(DataError, match=r"none\.npz is not there; name the file"):
+    with pytest.raises(DataError, match=r"none\.npz does not exist; name the file"):
         Arrays(path=str(tmp_path / "none.npz")).load()
     np.save(tmp_path / "one.npy", GREY)
-    with pytest.raises(DataError, match=r"one\.npy is one array"):
+    with pytest.raises(DataError, match=r"one\.npy is a single array"):
         Arrays(path=str(tmp_path / "one.npy")).load()
 
 

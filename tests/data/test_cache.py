@@ -1,5 +1,7 @@
 """Images decoded once into files: the same pixels, made once, and whole or not there."""
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -269,7 +271,7 @@ def test_no_room_is_told_before_anything_is_written(
 ) -> None:
     free = cache.shutil.disk_usage("/")._replace(free=100)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: free)
-    with pytest.raises(DataError, match=r"dataset.cache: .*GiB.*Make room"):
+    with pytest.raises(DataError, match=r"dataset.cache: .*GiB.*Free disk space"):
         folder(photos).load()
     assert caches(photos) == []
 
@@ -319,6 +321,22 @@ def test_simultaneous_starts_decode_once_and_agree(photos: Path) -> None:
     assert said.count("decoding 170 images once") == 1
     assert said.count("waiting for another process, which decodes my photos") == 1
     assert len(caches(photos)) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_on_a_file_system_without_locks_images_are_decoded_with_a_warning(
+    photos: Path, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    assert len(folder(photos).load().train) == 122
+    assert "does not support locks" in caplog.text
+    assert len(caches(photos)) == 1
+    assert [path.suffix for path in (photos.parent / FOLDER).iterdir() if path.is_file()] == [
+        ".lock"
+    ]
 
 
 def test_a_kill_half_way_leaves_no_cache_no_process_and_no_obstacle(photos: Path) -> None:

@@ -56,7 +56,10 @@ class Payload:
         (pickle.dumps({"data": 1})[:9], "is damaged"),
         (pickle.dumps({"labels": [1]}), "'data'"),
         (pickle.dumps({"data": [1, 2], "labels": [1]}), "is damaged"),
-        (pickle.dumps({"data": Payload(), "labels": [1]}), r"mkdir, which no CIFAR file needs"),
+        (
+            pickle.dumps({"data": Payload(), "labels": [1]}),
+            r"mkdir, which a CIFAR file does not need",
+        ),
         (b"", "is damaged"),
         (b"<html>not found</html>", "is damaged"),
         (bytes(range(200, 256)), "is damaged"),

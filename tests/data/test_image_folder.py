@@ -93,7 +93,7 @@ def test_many_threads_keep_the_order(tmp_path: Path) -> None:
 
 
 def test_bad_files_and_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"dataset.path={tmp_path}/none: .* not there"):
+    with pytest.raises(DataError, match=rf"dataset.path={tmp_path}/none: .* does not exist"):
         ImageFolder(path=str(tmp_path / "none")).load()
     with pytest.raises(DataError, match=rf"no image files below {tmp_path}"):
         ImageFolder(path=str(tmp_path)).load()
@@ -124,4 +124,4 @@ def test_folders_that_are_not_read_are_told(
         draw(tmp_path / "valid" / f"{number}.png", number)
     splits = ImageFolder(path=str(tmp_path), image_size=4).load()
     assert [len(s) for s in (splits.train, splits.val, splits.test)] == [2, 1, 1]
-    assert "not read, as train is there: valid" in caplog.text
+    assert "not read, because there is a folder train: valid" in caplog.text

@@ -103,7 +103,7 @@ def test_emnist_names_agree_with_torchvision(
         (
             IMAGES,
             lambda raw: raw[:-1],
-            r"15695 bytes where its header \[20, 28, 28\] calls for 15696",
+            r"15695 bytes, but its header \[20, 28, 28\] requires 15696",
         ),
         (IMAGES, lambda raw: raw + b"x", "15697 bytes where"),
         (IMAGES, lambda raw: b"", "does not start as an idx file of 3 dimensions"),

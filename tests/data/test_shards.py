@@ -374,7 +374,7 @@ def test_other_tasks_of_a_run(folder: Path, vae_run: Run) -> None:
     (folder / "train-0001.tar").unlink()
     lost = vae_run("task=resume", run, "trainer.epochs=2")
     assert lost.code == 3
-    assert "train-0001.tar is not there" in lost.said
+    assert "train-0001.tar does not exist" in lost.said
 
 
 @pytest.mark.parametrize(("given", "found"), [(100, "found 90"), (80, "found more")])
@@ -403,7 +403,7 @@ def test_jobs_of_a_sweep_train_alone(folder: Path) -> None:
         jobs = [compose("config", [*words, f"seed={seed}"]) for seed in (0, 1)]
     found = grouped([check(OmegaConf.to_container(job, resolve=True)) for job in jobs])
     assert not found.together
-    assert "streamed" in found.said()[0]
+    assert "streamed" in found.reasons()[0]
 
 
 # What is wrong with a shard is told, with its name
@@ -457,8 +457,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "in a member": (cut(4700), "at or after 0000"),
     "in a header": (cut(4096 + 100), "at or after 0000"),
     "between members": (cut(4096), "it ends early"),
-    "a hole": (changed(8192, bytes(2048)), "behind a block of zeros"),
-    "two in a row": (lambda path: path.write_bytes(path.read_bytes() * 2), "behind a block"),
+    "a hole": (changed(8192, bytes(2048)), "after the block of zeros"),
+    "two in a row": (lambda path: path.write_bytes(path.read_bytes() * 2), "after the block"),
     "a damaged header": (changed(8192 + 150, b"\xff"), "or the next header is damaged"),
     "the first header": (changed(3, b"\xff"), "at or after its first member"),
     "empty": (cut(0), "at or after its first member"),
@@ -474,10 +474,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "one twice": (members("a.png", "a.png"), "duplicate file name"),
     "no label": (members("a.png", "a.cls", "b.png"), "sample b has no label"),
     "no number": (members("a.png", "a.cls", data=b"cat"), "sample a has the label b'cat'"),
-    "no image file": (members("a.png", "a.cls", data=b"1"), "it is no image of a known format"),
+    "no image file": (members("a.png", "a.cls", data=b"1"), "it is not an image of a known format"),
     "a link": (linked, "b.png in it is a link"),
     "claims terabytes": (claims(2**45), "unexpected end of data"),
-    "missing": (Path.unlink, "is not there"),
+    "missing": (Path.unlink, "does not exist"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
     "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is a pipe"),
 }
@@ -562,7 +562,7 @@ def test_patterns_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_commands_are_files_that_are_not_there(folder: Path, nothing_runs: Path) -> None:
     for name in ("./pipe:touch executed", " pipe:touch executed", "../pipe:touch executed"):
-        with pytest.raises(DataError, match="is not there"):
+        with pytest.raises(DataError, match="does not exist"):
             dataset(folder, train=name).load()
 
 
@@ -594,7 +594,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("dataset.binarize=static",), "dataset.binarize: found static"),
     (("dataset.val=train-0002.tar",), "dataset.train, val and test: "),
     (("dataset.test=./x/../train-0002.tar",), "dataset.train, val and test: "),
-    (('dataset.train="a{0..9.tar"',), "dataset.train: found 'a{0..9.tar', which cannot be read"),
+    (('dataset.train="a{0..9.tar"',), "dataset.train: found 'a{0..9.tar', which is invalid"),
     (('dataset.train="a{0..99999999999}.tar"',), "more than 1,000,000 names"),
 ]
 

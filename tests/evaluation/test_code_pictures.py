@@ -15,8 +15,11 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from vae_run import plots
 from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.pictures import codes as code_pictures
-from vae_run.evaluation.pictures import images as image_pictures
+from vae_run.evaluation.entries import own_pictures
+from vae_run.evaluation.pictures.aggregate_posterior import _marginal
+from vae_run.evaluation.pictures.anomaly_scores import SCORES
+from vae_run.evaluation.pictures.interpolations import arc
+from vae_run.evaluation.pictures.spectrum import principal_values
 from vae_run.evaluation.view import View
 from vae_run.plots import Density, Point
 from vae_run.plots.dimensions import IDLE
@@ -52,7 +55,7 @@ class Given:
 
 def drawn(view: View, name: str) -> Any:
     with evaluating(view.model):
-        return image_pictures.PICTURES[name](view)
+        return own_pictures()[name](view)
 
 
 def test_the_heights_of_the_bars_are_the_nats():
@@ -112,7 +115,7 @@ def test_spectra_are_eigenvalues_of_codes_and_pixels(monkeypatch):
 def test_few_images_of_many_pixels_have_the_same_spectrum():
     points = torch.randn(12, 40, generator=torch.Generator().manual_seed(0)).double()
     expected = np.linalg.eigvalsh(np.cov(points.numpy().T))[::-1][:12]
-    assert code_pictures.principal_values(points).tolist() == pytest.approx(expected, abs=1e-9)
+    assert principal_values(points).tolist() == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_spectrum_is_drawn_as_shares():
@@ -142,7 +145,7 @@ def test_marginals_stand_with_the_priors_density(monkeypatch):
 
 def test_a_density_from_samples_is_near_the_true_one():
     own = np.random.default_rng(0).normal(2.0, 0.5, 20_000)
-    marginal = code_pictures._marginal("z1", own[:100], own, standard=False)
+    marginal = _marginal("z1", own[:100], own, standard=False)
     true = np.exp(-0.5 * ((marginal.x - 2) / 0.5) ** 2) / (0.5 * math.sqrt(2 * math.pi))
     assert np.abs(marginal.density - true).max() < 0.08
 
@@ -219,7 +222,7 @@ FAMILIES = [
 @pytest.mark.parametrize("words", FAMILIES, ids=" ".join)
 def test_every_family_is_drawn_or_left_out(words):
     view = view_of(*words)
-    found = {name: drawn(view, name) for name in code_pictures.PICTURES}
+    found = {name: drawn(view, name) for name in own_pictures()}
     for name, picture in found.items():
         assert picture is None or (picture.dtype == np.uint8 and picture.std() > 1), name
     assert found["aggregate_posterior"] is not None
@@ -231,7 +234,7 @@ def test_anomalies_are_counted_in_their_colours(monkeypatch):
     assert drawn(view, "anomaly_scores") is None
     drawn(replace(view, others=grey(29, SHAPE, 9)), "anomaly_scores")
     panels, notes = given.arguments
-    assert [title.split(";")[0] for title, *_ in panels] == list(code_pictures.SCORES.values())
+    assert [title.split(";")[0] for title, *_ in panels] == list(SCORES.values())
     for title, normal, strange in panels:
         assert (len(normal), len(strange)) == (37, 29)
         wins = (strange[:, None] > normal).mean() + (strange[:, None] == normal).mean() / 2
@@ -261,11 +264,11 @@ def test_an_arc_turns_evenly_about_the_origin():
     start, end = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[0.0, 2.0, 0.0]])
     t = torch.tensor([0.0, 1 / 3, 0.5, 1.0])[:, None]
     expected = [[math.cos(a) * 2, math.sin(a) * 2, 0] for a in (0, math.pi / 6, math.pi / 4)]
-    found = image_pictures.arc(start, end, t)
+    found = arc(start, end, t)
     assert torch.allclose(found, torch.tensor([*expected, [0.0, 2.0, 0.0]]), atol=1e-6)
-    assert torch.allclose(image_pictures.arc(start, 3 * start, t), start * (1 + 2 * t))
-    assert torch.isfinite(image_pictures.arc(start, -start, t)).all()
-    assert torch.isfinite(image_pictures.arc(start, 0 * start, t)).all()
+    assert torch.allclose(arc(start, 3 * start, t), start * (1 + 2 * t))
+    assert torch.isfinite(arc(start, -start, t)).all()
+    assert torch.isfinite(arc(start, 0 * start, t)).all()
 
 
 def test_both_ways_between_images_stand_below_each_other(monkeypatch):

@@ -16,7 +16,7 @@ from vae_run.evaluation.metrics.mse import mse
 from vae_run.objectives import Objective
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.signals import StopRequests
-from vae_run.tracking.tracker import Tracker
+from vae_run.tracking.tracker import NoTracker
 from vae_run.training.gradient import Gradient
 
 VAE = ("corruption=masking", "likelihood=gaussian")
@@ -102,10 +102,9 @@ def trained(tmp_path, *words):
     """The final weights and batch state of a short training."""
     made = experiment(*words, "trainer.epochs=6", "trainer.batch_size=40")
     tmp_path.mkdir()
-    run, tracker = RunDirectory(tmp_path), Tracker(tmp_path)
+    run, tracker = RunDirectory(tmp_path), NoTracker()
     trainer: Gradient = made.settings.build("trainer")
     trainer.train(made, run, tracker, StopRequests(), None)
-    tracker.close()
     return made.model.state_dict()
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from parts import composed, experiment
-from sklearn.manifold import trustworthiness as of_sklearn
 
 from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
@@ -16,7 +15,7 @@ from vae_run.data.splits import Split
 from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.metrics import geometry as module
 from vae_run.evaluation.metrics.encode_time import encode_time
-from vae_run.evaluation.metrics.geometry import geometry, ranks, trustworthiness
+from vae_run.evaluation.metrics.geometry import NEIGHBOURS, geometry, kept
 from vae_run.evaluation.metrics.intrinsic_dimension import mle
 from vae_run.evaluation.view import View
 from vae_run.models.build import build_model
@@ -27,22 +26,39 @@ def normal(n: int, d: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, d))
 
 
-@pytest.mark.parametrize("n", [5, 20, 150])
-def test_trustworthiness_is_scikit_learns_and_continuity_its_mirror(n):
+def ranks(points: np.ndarray) -> np.ndarray:
+    """Which neighbour j is of i, by distance from 1 on; i itself is 0."""
+    apart = np.square(points[:, None] - points[None]).sum(-1)
+    np.fill_diagonal(apart, -1)
+    return apart.argsort(1).argsort(1)
+
+
+def by_definition(points: np.ndarray, mapped: np.ndarray) -> float:
+    """The trustworthiness as Venna & Kaski (2001) write it."""
+    true, on_map, n = ranks(points), ranks(mapped), len(points)
+    k = min(NEIGHBOURS, (n - 1) // 2)
+    wrong = (on_map > 0) & (on_map <= k) & (true > k)
+    return 1 - 2 * float((true[wrong] - k).sum()) / (n * k * (2 * n - 3 * k - 1))
+
+
+@pytest.mark.parametrize("n", [4, 5, 20, 150])
+def test_trustworthiness_is_as_defined_and_continuity_its_mirror(n):
     points = normal(n, 6)
     mapped = points[:, :2] + 0.3 * normal(n, 2, 1)
-    true, on_map = ranks(points), ranks(mapped)
-    k = min(12, (n - 1) // 2)
-    expected = of_sklearn(points, mapped, n_neighbors=k)
-    assert trustworthiness(true, on_map) == pytest.approx(expected, rel=1e-12)
-    expected = of_sklearn(mapped, points, n_neighbors=k)
-    assert trustworthiness(on_map, true) == pytest.approx(expected, rel=1e-12)
+    expected = by_definition(points, mapped), by_definition(mapped, points)
+    assert kept(points, mapped) == pytest.approx(expected, rel=1e-12)
 
 
-def test_ranks_count_neighbours_from_the_point_itself():
-    found = ranks(np.array([[0.0], [1.0], [5.0], [5.5]]))
-    assert found.tolist() == [[0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 0, 1], [3, 2, 1, 0]]
-    assert ranks(np.zeros((4, 2))).diagonal().tolist() == [0, 0, 0, 0]
+def test_trustworthiness_by_hand():
+    """Of five points on a line with two neighbours each, the map exchanges the ends."""
+    points = np.array([[0.0], [1.0], [2.1], [3.3], [4.6]])
+    mapped = np.array([[4.6], [1.0], [2.1], [3.3], [0.0]])
+    # Wrong neighbours on the map with their true ranks: of the first point the third (2, right) and
+    # the fourth (3); of the second the last (4); of the fourth the first (4); of the last the
+    # second (3) and third (2, right). Each counts its rank less 2.
+    penalty = (3 - 2) + (4 - 2) + (4 - 2) + (3 - 2)
+    assert by_definition(points, mapped) == kept(points, mapped)[0]
+    assert kept(points, mapped)[0] == pytest.approx(1 - 2 * penalty / (5 * 2 * (10 - 6 - 1)))
 
 
 def test_a_torn_map_is_trustworthy_a_folded_one_continuous():
@@ -50,17 +66,17 @@ def test_a_torn_map_is_trustworthy_a_folded_one_continuous():
     points = np.stack([line, 0.01 * np.sin(9 * line)], 1)
     torn = (line + 5 * (line > 0.5))[:, None]
     folded = np.abs(line - 0.5)[:, None]
-    true = ranks(points)
-    assert trustworthiness(true, ranks(torn)) > 0.999
-    assert trustworthiness(ranks(torn), true) < trustworthiness(true, ranks(torn))
-    assert trustworthiness(ranks(folded), true) > 0.99
-    assert trustworthiness(true, ranks(folded)) < 0.8
-    assert trustworthiness(true, true) == 1.0
+    trustworthiness, continuity = kept(points, torn)
+    assert trustworthiness > 0.999
+    assert continuity < trustworthiness
+    trustworthiness, continuity = kept(points, folded)
+    assert continuity > 0.99
+    assert trustworthiness < 0.8
+    assert kept(points, points) == (1.0, 1.0)
 
 
 def test_a_map_of_chance_keeps_nothing():
-    found = trustworthiness(ranks(normal(600, 5)), ranks(normal(600, 2, 1)))
-    assert found == pytest.approx(0.5, abs=0.03)
+    assert kept(normal(600, 5), normal(600, 2, 1)) == pytest.approx((0.5, 0.5), abs=0.03)
 
 
 def view(d: int = 2, n: int = 120) -> View:
@@ -88,7 +104,7 @@ def test_codes_stand_beside_pca_and_tsne():
     # The code is PCA's but for a turn and what 120 images leave of the directions.
     assert found["trustworthiness"] == pytest.approx(found["pca_trustworthiness"], abs=0.002)
     codes, pixels = made.split.images[:, :2].numpy(), made.split.images.numpy()
-    assert found["trustworthiness"] == pytest.approx(of_sklearn(pixels, codes, n_neighbors=12))
+    assert found["trustworthiness"] == pytest.approx(by_definition(pixels, codes))
     assert measured(geometry, replace(made, batch_size=7)) == found
 
 

@@ -22,7 +22,8 @@ from vae_run.errors import ConfigError
 from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.metrics.mse import mse
 from vae_run.evaluation.metrics.robustness import FLOOR, curve, robustness
-from vae_run.evaluation.pictures import images
+from vae_run.evaluation.pictures.robustness import robustness as picture
+from vae_run.plots import Panel
 from vae_run.plots.sheet import BLUE, VERMILLION, rgb
 
 SQUARE = (1, 8, 8)
@@ -87,8 +88,7 @@ def test_pixels_off_the_unit_interval_have_no_psnr() -> None:
     assert found is not None
     assert found.psnr == {}
     assert found.mse["input"] == pytest.approx([0, 0.01, 0.04], rel=1e-4, abs=1e-9)
-    picture = images.robustness(view_of(Darker(), torch.rand(4, *SQUARE) * 3))
-    assert picture is not None
+    assert picture(view_of(Darker(), torch.rand(4, *SQUARE) * 3)) is not None
 
 
 @pytest.mark.parametrize("option", options("corruption"))
@@ -130,16 +130,16 @@ def test_families_without_a_corruption_have_no_curve() -> None:
     made = experiment("model=ae", shape=SQUARE)
     view = made.view(made.splits.test)
     assert robustness(view) == {}
-    assert images.robustness(view) is None
+    assert picture(view) is None
     grey_alone = experiment("model=dae", "corruption=grayscale", shape=SQUARE)
-    assert images.robustness(grey_alone.view(grey_alone.splits.test)) is None
+    assert picture(grey_alone.view(grey_alone.splits.test)) is None
     with pytest.raises(ConfigError, match="robustness: NoCorruption has no levels"):
         check(composed("model=ae", "evaluation.metrics=[robustness]"))
 
 
 def drawn(here: float) -> Any:
     lines = {"output": [30.0, 20.0, 10.0], "input": [math.nan, 15.0, 5.0], "mean": [12.0] * 3}
-    panels = {"PSNR, in dB": lines, "squared error per pixel": lines}
+    panels = [Panel("PSNR, in dB", lines), Panel("errors", lines, logarithmic=True)]
     return plots.robustness([0, 0.5, 1], panels, here=here, level_name="of what", note="64 images")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -69,12 +68,11 @@ def _main(arguments: list[str], said: Path, fault: Fault | None) -> None:
     import torch
 
     torch.set_num_threads(1)
-    from vae_run.cli import main
+    from vae_run.cli.main import main
 
     if fault is not None:
         _prepare(fault)
-    sys.argv = ["vae-run", *arguments]
-    main.main()
+    main(arguments)
 
 
 def _prepare(fault: Fault) -> None:

@@ -21,7 +21,6 @@ from vae_run.runs import checkpoint_file
 if TYPE_CHECKING:
     from conftest import Run, Train
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "version_1"
 PLAN = (
     *("device=cpu", "network.widths=[16]", "evaluation.figures=[]", "trainer.checkpoint_seconds=0"),
     *("trainer.log_every=4", "dataset.classes=[0,1]"),
@@ -171,24 +170,6 @@ def test_the_data_of_a_resumed_run_must_be_its_own(
     finished = vae_run("task=resume", f"run={run}", "trainer.epochs=4")
     assert finished.code == 3
     assert "other data" in finished.said
-
-
-def test_a_checkpoint_of_format_1_loads() -> None:
-    """Written when the format was new; it must load for as long as the format is read."""
-    model = load(FIXTURE)
-    expected = torch.load(FIXTURE / "expected.pt", weights_only=True)
-    assert torch.equal(expected["x"], torch.linspace(0, 1, 2 * 64).reshape(2, 1, 8, 8))
-    torch.testing.assert_close(model.encode(expected["x"]).mean, expected["mean"])
-    torch.testing.assert_close(model.reconstruct(expected["x"]), expected["images"])
-    assert checkpoint_file.read(FIXTURE / "checkpoints" / "best.pt")["format"] == 1
-
-
-def test_a_run_of_format_1_goes_on(vae_run: Run, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(FIXTURE, tmp_path / "run"))
-    step = checkpoint_file.read(run / "checkpoints" / "last.pt")["step"]
-    finished = vae_run("task=resume", f"run={run}", "trainer.epochs=3")
-    assert finished.code == 0, finished.said
-    assert checkpoint_file.read(run / "checkpoints" / "last.pt")["step"] > step
 
 
 def test_a_checkpoint_without_a_writer_is_told_as_such(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def pipe(raw: Path) -> None:
         (lambda raw: (raw / IMAGES).unlink(), IMAGES, "or set dataset.root to the folder that has"),
         (cut(IMAGES, 0), IMAGES, "put a good copy in its place"),
         (cut(IMAGES, 9), IMAGES, "does not start as an idx file"),
-        (cut(IMAGES, 9000), IMAGES, "9000 bytes where its header [20, 28, 28] calls for 15696"),
+        (cut(IMAGES, 9000), IMAGES, "9000 bytes, but its header [20, 28, 28] requires 15696"),
         (cut(LABELS, 20), LABELS, "put a good copy in its place"),
         (lambda raw: idx(raw / LABELS, np.arange(19)), LABELS, "19 labels for 20 images"),
         (lambda raw: idx(raw / IMAGES, np.zeros((20, 14, 14))), IMAGES, "expected images of 28 x"),
@@ -158,7 +158,7 @@ def test_a_damaged_set_is_never_downloaded_again(
 ) -> None:
     monkeypatch.setattr(MNIST, "_download", lambda *_: pytest.fail("downloads"))
     cut(IMAGES, 100)(mnist / "MNIST" / "raw")
-    with pytest.raises(DataError, match="It is left as it is"):
+    with pytest.raises(DataError, match="It is left unchanged"):
         MNIST(root=str(mnist)).load()
 
 
@@ -190,7 +190,7 @@ def floats(count: int, *shape: int) -> np.ndarray:
         ({"train": floats(20).astype(int)}, "int64; expected uint8, bool, or floats"),
         ({"train": floats(20).astype(complex)}, "complex128; expected uint8"),
         ({"train": np.array(["a"] * 20)}, "expected uint8, bool, or floats"),
-        ({"train": np.array([None] * 20)}, "write it anew with numpy.savez"),
+        ({"train": np.array([None] * 20)}, "write it again with numpy.savez"),
         ({"train": floats(20)[:0]}, "with at least one image"),
         ({"train": floats(20), "val": floats(20)[:0]}, "`val` has shape (0, 8, 8)"),
         ({"train": floats(20), "test": floats(20)[:0]}, "`test` has shape (0, 8, 8)"),
@@ -201,8 +201,8 @@ def floats(count: int, *shape: int) -> np.ndarray:
         ({"train": floats(1)}, "make them smaller, or add images"),
         ({"train": floats(1), "test": floats(1)}, "make them smaller, or add images"),
         ({"train": floats(20), "train_labels": np.arange(19)}, "one for each of the 20 images"),
-        ({"train": floats(20), "train_labels": np.arange(20.0)}, "expected whole numbers"),
-        ({"train": floats(20), "train_labels": np.full(20, 2**63, np.uint64)}, "beyond 2**63"),
+        ({"train": floats(20), "train_labels": np.arange(20.0)}, "expected integers"),
+        ({"train": floats(20), "train_labels": np.full(20, 2**63, np.uint64)}, "of 2**63 or more"),
         ({"train_labels": np.arange(19)}, "has no array `train`"),
         ({"train": floats(20), "test_labels": np.arange(9)}, "array `test` is missing, though"),
     ],
@@ -240,20 +240,20 @@ def whole_npz() -> bytes:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "it is no archive, or an incomplete one; write it anew"),
-        (b"hello", "it is no archive"),
-        (whole_npz()[:3000], "it is no archive"),
-        (whole_npz()[:300] + b"\xff" + whole_npz()[301:], "write it anew with numpy.savez"),
-        (npy("(3, 4)", payload=bytes(12)), "is one array: expected an .npz of them"),
-        (archive({"train.npy": b"no array"}), "write it anew with numpy.savez"),
+        (b"", "it is not a zip archive, or an incomplete one; write it again"),
+        (b"hello", "it is not a zip archive"),
+        (whole_npz()[:3000], "it is not a zip archive"),
+        (whole_npz()[:300] + b"\xff" + whole_npz()[301:], "write it again with numpy.savez"),
+        (npy("(3, 4)", payload=bytes(12)), "is a single array (.npy), expected an .npz archive"),
+        (archive({"train.npy": b"no array"}), "write it again with numpy.savez"),
         (archive({"train": b"no array"}), "name another file"),
         (archive({"other.npy": npy("(1,)", payload=b"1")}), "it holds other"),
         (archive({"train.npy": npy("(1000000000000, 64, 64)")}), "has 0 bytes, but claims to be"),
         (archive({"train.npy": npy("(4294967296, 4294967296, 4294967296)")}), "but claims to be"),
         (archive({"train.npy": npy("(-5, 8, 8)", payload=b"1")}), "but claims to be"),
         (archive({"train.npy": npy("(2000000, 64, 64)", payload=bytes(9))}), "has 9 bytes, but"),
-        (archive({"train.npy": npy("(5, 8)", descr="|O")}), "write it anew"),
-        (archive({"train.npy": pickle.dumps(print)}), "write it anew"),
+        (archive({"train.npy": npy("(5, 8)", descr="|O")}), "write it again"),
+        (archive({"train.npy": pickle.dumps(print)}), "write it again"),
     ],
     ids=range(14),  # archives hold the time they were made at, which differs between workers
 )  # fmt: skip

@@ -15,7 +15,7 @@ from killable import finish, start, wait_for
 from same_run import assert_same_run
 
 from vae_run.runs import checkpoint_file
-from vae_run.tasks import closing
+from vae_run.tasks import final_evaluation
 from vae_run.tasks import train as training
 from vae_run.training.loop import Loop
 
@@ -171,18 +171,18 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(
 def test_a_signal_while_figures_are_drawn_ends_at_once(
     place: str, train: Train, vae_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    whole, run, original = tmp_path / "whole", tmp_path / "run", getattr(closing, place)
+    whole, run, original = tmp_path / "whole", tmp_path / "run", getattr(final_evaluation, place)
 
     def stopped(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("it goes on")
 
-    monkeypatch.setattr(closing, place, stopped)
+    monkeypatch.setattr(final_evaluation, place, stopped)
     finished = vae_run(*SHORT, f"hydra.run.dir={run}")
     assert finished.code == 143, finished.said
     assert status(run)["state"] == "interrupted"
     assert f"task=resume 'run={run}'" in finished.said
-    monkeypatch.setattr(closing, place, original)
+    monkeypatch.setattr(final_evaluation, place, original)
     finished = vae_run("task=resume", f"run={run}")
     assert finished.code == 0, finished.said
     assert_same_run(run, train(whole, *SHORT))
@@ -210,9 +210,9 @@ def test_a_signal_of_the_last_step_is_not_lost(
 def test_control_c_before_the_run_begins_is_no_traceback(
     vae_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from vae_run.cli import main
+    from vae_run.cli import gate
 
-    monkeypatch.setattr(main, "_check", lambda config: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(gate, "_check", lambda config: signal.raise_signal(signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a shell's command has it
     try:
         finished = vae_run(*SHORT, f"hydra.run.dir={tmp_path / 'run'}")

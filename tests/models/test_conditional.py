@@ -25,7 +25,8 @@ from vae_run.data.splits import Split
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation import metrics
 from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.pictures.images import PICTURES, draw
+from vae_run.evaluation.entries import own_pictures
+from vae_run.evaluation.evaluation import Evaluation
 from vae_run.models.build import build_model
 from vae_run.models.networks import MLP, Conv
 from vae_run.runs import checkpoint_file
@@ -192,7 +193,7 @@ def test_every_picture_is_drawn_with_labels(words):
     if made.model.prior.fitted_to_codes:
         made.model.prior.fit(torch.randn(50, 2))
     with evaluating(made.model):
-        drawn = draw(made.view(made.splits.val), list(PICTURES))
+        drawn = Evaluation(figures=list(own_pictures())).draw(made.view(made.splits.val))
     wanted = {"reconstructions", "samples", "manifold", "traversals", "interpolations"}
     assert wanted <= drawn.keys()
 
@@ -205,7 +206,7 @@ def test_the_pictures_decode_the_classes_that_they_name(monkeypatch):
     model, view = made.model, made.view(made.splits.val)
     with evaluating(model):
         for name in ("samples", "manifold", "interpolations"):
-            PICTURES[name](view)
+            own_pictures()[name](view)
         torch.manual_seed(0)
         z = torch.randn(8, 2)
         expected = torch.stack([model.decode(z, label).mean for label in CLASSES], 1)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from vae_run.models.distributions.kl import Delta, kl
+from vae_run.models.distributions.degenerate import Delta
+from vae_run.models.distributions.kl import kl
 
 B, D, K = 4, 3, 100_000
 

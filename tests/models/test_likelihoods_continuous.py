@@ -14,7 +14,7 @@ from torch import nn
 
 from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.models.likelihoods.continuous import ContinuousBernoulli
+from vae_run.models.distributions.continuous_bernoulli import ContinuousBernoulli
 
 SIZES = (1e-8, 1e-4, 4e-3, 0.02, 0.3, 0.4999, 0.5001, 1, 4, 9, 15, 17, 40, 89, 1e3, 1e6)
 LOGITS = [0.0, *SIZES, *(-size for size in SIZES)]

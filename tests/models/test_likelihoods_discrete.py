@@ -14,8 +14,8 @@ from torch import nn
 
 from vae_run.config.check import check
 from vae_run.data.splits import Split
+from vae_run.models.distributions.grid import DiscretizedLogistic, LevelCategorical
 from vae_run.models.likelihoods import BernoulliLikelihood, GridLikelihood, Likelihood
-from vae_run.models.likelihoods.discrete import DiscretizedLogistic, LevelCategorical
 
 LOCATIONS = (-1e6, -40.0, -0.3, 0.0, 0.4999, 0.5 / 255, 0.5, 0.93, 1.0, 1.8, 1e4)
 SCALES = (1e-7, 1e-4, 4e-4, 0.004, 0.0041, 0.03, 0.2, 3.0, 1e5)

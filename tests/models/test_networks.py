@@ -11,8 +11,8 @@ from torch import nn
 
 from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.models.activations import activation
 from vae_run.models.networks import MLP, Conv, flatten_samples, parameter_count
+from vae_run.models.networks.activations import activation
 
 B, D, K = 3, 4, 2
 IMAGES = [(1, 8, 8), (3, 7, 9), (1, 28, 28), (1, 1, 1), (3, 33, 17), (2, 1, 6)]

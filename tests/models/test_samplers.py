@@ -15,11 +15,12 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from vae_run import load
 from vae_run.config.check import check
+from vae_run.config.renamed import current, first
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.codes import calibrate, codes, evaluating
-from vae_run.evaluation.pictures.images import samples
-from vae_run.models.fitted_priors import FittedFlow, FittedMixture
-from vae_run.models.priors import FittedGaussian
+from vae_run.evaluation.pictures.samples import samples
+from vae_run.models import priors
+from vae_run.models.priors import FittedFlow, FittedGaussian, FittedMixture
 from vae_run.runs import checkpoint_file
 
 if TYPE_CHECKING:
@@ -229,3 +230,19 @@ def test_a_sampler_belongs_to_task_sample(vae_run: Run) -> None:
         finished = vae_run(*words)
         assert finished.code == 1
         assert said in finished.said
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        ("vae_run.samplers", "FittedFlow"),
+        ("vae_run.samplers", "FittedMixture"),
+        ("vae_run.priors", "FittedGaussian"),
+        ("vae_run.priors", "VampPrior"),
+    ],
+)
+def test_saved_paths_of_priors_lead_to_their_package_and_back(before, name):
+    """Runs of earlier versions load, and hashes of configurations do not change."""
+    assert current(f"{before}.{name}") == f"vae_run.models.priors.{name}"
+    assert first(f"vae_run.models.priors.{name}") == f"{before}.{name}"
+    assert isinstance(getattr(priors, name), type)

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from vae_run.config.check import check
 from vae_run.data.batches import Batch
 from vae_run.errors import ConfigError
-from vae_run.evaluation.pictures import images
+from vae_run.evaluation.evaluation import Evaluation
 from vae_run.models.distributions.sphere import UniformSphere, VonMisesFisher, log_area, tail_rule
 
 KAPPAS = (0.0, 0.01, 0.7, 5.0, 40.0, 1e3, 1e5)
@@ -259,7 +259,7 @@ def test_every_picture_is_drawn_of_codes_on_the_sphere(latent_dim, monkeypatch):
     )
     names = ["reconstructions", "samples", "manifold", "traversals", "interpolations"]
     with torch.no_grad():
-        drawn = images.draw(made.view(made.splits.val), names)
+        drawn = Evaluation(figures=names).draw(made.view(made.splits.val))
     assert set(drawn) == set(names) - ({"manifold"} if latent_dim > 2 else set())
     for z in decoded:
         length = z.norm(dim=-1)

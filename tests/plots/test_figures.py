@@ -317,7 +317,7 @@ HISTORY = {
 
 def test_a_panel_for_every_quantity_that_has_values():
     panels = _panels({"val/mse": [0.1], "train/other": [1.0], **HISTORY, "val/kl": [NAN, 1.0]})
-    assert list(panels) == ["loss", "kl", "mse", "other"]
+    assert list(panels) == ["mse", "other", "loss", "kl"], "in the order of their first columns"
     assert list(panels["loss"]) == ["train", "val"]
     assert list(panels["kl"]) == ["val"]
 

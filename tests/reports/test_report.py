@@ -16,7 +16,7 @@ import pytest
 from browser import opened
 from PIL import Image
 
-from vae_run.evaluation.quantities import meaning
+from vae_run.evaluation.quantities import TABLE
 from vae_run.reports.run import write_report
 from vae_run.reports.warnings import large_gap
 from vae_run.runs.run_directory import RunDirectory
@@ -84,7 +84,7 @@ def test_the_numbers_are_those_of_the_metrics(page: Page, vae: Path) -> None:
         _, val, test, *_, unit, text = page.row(name)
         assert val == number(metrics["val"][name])
         assert test == number(metrics["test"][name])
-        assert (unit, text) == (meaning(name).unit, meaning(name).text)
+        assert (unit, text) == (TABLE.of(name).unit, TABLE.of(name).text)
         assert text, f"{name} is not explained"
     assert page.row("mse")[3] == number(metrics["test"]["pca_mse"])
     assert not [row for row in page.rows if row[0].startswith("pca_mse")]
@@ -133,8 +133,8 @@ def test_hostile_names_are_only_text(vae: Path, tmp_path: Path) -> None:
     config = run.config_file.read_text(encoding="utf-8")
     config = config.replace("\nseed: 0\n", f"\nseed: 0\nrun: {json.dumps(HOSTILE)}\n")
     run.config_file.write_text(config, "utf-8")
-    with (run.path / "train.log").open("a", encoding="utf-8") as log:
-        log.write(f"2026-01-01 00:00:00,000 WARNING {HOSTILE}\n")
+    with (run.path / "warnings.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"time": "2026-01-01T00:00:00", "message": HOSTILE}) + "\n")
     metrics = run.metrics()
     run.write_metrics({**metrics, "test": {**metrics["test"], HOSTILE: 1.0}})
     page = Page(write_report(run))
@@ -205,10 +205,10 @@ def test_numbers_have_the_digits_that_mean_something(
         ("elbo", 1, "lower bound on log p(x)"),
         ("kl", 0, "KL"),
         ("psnr_at_0.25", 1, "at corruption level 0.25"),
-        ("input_mse_at_1", 0, "of the input at level 1"),
-        ("mean_psnr", 0, "psnr of the mean image"),
+        ("input_mse_at_1", 0, "of the corrupted input"),
+        ("mean_psnr", 0, "PSNR of the mean image"),
         ("clean_ssim", 0, "ssim where the encoder sees the clean image"),
-        ("pca_32_auroc", 1, "anomalies told by pca 32"),
+        ("pca_32_auroc", 1, "by 32 principal components"),
         ("frechet_random_conv", -1, "random conv"),
         ("frechet_random_conv_train", 0, "training images"),
         ("data_mle_20", 0, "20 neighbours"),
@@ -217,9 +217,9 @@ def test_numbers_have_the_digits_that_mean_something(
     ],
 )
 def test_figures_are_explained(name: str, better: int, words: str) -> None:
-    assert meaning(name).better == better
-    assert words in meaning(name).text
-    assert bool(words) == bool(meaning(name).text)
+    assert TABLE.of(name).better == better
+    assert words in TABLE.of(name).text
+    assert bool(words) == bool(TABLE.of(name).text)
 
 
 def curves(train: list[float], val: list[float]) -> list[dict[str, float]]:

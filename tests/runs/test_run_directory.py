@@ -37,7 +37,7 @@ def test_the_files_of_a_finished_run(vae: Path) -> None:
     expected = {
         *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
         *("status.json", "metrics.json", "environment.json", "history.csv", "train.log"),
-        "report.html",
+        *("report.html", "warnings.jsonl"),  # of grey pixels under a Bernoulli likelihood
         *("checkpoints/best.pt", "checkpoints/last.pt", "checkpoints/previous.pt"),
         "projector_config.pbtxt",
         *(f"figures/{name}.png" for name in (*figures, "learning_curves")),

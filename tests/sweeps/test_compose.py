@@ -7,14 +7,16 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from hydra_plugins.vae_run.compose import Composer
-from vae_run.cli import main
+from vae_run.cli.hydra_api import composing
+from vae_run.cli.resolvers import register_resolvers
+from vae_run.config.options import CONF
+from vae_run.sweeps.composer import Composer
 
 
 @pytest.fixture(scope="module")
 def composer():
-    main.register_resolvers()
-    with hydra.initialize_config_dir(str(main.CONF), version_base="1.3"):
+    register_resolvers()
+    with composing(CONF):
         loader = GlobalHydra.instance().config_loader()
         from hydra.types import RunMode
 

@@ -141,11 +141,12 @@ def test_one_process_at_a_time_and_a_dead_one_leaves_no_lock(tmp_path):
         [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         pid = other.stdout.readline().strip()
-        with (
-            pytest.raises(ConfigError, match=f"being run by process {pid}"),
-            Ledger(folder).locked(),
-        ):
-            pass
+        for _ in range(2):  # a refused one leaves the owner's name as it is
+            with (
+                pytest.raises(ConfigError, match=f"being run by process {pid} on"),
+                Ledger(folder).locked(),
+            ):
+                pass
         other.kill()
         other.wait()
     with Ledger(folder).locked():

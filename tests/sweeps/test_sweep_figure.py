@@ -87,7 +87,7 @@ def test_seeds_share_a_line_and_other_keys_make_lines(drawn):
     over_key(swept, None, 2)
     (call,) = drawn
     assert call["axis"] == "latent_dim"
-    assert list(call["panels"]) == ["mse", "loss"]
+    assert list(call["panels"]) == ["loss", "mse"]
     lines = {(line.setting, line.split): line for line in call["panels"]["mse"]}
     assert set(lines) == {(f"model={m}", s) for m in ("ae", "vae") for s in ("val", "test")}
     assert lines["model=ae", "test"] == Line(
@@ -96,7 +96,7 @@ def test_seeds_share_a_line_and_other_keys_make_lines(drawn):
     assert lines["model=vae", "test"].y == [6, 7, 8, 9, 10, 11]
     assert call["notes"] == [
         "mean over 2 seeds; every run is a dot",
-        "2 of 14 jobs left no figures",
+        "2 of 14 jobs left no metrics",
     ]
 
 

@@ -32,7 +32,7 @@ from vae_run.sweeps.vectorized.training import train_together
 from vae_run.sweeps.vectorized.verification import Disagreement, verified
 from vae_run.system.signals import StopRequests
 from vae_run.tasks import resume, train
-from vae_run.tracking.tracker import Tracker
+from vae_run.tracking.tracker import NoTracker
 from vae_run.training import compile
 from vae_run.training.experiment import assemble
 from vae_run.training.loop import Loop
@@ -67,7 +67,7 @@ def loop_of(settings: Settings, place: Path) -> Loop:
     place.mkdir(parents=True)
     trainer = settings.build("trainer")
     made = assemble(settings, torch.device("cpu"))
-    loop = trainer.loop(made, RunDirectory(place), Tracker(place, layout=False))
+    loop = trainer.loop(made, RunDirectory(place), NoTracker())
     loop.ready()
     return loop
 
@@ -436,7 +436,7 @@ def test_jobs_are_put_together_where_they_differ_in_numbers_only() -> None:
     found = grouped([settings_of(*each) for each in words])
     assert found.together == [[0, 1, 2, 3, 5], [7, 8]]
     assert sorted(found.alone) == [4, 6, 9]
-    said = found.said()
+    said = found.reasons()
     assert said[0] == "1 job trains alone: no other job has the same shapes and parts"
     assert said[1].startswith("2 jobs train alone: Pruning does more than gradient descent")
 

@@ -17,7 +17,7 @@ from vae_run.errors import ConfigError
 from vae_run.objectives import Reconstruction
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.tracking.tracker import Tracker
+from vae_run.tracking.tracker import NoTracker
 from vae_run.training.experiment import Experiment
 from vae_run.training.layerwise import LayerBatches, StackLoop, stacked
 
@@ -35,7 +35,7 @@ def deep(*words: str) -> Experiment:
 
 def loop(made: Experiment, place: Path) -> StackLoop:
     trainer = made.settings.build("trainer")
-    built = trainer.loop(made, RunDirectory(place), Tracker(place))
+    built = trainer.loop(made, RunDirectory(place), NoTracker())
     assert isinstance(built, StackLoop)
     return built
 

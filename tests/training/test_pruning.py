@@ -17,7 +17,7 @@ from vae_run.errors import ConfigError
 from vae_run.evaluation.metrics.nonzero_weights import weights
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.tracking.tracker import Tracker
+from vae_run.tracking.tracker import NoTracker
 from vae_run.training.pruning import PruningLoop, share, smallest
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_zeros_rise_by_the_schedule_and_stay(tmp_path: Path) -> None:
         *("model=ae", "trainer=pruning", "trainer.epochs=6", "trainer.batch_size=30"),
         *("trainer.prune_from=1", "trainer.prune_until=4", "trainer.prune_every=2"),
     )
-    loop = made.settings.build("trainer").loop(made, RunDirectory(tmp_path), Tracker(tmp_path))
+    loop = made.settings.build("trainer").loop(made, RunDirectory(tmp_path), NoTracker())
     assert isinstance(loop, PruningLoop)
     size = 20 * 8 + 8 * 3 + 3 * 8 + 8 * 20
     counts, gone = [], torch.zeros(size, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""What vae-run plugs into Hydra: launchers, and sweepers that keep a ledger.
+"""What vae-run plugs into Hydra: shells that delegate to `vae_run.sweeps`.
 
-May import cli, config, sweeps, system.
+May import sweeps.
 """

@@ -1,4 +1,4 @@
-"""The command line: Hydra composes a configuration, it is checked, and a task runs.
+"""The command line: Hydra composes a configuration, the gate checks it, and a task runs.
 
 May import config, runs, system, tasks, training.
 """

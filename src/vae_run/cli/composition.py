@@ -1,16 +1,18 @@
-"""What composing a configuration takes from a run, and what Hydra's errors about it mean."""
+"""A composed configuration: as plain values, what it takes from a run, what its errors mean."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from vae_run.config.groups import GROUPS, OPTIONAL
-from vae_run.config.keys import nearest, unknown_key
-from vae_run.errors import CheckpointError
+from vae_run.config.keys import misplaced_key, nearest, unknown_key
+from vae_run.errors import CheckpointError, ConfigError
 from vae_run.runs.saved_yaml import read_yaml
 
 TAKEN = ("dataset", "corruption")
@@ -19,13 +21,32 @@ TAKEN = ("dataset", "corruption")
 CONTAINERS = {*GROUPS, *OPTIONAL, "model", "experiment", "task"}
 
 
-def of_the_run(typed: list[str]) -> list[str]:
-    """What `task=evaluate run=DIR` takes over from the run for typed keys of its parts to exist.
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The job's configuration as plain values, without Hydra's own.
+
+    Raises:
+        ConfigError: a value is missing.
+    """
+    job = config
+    if "hydra" in config:
+        job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        values = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = str(error.full_key or error).split(": ")[-1]
+        raise ConfigError(f"{key}: a value is needed; say {key}=...") from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def of_the_run(typed: Sequence[str]) -> list[str]:
+    """What `task=evaluate run=DIR` takes over from the run: overrides to precede the typed ones.
 
     `corruption.level=0.5` is a key of the corruption that the run was trained with, not of the
-    default one: the run's choice in that group, and what was typed of it then, come first. They
-    are words for Hydra, as if the user had typed them, and the run may come from anybody: taken
-    are plain names of options and values of keys, never a class, a path or an interpolation.
+    default one. So the option that the run chose in that group, and what was typed of it then, come
+    first. They are overrides for Hydra, as if the user had typed them, and the run may come from
+    anybody: only plain names of options and values of keys are taken, never a class, a path or an
+    interpolation.
     """
     keys = {word.split("=", 1)[0].lstrip("+~") for word in typed}
     runs = [word.split("=", 1)[1] for word in typed if word.startswith("run=")]
@@ -63,7 +84,7 @@ def explain(error: Exception, conf: Path) -> str:
     if match := re.search(r"Could not override '([^']+)'", text):
         key, known = match[1].split("@")[0], known_keys(conf)
         if key in known:
-            return f"{key}: has no meaning here; it belongs to other options or to another task."
+            return misplaced_key(key)
         return unknown_key(key, known)
     if match := re.search(r"Could not find '(\w+)/([^']+)'", text):
         return _unknown_option(match[1], match[2], text)

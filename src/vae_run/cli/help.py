@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
 from vae_run.config.options import folders, options
 
 GROUPS = {
-    "task": "what to do",
-    "model": "the family: a preset of the parts below",
-    "network": "images to features and back",
-    "posterior": "q(z|x)",
-    "prior": "p(z)",
-    "likelihood": "p(x|z)",
-    "objective": "what is minimised, in nats per image",
-    "corruption": "what the encoder sees instead of the clean image",
-    "dataset": "what is learned from",
-    "optimizer": "how weights move",
-    "schedule": "how the learning rate changes",
-    "trainer": "how parameters are found",
-    "evaluation": "what a model is judged by",
-    "sampler": "what task=sample draws codes from",
-    "experiment": "published results to reproduce; some are sweeps: with -m",
+    "task": "what the command does",
+    "model": "the model family: a preset of the parts below",
+    "network": "encoder and decoder networks",
+    "posterior": "q(z|x), the distribution of an image's code",
+    "prior": "p(z), the distribution of codes",
+    "likelihood": "p(x|z), the distribution of pixels",
+    "objective": "the loss, in nats per image",
+    "corruption": "noise on the encoder's input, for denoising",
+    "dataset": "the images",
+    "optimizer": "the update of the weights",
+    "schedule": "the learning rate over time",
+    "trainer": "the method and length of training",
+    "evaluation": "the metrics and figures of a trained model",
+    "tracker": "where metrics go besides TensorBoard",
+    "sampler": "the distribution that task=sample draws codes from",
+    "experiment": "published results to reproduce; those that are sweeps need -m",
 }
 
 HEAD = """\
-vae-run trains, judges and sweeps autoencoders.
+vae-run trains, evaluates and sweeps autoencoders.
 
-  vae-run [GROUP=OPTION] [KEY=VALUE] ...   train; alone: a VAE on 8x8 digits
-  vae-run -m KEY=A,B,C ...                 sweep: a run for every combination
-  vae-run -m hydra/sweeper=optuna ...      search instead of every combination
-  vae-run -m hydra/launcher=vectorized ... networks of one shape train as one
-  vae-run task=TASK run=DIR ...            work on a trained run
+  vae-run [GROUP=OPTION] [KEY=VALUE] ...   train; by default a VAE on 8x8 digits
+  vae-run -m KEY=A,B,C ...                 sweep: one run per combination
+  vae-run -m hydra/sweeper=optuna ...      search instead of all combinations
+  vae-run -m hydra/launcher=vectorized ... train equal networks as one model
+  vae-run task=TASK run=DIR ...            use a trained run
 
-Groups and their options (the default stands first)
+Groups and their options (the default comes first)
 """
 
 TAIL = """\
 
-Keys used most
+Most used keys
   latent_dim=16  seed=0  device=auto  precision=float32  condition=label
   init_from=DIR  hydra.run.dir=DIR  objective.beta=1  likelihood.sigma=learned
   trainer.epochs=100  trainer.steps=N  trainer.batch_size=128
@@ -60,15 +61,15 @@ Examples
 
 See also
   vae-run --cfg job            the whole configuration, with every key
-  vae-run task=check ...       build it and look at the data; train nothing
+  vae-run task=check ...       build the model, read the data, train nothing
   vae-run --hydra-help         Hydra's own options, such as --config-dir
   tensorboard --logdir outputs
 """
 
 
-def text(conf: Path) -> str:
-    """The help, with the options that `conf` and any `--config-dir` on the command line hold."""
-    places = folders(conf, sys.argv)
+def text(conf: Path, words: Sequence[str]) -> str:
+    """The help, with the options in `conf` and in any `--config-dir` of the typed `words`."""
+    places = folders(conf, words)
     lines = [HEAD]
     for group, meaning in GROUPS.items():
         names = options(group, places)
@@ -78,8 +79,7 @@ def text(conf: Path) -> str:
             names.insert(0, chosen)
         lines.append(f"  {group:<12}{meaning}")
         lines.append(fill(" ".join(names), 78, initial_indent=" " * 14, subsequent_indent=" " * 14))
-    # Hydra substitutes $NAME in the result.
-    return ("\n".join(lines) + "\n" + TAIL).replace("$", "$$")
+    return "\n".join(lines) + "\n" + TAIL
 
 
 def _default(conf: Path, group: str) -> str | None:

@@ -11,14 +11,10 @@ from typing import Any
 
 from vae_run.config.keys import flat
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.evaluation.quantity import Quantity, declared
+from vae_run.runs.identity import Effect, has_effect
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tracking.history import history
-
-IRRELEVANT = (
-    *("task", "run", "runs", "device", "trust", "sweep", "input", "output", "checkpoint", "n"),
-    *("label", "evaluation", "dataset.root", "trainer.log_every", "trainer.checkpoint_seconds"),
-)
-"""Keys, and groups of them, that say nothing of the model that was trained."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,7 @@ class Candidate:
         data: the fingerprint of its data.
         importance_samples: K of its `log_likelihood`.
         typed: keys that were swept, as they were typed; of use where they are told.
+        declared: quantities that its metrics declare besides the package's table.
     """
 
     name: str
@@ -47,6 +44,7 @@ class Candidate:
     data: str
     importance_samples: int
     typed: Mapping[str, str] = field(default_factory=dict)
+    declared: tuple[Quantity, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -100,6 +98,7 @@ def _read(run: RunDirectory, name: str) -> Candidate:
         config, metrics, status = run.config(), run.metrics(), run.read_status()
         data = str(run.environment().get("dataset_fingerprint") or "")
         settings = {**decisive(config, run), "data": data[:12]}
+        rows = declared(run.path).quantities
     except (CheckpointError, ValueError) as error:
         return Candidate(name, "unreadable", str(error), {}, 0, {}, "", 0)
     numbers = {
@@ -111,7 +110,9 @@ def _read(run: RunDirectory, name: str) -> Candidate:
     }
     samples = (config.get("evaluation") or {}).get("importance_samples", 0)
     seed, message = int(config.get("seed", 0)), str(status.get("message") or "").split("\n")[0]
-    return Candidate(name, _state(run), message, settings, seed, numbers, data, samples)
+    return Candidate(
+        *(name, _state(run), message, settings, seed, numbers, data, samples), declared=rows
+    )
 
 
 def _state(run: RunDirectory) -> str:
@@ -136,7 +137,7 @@ def decisive(config: Mapping[str, Any], run: RunDirectory) -> dict[str, Any]:
     if preset := run.choices().get("model"):
         found["model"] = preset
     for key, value in flat(config):
-        if key == "seed" or any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT):
+        if key == "seed" or has_effect(key, Effect.NONE, Effect.MEASURED):
             continue
         name = key.removesuffix("._target_")
         found[name] = str(value).rpartition(".")[2] if name != key else _plain(value)

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: figures against what was swept, and rate against distortion."""
+"""The pictures of a comparison: metrics against what was swept, and rate against distortion."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
 from vae_run.comparison.ranking import Comparison, Group
+from vae_run.evaluation.quantity import Place
 from vae_run.plots import Line, Point
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     Picture = NDArray[Any]
 
-QUANTITIES = ("mse", "log_likelihood", "kl", "reconstruction", "active_units")
-"""Drawn beside the metric itself."""
 MOST_KEYS = 4
 FEWEST_VALUES = 3
 MOST_POINTS = 40
@@ -61,7 +60,7 @@ def over(comparison: Comparison, key: str) -> Picture:
         others = [other for other in comparison.short_keys() if other != key]
         settings = {"": comparison.groups}
         notes = [f"every run is a dot; also varied: {', '.join(others)}"]
-    for name in dict.fromkeys((comparison.metric, *QUANTITIES)):
+    for name in dict.fromkeys((comparison.metric, *comparison.table.shown(Place.COMPARISON))):
         for setting, members in settings.items():
             for split in ("val", "test"):
                 points = [
@@ -72,12 +71,13 @@ def over(comparison: Comparison, key: str) -> Picture:
                 if points:
                     x, y = zip(*points, strict=True)
                     panels.setdefault(name, []).append(Line(setting, split, x, y))
-    title = f"Figures against {key}"
-    return plots.sweep_curves(panels, key, title=title, notes=notes, joined=joined)
+    title = f"Metrics against {key}"
+    units = comparison.table.units(panels)
+    return plots.sweep_curves(panels, key, title=title, notes=notes, joined=joined, units=units)
 
 
 def by_setting(comparison: Comparison, *apart: str) -> dict[str, list[Group]]:
-    """Groups by what differs between them besides the keys `apart`, as few keys as tell it."""
+    """Groups by what differs between them besides the keys `apart`, with as few keys as needed."""
     keys = [key for key in comparison.short_keys() if key not in apart]
     found: dict[str, list[Group]] = {}
     for group in comparison.groups:
@@ -117,7 +117,7 @@ def _points(groups: Sequence[Group], key: str) -> list[Point]:
 
 
 MOST_SETTINGS = 7
-"""Settings whose learning curves one figure can hold."""
+"""Settings whose learning curves one picture can hold."""
 
 
 def number(text: Any) -> float:

@@ -12,10 +12,11 @@ from typing import Any
 from vae_run.comparison.candidates import Candidate
 from vae_run.comparison.statistics import Difference, Estimate, estimate, paired_differences
 from vae_run.errors import ConfigError
-from vae_run.evaluation.quantities import meaning
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place, Quantities, Quantity
 
 MOST_KEYS = 6
-"""Keys that are named when they make figures incomparable; of more, how many there are."""
+"""Keys that are named when they make metrics incomparable; of others, only the number."""
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Group:
         return written(self.settings[key]) if key in self.settings else ""
 
     def values(self, tag: str) -> dict[int, float]:
-        """The figure `tag`, such as test/elbo, by seed, where it is there and finite."""
+        """The values of `tag`, such as test/elbo, by seed, where it is there and finite."""
         found = {seed: run.metrics.get(tag, math.nan) for seed, run in self.runs.items()}
         return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
@@ -43,16 +44,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is told of the runs.
+    """Groups of runs, their ranking, and what it rests on.
 
     Attributes:
         metric: by which groups are ranked.
         groups: best first where they are ranked.
         keys: settings that differ between groups, by their number of values.
         refusals: why groups cannot be ranked; then they are not.
-        differences: of test figures of ranked groups, indices into `groups`.
+        differences: of ranked groups on `split`, as indices into `groups`.
         rest: runs that are not completed, and repetitions of a seed.
-        said: the split that differences are of.
+        split: of the differences, test or val.
+        table: the quantities, with what the runs declare.
     """
 
     metric: str
@@ -62,6 +64,12 @@ class Comparison:
     differences: list[Difference]
     rest: list[tuple[Candidate, str]]
     split: str
+    table: Quantities = TABLE
+
+    @property
+    def about(self) -> Quantity:
+        """What the metric is."""
+        return self.table.of(self.metric)
 
     @property
     def ranked(self) -> bool:
@@ -95,7 +103,7 @@ class Comparison:
     @cached_property
     def _worse(self) -> dict[int, list[int]]:
         """By index, the groups that a group is better than."""
-        sign = meaning(self.metric).better
+        sign = self.about.better
         found: dict[int, list[int]] = {}
         for d in self.differences:
             if d.estimate.excludes_zero:
@@ -110,7 +118,7 @@ def compare(
     metric: str | None = None,
     keys: Sequence[str] | None = None,
 ) -> Comparison:
-    """Group, check whether figures can be compared, and rank.
+    """Group the runs, check whether their metrics can be compared, and rank them.
 
     `metric` is by default `elbo` where every completed run has it on val, else `mse`; `keys`, by
     which groups are told apart, are by default all that differ.
@@ -124,26 +132,27 @@ def compare(
         else:
             group.runs[run.seed] = run
     found = list(groups.values())
-    metric = metric or _default_metric(found)
-    refusals = [*obstacles(found, metric)]
+    table = TABLE.with_declared(row for run in candidates for row in run.declared)
+    metric = metric or _default_metric(found, table)
+    refusals = [*obstacles(found, metric, table)]
     if not refusals:
-        sign = meaning(metric).better
+        sign = table.of(metric).better
         found.sort(key=lambda group: -sign * group.estimate(f"val/{metric}").mean)
     split = "test" if all(group.values(f"test/{metric}") for group in found) else "val"
     values = [group.values(f"{split}/{metric}") for group in found]
     differences = [] if refusals else paired_differences(values)
     keys = _differing(found) if keys is None else list(keys)
-    return Comparison(metric, found, keys, refusals, differences, rest, split)
+    return Comparison(metric, found, keys, refusals, differences, rest, split, table)
 
 
 def _key(run: Candidate) -> str:
-    """What runs of one group have in common; of what was typed, what the settings do not tell."""
+    """What runs of one group have in common: settings, and typed keys that are not among them."""
     more = {key: text for key, text in run.typed.items() if key not in run.settings}
     return json.dumps([run.settings, more], sort_keys=True, default=str)
 
 
-def _default_metric(groups: Sequence[Group]) -> str:
-    for name in ("elbo", "mse"):
+def _default_metric(groups: Sequence[Group], table: Quantities) -> str:
+    for name in table.shown(Place.RANKING):
         if all(group.values(f"val/{name}") for group in groups):
             return name
     return "loss"
@@ -159,13 +168,13 @@ def _differing(groups: Sequence[Group]) -> list[str]:
     )
 
 
-def obstacles(groups: Sequence[Group], metric: str) -> list[str]:
+def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[str]:
     """Why `metric` of these groups cannot be ranked: what differs, by name.
 
     Raises:
-        ConfigError: no run has such a figure, or none of its values is better than another.
+        ConfigError: no run has this metric on val, or neither direction of it is better.
     """
-    tag, about = f"val/{metric}", meaning(metric)
+    tag, about = f"val/{metric}", table.of(metric)
     if not groups:
         return ["no run is completed"]
     if not any(group.values(tag) for group in groups):
@@ -173,11 +182,11 @@ def obstacles(groups: Sequence[Group], metric: str) -> list[str]:
             {t[4:] for g in groups for r in g.runs.values() for t in r.metrics if "val/" in t}
         )
         if not known:
-            return ["the runs have no figures on val (dataset.val_size=0), which ranking needs"]
+            return ["the runs have no metrics on val (dataset.val_size=0), which ranking needs"]
         raise ConfigError(f"metric: no run has {metric!r} on val. They have {', '.join(known)}.")
     if about.better == 0:
         raise ConfigError(
-            f"metric: of {metric} neither more nor less is better, so it ranks nothing. Use one "
+            f"metric: neither direction of {metric} is better, so it cannot rank. Use one "
             "such as elbo, mse or loss."
         )
     found = []
@@ -189,16 +198,17 @@ def obstacles(groups: Sequence[Group], metric: str) -> list[str]:
         found.append(f"the data differ ({_named(groups, 'dataset') or 'their fingerprints'})")
     if keys := _named(groups, "corruption"):
         found.append(f"the encoder sees other images ({keys})")
-    if about.of_likelihood:
-        kinds = sorted({str(group.settings.get("likelihood")) for group in groups})
-        if len(kinds) > 1:
-            found.append(f"{metric} is of different likelihoods (likelihood: {', '.join(kinds)})")
+    kinds = sorted({str(group.settings.get("likelihood")) for group in groups})
+    if about.of_likelihood and len(kinds) > 1:
+        found.append(
+            f"{metric} depends on the likelihood, which differs (likelihood: {', '.join(kinds)})"
+        )
     if metric == "loss" and (keys := _named(groups, "objective")):
         found.append(f"different losses were minimised ({keys})")
     samples = {run.importance_samples for group in groups for run in group.runs.values()}
     if metric == "log_likelihood" and len(samples) > 1:
         counts = ", ".join(str(count) for count in sorted(samples))
-        found.append(f"the bounds are of different evaluation.importance_samples ({counts})")
+        found.append(f"the bounds have different evaluation.importance_samples ({counts})")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A comparison on the terminal: a row a setting, and how the rows are to be read."""
+"""A comparison on the terminal: a row for each setting, and how to read them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def interval(found: Estimate) -> str:
 
 
 def widest(build: Callable[[Sequence[str]], Table], tags: Sequence[str], least: int = 2) -> Table:
-    """The table of as many of the figures `tags` as the terminal has room for, `least` or more."""
+    """The table with as many of the metrics `tags` as fit the terminal, `least` or more."""
     tags, unlimited = list(tags), console.options.update(width=10_000)
     while len(tags) > least:
         if console.measure(build(tags), options=unlimited).maximum <= console.width:
@@ -29,7 +29,7 @@ def widest(build: Callable[[Sequence[str]], Table], tags: Sequence[str], least: 
 
 
 def groups_table(comparison: Comparison, tags: Sequence[str], most: int | None = None) -> Table:
-    """A row for each group, or for the first `most` of them: settings, seeds, and figures."""
+    """A row for each group, or for the first `most` of them: settings, seeds, and metrics."""
     keys = comparison.short_keys()
     table = Table(box=None, header_style="bold")
     for name in ("rank", *keys):
@@ -50,7 +50,7 @@ def groups_table(comparison: Comparison, tags: Sequence[str], most: int | None =
 
 
 def told(comparison: Comparison) -> list[str]:
-    """How the table is to be read."""
+    """How to read the table, a line each."""
     lines = []
     if any(len(group.runs) > 1 for group in comparison.groups):
         lines.append("± is half the 95 % Student-t interval over seeds.")

@@ -1,4 +1,4 @@
-"""Configurations: the groups of parts, the schema, and every check that needs no data.
+"""Configurations: the groups of parts, the schemas, and every check that needs no data.
 
 May import nothing else of vae-run.
 """

@@ -18,10 +18,11 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from vae_run.config.contract import defaults, refusals
 from vae_run.config.groups import CONTEXT, GROUPS, OPTIONAL
-from vae_run.config.keys import unknown_key
+from vae_run.config.keys import misplaced_key, unknown_key
 from vae_run.config.renamed import current
-from vae_run.config.schema import Fixed, Settings
+from vae_run.config.schema import TASKS, Common, Settings
 from vae_run.errors import ConfigError
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -37,17 +38,10 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
             command line composed it, who may name anything on the Python path.
 
     Raises:
-        ConfigError: on the first key that is unknown, of a wrong type or out of range, and on
-            parts that exclude each other.
+        ConfigError: a key is unknown, of a wrong type or out of range, or two parts exclude each
+            other; the message is about the first one found.
     """
-    own = {key: value for key, value in config.items() if key not in (*GROUPS, *OPTIONAL)}
-    unknown = [key for key in own if key not in Fixed.model_fields]
-    if unknown:
-        raise ConfigError(unknown_key(unknown[0], [*Fixed.model_fields, *GROUPS, *OPTIONAL]))
-    try:
-        fixed = Fixed.model_validate(own)
-    except ValidationError as error:
-        raise invalid(error, "", list(Fixed.model_fields)) from error
+    fixed = _check_fixed({k: v for k, v in config.items() if k not in (*GROUPS, *OPTIONAL)})
     classes, parts = {}, {}
     chosen = [name for name in OPTIONAL if config.get(name) not in (None, {"_target_": None})]
     if chosen and fixed.task != "sample":
@@ -56,32 +50,41 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
         if not isinstance(config.get(group), Mapping):
             raise ConfigError(f"{group}: found {config.get(group)!r}, expected one of its options.")
         classes[group] = part_class(group, config[group], trust)
-        parts[group] = _check_part(group, classes[group], config[group])
-    settings = Settings(fixed, parts, classes, config)
+        parts[group] = check_arguments(group, classes[group], config[group])
+    trusted = None if trust is None else frozenset(trust)
+    settings = Settings(fixed, parts, classes, config, trusted)
     for group, cls in classes.items():
         if not CONTEXT & set(inspect.signature(cls).parameters):
             settings.build(group)
-        for message in getattr(cls, "conflicts", lambda *_: ())(settings, parts[group]):
+        for message in refusals(group, cls, settings, parts[group]):
             raise ConfigError(message)
     return settings
+
+
+def _check_fixed(own: Mapping[str, Any]) -> Common:
+    """The settings that are not parts, checked by the schema of their task."""
+    schema = TASKS.get(str(own.get("task")))
+    if schema is None:
+        raise ConfigError(f"task: found {own.get('task')!r}, expected one of {', '.join(TASKS)}.")
+    for key in own:
+        if key not in schema.model_fields:
+            if any(key in other.model_fields for other in TASKS.values()):
+                raise ConfigError(misplaced_key(key))
+            raise ConfigError(unknown_key(key, [*schema.model_fields, *GROUPS, *OPTIONAL]))
+    for key, field in schema.model_fields.items():
+        if field.is_required() and key not in own:
+            raise ConfigError(f"{key}: a value is needed; say {key}=...")
+    try:
+        return schema.model_validate(own)
+    except ValidationError as error:
+        raise invalid(error, "", list(schema.model_fields)) from error
 
 
 def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:
     """The class that a part names; nothing outside `trust` and this package is imported."""
     key, target = f"{group}._target_", config.get("_target_")
-    if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
-        raise ConfigError(f"{key}: found {target!r}, expected the dotted path of a class.")
+    cls = import_target(key, target, trust)
     allowed = None if trust is None else {"vae_run", *trust}
-    if allowed is not None and target.split(".")[0] not in allowed:
-        raise ConfigError(
-            f"{key}: the run names {target}, which is not of vae-run. If you trust that package, "
-            f"say 'trust=[{target.split('.')[0]}]'."
-        )
-    module, _, name = current(target).rpartition(".")
-    try:
-        cls = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{key}: cannot import {target} ({error}).") from error
     wanted = {**GROUPS, **OPTIONAL}[group]
     base_module, _, base_name = wanted.rpartition(".")
     base = getattr(import_module(base_module), base_name)
@@ -90,23 +93,49 @@ def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | Non
     if not (isinstance(cls, type) and issubclass(cls, base)) or (
         allowed is not None and home.split(".")[0] not in allowed
     ):
-        raise ConfigError(f"{key}: {target} is no {wanted}, which every {group} is.")
+        raise ConfigError(f"{key}: {target} is no {wanted}, the base class of every {group}.")
     if inspect.isabstract(cls):
-        raise ConfigError(f"{key}: {target} is abstract; name a class that fills it in.")
+        raise ConfigError(f"{key}: {target} is abstract; name a class that implements it.")
     return cls
+
+
+def import_target(key: str, target: Any, trust: Iterable[str] | None) -> Any:
+    """What the dotted path at `key` names; nothing outside `trust` and this package is imported.
+
+    Raises:
+        ConfigError: it is no such path, it is not trusted, or it cannot be imported.
+    """
+    if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
+        raise ConfigError(f"{key}: found {target!r}, expected the dotted path of a class.")
+    package = target.split(".")[0]
+    if trust is not None and package not in {"vae_run", *trust}:
+        raise ConfigError(
+            f"{key}: the run names {target}, which is not part of vae-run. If you trust it, "
+            f"say 'trust=[{package}]'."
+        )
+    module, _, name = current(target).rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}: cannot import {target} ({error}).") from error
 
 
 @cache
 def _arguments(cls: Any) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, TypeAdapter[Any]]]:
-    """The parameters of a part's class, and what checks each; read once for many jobs."""
+    """The parameters of a part's class or function, and what checks each; read once a class."""
     signature = inspect.signature(cls).parameters
-    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
+    own_hints = is_dataclass(cls) or inspect.isfunction(cls)
+    hints = get_type_hints(cls if own_hints else cls.__init__, include_extras=True)
     own = [name for name in signature if name not in CONTEXT]
     return signature, {name: TypeAdapter(hints.get(name, Any), config=_STRICT) for name in own}
 
 
-def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of `cls` in `config`, checked against its annotated signature."""
+def check_arguments(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `cls`: those in `config`, checked against its annotated signature,
+    and the defaults of the others.
+
+    `cls` is a class, or a function; `group` is the key that `config` stands at.
+    """
     signature, adapters = _arguments(cls)
     kinds = {parameter.kind for parameter in signature.values()}
     open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # takes keys that it does not name
@@ -126,7 +155,7 @@ def _check_part(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str, An
     for name in known:
         if name not in given and signature[name].default is inspect.Parameter.empty:
             raise ConfigError(f"{group}.{name}: a value is needed; say {group}.{name}=...")
-    return given
+    return {**{key: value for key, value in defaults(cls).items() if key in known}, **given}
 
 
 def invalid(error: ValidationError, key: str, known: Iterable[str]) -> ConfigError:
@@ -135,10 +164,10 @@ def invalid(error: ValidationError, key: str, known: Iterable[str]) -> ConfigErr
     place = [str(item) for item in first["loc"] if not _is_union_tag(item)]
     full = ".".join(filter(None, [key, *place]))
     if first["type"] == "extra_forbidden":
-        return ConfigError(unknown_key(full, known))
-    # A union fails once for each of its members: tell them all.
-    wanted = list(dict.fromkeys(_told(item["msg"]) for item in error.errors()))
-    return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.")
+        return ConfigError(unknown_key(full, known), key=full)
+    # A union fails once for each of its members; the message has all of them.
+    wanted = list(dict.fromkeys(_expected(item["msg"]) for item in error.errors()))
+    return ConfigError(f"{full}: found {first['input']!r}; {', or '.join(wanted)}.", key=full)
 
 
 def _is_union_tag(item: Any) -> bool:
@@ -147,7 +176,7 @@ def _is_union_tag(item: Any) -> bool:
     return isinstance(item, str) and (item in types or not item.isidentifier())
 
 
-def _told(message: str) -> str:
+def _expected(message: str) -> str:
     """What pydantic expected, as the second half of a sentence."""
     message = message.removeprefix("Value error, ").replace("array", "list")
     return re.sub(r"^(Input|String|List) should", "it should", message)

@@ -1,4 +1,4 @@
-"""The groups of parts, the class that each option must be, and what the program fills in."""
+"""The groups of parts, their base classes, and the arguments that the program fills in."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ GROUPS = {
     "schedule": "vae_run.training.schedules.Schedule",
     "trainer": "vae_run.training.trainer.Trainer",
     "evaluation": "vae_run.evaluation.evaluation.Evaluation",
+    "tracker": "vae_run.tracking.tracker.Tracker",
 }
-"""Each group of parts with the class that its options must be."""
+"""Each group of parts with the base class of its options.
+
+The classes are named by strings because `config` lies below the packages that define them, and
+because importing those would import torch, which `vae-run --help` does without.
+"""
 
 
 OPTIONAL = {"sampler": "vae_run.models.priors.Fitted"}
-"""Groups that task=sample has besides; without `_target_` the part is left out."""
+"""Groups that only task=sample has; without `_target_` the part is left out."""
 
 
 CONTEXT = frozenset(
     {
         *("latent_dim", "event_shape", "levels", "features", "projection", "encode"),  # the model's
-        *("params", "train_size"),  # of optimizers, of objectives
+        *("params", "train_size", "view"),  # of optimizers, of objectives, of metrics and pictures
     }
 )
 """Constructor arguments that the program fills in; they are no configuration keys."""

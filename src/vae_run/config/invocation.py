@@ -1,4 +1,4 @@
-"""What the command line hands to a task."""
+"""The call of a task: what the command line passes to it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Call:
 
     Attributes:
         settings: the checked configuration.
-        directory: where a task that makes a run directory puts it.
-        overrides: what was typed, such as `corruption=masking` or `trainer.epochs=20`.
+        directory: the run directory, for a task that makes one.
+        overrides: the typed words, such as `corruption=masking` or `trainer.epochs=20`.
         choices: the option chosen in each group.
     """
 
@@ -35,16 +35,17 @@ class Call:
         why: str,
         before: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """`config`, a run's own, with what was typed put on top of it.
+        """A run's own configuration `config`, changed by the typed overrides.
 
         Args:
-            config: plain and nested; it is left as it is.
+            config: plain and nested; it is not changed.
             allowed: keys (or groups) that may be typed.
-            why: the end of the refusal of any other key.
-            before: the options that the run chose; with it, other keys may be typed as they were.
+            why: the end of the message that refuses any other key.
+            before: the options that the run chose; with it, other keys may be typed with the values
+                that they have in the run.
 
         Raises:
-            ConfigError: keys that are not allowed were typed; all of them are told.
+            ConfigError: keys that are not allowed were typed; the message names all of them.
         """
         merged = dict(config)
         refused: list[str] = []
@@ -75,7 +76,7 @@ class Call:
         return [] if found == was else [f"{key} (found {found}, the run has {was})"]
 
     def refuse_all_but(self, *allowed: str) -> None:
-        """Refuse what a task that takes several runs has no use for.
+        """Refuse keys that a task on several runs has no use for.
 
         Raises:
             ConfigError: a key was typed that is not one of `allowed`.

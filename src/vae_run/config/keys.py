@@ -1,4 +1,4 @@
-"""Full keys of a configuration: its leaves, and the nearest key to one that does not exist."""
+"""Full keys of a configuration, and the messages for keys that do not exist."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import Any
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The message for a key that does not exist, with the nearest that does."""
+    """The message for a key that does not exist, with the most similar one that does."""
     near = nearest(key, known)
     return f"{key}: there is no such key." + (f" Did you mean {near}?" if near else "")
 
 
+def misplaced_key(key: str) -> str:
+    """The message for a key that exists, but not with the chosen task and options."""
+    return f"{key}: has no meaning here; it belongs to other options or to another task."
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The entry of `known` most like `word`, if any is."""
+    """The entry of `known` most similar to `word`; None if all differ by more than half."""
     matches = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None
 

@@ -1,4 +1,4 @@
-"""The options of a group: the files of its folder, in `conf/` and where the user has others."""
+"""The options of a group: the files of its folder, in `conf/` and in the user's own folders."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from pathlib import Path
 
 from vae_run.errors import ConfigError
 
+PACKAGE = Path(__file__).parents[1]
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+"""The configuration folder: inside the package when installed, the checkout's otherwise."""
+
 
 def folders(conf: Path, arguments: Sequence[str]) -> list[Path]:
-    """`conf`, and what `--config-dir` of the command line `arguments` adds to it."""
+    """`conf`, and the folder that `--config-dir` in the command line `arguments` adds."""
     found = [conf]
     for word, following in pairwise([*arguments, ""]):
         if word in ("--config-dir", "-cd"):
@@ -26,7 +30,7 @@ def options(group: str, places: Iterable[Path]) -> list[str]:
 
 
 def refuse_none(words: Iterable[str], places: Sequence[Path]) -> None:
-    """Refuse overrides that choose no option of a group, of which Hydra would not tell which.
+    """Refuse overrides that choose no option of a group; Hydra's message would not name the group.
 
     Raises:
         ConfigError: one of `words` is GROUP=null, or GROUP= and nothing, alone or in a sweep.

@@ -1,4 +1,4 @@
-"""Where the classes that saved configurations name by an earlier path are now."""
+"""The present paths of classes that saved configurations name by an earlier path."""
 
 from __future__ import annotations
 
@@ -24,26 +24,36 @@ MODULES = {
     "vae_run.posteriors": "vae_run.models.posteriors",
     "vae_run.priors": "vae_run.models.priors",
     "vae_run.pruning": "vae_run.training.pruning",
-    "vae_run.samplers": "vae_run.models.fitted_priors",
     "vae_run.schedules": "vae_run.training.schedules",
     "vae_run.trainers": "vae_run.training.gradient",
 }
 """Modules by the path that runs of version 0.1.0 and earlier may have saved."""
+CLASSES = {
+    "vae_run.samplers.FittedFlow": "vae_run.models.priors.FittedFlow",
+    "vae_run.samplers.FittedMixture": "vae_run.models.priors.FittedMixture",
+}
+"""Classes that moved to another module than the rest of theirs, by their earlier path."""
+
+
+ADDED: Mapping[str, Any] = {"tracker": {"_target_": "vae_run.tracking.tracker.NoTracker"}}
+"""Parts that such runs do not have, each with the option that leaves a run as it was."""
 
 
 def current(target: str) -> str:
     """The dotted path of a class today, given the one that a configuration names."""
     module, _, name = target.rpartition(".")
-    return f"{MODULES[module]}.{name}" if module in MODULES else target
+    moved = f"{MODULES[module]}.{name}" if module in MODULES else target
+    return CLASSES.get(target, moved)
 
 
-_FIRST = {now: before for before, now in MODULES.items()}
+_FIRST = {now: before for before, now in (MODULES | CLASSES).items()}
 
 
 def first(target: str) -> str:
     """The earliest path of the class `target`, by which hashes of configurations name it."""
     module, _, name = target.rpartition(".")
-    return f"{_FIRST[module]}.{name}" if module in _FIRST else target
+    moved = f"{_FIRST[module]}.{name}" if module in _FIRST else target
+    return _FIRST.get(target, moved)
 
 
 def updated(config: Mapping[str, Any]) -> dict[str, Any]:

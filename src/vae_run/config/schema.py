@@ -1,4 +1,4 @@
-"""The settings that are not parts, and a checked configuration."""
+"""The settings that are not parts, one schema for each task, and a checked configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -25,11 +25,11 @@ class Sweep(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     dir: str | None = None  # the sweep's folder; None: a new one under outputs/
-    mark: str | float | None = None  # a figure, or a place, that sweep.png marks on its axis
+    mark: str | float | None = None  # a metric, or a position, marked on the axis of sweep.png
 
 
-class Fixed(BaseModel):
-    """The settings that are not parts. Unknown keys and wrong types are refused."""
+class Common(BaseModel):
+    """The settings that every task has. Unknown keys and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -39,18 +39,69 @@ class Fixed(BaseModel):
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "bfloat16"]  # of training; evaluation is always float32
     condition: Literal["label"] | None = None  # what encoder and decoder are given beside x and z
-    run: str | None = None  # the run directory that a task works on
     init_from: str | None = None  # a run whose best weights training starts from
     trust: list[str] = []  # packages whose classes a foreign run directory may name
     sweep: Sweep
-    # Keys of single tasks, present only under them.
+
+
+class Resume(Common):
+    """Keys of `task=resume`."""
+
+    run: str  # the run directory that the task works on
+
+
+class OnCheckpoint(Resume):
+    """Keys of the tasks that read one checkpoint of one run."""
+
     checkpoint: Literal["best", "last"] = "best"
-    input: str | None = None  # a file of images
-    output: str | None = None  # a file to write
-    n: Annotated[int, Field(ge=1)] | None = None  # images to sample
-    runs: str | list[str] | None = None  # patterns of run directories
-    metric: str | None = None  # what ranks runs
+
+
+class Sample(OnCheckpoint):
+    """Keys of `task=sample`."""
+
+    n: Annotated[int, Field(ge=1)]  # images to draw
     label: int | None = None  # the class of all images, for a conditional model
+    output: str  # the file to write
+
+
+class OnImages(OnCheckpoint):
+    """Keys of `task=encode` and `task=reconstruct`, which read the user's own images."""
+
+    input: str  # a file of images, or a folder of pictures
+    label: int | None = None  # the class of all images, for a conditional model
+    output: str  # the file to write
+
+
+class Compare(Common):
+    """Keys of `task=compare`."""
+
+    runs: str | list[str]  # patterns of run directories
+    metric: str | None = None  # what ranks the runs
+    output: str | None = None  # the folder to write
+
+
+class Ensemble(Common):
+    """Keys of `task=ensemble`."""
+
+    runs: str | list[str]  # patterns of run directories
+    checkpoint: Literal["best", "last"] = "best"
+    output: str | None = None  # the file to write
+
+
+TASKS: Mapping[str, type[Common]] = {
+    "train": Common,
+    "check": Common,
+    "resume": Resume,
+    "evaluate": OnCheckpoint,
+    "sample": Sample,
+    "encode": OnImages,
+    "reconstruct": OnImages,
+    "compare": Compare,
+    "ensemble": Ensemble,
+}
+"""The schema of each task."""
+
+Schema = TypeVar("Schema", bound=Common)
 
 
 @dataclass(frozen=True)
@@ -58,16 +109,29 @@ class Settings:
     """A checked configuration.
 
     Attributes:
-        fixed: the settings that are not parts.
-        parts: for each group the keyword arguments of its class.
+        fixed: the settings that are not parts, an instance of the task's schema.
+        parts: for each group all keyword arguments of its class, defaults included.
         classes: for each group its class.
-        raw: the whole mapping as composed, with interpolations resolved.
+        raw: the whole mapping as composed, with interpolations resolved. This is what is saved and
+            hashed, so it has no defaults that the configuration does not spell out.
+        trust: packages whose classes the configuration may name besides this one; None: any.
     """
 
-    fixed: Fixed
+    fixed: Common
     parts: Mapping[str, Mapping[str, Any]]
     classes: Mapping[str, Any]
     raw: Mapping[str, Any]
+    trust: frozenset[str] | None = None
+
+    def of(self, schema: type[Schema]) -> Schema:
+        """The settings that are not parts, typed by the schema of the task that asks.
+
+        Raises:
+            TypeError: the configuration is another task's.
+        """
+        if not isinstance(self.fixed, schema):
+            raise TypeError(f"task={self.fixed.task} has no {schema.__name__} settings")
+        return self.fixed
 
     def build(self, group: str, /, **context: Any) -> Any:
         """The part of `group`; of `context` its constructor gets what it asks for."""

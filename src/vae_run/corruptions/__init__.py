@@ -1,4 +1,4 @@
-"""Corruptions: what stands between the clean batch and the encoder; the target stays clean.
+"""Corruptions of the encoder's input; the reconstruction target stays clean.
 
 May import nothing else of vae-run.
 """

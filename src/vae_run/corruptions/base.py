@@ -1,6 +1,6 @@
-"""What every corruption is, and the one that changes nothing.
+"""The base class of corruptions, and the identity.
 
-Noise is drawn apart from its use, so that a batch can be made again. Letters: B batch, E event
+Noise is drawn separately from its use, so that a batch can be reproduced. Letters: B batch, E event
 shape: (C, H, W), or (F,) for vectors.
 """
 
@@ -22,22 +22,22 @@ class Corruption(ABC):
     """x [B, *E] -> corrupted x [B, *E]."""
 
     tested_levels: ClassVar[tuple[float, ...]] = ()
-    """Values of `level`, rising, for a curve of robustness; none where there is no level."""
+    """Rising values of `level` for the robustness curve; empty if there is no level."""
     level_name: ClassVar[str] = "level"
-    """What `level` is, and its unit."""
+    """Meaning and unit of `level`, for axis labels."""
 
     @abstractmethod
     def noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor | None:
-        """The random numbers for images of `shape` (B, *E): a tensor with B first, or None."""
+        """Random numbers for images of `shape` (B, *E): a tensor [B, ...], or None."""
 
     @abstractmethod
     def apply(self, x: Tensor, noise: Tensor | None) -> Tensor:
-        """The corrupted images; `x` itself is left alone."""
+        """The corrupted images; `x` is not modified."""
 
 
 @dataclass(kw_only=True)
 class NoCorruption(Corruption):
-    """The encoder sees the clean image."""
+    """The identity."""
 
     def noise(self, shape: torch.Size, generator: torch.Generator) -> None:
         return None

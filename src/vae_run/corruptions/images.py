@@ -1,4 +1,4 @@
-"""Corruptions of whole images, which know rows from columns.
+"""Corruptions that use the two-dimensional structure of images.
 
 Letters: B batch, C channels, H rows, W columns.
 """
@@ -22,7 +22,7 @@ def _image_sides(option: str, shape: torch.Size) -> tuple[int, int]:
     """(H, W) of images [B, C, H, W]; ConfigError for vectors [B, F]."""
     if len(shape) != 4:
         raise ConfigError(
-            f"corruption={option} needs images [C, H, W], the data are vectors of shape "
+            f"corruption={option} needs images [C, H, W], but the data are vectors of shape "
             f"{list(shape[1:])}: use corruption=gaussian, masking or salt_and_pepper."
         )
     return shape[2], shape[3]
@@ -30,10 +30,10 @@ def _image_sides(option: str, shape: torch.Size) -> tuple[int, int]:
 
 @dataclass(kw_only=True)
 class Inpainting(Corruption):
-    """`count` square blocks become `fill`, a pixel value (Pathak et al. 2016).
+    """`count` square blocks are set to `fill`, a pixel value (Pathak et al. 2016).
 
-    A block's side is the share `level` of the image's shorter side, rounded to whole pixels. Each
-    lies anywhere within the image, all places being as likely; blocks may overlap.
+    The side of a block is the share `level` of the image's shorter side, rounded to pixels. Its
+    position is uniform within the image; blocks may overlap.
     """
 
     tested_levels = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -66,8 +66,8 @@ class Inpainting(Corruption):
 class Grayscale(Corruption):
     """The share `level` of the colour is removed: x + level * (grey - x) (Zhang et al. 2016).
 
-    Grey is the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, in every channel. Images of
-    another number of channels have their mean as grey, so that those of one channel are unchanged.
+    grey is the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, in every channel. For images
+    without three channels it is the mean over channels, so images with one are unchanged.
     """
 
     tested_levels = (0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -89,11 +89,11 @@ class Grayscale(Corruption):
 
 @dataclass(kw_only=True)
 class Downsample(Corruption):
-    """Squares of `level` x `level` pixels become their mean: to be undone by super-resolution.
+    """Squares of `level` x `level` pixels are replaced by their mean, as for super-resolution.
 
-    That is average pooling and nearest-neighbour enlargement back to the same size (Dong et al.
-    2014). Squares begin in the upper left corner; what the last ones of a row or column have of
-    the image is averaged alone. level = 1 is the image itself.
+    This is average pooling followed by nearest-neighbour upsampling to the original size (Dong et
+    al. 2014). Squares are aligned to the upper left corner; at the other edges the mean is over the
+    pixels within the image. level = 1 is the identity.
     """
 
     tested_levels = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -114,11 +114,11 @@ class Downsample(Corruption):
 
 @dataclass(kw_only=True)
 class PatchShuffle(Corruption):
-    """A grid of `level` x `level` patches, in random order (Noroozi & Favaro 2016).
+    """A grid of `level` x `level` patches in random order (Noroozi & Favaro 2016).
 
-    A patch has floor(H / level) x floor(W / level) pixels; the rows and columns that are left over
-    stay in place at the lower and right edges. A side of fewer than `level` pixels is cut in single
-    ones. Every order is as likely, the right one included; level = 1 is the image itself.
+    A patch has floor(H / level) x floor(W / level) pixels; remaining rows and columns at the lower
+    and right edges are unchanged. A side of fewer than `level` pixels is cut into single pixels.
+    All permutations are equally likely, including the identity; level = 1 is the identity.
     """
 
     tested_levels = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -151,11 +151,11 @@ class PatchShuffle(Corruption):
 
 @dataclass(kw_only=True)
 class Blur(Corruption):
-    """Gaussian blur; `level` is its standard deviation in pixels, 0 the image itself.
+    """Gaussian blur; `level` is its standard deviation in pixels, where 0 is the identity.
 
-    The kernel is cut at 4 standard deviations and sums to 1; beyond its edge an image goes on with
-    its outermost pixels. It is a sum of shifted images, one axis after the other: unlike a
-    convolution it is exact in float32 on every device, and the same in every batch.
+    The kernel is truncated at 4 standard deviations and normalised; images are padded by
+    replication. It is computed as a sum of shifted images along each axis: unlike `conv2d` this
+    uses full float32 precision on every device, and is independent of the batch.
     """
 
     tested_levels = (0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
@@ -183,15 +183,15 @@ class Blur(Corruption):
 
 @dataclass(kw_only=True)
 class Affine(Corruption):
-    """A small random turn, zoom and shift of the whole image: noise in what it means.
+    """A small random rotation, zoom and shift of the whole image.
 
-    `level` scales the greatest changes, each uniform between both signs: `degrees` of rotation,
-    `shift` as a share of the side, and `zoom`: sizes are multiplied by (1 + level * zoom)^u, u in
-    [-1, 1). Pixels are interpolated bilinearly; what comes in from outside is 0.
+    `level` scales the maximal changes, each uniform between both signs: `degrees` of rotation,
+    `shift` as a share of the side, and `zoom`: sizes are multiplied by (1 + level * zoom)^u with u
+    in [-1, 1). Pixels are interpolated bilinearly; pixels from outside the image are 0.
     """
 
     tested_levels = (0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-    level_name = "factor on turn, zoom and shift"
+    level_name = "factor on rotation, zoom and shift"
 
     level: Annotated[float, Field(ge=0)] = 1.0
     degrees: Annotated[float, Field(ge=0)] = 15.0
@@ -210,7 +210,7 @@ class Affine(Corruption):
         turn, zoom, down, right = (2 * noise - 1)[..., None, None].unbind(1)  # each [B, 1, 1]
         angle = math.radians(self.level * self.degrees) * turn
         factor = torch.exp(math.log1p(self.level * self.zoom) * zoom)
-        # Each pixel looks up where it came from, in pixels from the middle of the image.
+        # The source coordinates of each pixel, in pixels from the centre of the image.
         y = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2
         y = y - self.level * self.shift * height * down
         column = torch.arange(width, device=x.device) - (width - 1) / 2

@@ -1,4 +1,4 @@
-"""Corruptions of single pixels, which images and vectors have alike.
+"""Corruptions of single pixels, for images and vectors.
 
 Letters: B batch, E event shape: (C, H, W) or (F,).
 """
@@ -17,7 +17,7 @@ from vae_run.corruptions.base import Corruption, Probability
 
 @dataclass(kw_only=True)
 class GaussianNoise(Corruption):
-    """x + level * N(0, 1), not clipped; `level` is a standard deviation in units of pixels."""
+    """x + level * N(0, 1), not clipped; `level` is a standard deviation, for pixels in [0, 1]."""
 
     tested_levels = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     level_name = "standard deviation of the noise, in pixels"

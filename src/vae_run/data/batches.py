@@ -1,4 +1,4 @@
-"""Minibatches gathered from a split on the device, in a seeded order, with seeded noise.
+"""Minibatches gathered on the device, in a seeded order, with seeded noise.
 
 Letters: N images of a split, K samples, B batch, D latent dimensions, E event shape.
 """
@@ -18,20 +18,20 @@ from vae_run.data.splits import Split
 from vae_run.system import ranks
 
 NOISE_CHUNK = 256
-"""Images that share one generator of evaluation noise, whatever the evaluation batch."""
+"""Images that share one generator of evaluation noise, independently of the batch size."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What an objective sees of B images.
+    """B images with the noise that an objective needs.
 
     Attributes:
         input: [B, *E], corrupted.
         target: [B, *E], clean, in [0, 1].
-        noise: [K, B, D], standard normal, for K posterior samples an image.
+        noise: [K, B, D], standard normal, for K posterior samples per image.
         label: int64 [B], or None.
-        share: where several processes share a batch, how many of these images count, and how many
-            the whole batch has; None where this is all of it.
+        share: (images of this process that count, images of the whole batch), if several processes
+            divide a batch among them; None: this is the whole batch.
     """
 
     input: Tensor
@@ -45,12 +45,12 @@ class Batch:
 
     @property
     def whole(self) -> int:
-        """Images of the whole batch."""
+        """Number of images of the whole batch."""
         return len(self) if self.share is None else self.share[1]
 
 
 def seeded(device: torch.device | str, *key: object) -> torch.Generator:
-    """A generator on `device` whose seed is a hash of `key`: streams that do not overlap."""
+    """A generator on `device` seeded with a hash of `key`, independent of those of other keys."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
@@ -59,8 +59,8 @@ class TrainingBatches:
     """An endless, seeded and resumable sequence of training batches.
 
     Each epoch visits every image once in a fresh order; its last batch may be smaller. The order
-    is drawn on the CPU, so it is the same on every device. Of several processes that train
-    together, each draws the order and the noise of whole batches, and gathers its own images.
+    is drawn on the CPU, so it is the same on every device. If several processes train together,
+    each draws the order and the noise of whole batches, and gathers only its share of the images.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class TrainingBatches:
         noise: tuple[int, int],
         seed: int,
     ) -> None:
-        """`noise` is (K, D): posterior samples an image, and latent dimensions."""
+        """`noise` is (K, D): posterior samples per image, and latent dimensions."""
         self.split, self.corruption = split, corruption
         self.batch_size, self.noise_shape = batch_size, noise
         self.device = split.device
@@ -87,14 +87,17 @@ class TrainingBatches:
         order = torch.randperm(len(self.split), generator=self._order_generator)
         self._order = order.to(self.split.images.device)
 
+    def ready(self) -> None:
+        """Wait until the next batch can be taken: at once, as the images are in memory."""
+
     def next(self) -> Batch:
-        """The next batch; begins a new epoch when the old one is used up."""
+        """The next batch; starts a new epoch at the end of the current one."""
         index = self.next_index()
         mine, _ = share_of(len(index))
         return self.completed(index, self.split.pixels(index[mine]))
 
     def next_index(self) -> Tensor:
-        """Which images the next batch has, int64 [B]; to be `completed`."""
+        """Indices of the images of the next batch, int64 [B]; pass them to `completed`."""
         if self._position >= len(self.split):
             self._position = 0
             self._shuffle()
@@ -108,7 +111,7 @@ class TrainingBatches:
         return self.finished(len(index), target, self.split.label(index[mine]))
 
     def finished(self, whole: int, target: Tensor, label: Tensor | None) -> Batch:
-        """The batch of `whole` images, of which these are this process's, with its noise."""
+        """This process's share, images `target`, of a batch of `whole` images, with its noise."""
         mine, share = share_of(whole)
         generator = self._noise_generator
         shape = torch.Size((whole, *target.shape[1:]))
@@ -123,7 +126,7 @@ class TrainingBatches:
         return Batch(corrupted, target, noise, label, share)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the sequence stands: enough to go on with the very next batch."""
+        """The position in the sequence, from which `load_state_dict` continues exactly."""
         return {
             "order": self._epoch_state,
             "position": self._position,
@@ -131,7 +134,7 @@ class TrainingBatches:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue from where `state_dict` was called."""
         self._order_generator.set_state(state["order"])
         self._shuffle()
         self._position = state["position"]
@@ -139,9 +142,9 @@ class TrainingBatches:
 
 
 def share_of(whole: int) -> tuple[slice, tuple[int, int] | None]:
-    """Which of the `whole` images of a batch this process takes, and its `Batch.share`.
+    """The slice of the `whole` images of a batch that this process takes, and its `Batch.share`.
 
-    A process that is left without any takes one that does not count.
+    A process whose slice is empty takes one image with a share of 0.
     """
     place = ranks.place()
     if place is None:
@@ -158,7 +161,7 @@ def _per_image(
     device: torch.device,
     *key: object,
 ) -> Tensor | None:
-    """Random numbers of the images start..stop, the same however a split is cut into batches."""
+    """Random numbers of the images start..stop, independent of how a split is batched."""
     pieces = []
     for chunk in range(start // NOISE_CHUNK, -(-stop // NOISE_CHUNK)):
         drawn = draw(seeded(device, *key, chunk))
@@ -179,8 +182,8 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Every image of `split` once, in order (or the first `limit`), with fixed noise.
 
-    The noise depends on the image's place in the split alone: not on the run's seed, on the
-    batch size or on what was evaluated before.
+    The noise depends only on the image's index in the split: not on the run's seed, the batch
+    size or earlier evaluations.
     """
     device, shape = split.device, split.event_shape
     samples, latent_dim = noise

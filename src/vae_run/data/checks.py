@@ -1,4 +1,4 @@
-"""What is seen to before a file of data is read: that it is one, and that it fits into memory."""
+"""Checks made before a data file is read: that it is a regular file, and fits into memory."""
 
 import math
 import os
@@ -12,25 +12,25 @@ from vae_run.errors import DataError
 
 
 def regular(path: Path, named: str) -> Path:
-    """`path`, if it is a file that ends.
+    """`path`, if it is a regular file.
 
     Args:
         path: of the file.
-        named: how messages call it, such as `dataset.path=FILE`.
+        named: its name in messages, such as `dataset.path=FILE`.
 
     Raises:
-        DataError: there is nothing, or a folder, or a pipe or device, which would be read forever.
+        DataError: it does not exist, or is a folder, a pipe or a device.
     """
     if path.is_file():
         return path
     found = "is a folder" if path.is_dir() else "is a pipe or a device"
     if not path.exists():
-        found = "is not there"
+        found = "does not exist"
     raise DataError(f"{named} {found}; name the file that holds the data")
 
 
 def refuse_more_than_memory(size: int, named: str) -> None:
-    """Refuse `size` bytes that this machine cannot hold, before anything tries to.
+    """Refuse data of `size` bytes, if they exceed the memory of this machine.
 
     Raises:
         DataError: `named` is too large.
@@ -40,17 +40,18 @@ def refuse_more_than_memory(size: int, named: str) -> None:
         raise DataError(
             f"{named} holds {size / 2**30:,.1f} GiB, more than the {memory / 2**30:,.1f} GiB of "
             "memory of this machine; make it smaller, or store the images as files and use "
-            "dataset=image_folder, which reads them piece by piece"
+            "dataset=image_folder, which reads them batch by batch"
         )
 
 
 def read_header(member: IO[bytes], info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, Any]:
-    """Shape, column order and type of an array in an .npz file, whose `member` is at its start.
+    """Shape, whether in column-major order, and data type of an array in an .npz file.
 
-    A few bytes can claim any shape, for which numpy would set memory aside before it reads.
+    `member` is read from its start. A header can claim any shape, for which numpy would allocate
+    memory before reading, so it is compared with the member's size first.
 
     Raises:
-        ValueError: this is no array, or the member holds another number of bytes than it claims.
+        ValueError: it is not an array, or its size is not the one that the header claims.
     """
     version = np.lib.format.read_magic(member)
     first = version == (1, 0)

@@ -1,10 +1,9 @@
-"""What every dataset is: how its splits are read, chosen from, cut and binarized.
+"""The base class of all datasets: its splits are read, filtered by class, cut and binarized.
 
 Letters: N images of a split, M chosen ones.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, final
 
@@ -12,13 +11,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vae_run.data.memory_map import scratch
+from vae_run.data.binarize import binarized
 from vae_run.data.splits import Split, Splits
 from vae_run.data.webdataset.stream import Stream
 from vae_run.errors import DataError
 
-# No `from __future__ import annotations` in this package: the constructors are checked from their
-# annotations, which subclasses in other modules inherit and must therefore be objects, not text.
+# This package does not use `from __future__ import annotations`: arguments are checked against the
+# annotations of constructors, and annotations inherited from another module must be objects.
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 TestSize = Annotated[float, Field(gt=0, lt=1)] | Count
@@ -26,26 +25,17 @@ ImageSide = Annotated[int, Field(ge=1, strict=True)]
 ImageSize = ImageSide | Annotated[list[ImageSide], Field(min_length=2, max_length=2)]
 """Height and width in pixels: one number for both, or two."""
 
-# Seeds of the binary samples, one a split: numbers that no run is likely to use as its own seed.
-_SAMPLE_SEEDS = {
-    "train": 0x5EED_B1_01,
-    "val": 0x5EED_B1_02,
-    "test": 0x5EED_B1_03,
-    "others": 0x5EED_B1_04,
-}
-_SAMPLE_CHUNK = 1024
-
 
 @dataclass(frozen=True)
 class Parts:
-    """What a dataset holds by itself, before anything is cut from it.
+    """The splits that a dataset comes with, before anything is cut from them.
 
     Attributes:
         train: its training images.
-        val, test: its own validation and test images; None means: cut them from `train`.
-        class_names: the name of label i at place i, or None.
-        test_size: how much of `train` becomes the test set where `test` is None.
-        stream: of all training images, where `train` is a part of them; then nothing is cut from
+        val, test: its own validation and test images; None: they are cut from `train`.
+        class_names: the name of label i at index i, or None.
+        test_size: the part of `train` that becomes the test set if `test` is None.
+        stream: all training images, if `train` is only a sample of them; then nothing is cut from
             `train`, and without `val` there is no validation set.
     """
 
@@ -57,27 +47,27 @@ class Parts:
     stream: Stream | None = None
 
     def named(self) -> dict[str, Split]:
-        """The splits that exist, by name."""
+        """{name: split} of the splits that are not None."""
         found = {"train": self.train, "val": self.val, "test": self.test}
         return {name: split for name, split in found.items() if split is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
-    """Where images come from; `load` reads them, constructing reads nothing.
+    """A source of images. `load` reads them; the constructor reads nothing.
 
-    A dataset of one's own subclasses this (as a frozen dataclass, where it adds fields) and writes
-    `read`. Cuts follow `split_seed` alone, so runs that differ in `seed` see the same splits.
+    A subclass implements `read`, and is a frozen dataclass if it adds fields. Splits are cut by
+    `split_seed` alone, so runs that differ in `seed` see the same splits.
 
     Attributes:
-        val_size: what becomes the validation set where the dataset has none of its own: a share of
-            the training data in [0, 1), or a number of images; 0 trains on everything.
-        split_seed: decides which images are cut as validation and test set.
+        val_size: size of the validation set, if the dataset has none of its own: a share of the
+            training data in [0, 1), or a number of images; 0: train on everything.
+        split_seed: seed of the choice of images for the validation and test sets.
         classes: keep only the images of these labels, in every split; labels keep their numbers.
         binarize: `static` samples every pixel once with a fixed seed; `dynamic` samples the
-            training images afresh at every visit, with val and test as in `static`.
+            training images anew each time they are visited, and val and test as in `static`.
         known_factors: whether the splits have `factors`.
-        streamed: whether training images are read as they are needed, and not held.
+        streamed: whether training images are read from disk in every epoch, not held in memory.
     """
 
     known_factors: ClassVar[bool] = False
@@ -90,25 +80,29 @@ class Dataset(ABC):
 
     @abstractmethod
     def read(self) -> Parts:
-        """The dataset's own splits, on the CPU; DataError if files are missing or damaged."""
+        """The splits that the dataset comes with, on the CPU.
+
+        Raises:
+            DataError: files are missing or damaged.
+        """
 
     def __str__(self) -> str:
-        """How messages name it: its class, and where its files are."""
+        """The name used in messages: the class, and the location of its files."""
         places = {key: getattr(self, key, None) for key in ("path", "root")}
         where = [f"dataset.{key}={place}" for key, place in places.items() if place is not None]
         return type(self).__name__ + (f" ({where[0]})" if where else "")
 
     def keeps_in_memory(self, size: int) -> bool:
-        """Whether splits that lie in files, of `size` bytes together, are read into memory."""
+        """Whether memory-mapped splits of `size` bytes in total are read into memory."""
         return True
 
     @final
     def load(self) -> Splits:
-        """Read, choose classes, cut what is missing, binarize: three sets on the CPU.
+        """Read, filter by class, cut the missing splits, binarize: three sets on the CPU.
 
         Raises:
             DataError: data are missing, damaged or inconsistent, or cannot be split, filtered or
-                binarized as asked; the message names the file or the key.
+                binarized as configured; the message names the file or the key.
         """
         parts = self.read()
         self._check(parts)
@@ -131,7 +125,7 @@ class Dataset(ABC):
         return Splits(train, val, test, parts.class_names, others, parts.stream)
 
     def _check(self, parts: Parts) -> None:
-        """Refuse empty splits, and splits that disagree in shape, type, or number of labels."""
+        """Refuse empty splits, and splits that disagree in shape, data type or scale."""
         me, train = str(self), parts.train
         for name, split in parts.named().items():
             labels = len(split) if split.labels is None else split.labels.shape[0]
@@ -175,9 +169,9 @@ class Dataset(ABC):
         return replace(parts, **kept)  # type: ignore[arg-type]
 
     def _left_out(self, parts: Parts, wanted: Tensor) -> Split | None:
-        """The test images of all other labels; where test is cut from train, as large a share."""
+        """The test images of all other labels, or as large a share of train as test is cut from."""
         source = parts.train if parts.test is None else parts.test
-        assert source.labels is not None, "they were chosen by their labels"
+        assert source.labels is not None, "`_choose` has checked it"
         left = source.take((~torch.isin(source.labels, wanted)).nonzero()[:, 0])
         if parts.test is None and len(left):
             order = torch.randperm(len(left), generator=self._cuts())
@@ -186,11 +180,11 @@ class Dataset(ABC):
         return left if len(left) else None
 
     def _cuts(self) -> torch.Generator:
-        """The random numbers that decide what is cut."""
+        """A new generator of the random numbers that decide which images are cut."""
         return torch.Generator().manual_seed(self.split_seed)
 
     def _cut(self, parts: Parts) -> tuple[Split, Split, Split]:
-        """Train, val and test: what the dataset lacks is cut from train, test first."""
+        """Train, val and test; those that the dataset lacks are cut from train, test first."""
         total, train = len(parts.train), parts.train
         tests = _count("test_size", parts.test_size, total) if parts.test is None else 0
         cut = parts.val is None and parts.stream is None
@@ -216,7 +210,7 @@ class Dataset(ABC):
         return train, val, test
 
     def _check_grey(self, name: str, split: Split) -> None:
-        """Refuse to take numbers outside [0, 1] for probabilities."""
+        """Refuse pixel values outside [0, 1], which are no probabilities."""
         if not len(split):
             return
         low, high = split.extent
@@ -233,33 +227,8 @@ def height_and_width(size: int | list[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def binarized(split: Split, name: Literal["train", "val", "test", "others"]) -> Split:
-    """One fixed Bernoulli sample of every pixel: uint8 0 or 1 of scale 1, the same everywhere.
-
-    Args:
-        split: images in [0, 1], on the CPU; the sample of mapped ones is kept in a file that ends
-            with the process.
-        name: which split it is; each has a seed of its own.
-    """
-    generator = torch.Generator().manual_seed(_SAMPLE_SEEDS[name])
-
-    def samples() -> Iterator[Tensor]:
-        for start in range(0, len(split), _SAMPLE_CHUNK):
-            grey = split.pixels(slice(start, start + _SAMPLE_CHUNK))
-            yield (torch.rand(grey.shape, generator=generator) < grey).to(torch.uint8)
-
-    shape = (len(split), *split.event_shape)
-    if split.mapped is not None:
-        images = scratch(samples(), shape, split.mapped.file.parent)
-        rows = torch.arange(len(split))
-        mapped = replace(split.mapped, rows=rows)
-        return replace(split, images=images, scale=1.0, resample=False, mapped=mapped)
-    images = torch.cat([*samples(), torch.empty((0, *split.event_shape), dtype=torch.uint8)])
-    return replace(split, images=images, scale=1.0, resample=False)
-
-
 def _count(key: str, size: float | int, available: int) -> int:
-    """The number of images that `size` asks for: a share in (0, 1) is never less than one."""
+    """The number of images that `size` stands for; a share in (0, 1) is at least one image."""
     if isinstance(size, int) and size >= 0:
         return size
     if not 0 <= size < 1:
@@ -270,5 +239,5 @@ def _count(key: str, size: float | int, available: int) -> int:
 
 
 def _shortened(labels: list[int], limit: int = 100) -> str:
-    """A list as text, cut after `limit` entries."""
+    """A list as text, truncated to `limit` entries."""
     return str(labels) if len(labels) <= limit else f"{str(labels[:limit])[:-1]}, ...]"

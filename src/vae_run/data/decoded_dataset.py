@@ -1,4 +1,4 @@
-"""Datasets of image files, which are decoded once or at every start, and kept in memory or not."""
+"""The base class of datasets of image files, which are decoded once or at every start."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from vae_run.data.images.decoder import Decoder
 from vae_run.data.splits import Mapped, Split
 
 FEW_IMAGES, FEW_BYTES = 10_000, 100_000_000
-"""Image files, and bytes of them, up to which nothing is kept: they are decoded in a second or so.
-"""
+"""Sizes up to which `cache=auto` keeps no cache: decoding takes about a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded(Dataset):
-    """Images in files of their own.
+    """Images stored in one file each.
 
     Attributes:
-        cache: where decoded images are kept for later runs: a folder; `auto` is a folder
-            `.vae-run-cache` beside the data, or else in the user's own cache, and nothing for
-            10,000 files of 100 MB or less; `none` decodes at every start, into memory.
+        cache: the folder in which decoded images are kept for later runs. `auto`: the folder
+            `.vae-run-cache` beside the data, or the user's cache folder if that is read-only, and
+            no cache for up to 10,000 files of up to 100 MB in total. `none`: images are decoded
+            into memory at every start.
         memory: GiB of decoded images up to which they are read into memory, or onto the device;
-            a larger set stays in its cache, from which every batch is read.
+            larger sets stay memory-mapped, and each batch is read from the cache.
     """
 
     cache: Annotated[str, Field(min_length=1)] = "auto"
@@ -49,16 +49,16 @@ class Decoded(Dataset):
         """The splits of the image files `parts`, uint8 [N, C, H, W] of scale 255.
 
         Args:
-            base: the folder that they belong to; a cache is kept beside it.
+            base: the folder of the dataset; the cache is kept beside it.
             parts: the files of each split.
             labels: int64 [N] of each split, or None.
-            decoder: makes the pixels.
+            decoder: decodes a file to pixels.
 
         Raises:
-            DataError: a file cannot be decoded, or the cache not be written.
+            DataError: a file cannot be decoded, or the cache cannot be written.
         """
         source = Source(base.absolute(), parts, decoder)
-        fingerprint, size = source.look()
+        fingerprint, size = source.stat()
         few = source.images <= FEW_IMAGES and size <= FEW_BYTES
         if self.cache == "none" or (self.cache == "auto" and few):
             return {

@@ -1,7 +1,7 @@
-"""Datasets kept in torchvision's layout: found under `root`, or downloaded there when absent.
+"""The base class of datasets in torchvision's layout, which are downloaded when absent.
 
-torchvision only downloads (it knows the addresses and checksums); files are read by this package,
-so a set that is on the disk needs neither torchvision nor the network.
+torchvision only downloads (it has the addresses and checksums); this package reads the files, so a
+dataset that is on the disk needs neither torchvision nor a network connection.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ STALL_SECONDS = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Downloaded(Dataset):
-    """A dataset under `root`, downloaded when its files are absent; present ones are never changed.
+    """A dataset under `root`, downloaded when files are absent; existing files are never changed.
 
     Attributes:
-        root: the folder of all datasets; `~` is the home folder. Made only by a download.
+        root: the folder of all datasets; `~` is the home folder. Created only by a download.
         download: whether absent files may be downloaded.
-        kin: the class of `torchvision.datasets` that downloads it.
+        kin: name of the class of `torchvision.datasets` that downloads it.
     """
 
     root: str
@@ -53,27 +53,27 @@ class Downloaded(Dataset):
 
     @abstractmethod
     def sources(self, kin: Any) -> Sequence[str]:
-        """Addresses of which one must answer for a download to start; `kin` is the class."""
+        """Addresses, one of which must answer before a download starts; `kin` is the class."""
 
     @abstractmethod
     def fetch(self, kin: Any, folder: str) -> None:
-        """Let the class `kin` download everything into the empty folder `folder`."""
+        """Download everything with the class `kin` into the empty folder `folder`."""
 
     @abstractmethod
     def read_files(self, root: Path) -> Parts:
-        """Read the files, all of which are there; DataError names a damaged one."""
+        """Read the files, all of which exist; DataError names a damaged one."""
 
     def present(self, path: Path) -> bool:
-        """Whether a file of `files` is there, in any form that `read_files` understands."""
+        """Whether a file of `files` exists, in any form that `read_files` accepts."""
         return os.path.exists(path)
 
     @final
     def read(self) -> Parts:
-        """The splits from the files under `root`, which are downloaded first if absent."""
+        """The splits from the files under `root`, which are first downloaded if absent."""
         root = Path(os.path.expanduser(self.root))
         absent = self._absent(root)
         if absent and not self.download:
-            raise self._missing(root, absent, "dataset.download=false forbids to fetch it")
+            raise self._missing(root, absent, "dataset.download=false forbids its download")
         if absent:
             self._download(root, absent)
         return self.read_files(root)
@@ -82,7 +82,7 @@ class Downloaded(Dataset):
         return [name for name in self.files() if not self.present(root / name)]
 
     def _download(self, root: Path, absent: list[str]) -> None:
-        """Fetch into a folder of its own, then move in what is missing; all or nothing."""
+        """Download into a temporary folder, then move missing files to `root`: all or none."""
         try:
             kin = getattr(importlib.import_module("torchvision.datasets"), self.kin)
         except (ImportError, RuntimeError) as error:
@@ -100,12 +100,12 @@ class Downloaded(Dataset):
                 with contextlib.redirect_stdout(sys.stderr), _stall_guard():
                     self.fetch(kin, folder)
                 adopt(Path(folder), root)
-        except Exception as error:  # torchvision and gdown raise whatever their libraries raise
+        except Exception as error:  # torchvision and gdown pass on any error of their libraries
             reason = f"its download failed ({type(error).__name__}: {error})"
             raise self._missing(root, absent, reason) from error
         absent = self._absent(root)
         if absent:
-            raise self._missing(root, absent, "its download did not bring them")
+            raise self._missing(root, absent, "its download did not contain them")
 
     def _missing(self, root: Path, absent: list[str], reason: str) -> DataError:
         return DataError(
@@ -115,9 +115,9 @@ class Downloaded(Dataset):
 
 
 def damaged(path: Path, why: object) -> DataError:
-    """The error for a file that is there but cannot be what it should be."""
+    """The error for a file that exists but has invalid contents."""
     return DataError(
-        f"{path} is damaged: {why}. It is left as it is: put a good copy in its place, or move it "
+        f"{path} is damaged: {why}. It is left unchanged: replace it by a good copy, or move it "
         "away to have it downloaded again (dataset.download=true)"
     )
 
@@ -125,8 +125,8 @@ def damaged(path: Path, why: object) -> DataError:
 def reachable(addresses: Sequence[str], seconds: float) -> bool:
     """Whether any of the addresses answers (proxies are honoured); returns within `seconds`.
 
-    Each is asked in a daemon thread, because a name server that swallows requests blocks for
-    minutes and heeds no timeout.
+    Each is requested in a daemon thread, because a name server that does not respond blocks for
+    minutes, regardless of any timeout.
     """
     answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
@@ -136,7 +136,7 @@ def reachable(addresses: Sequence[str], seconds: float) -> bool:
             urllib.request.urlopen(request, timeout=seconds).close()
             answers.put(True)
         except urllib.error.HTTPError:
-            answers.put(True)  # a server refused this request: there is a network
+            answers.put(True)  # the server refused the request, so there is a connection
         except (OSError, ValueError, HTTPException):
             answers.put(False)
 
@@ -153,7 +153,7 @@ def reachable(addresses: Sequence[str], seconds: float) -> bool:
 
 
 def adopt(source: Path, target: Path) -> None:
-    """Move everything in the folder `source` into `target`, leaving what is there untouched."""
+    """Move everything in the folder `source` into `target`; existing files are not replaced."""
     for path in sorted(source.iterdir()):
         goal = target / path.name
         if not os.path.lexists(goal):
@@ -164,7 +164,7 @@ def adopt(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _stall_guard() -> Iterator[None]:
-    """Give up on a connection that is silent for a while: torchvision itself would wait forever."""
+    """Time out connections without data for `STALL_SECONDS`; torchvision has no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL_SECONDS)
     try:

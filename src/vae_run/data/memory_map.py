@@ -1,4 +1,4 @@
-"""Arrays of bytes that lie in a file, and not in memory, for as long as the process lives."""
+"""Tensors of bytes in a temporary, memory-mapped file."""
 
 import mmap
 import os
@@ -14,13 +14,13 @@ from vae_run.errors import DataError
 
 
 def scratch(pieces: Iterable[Tensor], shape: tuple[int, ...], folder: Path) -> Tensor:
-    """The `pieces`, uint8 [M, *E] each, in one tensor of `shape` [N, *E], in a file of no name.
+    """The `pieces`, uint8 [M, *E] each, as one memory-mapped tensor of `shape` [N, *E].
 
-    The file lies in `folder`, or among the system's temporary files where that cannot be written
-    to. It is gone when the process ends, however that happens.
+    The unnamed file is in `folder`, or in the system's temporary folder if that is read-only. The
+    system removes it when the process ends, however it ends.
 
     Raises:
-        DataError: there is no room for it.
+        DataError: the disk is full.
     """
     try:
         writable = os.access(folder, os.W_OK)
@@ -33,7 +33,7 @@ def scratch(pieces: Iterable[Tensor], shape: tuple[int, ...], folder: Path) -> T
             held = mmap.mmap(file.fileno(), 0)
     except OSError as error:
         raise DataError(
-            f"dataset.binarize: cannot write the binary sample to {folder}: {error}; make room, or "
-            "name another folder with dataset.cache"
+            f"dataset.binarize: cannot write the binary sample to {folder}: {error}; free disk "
+            "space, or set dataset.cache to a folder on another disk"
         ) from error
     return torch.from_numpy(np.frombuffer(held, np.uint8).reshape(shape))

@@ -1,4 +1,4 @@
-"""Train, validation and test data as whole tensors, in memory or in a file mapped into it.
+"""Train, validation and test data as tensors, in memory or memory-mapped from a file.
 
 Letters: N images of a split, B batch, E the event shape (C, H, W), or (F,) for flat vectors.
 """
@@ -15,11 +15,11 @@ from torch import Tensor
 from vae_run.data.webdataset.stream import Stream
 
 _CHUNK_BYTES = 2**22
-"""Of images that are looked at together."""
+"""Size of the pieces that whole splits are processed in."""
 
 
 def sent(chosen: Tensor, device: torch.device) -> Tensor:
-    """What was gathered on the CPU, on the device; the CPU does not wait for a GPU."""
+    """The tensor `chosen` from the CPU, on `device`; copies to CUDA devices are asynchronous."""
     if device.type == "cuda":
         return chosen.pin_memory().to(device, non_blocking=True)
     return chosen.to(device)
@@ -27,12 +27,12 @@ def sent(chosen: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Mapped:
-    """How a split reads images that stay in a file.
+    """Which images of a memory-mapped file a split has.
 
     Attributes:
-        file: an .npy file of all images.
-        rows: int64 [N], the places in it of the split's own; on the CPU.
-        device: where pixels and labels are sent as they are asked for.
+        file: the .npy file.
+        rows: int64 [N], the indices of the split's images in the file; on the CPU.
+        device: where requested pixels and labels are sent.
     """
 
     file: Path
@@ -42,20 +42,21 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split, kept compact until a batch is drawn.
+    """The images of one split, stored as bytes until a batch is drawn.
 
     Attributes:
-        images: uint8 or float32 [N, *E]; where they are `mapped`, all uint8 images of the file,
-            which lie on the CPU and cannot be written to.
+        images: uint8 or float32 [N, *E]; with `mapped`, all images of the file as uint8, on the
+            CPU and read-only.
         labels: int64 [N], or None.
         scale: the stored value that means 1.0 (255 for 8-bit images; 1 for floats in [0, 1]).
-        resample: grey values are probabilities of binary pixels, drawn afresh at every visit
-            (dynamic binarization); never set for validation or test.
-        factors: int64 [N, F], the number of each factor's value that an image was made from, or
-            None; metrics of disentanglement compare codes with them.
-        unordered: the columns of `factors` whose values are names, and not steps of a quantity.
-        mapped: which of `images` are the split's, where these stay in a file; None: all, in memory.
-            Labels and factors are of the split's own, and stay on the CPU as well.
+        resample: whether grey values are probabilities of binary pixels, sampled anew each time an
+            image is visited (dynamic binarization); always False for validation and test.
+        factors: int64 [N, F], the index of the value of each generative factor, or None; metrics
+            of disentanglement compare codes with them.
+        unordered: the columns of `factors` that are categorical.
+        mapped: which of `images` belong to the split, if they are memory-mapped; None: all of
+            them, in memory. Labels and factors have only the split's N rows; with `mapped` they
+            stay on the CPU too.
     """
 
     images: Tensor
@@ -71,12 +72,12 @@ class Split:
 
     @property
     def device(self) -> torch.device:
-        """Where pixels and labels are when they are asked for."""
+        """The device of the pixels and labels that are returned."""
         return self.images.device if self.mapped is None else self.mapped.device
 
     @property
     def image_bytes(self) -> int:
-        """Bytes that an image is stored in."""
+        """Bytes of a stored image."""
         return math.prod(self.event_shape) * self.images.element_size()
 
     @property
@@ -86,7 +87,7 @@ class Split:
 
     @property
     def levels(self) -> int | None:
-        """L, where pixels lie on the grid v/(L-1): 256 in 8-bit images; None for floats."""
+        """L, if pixels lie on the grid v/(L-1): 256 for 8-bit images; None for floats."""
         if self.resample:
             return 2
         whole = not self.images.is_floating_point() and float(self.scale).is_integer()
@@ -94,41 +95,43 @@ class Split:
 
     @property
     def has_grey(self) -> bool:
-        """Whether any pixel that is visited lies strictly between 0 and 1."""
+        """Whether any pixel lies strictly between 0 and 1; False if pixels are resampled."""
         if self.resample:
             return False
         return any(bool(((x > 0) & (x < self.scale)).any()) for x in self.chunks())
 
     @property
     def extent(self) -> tuple[float, float]:
-        """Least and greatest value of a pixel; of mapped bytes, what they can hold: 0 and 1."""
+        """Least and greatest pixel value; (0, 1), the range of bytes, if images are mapped."""
         if self.mapped is not None:
             return 0.0, 1.0
         return float(self.images.min()) / self.scale, float(self.images.max()) / self.scale
 
     def stored(self, index: Tensor | slice) -> Tensor:
-        """Images `index` as they are stored, on the split's device.
+        """The images `index` in their stored type, on the split's device.
 
-        An index is on the CPU where images are mapped, else on their device.
+        `index` is on the CPU if images are mapped, else on their device.
         """
         rows = index if self.mapped is None else self.mapped.rows[index]
         if not isinstance(rows, Tensor):
             return self.images[rows]
-        chosen = self.images.index_select(0, rows)  # whole rows; [rows] goes pixel by pixel
+        chosen = self.images.index_select(
+            0, rows
+        )  # copies whole rows; images[rows] copies pixel by pixel
         return chosen if self.mapped is None else sent(chosen, self.device)
 
     def chunks(self) -> Iterator[Tensor]:
-        """All images as they are stored, a bounded number of bytes at a time."""
+        """All images in their stored type, in pieces of bounded size."""
         step = max(1, _CHUNK_BYTES // self.image_bytes)
         for start in range(0, len(self), step):
             yield self.stored(slice(start, start + step))
 
     def pixels(self, index: Tensor | slice) -> Tensor:
-        """Images `index` (see `stored`) as float32 [B, *E]; 8-bit data fall in [0, 1]."""
+        """The images `index` (see `stored`) as float32 [B, *E]; 8-bit data are in [0, 1]."""
         chosen = self.stored(index).to(torch.float32)
         if self.scale != 1.0:
             return chosen * (1.0 / self.scale)
-        # A slice of floats is a view: whoever writes into a batch must not reach the data.
+        # A slice of floats is a view; writing into a batch must not change the data.
         return chosen.clone() if isinstance(index, slice) else chosen
 
     def label(self, index: Tensor | slice) -> Tensor | None:
@@ -139,7 +142,7 @@ class Split:
         return chosen if self.mapped is None else sent(chosen, self.device)
 
     def to(self, device: torch.device) -> "Split":
-        """The same split with its tensors on `device`, or sent there where they are mapped."""
+        """The same split with its tensors on `device`; mapped images are sent there by batch."""
         if self.mapped is not None:
             return replace(self, mapped=replace(self.mapped, device=torch.device(device)))
         labels = None if self.labels is None else self.labels.to(device)
@@ -165,14 +168,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """Three different sets of images of one event shape.
+    """Three disjoint sets of images of one event shape.
 
     Attributes:
-        train, val, test: the sets; only `val` may hold no image (`val_size=0`).
-        class_names: the name of label i at place i, or None.
-        others: what `classes` left out of the test set, or None.
-        stream: where training images are read from as they are needed; `train` is then a part of
-            them, which stands for all where something is fitted or measured. None: `train` is all.
+        train, val, test: the sets; only `val` may be empty (`val_size=0`).
+        class_names: the name of label i at index i, or None.
+        others: test images of the classes that `dataset.classes` excludes, or None.
+        stream: the training images, if they are read from disk in every epoch; `train` is then a
+            sample of them, used wherever something is fitted to or measured on training images.
+            None: `train` has all training images.
     """
 
     train: Split
@@ -184,7 +188,7 @@ class Splits:
 
     @property
     def train_size(self) -> int:
-        """Images of an epoch."""
+        """Number of training images in an epoch."""
         return len(self.train) if self.stream is None else self.stream.images
 
     @property
@@ -194,7 +198,7 @@ class Splits:
 
     @property
     def levels(self) -> int | None:
-        """L, where pixels lie on the grid v/(L-1), and None for floats; all splits agree."""
+        """L, if pixels lie on the grid v/(L-1), None for floats; the same for all splits."""
         return self.train.levels
 
     def to(self, device: torch.device) -> "Splits":
@@ -204,9 +208,9 @@ class Splits:
         return replace(self, train=train, val=val, test=test, others=others)
 
     def fingerprint(self) -> str:
-        """SHA-256 over the bytes of all three splits, in hexadecimal: equal data, equal text.
+        """SHA-256 of the bytes of all three splits, in hexadecimal: equal data have equal hashes.
 
-        Of a stream, names and sizes of its shards stand for what is in them.
+        A stream enters by the names and sizes of its shards, not by their contents.
         """
         digest = hashlib.sha256()
         for split in (self.train, self.val, self.test):

@@ -1,6 +1,6 @@
-"""Training batches of a stream: read and decoded ahead, in an order that no thread decides.
+"""Training batches of a stream, read and decoded ahead, in an order independent of threads.
 
-Letters: B images of a batch, b of one process's share, C channels, H and W height and width.
+Letters: B images of a batch, b images of this process's share, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from vae_run.errors import DataError
 log = logging.getLogger(__name__)
 
 AHEAD = 4
-"""Batches that wait, decoded or about to be."""
+"""Number of batches that are read and decoded in advance."""
 MOST_THREADS = 8
-_POLL = 0.2  # seconds between two looks at whether anybody still wants a batch
+_POLL = 0.2  # seconds between two checks of whether the reader has been stopped
 
 
 class StreamedBatches(TrainingBatches):
-    """An endless, seeded and resumable sequence of training batches out of a stream.
+    """An endless, seeded and resumable sequence of training batches from a stream.
 
-    Its place is an epoch and a number of images: to go on from there, the epoch's shards are read
-    again up to it, undecoded. Of several processes each reads every shard, and decodes its own.
+    Its position is an epoch and a number of images: to resume there, the epoch's shards are read
+    again up to it, without decoding. If several processes train together, each reads all shards and
+    decodes only its share.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class StreamedBatches(TrainingBatches):
         classes: Tensor | None = None,
         threads: int | None = None,
     ) -> None:
-        """`sample` is the part of the images that is held, of which all else is like.
+        """Start at the first epoch.
 
         Args:
-            stream, sample: the training images.
-            corruption, batch_size, noise, seed: as of `TrainingBatches`.
-            classes: the labels that there may be; None: any.
-            threads: that decode; None: one a core, but no more than 8.
+            stream: the training images.
+            sample: the training images that are held in memory; gives shape, type and device.
+            corruption, batch_size, noise, seed: as in `TrainingBatches`.
+            classes: the labels that are accepted; None: all.
+            threads: decoding threads; None: one per core, at most 8.
         """
         super().__init__(sample, corruption, batch_size=batch_size, noise=noise, seed=seed)
         self.stream, self.seed = stream, seed
@@ -71,7 +73,7 @@ class StreamedBatches(TrainingBatches):
         self._ahead: _Ahead | None = None
 
     def ready(self) -> None:
-        """Begin to read, and wait for the first batch."""
+        """Start reading, and wait for the first batch."""
         if self._ahead is None:
             parts = _parts(self.stream, self.seed, self._epoch, self._position, self.batch_size)
             self._ahead = _Ahead(parts, self.stream, self._classes, self._threads)
@@ -79,7 +81,7 @@ class StreamedBatches(TrainingBatches):
         self._ahead.wait()
 
     def next(self) -> Batch:
-        """The next batch; begins a new epoch when the old one is used up."""
+        """The next batch; starts a new epoch at the end of the current one."""
         self.ready()
         assert self._ahead is not None
         whole, pixels, label = self._ahead.take()
@@ -90,11 +92,11 @@ class StreamedBatches(TrainingBatches):
         return self.finished(whole, target, None if label is None else sent(label, self.device))
 
     def next_index(self) -> Tensor:
-        """Refused: images of a stream have no places."""
+        """Not supported: the images of a stream have no indices."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the sequence stands: enough to go on with the very next batch."""
+        """The position in the sequence, from which `load_state_dict` continues exactly."""
         return {
             "epoch": self._epoch,
             "position": self._position,
@@ -102,7 +104,7 @@ class StreamedBatches(TrainingBatches):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue from where `state_dict` was called."""
         if self._ahead is not None:
             self._ahead.end()
             self._ahead = None
@@ -111,13 +113,15 @@ class StreamedBatches(TrainingBatches):
             self._epoch, self._position = self._epoch + 1, 0
         self._noise_generator.set_state(state["noise"])
         if self._position:
-            log.info("reading %s images of this epoch again, undecoded", f"{self._position:,}")
+            log.info(
+                "reading %s images of this epoch again, without decoding", f"{self._position:,}"
+            )
 
 
 def _parts(
     stream: Stream, seed: int, epoch: int, position: int, batch_size: int
 ) -> Iterator[list[Sample]]:
-    """The samples of each batch, without end, from `position` of `epoch` on."""
+    """The samples of each batch, endlessly, starting at `position` in `epoch`."""
     for number in count(epoch):
         order = stream.epoch(seed, number)
         for _ in islice(order, position):
@@ -129,7 +133,7 @@ def _parts(
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A batch that is being decoded: B, uint8 [b, C, H, W], int64 [b] or None."""
+    """A batch that is being decoded: B, uint8 [b, C, H, W], labels int64 [b] or None."""
 
     whole: int
     pixels: Tensor
@@ -138,7 +142,7 @@ class _Waiting:
 
 
 class _Ahead:
-    """A thread that reads the next batches, and threads that decode them, until `end`."""
+    """One thread that reads the next batches, and a pool that decodes them, until `end`."""
 
     def __init__(
         self,
@@ -155,7 +159,7 @@ class _Ahead:
         threading.Thread(target=self._read, daemon=True, name="shards").start()
 
     def wait(self) -> None:
-        """Until there is a batch to take, or an error."""
+        """Wait until a batch or an error is available."""
         if self._first is None:
             self._first = self._queue.get()
 
@@ -163,7 +167,7 @@ class _Ahead:
         """The next batch: B, uint8 [b, C, H, W], and labels [b] or None.
 
         Raises:
-            DataError: what was read or decoded for it is damaged.
+            DataError: a shard or an image is damaged.
         """
         self.wait()
         found, self._first = self._first, None
@@ -197,7 +201,7 @@ class _Ahead:
                     raise DataError(
                         f"{sample.shard.path}: sample {sample.key} is labelled {sample.label}, "
                         f"expected {sorted(self._classes)[:20]}, for which the model was built: "
-                        "those of the images that are held. Raise dataset.sample to hold more"
+                        "those of the images in memory. Raise dataset.sample to have more of them"
                     )
             label = torch.tensor([sample.label for sample in own])
         pixels = np.empty((len(own), *self._stream.decoder.shape), np.uint8)
@@ -205,7 +209,7 @@ class _Ahead:
         return _Waiting(len(part), torch.from_numpy(pixels), label, done)
 
     def _put(self, found: _Waiting | Exception) -> bool:
-        """Whether it could be put before the end."""
+        """Queue `found`; False if the reader was stopped meanwhile."""
         while not self._over.is_set():
             try:
                 self._queue.put(found, timeout=_POLL)

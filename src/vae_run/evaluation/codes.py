@@ -1,4 +1,11 @@
-"""Codes of a bounded number of images, for figures that compare codes with something else.
+"""Codes of the images of a split, for metrics and pictures, and what is fitted to them.
+
+There are two means of a posterior, and each metric says which one it uses. `q.mean` is the code
+that `encode` returns and that reconstructions are decoded from: one that the posterior can draw.
+The expected code E_q[z], `posterior.expectation(q)`, is the mean over samples. They are equal for
+normal posteriors and deterministic codes. A von Mises-Fisher posterior has its mean direction, of
+length 1, as `q.mean`, while E_q[z] lies inside the sphere. A flow has no closed form of E_q[z];
+both are then f(0), the image of the mean of its base.
 
 Letters: N images, D latent dimensions.
 """
@@ -29,7 +36,7 @@ Points = NDArray[np.floating[Any]]
 def few(view: View, most: int) -> View:
     """`view` of at most `most` of its images, a fixed random choice, in their order.
 
-    Its batches have a fixed size: counts, ranks and votes must not turn on the last bit of a code.
+    Its batches have a fixed size: counts, ranks and votes must not depend on the last bit of a code.
     """
     index = torch.arange(view.size)
     if view.size > most:
@@ -39,8 +46,8 @@ def few(view: View, most: int) -> View:
     return replace(view, split=split, limit=None, batch_size=NOISE_CHUNK)
 
 
-def means(view: View) -> Points:
-    """E_q[z] of all images of `view`, or what stands for it, float64 [N, D]."""
+def expected_codes(view: View) -> Points:
+    """E_q[z] of all images of `view` (`posterior.expectation`), float64 [N, D]."""
     found = []
     for batch in view.batches():
         q = view.model.given(batch.label).encode(batch.input)

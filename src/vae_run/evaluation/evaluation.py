@@ -1,41 +1,38 @@
-"""Evaluation: runs the chosen metrics over a split, and fits what needs the train split."""
+"""Evaluation: measures the chosen metrics of a model, and draws the chosen pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from importlib import import_module
-from pkgutil import iter_modules
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from vae_run.errors import ConfigError
-from vae_run.evaluation import metrics as metrics_package
 from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.pictures import images
+from vae_run.evaluation.entries import (
+    METRIC,
+    PICTURE,
+    Entry,
+    build,
+    check_name,
+    is_outside,
+    target,
+    written,
+)
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Declared
 from vae_run.evaluation.view import View
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vae_run.config.schema import Settings
 
-FIGURES = (
-    *("reconstructions", "samples", "manifold", "codes", "traversals", "interpolations"),
-    *("kl_per_dimension", "aggregate_posterior", "robustness"),
-)
-"""Pictures of the end of every training; the others take longer, or are rarely of use."""
-
-
-def _named(kind: str, names: list[str], known: list[str]) -> None:
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"evaluation.{kind}: there is no {name!r}; did you mean {near!r}? "
-                f"Known: {', '.join(sorted(known))}."
-            )
+KINDS = {"metrics": METRIC, "while_training": METRIC, "figures": PICTURE}
+SELECTING = "objective"
+"""The metric by whose values the best checkpoint is chosen."""
 
 
 @dataclass(kw_only=True)
@@ -44,57 +41,126 @@ class Evaluation:
 
     A metric written `NAME?` is measured where it exists; one without `?` is refused where the
     model cannot have it. `while_training` are those of every evaluation on val during training.
+    By default, the pictures are those that take little time.
     """
 
-    metrics: list[str] = field(
+    metrics: list[Entry] = field(
         default_factory=lambda: ["objective", "mse", "pca", "active_units", "bits_per_dim?"]
     )
-    while_training: list[str] = field(default_factory=lambda: ["objective", "mse"])
-    figures: list[str] = field(default_factory=lambda: list(FIGURES))
+    while_training: list[Entry] = field(default_factory=lambda: ["objective", "mse"])
+    figures: list[Entry] = field(
+        default_factory=lambda: [
+            *("reconstructions", "samples", "manifold", "codes", "traversals", "interpolations"),
+            *("kl_per_dimension", "aggregate_posterior", "robustness"),
+        ]
+    )
     batch_size: Annotated[int, Field(ge=1)] = 1000
     importance_samples: Annotated[int, Field(ge=1)] = 100
     manifold_label: int | None = None
 
     def __post_init__(self) -> None:
-        known = [module.name for module in iter_modules(metrics_package.__path__)]
-        for key, names in (("metrics", self.metrics), ("while_training", self.while_training)):
-            _named(key, [name.removesuffix("?") for name in names], known)
-        if "objective" not in self.while_training:
+        self._built: dict[str, Any] = {}
+        for key in KINDS:
+            for entry in getattr(self, key):
+                check_name(KINDS[key], f"evaluation.{key}", entry)
+        if SELECTING not in self.while_training:
             raise ConfigError(
-                f"evaluation.while_training: found {self.while_training}, without objective, by "
-                "whose figures the best checkpoint is chosen. Add objective."
+                f"evaluation.while_training: found {self.while_training}, without {SELECTING}, by "
+                f"whose values the best checkpoint is chosen. Add {SELECTING}."
             )
-        _named("figures", self.figures, list(images.PICTURES))
 
-    def measure(self, view: View, names: list[str] | None = None) -> dict[str, float]:
-        """The chosen metrics of `view`, or those of `names`; the model's mode is left as it was."""
-        found: dict[str, float] = {}
-        with evaluating(view.model):
-            for name in (entry.removesuffix("?") for entry in names or self.metrics):
-                metric: Callable[[View], dict[str, float]] = getattr(_metric_module(name), name)
-                found |= metric(view)
+    def _part(self, key: str, entry: Entry, trust: Collection[str] | None = ()) -> Any:
+        """The metric or picture of an entry of `key`, built once."""
+        name = f"{KINDS[key].name} {json.dumps(entry)}"
+        if name not in self._built:
+            self._built[name] = build(KINDS[key], f"evaluation.{key}", entry, trust)
+        return self._built[name]
+
+    def parts(self, trust: Collection[str] | None = ()) -> dict[str, list[Any]]:
+        """The metrics and pictures of each key, imported as far as `trust` (`check`) allows.
+
+        Raises:
+            ConfigError: one is not trusted, cannot be imported, or is given wrong keys; or a metric
+                declares a quantity that is in the package's table, or two pictures share a name.
+        """
+        found = {
+            key: [self._part(key, entry, trust) for entry in getattr(self, key)] for key in KINDS
+        }
+        for entry, metric in zip(self.metrics, found["metrics"], strict=True):
+            for row in metric.quantities if is_outside(entry) else ():
+                if row.name in TABLE.rows:
+                    raise ConfigError(
+                        f"evaluation.metrics: {target(entry)} declares {row.name!r}, which is a "
+                        "quantity of vae-run. Give it another name."
+                    )
+        names = [picture.name for picture in found["figures"]]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(
+                f"evaluation.figures: {twice[0]} is named twice, and would be written to one file."
+            )
         return found
 
-    def prepare(self) -> None:
-        """See that the files which metrics need are there, before anything else takes time."""
-        for name in (*self.metrics, *self.while_training):
-            getattr(_metric_module(name.removesuffix("?")), "prepare", lambda: None)()
+    def prepare(self, trust: Collection[str] | None = ()) -> None:
+        """Build all metrics and pictures, and let each refuse early what would fail late.
+
+        Raises:
+            ConfigError: as of `parts`, or a library that one needs is missing.
+            DataError: a file that one needs is missing.
+        """
+        for parts in self.parts(trust).values():
+            for part in parts:
+                part.prepare()
+
+    def measure(self, view: View, entries: Sequence[Entry] | None = None) -> dict[str, float]:
+        """The chosen metrics of `view`, or those of `entries`; the model's mode is kept."""
+        found: dict[str, float] = {}
+        with evaluating(view.model):
+            for entry in self.metrics if entries is None else entries:
+                found |= self._part("metrics", entry)(view)
+        return found
+
+    def draw(self, view: View, test: View | None = None) -> dict[str, NDArray[Any]]:
+        """The chosen pictures that have a meaning for this model and data, by name.
+
+        Those `of_test` are drawn of `test`, which is `view` where it is not given.
+        """
+        drawn = {}
+        with evaluating(view.model):
+            for entry in self.figures:
+                picture = self._part("figures", entry)
+                image = picture(test or view if picture.of_test else view)
+                if image is not None:
+                    drawn[picture.name] = image
+        return drawn
+
+    def declared(self) -> Declared:
+        """What its metrics and pictures from outside the package declare; after `prepare`."""
+        rows = {
+            row.name: row
+            for key in ("metrics", "while_training")
+            for entry in getattr(self, key)
+            for row in self._part(key, entry).quantities
+        }
+        pictures = [self._part("figures", entry) for entry in self.figures if is_outside(entry)]
+        return Declared(tuple(rows.values()), {each.name: each.caption for each in pictures})
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         """Metrics asked for, without `?`, that these parts cannot have; a class without a use."""
         if settings.fixed.task == "evaluate":
             return  # typed beside the defaults' parts; the task checks it beside the run's own
-        if options.get("manifold_label") is not None and settings.fixed.condition is None:
+        own = cls(**options)
+        if own.manifold_label is not None and settings.fixed.condition is None:
             yield (
                 "evaluation.manifold_label: the model is not conditional. Use condition=label, or "
                 "leave it null."
             )
-        for key in ("metrics", "while_training"):
-            for name in (entry for entry in options.get(key, []) if not entry.endswith("?")):
-                why = getattr(_metric_module(name), "conflicts", lambda _: ())
-                yield from (f"evaluation.{key}: {name}: {reason}" for reason in why(settings))
-
-
-def _metric_module(name: str) -> ModuleType:
-    return import_module(f"vae_run.evaluation.metrics.{name}")
+        for key in KINDS:
+            for entry in getattr(own, key):
+                if settings.trust is None or not is_outside(entry):
+                    part = own._part(key, entry, settings.trust)
+                    if not written(entry).endswith("?"):
+                        reasons = part.conflicts(settings)
+                        yield from (f"evaluation.{key}: {target(entry)}: {r}" for r in reasons)
+        if settings.trust is None:
+            own.parts(None)

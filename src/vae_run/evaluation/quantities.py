@@ -1,126 +1,146 @@
-"""What the names of figures mean: unit, a plain sentence, and which way is better."""
+"""The one table of quantities: unit, meaning, which way is better, where each is shown.
+
+Glossary, learning curves, reports, comparisons, TensorBoard and the search read it, in the order of
+its rows. It imports no torch, for those who only read numbers.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
 
-NATS = "nats per image"
-LIKELIHOOD, RECONSTRUCTION, CODES = "Likelihood", "Reconstruction", "Codes"
-USE, ANOMALY, GENERATION, OTHER = "Usefulness", "Anomalies", "Generation", "Other figures"
-TRAINING = "Training"
-SECTIONS = (LIKELIHOOD, RECONSTRUCTION, CODES, USE, ANOMALY, GENERATION, OTHER, TRAINING)
+from vae_run.evaluation.quantity import NATS, Place, Quantities, Quantity, Section, declared
 
-
-@dataclass(frozen=True)
-class Meaning:
-    """A figure's unit and what it says.
-
-    Attributes:
-        unit: "" for a plain number.
-        text: one sentence.
-        section: of the report.
-        better: +1 where higher is better, -1 where lower is, 0 where neither.
-        of_likelihood: whether it depends on the likelihood, so that figures under two cannot be
-            compared.
-    """
-
-    unit: str
-    text: str
-    section: str = OTHER
-    better: int = 0
-    of_likelihood: bool = False
+HEADLINE, COMPARISON, SWEEP = Place.HEADLINE, Place.COMPARISON, Place.SWEEP
+TABLES, CHART, RANKING = Place.TABLES, Place.CHART, Place.RANKING
 
 
-def _bound(text: str, better: int) -> Meaning:
-    return Meaning(NATS, text, LIKELIHOOD, better, of_likelihood=True)
+def _likelihood() -> Iterator[Quantity]:
+    row = partial(Quantity, section=Section.LIKELIHOOD)
+    bound = partial(row, of_likelihood=True)
+    text = "importance-weighted lower bound on log p(x)"
+    places: tuple[Place, ...] = (HEADLINE, COMPARISON, SWEEP)
+    yield bound("log_likelihood", NATS, text, better=1, shown=places)
+    text = "-(reconstruction + kl), a lower bound on log p(x)"
+    places = (HEADLINE, COMPARISON, SWEEP, TABLES, CHART, RANKING)
+    yield bound("elbo", NATS, text, better=1, shown=places)
+    places = (HEADLINE, SWEEP, TABLES, CHART)
+    yield bound("loss", NATS, "what was minimised", better=-1, shown=places)
+    text = "-log p(x|z) of one sample of q(z|x), constants included"
+    yield bound("reconstruction", NATS, text, better=-1, shown=(COMPARISON, CHART))
+    text = "KL(q(z|x) || p(z)): information of the code about its image"
+    yield row("kl", NATS, text, cost=True, shown=(HEADLINE, COMPARISON, CHART))
+    text = "-H(q(z|x)), in the place of the KL where the prior is flat"
+    yield row("negative_entropy", NATS, text)
+    text = "length of a lossless code"
+    places = (HEADLINE, COMPARISON)
+    yield bound("bits_per_dim", "bits per dimension", text, better=-1, shown=places)
+    text = "how many importance samples decide; near 1 the bound is loose"
+    yield row("effective_sample_size", "samples", text)
 
 
-MEANINGS = {
-    "loss": _bound("what was minimised", -1),
-    "reconstruction": _bound("-log p(x|z) of one sample of the posterior, constants included", -1),
-    "kl": Meaning(NATS, "KL(q(z|x) || p(z)): what the code says of its image", LIKELIHOOD),
-    "elbo": _bound("-(reconstruction + kl), a lower bound on log p(x)", 1),
-    "log_likelihood": _bound("importance-weighted lower bound on log p(x)", 1),
-    "effective_sample_size": Meaning(
-        "samples", "how many importance samples decide; near 1 the bound is loose", LIKELIHOOD
-    ),
-    "bits_per_dim": Meaning(
-        "bits per dimension", "length of a lossless code", LIKELIHOOD, -1, of_likelihood=True
-    ),
-    "mse": Meaning("per pixel", "squared error of the reconstruction", RECONSTRUCTION, -1),
-    "mae": Meaning("per pixel", "absolute error of the reconstruction", RECONSTRUCTION, -1),
-    "psnr": Meaning("dB", "peak signal-to-noise ratio of the reconstruction", RECONSTRUCTION, 1),
-    "ssim": Meaning("", "structural similarity to the clean image, at most 1", RECONSTRUCTION, 1),
-    "active_units": Meaning(
-        "latent dimensions", "those whose posterior mean varies by more than 0.01", CODES
-    ),
-    "mutual_information": Meaning("nats", "I(x; z) between images and codes", CODES),
-    "aggregate_gap": Meaning("nats", "KL from the codes of all images to the prior", CODES, -1),
-    "code_correlation": Meaning("", "mean absolute correlation of two dimensions", CODES),
-    "posterior_scale": Meaning("units of the code", "mean width of q(z|x)", CODES),
-    "codes_twonn": Meaning("dimensions", "intrinsic dimension of the codes (TwoNN)", CODES),
-    "data_twonn": Meaning("dimensions", "intrinsic dimension of the images (TwoNN)", CODES),
-    "knn_accuracy": Meaning("", "classes told by nearest neighbours of the codes", USE, 1),
-    "probe_accuracy": Meaning("", "classes told by a linear classifier of the codes", USE, 1),
-    "nmi": Meaning("", "clusters of codes against classes: mutual information, normalised", USE, 1),
-    "ari": Meaning("", "clusters of codes against classes: adjusted Rand index", USE, 1),
-    "mig": Meaning("", "mutual information gap: one factor, one dimension", CODES, 1),
-    "sap": Meaning("", "separated attribute predictability", CODES, 1),
-    "dci_disentanglement": Meaning("", "each dimension tells of one factor", CODES, 1),
-    "dci_completeness": Meaning("", "each factor is told by one dimension", CODES, 1),
-    "dci_informativeness": Meaning("", "factors can be told from the code", CODES, 1),
-    "factor_vae_score": Meaning("", "a vote on which dimension a factor fixes", CODES, 1),
-    "fid": Meaning("", "Fréchet distance of samples to images, Inception features", GENERATION, -1),
-    "generated_images": Meaning("images", "samples that were judged", GENERATION),
-    "fid_images": Meaning("images", "samples that the FID was measured on", GENERATION),
-    "trustworthiness": Meaning("", "neighbours of codes are neighbours of images", CODES, 1),
-    "continuity": Meaning("", "neighbours of images are neighbours of codes", CODES, 1),
-    "nonzero_weights": Meaning("weights", "those that pruning left", OTHER),
-    "encode_microseconds": Meaning("µs per image", "from pixels to code", TRAINING, -1),
-    "train_seconds": Meaning("seconds", "training steps alone", TRAINING),
-    "examples_per_second": Meaning("images per second", "training steps alone", TRAINING),
-    "steps": Meaning("steps", "of the optimiser", TRAINING),
-}
-"""By name; `_stderr` and `pca_` belong to the figure that they stand with."""
+def _reconstruction() -> Iterator[Quantity]:
+    row, pixel = partial(Quantity, section=Section.RECONSTRUCTION), "per pixel"
+    text = "squared error of the reconstruction"
+    places = (HEADLINE, COMPARISON, SWEEP, TABLES, RANKING)
+    yield row("mse", pixel, text, better=-1, log=True, shown=places)
+    yield row("mae", pixel, "absolute error of the reconstruction", better=-1)
+    yield row("psnr", "dB", "peak signal-to-noise ratio of the reconstruction", better=1)
+    yield row("ssim", "", "structural similarity to the clean image, at most 1", better=1)
+    yield row("psnr_at_*", "dB", "PSNR at corruption level {}", better=1)
+    yield row("mse_at_*", pixel, "squared error at corruption level {}", better=-1, log=True)
+    yield row("mean_psnr", "dB", "PSNR of the mean image")
+    yield row("mean_mse", pixel, "squared error of the mean image", log=True)
 
-_PATTERNS = (
-    (
-        r"frechet_random_conv_train",
-        Meaning("", "the same of training images: what a perfect sampler gets", GENERATION),
-    ),
-    (r"frechet_(.+)", Meaning("", "Fréchet distance of samples to images: {}", GENERATION, -1)),
-    (r"precision_(.+)", Meaning("", "share of samples that look like images: {}", GENERATION, 1)),
-    (r"recall_(.+)", Meaning("", "share of images that look like samples: {}", GENERATION, 1)),
-    (r"density_(.+)", Meaning("", "how densely images surround samples: {}", GENERATION, 1)),
-    (r"coverage_(.+)", Meaning("", "share of images with a sample close by: {}", GENERATION, 1)),
-    (
-        r"data_mle_(\d+)",
-        Meaning("dimensions", "intrinsic dimension of the images (MLE, {} neighbours)", CODES),
-    ),
-    (
-        r"codes_mle_(\d+)",
-        Meaning("dimensions", "intrinsic dimension of the codes (MLE, {} neighbours)", CODES),
-    ),
-    (r"(.+)_auroc", Meaning("", "anomalies told by {}: area under ROC, chance 0.5", ANOMALY, 1)),
-    (r"(.+)_average_precision", Meaning("", "anomalies told by {}", ANOMALY, 1)),
-    (r"psnr_at_(.+)", Meaning("dB", "at corruption level {}", RECONSTRUCTION, 1)),
-    (r"mse_at_(.+)", Meaning("per pixel", "at corruption level {}", RECONSTRUCTION, -1)),
-    (r"input_psnr_at_(.+)", Meaning("dB", "of the input at level {}", RECONSTRUCTION)),
-    (r"input_mse_at_(.+)", Meaning("per pixel", "of the input at level {}", RECONSTRUCTION)),
-    (r"input_(\w+)", Meaning("", "{} of the corrupted input", RECONSTRUCTION)),
-    (r"clean_(\w+)", Meaning("", "{} where the encoder sees the clean image", RECONSTRUCTION)),
-    (r"mean_(psnr|mse)", Meaning("", "{} of the mean image", RECONSTRUCTION)),
-    (r"pca_(\w+)", Meaning("", "{} of PCA at the same latent_dim", OTHER)),
+
+def _codes() -> Iterator[Quantity]:
+    row, count = partial(Quantity, section=Section.CODES), "dimensions"
+    text = "those whose posterior mean varies by more than 0.01"
+    yield row("active_units", "latent dimensions", text, shown=(HEADLINE, COMPARISON, SWEEP))
+    yield row("codes_twonn", count, "intrinsic dimension of the codes (TwoNN)", shown=(SWEEP,))
+    yield row("posterior_scale", "units of the code", "mean width of q(z|x)", shown=(SWEEP,))
+    yield row("data_twonn", count, "intrinsic dimension of the images (TwoNN)")
+    yield row("codes_mle_*", count, "intrinsic dimension of the codes (MLE, {} neighbours)")
+    yield row("data_mle_*", count, "intrinsic dimension of the images (MLE, {} neighbours)")
+    yield row("mutual_information", "nats", "I(x; z) between images and codes")
+    yield row("aggregate_gap", "nats", "KL from the codes of all images to the prior", better=-1)
+    yield row("mmd", "", "squared maximum mean discrepancy of codes and prior", better=-1)
+    text = "KL from q(z) to the product of its marginals"
+    yield row("total_correlation", "nats", text, better=-1)
+    yield row("code_correlation", "", "mean absolute correlation of two dimensions")
+    for name, text in (
+        ("trustworthiness", "neighbours of codes are neighbours of images"),
+        ("continuity", "neighbours of images are neighbours of codes"),
+        ("mig", "mutual information gap: one factor, one dimension"),
+        ("sap", "separated attribute predictability"),
+        ("dci_disentanglement", "each dimension predicts one factor"),
+        ("dci_completeness", "each factor is predicted by one dimension"),
+        ("dci_informativeness", "how well factors are predicted from the code"),
+        ("factor_vae_score", "a vote on which dimension a factor fixes"),
+    ):
+        yield row(name, "", text, better=1)
+
+
+def _usefulness() -> Iterator[Quantity]:
+    row = partial(Quantity, section=Section.USEFULNESS, better=1)
+    yield row("knn_accuracy", "", "accuracy of nearest neighbours of the codes as a classifier")
+    yield row("probe_accuracy", "", "accuracy of a linear classifier of the codes")
+    yield row("nmi", "", "clusters of codes against classes: mutual information, normalised")
+    yield row("ari", "", "clusters of codes against classes: adjusted Rand index")
+
+
+def _anomalies() -> Iterator[Quantity]:
+    row = partial(Quantity, section=Section.ANOMALIES, better=1)
+    text = "anomalies against normal images by {}: area under ROC, chance 0.5"
+    for name, score in (("mse", "mse"), ("elbo", "elbo"), ("pca_32", "32 principal components")):
+        yield row(f"{name}_auroc", "", text.format(score), shown=(TABLES,))
+    yield row("*_auroc", "", text)
+    yield row("*_average_precision", "", "anomalies against normal images by {}")
+
+
+def _generation() -> Iterator[Quantity]:
+    row = partial(Quantity, section=Section.GENERATION)
+    yield row("fid", "", "Fréchet distance of samples to images, Inception features", better=-1)
+    yield row("fid_images", "images", "samples that the FID was measured on")
+    text = "the same of training images: what a perfect sampler gets"
+    yield row("frechet_random_conv_train", "", text)
+    yield row("frechet_*", "", "Fréchet distance of samples to images: {}", better=-1)
+    yield row("precision_*", "", "share of samples that look like images: {}", better=1)
+    yield row("recall_*", "", "share of images that look like samples: {}", better=1)
+    yield row("density_*", "", "how densely images surround samples: {}", better=1)
+    yield row("coverage_*", "", "share of images with a sample close by: {}", better=1)
+    yield row("generated_images", "images", "samples that were judged")
+
+
+def _training() -> Iterator[Quantity]:
+    row, steps_alone = partial(Quantity, section=Section.TRAINING), "training steps alone"
+    yield row("layer_*", NATS, "loss of layer {} while it is trained by itself", better=-1)
+    yield row("nonzero_weights", "weights", "those that pruning left", cost=True)
+    yield row("sparsity", "", "share of the weights that pruning has set to 0")
+    yield row("encode_microseconds", "µs per image", "from pixels to code", better=-1)
+    yield row("learning_rate", "", "of the optimiser, at the last step")
+    yield row("grad_norm", "", "norm of the gradient before clipping")
+    yield row("train_seconds", "seconds", steps_alone)
+    yield row("examples_per_second", "images per second", steps_alone)
+    yield row("steps", "steps", "of the optimiser")
+
+
+TABLE = Quantities(
+    row
+    for rows in (
+        *(_likelihood, _reconstruction, _codes, _usefulness),
+        *(_anomalies, _generation, _training),
+    )
+    for row in rows()
 )
+"""Every quantity that the package's own metrics, objectives and trainers record."""
 
 
-def meaning(name: str) -> Meaning:
-    """What the figure `name` is; one that nobody explained has neither unit nor sentence."""
-    if name in MEANINGS:
-        return MEANINGS[name]
-    for pattern, found in _PATTERNS:
-        if match := re.fullmatch(pattern, name):
-            text = found.text.format(*(group.replace("_", " ") for group in match.groups()))
-            return Meaning(found.unit, text, found.section, found.better)
-    return Meaning("", "")
+def quantities_of(directories: Iterable[Path]) -> Quantities:
+    """The package's table, with what the runs in `directories` declare.
+
+    Raises:
+        CheckpointError: a run's `quantities.json` is no such table.
+    """
+    return TABLE.with_declared(row for place in directories for row in declared(place).quantities)

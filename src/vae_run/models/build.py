@@ -1,4 +1,4 @@
-"""A model built from a checked configuration, for images of a shape."""
+"""Builds a model from a checked configuration, for images of a given shape."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.distributions import Distribution
 
 from vae_run.config.schema import Settings
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.models.networks import Encoder
+from vae_run.models.networks import Decoder, Encoder, Network
 from vae_run.models.posteriors import Posterior
 from vae_run.models.weight_constraints import normalise, tie
 
 
 def _encode(encoder: Encoder, posterior: Posterior, x: Tensor) -> Distribution:
-    """q(z|x). A partial of it is copied with the model it belongs to; a closure is not."""
+    """q(z|x). `copy.deepcopy` of a model copies a partial of this function, but not a closure."""
     q: Distribution = posterior(encoder(x))
     return q
 
@@ -28,20 +28,14 @@ def build_model(
     levels: int | None = None,
     classes: Sequence[int] | None = None,
 ) -> LatentVariableModel:
-    """The model for images of `event_shape`, on the CPU, initialised from torch's global seed.
+    """The model for images of `event_shape`, on the CPU, initialised with torch's global generator.
 
-    `levels`, the grey levels of the data, is needed by likelihoods that are `discrete`, and
+    `levels`, the number of grey levels of the data, is needed by `discrete` likelihoods, and
     `classes`, the labels of the training images, by `condition=label`.
     """
-    latent_dim = settings.fixed.latent_dim
+    latent_dim, classes = settings.fixed.latent_dim, _conditioned(settings, classes)
     network = settings.build("network")
-    seen, given = event_shape, 0
-    if settings.fixed.condition is not None:
-        assert classes is not None, "condition=label needs the classes"
-        given = len(classes)
-        joined = network.join(torch.zeros(1, *event_shape), torch.zeros(1, given))
-        seen = tuple(joined.shape[1:])
-    encoder, decoder = network.encoder(seen), network.decoder(latent_dim + given, event_shape)
+    encoder, decoder = _halves(network, latent_dim, event_shape, len(classes or ()))
     posterior = settings.build("posterior", features=encoder.features, latent_dim=latent_dim)
     prior = settings.build(
         "prior",
@@ -62,6 +56,25 @@ def build_model(
         prior,
         decoder,
         likelihood,
-        classes=classes if settings.fixed.condition is not None else None,
+        classes=classes,
         join=network.join,
     )
+
+
+def _halves(
+    network: Network, latent_dim: int, event_shape: tuple[int, ...], labels: int
+) -> tuple[Encoder, Decoder]:
+    """Encoder and decoder, with `labels` further inputs each in a conditional model."""
+    input_shape = event_shape
+    if labels:
+        joined = network.join(torch.zeros(1, *event_shape), torch.zeros(1, labels))
+        input_shape = tuple(joined.shape[1:])
+    return network.encoder(input_shape), network.decoder(latent_dim + labels, event_shape)
+
+
+def _conditioned(settings: Settings, classes: Sequence[int] | None) -> Sequence[int] | None:
+    """`classes` if the model is conditional, else None."""
+    if settings.fixed.condition is None:
+        return None
+    assert classes is not None, "condition=label needs the classes"
+    return classes

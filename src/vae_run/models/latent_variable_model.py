@@ -1,4 +1,4 @@
-"""The one model: encoder, posterior, prior, decoder and likelihood put together.
+"""The model class: encoder, posterior, prior, decoder and likelihood.
 
 Letters: K samples, B batch, D latent dimensions, E event shape (C, H, W) or (F,), Y classes.
 """
@@ -23,11 +23,11 @@ Label = Tensor | Sequence[int] | int
 
 @final
 class LatentVariableModel(nn.Module):
-    """p(x|z) p(z) with the approximate posterior q(z|x); returns distributions, knows no loss.
+    """p(x|z) p(z) with the approximate posterior q(z|x). Returns distributions, not losses.
 
-    With `classes`, the labels that were seen in training, both halves are given the label y of an
-    image as a one-hot vector: p(x|z, y) p(z) with q(z|x, y) (Kingma et al. 2014; Sohn et al. 2015).
-    `join` puts it beside the encoder's input; beside the code it stands as it is.
+    With `classes`, the labels of the training images, encoder and decoder are conditioned on the
+    label y of an image, a one-hot vector: p(x|z, y) p(z) with q(z|x, y) (Kingma et al. 2014; Sohn
+    et al. 2015). `join` combines it with the image; to the code it is concatenated.
     """
 
     classes: Tensor | None
@@ -52,10 +52,11 @@ class LatentVariableModel(nn.Module):
         self._one_hot: Tensor | None = None
 
     def given(self, label: Tensor | None) -> LatentVariableModel:
-        """The model of images whose classes are `label`, int64 [B] or []: the same parts.
+        """The model conditioned on `label`, int64 [B] or [], with the same parts.
 
-        It is the model itself where nothing is conditional. Labels are not checked against
-        `classes`, which would wait for the device: `encode(x, label)` and its kin do that.
+        An unconditional model is returned unchanged. Labels are not checked against `classes`,
+        which would synchronise with the device; `encode(x, label)`, `decode`, `sample` and
+        `reconstruct` check them.
         """
         if self.classes is None:
             return self
@@ -67,7 +68,7 @@ class LatentVariableModel(nn.Module):
         return model
 
     def checked(self, label: Label | None) -> LatentVariableModel:
-        """`given(label)`, with labels that the model does not know refused; None is itself.
+        """`given(label)` after a check of the labels; the model itself for None.
 
         Raises:
             ConfigError: a label is unknown, or the model is not conditional.
@@ -103,7 +104,7 @@ class LatentVariableModel(nn.Module):
         return p
 
     def _condition(self, shape: torch.Size) -> Tensor | None:
-        """One-hot labels [*K, B, Y] for `shape` [*K, B]; None where nothing is conditional."""
+        """One-hot labels [*K, B, Y] for `shape` [*K, B]; None if no label is given."""
         if self.classes is not None:
             raise ConfigError("condition=label: the model needs the images' classes: give label=.")
         one_hot = self._one_hot
@@ -114,21 +115,21 @@ class LatentVariableModel(nn.Module):
         return one_hot.expand(*shape, -1)
 
     def latent_prior(self) -> Distribution:
-        """p(z) over [D]; for a family without a prior, what was fitted to its codes."""
+        """p(z) over [D]; for a model without a prior, the density fitted to its codes."""
         p: Distribution = self.prior()
         return p
 
     def in_turn(self, n: int) -> Tensor | None:
-        """n labels, all classes in turn, int64 [n]; None where nothing is conditional."""
+        """n labels that cycle through the classes, int64 [n]; None for an unconditional model."""
         if self.classes is None:
             return None
         return self.classes[torch.arange(n, device=self.classes.device) % len(self.classes)]
 
     @torch.no_grad()
     def sample(self, n: int, label: Label | None = None) -> Tensor:
-        """n images [n, *E]: means of p(x|z), z from the prior by torch's global seed.
+        """n images [n, *E]: means of p(x|z), with z from the prior by torch's global generator.
 
-        `label` is that of all or [n]; without it a conditional model takes all classes in turn.
+        `label` is one for all or [n]; without it a conditional model cycles through its classes.
         """
         label = self.in_turn(n) if label is None else label
         z = self.posterior.nearest(self.latent_prior().sample((n,)))

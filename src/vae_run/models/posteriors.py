@@ -15,26 +15,26 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.nn.functional import normalize, softplus
 
-from vae_run.models.distributions.kl import Delta
+from vae_run.models.distributions.degenerate import Delta
 from vae_run.models.distributions.sphere import VonMisesFisher, tail_rule
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
 
-HIDDEN = [64, 64]  # never written to
+HIDDEN = [64, 64]  # never modified
 
 
 class Posterior(nn.Module, ABC):
     """Owns the projection from features [B, F] to the parameters of q(z|x)."""
 
     stochastic = True
-    """Whether q has a density, and so a KL divergence to a prior."""
+    """Whether q has a density, and therefore a KL divergence to a prior."""
     factorised = False
     """Whether q is a product over dimensions, an `Independent`."""
     moments = True
-    """Whether q knows its mean and variance."""
+    """Whether q has a mean and a variance in closed form."""
     spherical = False
-    """Whether codes have length 1; a density over all of R^D is then none of theirs."""
+    """Whether codes have norm 1, so that a density over R^D cannot be their prior."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
@@ -42,23 +42,23 @@ class Posterior(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, q: Distribution, noise: Tensor) -> Tensor:
-        """Standard normal `noise` [*K, B, D] turned into samples of q [*K, B, D]."""
+        """Transform standard normal `noise` [*K, B, D] to samples of q [*K, B, D]."""
 
     def scale(self, q: Distribution) -> Tensor | None:
-        """Standard deviations of the codes [B, D]; None where the code has none to tell."""
+        """Standard deviations of the codes [B, D]; None if they are not available."""
         return q.stddev if self.stochastic else None
 
     def expectation(self, q: Distribution) -> Tensor:
-        """E_q[z], [B, D], or what stands for it where it has no closed form."""
+        """E_q[z], [B, D]; for a flow, without closed form, the image of the noise's mean."""
         return q.mean
 
     def nearest(self, z: Tensor) -> Tensor:
-        """The codes nearest to z [*, D] that q could have drawn: a way between codes, made one."""
+        """z [*, D] projected onto the support of q, for example points between two codes."""
         return z
 
     def detached(self, q: Distribution) -> Distribution:
-        """q with its parameters held constant: its density has no gradient but through z."""
-        raise NotImplementedError(f"{type(self).__name__} has no density to hold constant")
+        """q with detached parameters: its log-density has a gradient only through z."""
+        raise NotImplementedError(f"{type(self).__name__} has no detached density")
 
 
 class DeltaPosterior(Posterior):
@@ -105,7 +105,7 @@ class NormalPosterior(Posterior):
 class FullNormalPosterior(Posterior):
     """N(mu, L L^T) with a full lower-triangular L, whose diagonal is exp of half its features.
 
-    Its D (D + 1) / 2 scale parameters a code are more than the diagonal's D.
+    L has D (D + 1) / 2 entries per code, a diagonal covariance D.
     """
 
     place: Tensor
@@ -113,13 +113,13 @@ class FullNormalPosterior(Posterior):
     def __init__(self, *, features: int, latent_dim: int) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        # Where each entry of L [D, D] is found among those below the diagonal, with a 0 at the end.
+        # Index of each entry of L [D, D] in the entries below the diagonal followed by a 0.
         row, column = torch.tril_indices(latent_dim, latent_dim, -1)
         place = torch.full((latent_dim, latent_dim), len(row))
         place[row, column] = torch.arange(len(row))
         self.register_buffer("place", place, persistent=False)
         self.projection = nn.Linear(features, 2 * latent_dim + latent_dim * (latent_dim - 1) // 2)
-        with torch.no_grad():  # start near the diagonal
+        with torch.no_grad():  # start near a diagonal covariance
             self.projection.weight[2 * latent_dim :] *= 0.1
             self.projection.bias[2 * latent_dim :] = 0.0
 
@@ -128,7 +128,7 @@ class FullNormalPosterior(Posterior):
         loc, log_diagonal, below = (
             self.projection(features).float().split([size, size, size * (size - 1) // 2], dim=-1)
         )
-        # Gathered: no in-place write, so that it can be batched over models.
+        # Indexed rather than written in place, so that it can be batched over models by vmap.
         lower = torch.cat([below, torch.zeros_like(loc[..., :1])], -1)[..., self.place]
         scale = lower + torch.diag_embed((0.5 * log_diagonal).exp())
         return MultivariateNormal(loc, scale_tril=scale, validate_args=False)
@@ -147,7 +147,7 @@ class FullNormalPosterior(Posterior):
 class FlowPosterior(Posterior):
     """A neural spline flow (Durkan et al. 2019) of standard normal noise, given the features.
 
-    Its mean is taken to be the image of the noise's mean.
+    `mean` is the image of the noise's mean.
     """
 
     moments = False
@@ -180,10 +180,10 @@ class FlowPosterior(Posterior):
 
 
 class VonMisesFisherPosterior(Posterior):
-    """C exp(kappa mu.z) on codes z of length 1 (Davidson et al. 2018).
+    """C exp(kappa mu.z) on codes z of norm 1 (Davidson et al. 2018).
 
-    mu is the direction of D features, kappa = `floor` + softplus of one more. Without a floor
-    kappa falls to 0 before the decoder has learned to read the code, and stays there. `mean` is mu.
+    mu is the direction of D features, and kappa = `floor` + softplus of one more. Without a floor
+    kappa falls to 0 before the decoder has learned to use the code, and stays there. `mean` is mu.
     """
 
     moments = False

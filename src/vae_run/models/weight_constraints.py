@@ -1,4 +1,4 @@
-"""Constraints on the weights of a decoder that is built: tied, or normalised.
+"""Constraints on the weights of a decoder: tied to the encoder, or spectrally normalised.
 
 Letters: D latent dimensions, P pixels of an image.
 """
@@ -15,18 +15,20 @@ from vae_run.errors import ConfigError
 
 
 class TiedLinear(nn.Module):
-    """The transposed weight of `source`, a layer of the encoder, with a bias of its own."""
+    """A linear layer with the transposed weight of `source`, an encoder layer, and its own bias."""
 
     _source: Callable[[], nn.Linear]
 
     def __init__(self, source: nn.Linear) -> None:
         super().__init__()
         self.bias = nn.Parameter(zeros(source.in_features))
-        self._source = lambda: source  # a function, so that the encoder alone owns it
+        self._source = lambda: (
+            source
+        )  # a function, so that it is not registered as a submodule here
 
     @property
     def weight(self) -> Tensor:
-        """The source's weight, [D, P], as it stands."""
+        """The current weight of the source, [D, P]."""
         return self._source().weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,7 +36,7 @@ class TiedLinear(nn.Module):
 
 
 def tie(encoder: nn.Module, head: nn.Module, decoder: nn.Module, last: nn.Module) -> None:
-    """Replace each linear layer of `decoder` and `last` by the mirror of `encoder` and `head`."""
+    """Tie each linear layer of `decoder` and `last` to its counterpart in `encoder` and `head`."""
     sources = [m for part in (encoder, head) for m in part.modules() if isinstance(m, nn.Linear)]
     places = [
         (parent, name)
@@ -47,18 +49,19 @@ def tie(encoder: nn.Module, head: nn.Module, decoder: nn.Module, last: nn.Module
         target = getattr(parent, name)
         if (target.in_features, target.out_features) != (source.out_features, source.in_features):
             raise ConfigError(
-                "network.tied: needs a posterior and a likelihood with one number a dimension and "
-                "pixel. Use posterior=delta likelihood=mse."
+                "network.tied: needs a posterior with one parameter per dimension and a likelihood "
+                "with one per pixel. Use posterior=delta likelihood=mse."
             )
         setattr(parent, name, TiedLinear(source))
 
 
 def normalise(*parts: nn.Module) -> None:
-    """Divide each weight of `parts` by its greatest singular value (Miyato et al. 2018).
+    """Divide each weight of `parts` by its largest singular value (Miyato et al. 2018).
 
-    So no linear layer stretches a distance. A convolution's kernel counts as a matrix of its
-    outputs by everything else, as in the paper, which bounds it up to a constant. The singular
-    value is followed by one step of power iteration at each use while training.
+    Linear layers then have a Lipschitz constant of 1. A convolution kernel is reshaped to a matrix
+    of output channels by all other dimensions, as in the paper, which bounds its Lipschitz
+    constant up to a factor. The singular value is estimated by one step of power iteration per
+    forward pass in training mode.
     """
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     for layer in [m for part in parts for m in part.modules() if isinstance(m, kinds)]:

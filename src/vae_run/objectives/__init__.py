@@ -1,4 +1,4 @@
-"""Objectives: what is minimised, in nats per example; one class an option.
+"""Objectives, the losses that are minimised, in nats per example; one class per option.
 
 May import config, data, models.
 """

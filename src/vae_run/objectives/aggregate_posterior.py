@@ -1,7 +1,7 @@
 """Objectives on the aggregate posterior q(z) = 1/N sum_n q(z|x_n), estimated from the batch.
 
-Their losses depend on how images are put into batches: on val and test that is
-`evaluation.batch_size`. Letters: B batch, D latent dimensions, N training images.
+Their losses depend on the batch: on val and test its size is `evaluation.batch_size`.
+Letters: B batch, D latent dimensions, N training images.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 def stratified_log_weights(batch: int, train: int, like: Tensor) -> Tensor:
     """log W [B, B] of minibatch stratified sampling (Chen et al. 2018, appendix C.2).
 
-    Row i weighs q(z_i|x_j): 1/N for the image that z_i came from, which is on the diagonal, and
-    the rest shared by the others, (N - 1) / (N (B - 1)). Chen et al. let one of the others stand
-    for the images outside of the batch; this is their estimate averaged over which one, so it has
-    the same mean, less variance, does not depend on the order, and is exact for B = N.
+    Row i has the weights of q(z_i|x_j): 1/N on the diagonal, for the image of z_i, and
+    (N - 1) / (N (B - 1)) for each other image. Chen et al. give the weight of the images outside
+    the batch to one of the others; this is the average of their estimate over that choice, so it
+    has the same mean, less variance, does not depend on the order, and is exact for B = N.
     """
     if batch == 1:
         return torch.zeros(1, 1, dtype=like.dtype, device=like.device)
@@ -49,12 +49,12 @@ def total_correlation_terms(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Index-code mutual information, total correlation and dimension-wise KL, each [B].
 
-    They sum to log q(z|x) - log p(z), the sampled KL, whatever the estimate of q(z) is (Chen et
-    al. 2018, eq. 2).
+    They sum to log q(z|x) - log p(z), the sampled KL, for any estimate of q(z) (Chen et al.
+    2018, eq. 2).
     """
     assert isinstance(q, Independent)
     assert isinstance(p, Independent)
-    # torch's own annotations end here
+    # torch has no annotations for these
     whole: Any = q
     whole_prior: Any = p
     each: Tensor = whole.base_dist.log_prob(z[:, None])  # [i, j, d] is log q(z_i,d | x_j)
@@ -68,8 +68,8 @@ def total_correlation_terms(
 class BetaTC(Bound):
     """The ELBO with its KL in three parts, each with a weight (Chen et al. 2018, eq. 4).
 
-    loss = -E_q log p(x|z) + alpha MI + beta TC + gamma KL_dimensions; all 1 is the ELBO, with its
-    KL sampled. `total_correlation` and `mutual_information` are reported beside it.
+    loss = -E_q log p(x|z) + alpha MI + beta TC + gamma KL_dimensions; if all are 1, it is the ELBO
+    with a sampled KL. `total_correlation` and `mutual_information` are reported too.
     """
 
     shares_batches: ClassVar[bool] = False
@@ -99,11 +99,11 @@ class BetaTC(Bound):
 
 @dataclass(kw_only=True)
 class DIP(Bound):
-    """The ELBO with the covariance of the codes drawn to the identity (Kumar et al. 2018).
+    """The ELBO with a penalty that draws the covariance of codes to I (Kumar et al. 2018).
 
-    `kind` 1 takes the covariance of the means E_q[z|x], 2 that of z: the same plus the mean of
-    the posterior's covariance. Off the diagonal its squares weigh `off_diagonal`, on it the
-    squared differences from 1 weigh `diagonal`.
+    `kind` 1 uses the covariance of the means E_q[z|x], 2 that of z, which adds the mean covariance
+    of the posteriors. `off_diagonal` is the weight of squared off-diagonal entries, `diagonal` that
+    of squared differences of diagonal entries from 1.
     """
 
     shares_batches: ClassVar[bool] = False
@@ -129,7 +129,7 @@ class DIP(Bound):
         if not settings.classes["posterior"].moments:
             yield (
                 "objective=dip: needs the mean and covariance of each posterior, and this one "
-                "knows neither. Use posterior=normal or full_normal."
+                "has no closed form of them. Use posterior=normal or full_normal."
             )
 
 
@@ -157,7 +157,7 @@ def inverse_multiquadratic(a: Tensor, b: Tensor) -> Tensor:
 
 
 def squared_mmd(a: Tensor, b: Tensor) -> Tensor:
-    """Unbiased MMD^2 between the laws of a [n, D] and b [n, D] (Gretton et al. 2012, eq. 3)."""
+    """Unbiased MMD^2 between the distributions of a and b, [n, D] (Gretton et al. 2012, eq. 3)."""
     n = len(a)
     if n < 2:
         return a.sum() * 0.0
@@ -171,13 +171,14 @@ class MMD(Objective):
     """loss = -E_q log p(x|z) + kl_weight KL + weight MMD^2(q(z), p(z)).
 
     With a deterministic code it is the WAE-MMD (Tolstikhin et al. 2018), with a normal posterior
-    the InfoVAE (Zhao et al. 2019). The aggregate posterior, not each q(z|x), is held to the prior.
+    the InfoVAE (Zhao et al. 2019). The aggregate posterior, not each q(z|x), is matched to the
+    prior.
     """
 
     shares_batches: ClassVar[bool] = False
     weight: NonNegative = 100.0
     kl_weight: NonNegative = 0.0
-    samples = 2  # the second is standard noise for the prior
+    samples = 2  # the second gives samples of the prior
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q, p = model.encode(batch.input), model.latent_prior()
@@ -195,7 +196,7 @@ class MMD(Objective):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         if not settings.classes["prior"].gaussian:
             yield "objective=mmd: compares codes with prior=standard_normal; choose that prior."
-        if options.get("kl_weight") and not settings.classes["posterior"].stochastic:
+        if options["kl_weight"] and not settings.classes["posterior"].stochastic:
             yield (
                 "objective.kl_weight: a deterministic code has no KL. Set it to 0, or use "
                 "posterior=normal."

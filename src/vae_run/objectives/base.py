@@ -1,4 +1,4 @@
-"""What every objective is, and what those share that bound log p(x).
+"""The base class of objectives, and that of bounds on log p(x).
 
 Letters: K samples, B batch, D latent dimensions.
 """
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
     from vae_run.config.schema import Settings
 
 Terms = Mapping[str, Tensor]
-"""Named parts of an objective, each [B] in nats per example; `loss` is always there."""
+"""Named terms of an objective, each [B] in nats per example; `loss` is required."""
 
 NonNegative = Annotated[float, Field(ge=0)]
 Samples = Annotated[int, Field(ge=1)]
 
 
 class Objective(ABC):
-    """Consumes the distributions that the model returns."""
+    """A function of a model, a batch and the epoch to `Terms`."""
 
     samples: int = 1
-    """K, the posterior samples an image: the noise of a batch is [K, B, D]."""
+    """K, the number of posterior samples per image: the noise of a batch is [K, B, D]."""
     warmup_epochs: float = 0.0
-    """Epochs until the loss has its final form."""
+    """Epochs until the loss takes its final form."""
     shares_batches: ClassVar[bool] = True
-    """Whether the terms of an image are its own, so that several processes may share a batch."""
+    """Whether an image's terms do not depend on the batch, so that processes can divide it."""
 
     @abstractmethod
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
-        """Terms of `batch`; `epoch` is the time since the start of training, for warm-up."""
+        """The terms of `batch`; `epoch`, a float, is the training time for schedules."""
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
-        """Messages on parts that this objective cannot be combined with."""
+        """Messages on parts that cannot be combined with this objective."""
         yield from ()
 
 
 class Bound(Objective):
-    """An objective that needs a density of q and a prior p: what every bound on log p(x) shares."""
+    """An objective that bounds log p(x), and needs a density q and a prior p."""
 
     takes_improper_prior = False
-    """Whether -H(q) may stand in for the KL."""
+    """Whether -H(q) may replace the KL."""
     warms = "the bound"
-    """What a warm-up raises from 0, where the objective has one."""
+    """Name of the quantity that a warm-up raises from 0."""
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
@@ -83,7 +83,7 @@ class Bound(Objective):
 
 
 def unless_trained(settings: Settings, name: str) -> Iterator[str]:
-    """The refusal of a prior with parameters that the objective `name` would leave as they are."""
+    """A message if the prior has parameters, which the objective `name` would not train."""
     prior = settings.classes["prior"]
     if prior.learned:
         yield (
@@ -94,7 +94,7 @@ def unless_trained(settings: Settings, name: str) -> Iterator[str]:
 
 
 def unless_factorised(settings: Settings, name: str) -> Iterator[str]:
-    """The refusal of parts whose KL is no sum over dimensions, by the objective `name`."""
+    """A message if the KL is not a sum over dimensions, which the objective `name` needs."""
     classes = settings.classes
     if not (classes["posterior"].factorised and classes["prior"].gaussian):
         yield (
@@ -104,14 +104,14 @@ def unless_factorised(settings: Settings, name: str) -> Iterator[str]:
 
 
 def warmed(epoch: float, warmup_epochs: float) -> float:
-    """How far a linear warm-up from 0 is at `epoch`, in [0, 1]."""
+    """The value of a linear warm-up from 0 to 1 at `epoch`."""
     return 1.0 if epoch >= warmup_epochs else epoch / warmup_epochs
 
 
 def elbo_terms(
     model: LatentVariableModel, batch: Batch
 ) -> tuple[Distribution, Tensor, Tensor, Tensor]:
-    """q(z|x), one sample z of it [B, D], -log p(x|z) [B] and KL(q || p) [B]."""
+    """q(z|x), one sample z of it [B, D], -log p(x|z) [B], and KL(q || p) [B]."""
     q = model.encode(batch.input)
     z = model.posterior.sample(q, batch.noise[0])
     reconstruction = -model.decode(z).log_prob(batch.target)

@@ -1,4 +1,4 @@
-"""The ELBO, with the KL term weighed, scheduled or floored."""
+"""The ELBO, and variants with a weight, a schedule or a floor for the KL."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class ELBO(Bound):
 
     beta = 1 is the negative evidence lower bound, other values are the beta-VAE of Higgins et
     al. 2017. beta rises linearly from 0 over the first `warmup_epochs` (Bowman et al. 2016), and
-    again every `cycle_epochs` where they are given (Fu et al. 2019).
+    again every `cycle_epochs`, if given (Fu et al. 2019).
 
     `gradient` of the reconstruction term with respect to q: through the sample, or by the score
     function, E_q[log p(x|z) grad log q(z|x)] (Paisley et al. 2012), which needs no derivative of
-    p(x|z) and has a far larger variance.
+    p(x|z) by z, and has a far larger variance.
 
     Under an improper prior the KL is -H(q) up to a constant; it is then reported as
     `negative_entropy`, and there is no ELBO.
@@ -57,7 +57,9 @@ class ELBO(Bound):
             q = model.encode(batch.input)
             z = model.posterior.sample(q, batch.noise[0])
             reconstruction = -model.decode(z.detach()).log_prob(batch.target)
-            divergence = kl(q, model.latent_prior(), z)  # through z, where it is sampled
+            divergence = kl(
+                q, model.latent_prior(), z
+            )  # with a gradient through z, if it is sampled
             estimate = reconstruction.detach() * q.log_prob(z.detach())
             score = estimate - estimate.detach()  # 0, with the gradient of the score function
         loss = reconstruction + score + self.beta_at(epoch) * divergence
@@ -67,7 +69,9 @@ class ELBO(Bound):
     def beta_at(self, epoch: float) -> float:
         """The weight of the KL term at `epoch`."""
         if self.cycle_epochs is not None and epoch > 0:
-            epoch = epoch % self.cycle_epochs or self.cycle_epochs  # a whole cycle is its end
+            epoch = (
+                epoch % self.cycle_epochs or self.cycle_epochs
+            )  # the end of a cycle, not the start of the next
         return self.beta * warmed(epoch, self.warmup_epochs)
 
 
@@ -92,10 +96,10 @@ class Capacity(Bound):
 
 @dataclass(kw_only=True)
 class FreeBits(Bound):
-    """loss = -E_q log p(x|z) + sum_d max(floor, KL_d): no dimension gains by going below `floor`.
+    """loss = -E_q log p(x|z) + sum_d max(floor, KL_d): a KL_d below `floor` has no gradient.
 
     Kingma et al. 2016, appendix C.8, but with the maximum taken for each image, not for the mean
-    of the batch, so that the loss does not depend on how images are put into batches.
+    over the batch, so that the loss does not depend on the batch.
     """
 
     floor: NonNegative = 0.1
@@ -103,7 +107,7 @@ class FreeBits(Bound):
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q, _, reconstruction, divergence = elbo_terms(model, batch)
         each = kl_per_dimension(q, model.latent_prior())
-        assert each is not None  # `conflicts` saw to it
+        assert each is not None  # `conflicts` refuses other combinations
         loss = reconstruction + each.clamp(min=self.floor).sum(-1)
         return {"loss": loss, "reconstruction": reconstruction, "kl": divergence}
 

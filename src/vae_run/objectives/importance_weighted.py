@@ -1,4 +1,4 @@
-"""Objectives of several weighted samples. Letters: K samples, M groups, B batch."""
+"""Objectives with importance-weighted samples. Letters: K samples, M groups, B batch."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def log_mean_exp(log_w: Tensor) -> Tensor:
 
 @dataclass(kw_only=True)
 class IWAE(Bound):
-    """loss = -E log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al. 2015, eq. 8), and its kin.
+    """loss = -E log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al. 2015, eq. 8), and variants.
 
     `groups` = M > 1 averages M such bounds of K samples (MIWAE, Rainforth et al. 2018, eq. 9).
-    `elbo_share` = b mixes: b ELBO + (1 - b) IWAE (CIWAE, eq. 10). `gradient` of the encoder:
-    reparameterized, or doubly_reparameterized (DReG, Tucker et al. 2019, eq. 8), whose signal
-    does not fade as K grows; it costs a second pass through the decoder.
+    `elbo_share` = b gives b ELBO + (1 - b) IWAE (CIWAE, eq. 10). `gradient` of the encoder:
+    reparameterized, or doubly_reparameterized (DReG, Tucker et al. 2019, eq. 8), whose
+    signal-to-noise ratio does not decrease with K; it costs a second pass through the decoder.
     """
 
     importance_samples: Samples = 5
@@ -62,7 +62,7 @@ class IWAE(Bound):
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         yield from super().conflicts(settings, options)
-        doubly = options.get("gradient") == "doubly_reparameterized"
+        doubly = options["gradient"] == "doubly_reparameterized"
         if doubly and settings.classes["posterior"].detached is Posterior.detached:
             yield (
                 "objective.gradient: doubly_reparameterized needs a posterior whose parameters "
@@ -88,9 +88,9 @@ class IWAE(Bound):
     def _doubly(
         self, model: LatentVariableModel, batch: Batch, q: Distribution, z: Tensor, log_w: Tensor
     ) -> Tensor:
-        """0 [B], with the weights w~ for the decoder's gradient and w~^2 for the encoder's."""
+        """0 [B], whose gradient has weights w~ for the decoder and w~^2 for the encoder."""
         weights = self._grouped(log_w).softmax(0).transpose(0, 1).flatten(0, 1).detach()
-        # The path through z carries w~ once more than the loss does.
+        # The gradient through z is multiplied by w~ a second time.
         scaled = weights[..., None] * z
         path = scaled + (z - scaled).detach()
         _, again = log_weights(model, batch, model.posterior.detached(q), path)
@@ -102,9 +102,9 @@ class IWAE(Bound):
 class ReweightedWakeSleep(Bound):
     """The wake phases of reweighted wake-sleep (Bornschein & Bengio 2015, eqs. 7 and 9).
 
-    Decoder and prior climb the importance-weighted bound; the encoder descends KL(p(z|x) || q),
-    which covers the modes of the true posterior, where the ELBO's KL(q || p) seeks one. The
-    figure reported as `loss` is the negative bound.
+    Decoder and prior maximise the importance-weighted bound; the encoder minimises
+    KL(p(z|x) || q), which is mode-covering, whereas the ELBO's KL(q || p(z|x)) is mode-seeking. The
+    reported `loss` is the negative bound.
     """
 
     importance_samples: Annotated[int, Field(ge=2)] = 10

@@ -1,4 +1,4 @@
-"""Reconstruction alone."""
+"""The reconstruction error alone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Reconstruction(Objective):
-    """loss = -E_q log p(x|z): the code is not held to any prior.
+    """loss = -E_q log p(x|z), without a prior.
 
-    `orthonormality` adds that many times |U^T U - I|^2 for the decoder's last layer U [P, H]: the
-    columns of a linear decoder become an orthonormal basis.
+    `orthonormality` is the weight of a penalty |U^T U - I|^2 on the decoder's last layer U [P, H],
+    with which the columns of a linear decoder become orthonormal.
     """
 
     orthonormality: NonNegative = 0.0
@@ -47,7 +47,7 @@ def last_weight(model: LatentVariableModel) -> Tensor:
     """The weight [P, H] of the decoder's last linear layer.
 
     Raises:
-        ConfigError: it is no linear layer.
+        ConfigError: it is not a linear layer.
     """
     layer = next(model.likelihood.projection.children())
     if isinstance(layer, TiedLinear):
@@ -58,6 +58,6 @@ def last_weight(model: LatentVariableModel) -> Tensor:
 
 
 def distance_from_orthonormal(columns: Tensor) -> Tensor:
-    """|U^T U - I|^2 of U [P, H]: U^T U, since U U^T = I is impossible for H < P."""
+    """|U^T U - I|^2 of U [P, H]; U U^T = I would be impossible for H < P."""
     gram = columns.T @ columns
     return (gram - torch.eye(len(gram), device=gram.device)).square().sum()

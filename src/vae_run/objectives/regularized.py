@@ -1,4 +1,4 @@
-"""Deterministic autoencoders held in shape by penalties in place of noise."""
+"""Deterministic autoencoders that are regularised by penalties instead of noise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RegularizedReconstruction(Objective):
 
     R is, by `regularizer`: `l2`, the squared norm of the decoder's weights; `gradient_penalty`,
     |J|^2, the squared Frobenius norm of the Jacobian J of the decoded image E[x|z] by z; `none`,
-    for a decoder that is smooth by itself, as with network.spectral_norm.
+    for a decoder that is smooth by construction, as with network.spectral_norm.
     """
 
     code_weight: NonNegative = 1e-2
@@ -33,16 +33,16 @@ class RegularizedReconstruction(Objective):
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         yield from unless_trained(settings, "regularized")
-        regularizer = options.get("regularizer", cls.regularizer)
+        regularizer = options["regularizer"]
         if regularizer == "gradient_penalty" and settings.classes["posterior"].stochastic:
             yield (
-                "objective.regularizer: found gradient_penalty, which takes its directions from "
-                "the noise that a random code needs itself. Use posterior=delta."
+                "objective.regularizer: found gradient_penalty, whose random directions are the "
+                "noise that a stochastic code uses itself. Use posterior=delta."
             )
         if regularizer == "l2" and settings.build("network").spectral_norm:
             yield (
                 "objective.regularizer: found l2, but network.spectral_norm divides each weight by "
-                "its norm, so that its size means nothing. Use objective.regularizer=none."
+                "its norm, so that its size has no effect. Use objective.regularizer=none."
             )
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
@@ -62,21 +62,20 @@ class RegularizedReconstruction(Objective):
 
 
 def directional_derivative(model: LatentVariableModel, z: Tensor, direction: Tensor) -> Tensor:
-    """J u [B, *E]: how the decoded image changes as z [B, D] moves along u, `direction` [B, D].
+    """J u [B, *E], the derivative of the decoded image at z [B, D] along u, `direction` [B, D].
 
-    For standard normal u the mean of |J u|^2 is |J|^2, the squared Frobenius norm of J.
+    For standard normal u the expectation of |J u|^2 is |J|^2, the squared Frobenius norm of J.
     """
-
-    if torch.is_inference_mode_enabled():  # where older torch finds no derivative, but zeros
+    if torch.is_inference_mode_enabled():  # in which older versions of torch return zeros
         with torch.inference_mode(False), torch.no_grad():
             return directional_derivative(model, z.clone(), direction.clone())
 
     def decoded(codes: Tensor) -> Tensor:
         return model.decode(codes).mean
 
-    # v -> J^T v is linear, and its own transpose is u -> J u: two backward passes, which unlike
-    # forward-mode differentiation need nothing compiled first.
-    vjp: Any = torch.func.vjp  # its annotation is a union of two kinds of result
+    # v -> J^T v is linear, and its transpose is u -> J u: two backward passes. Forward-mode
+    # differentiation would import torch's compiler.
+    vjp: Any = torch.func.vjp  # its annotation is a union of two types
     images, pull = vjp(decoded, z)
     _, push = vjp(lambda v: pull(v)[0], torch.zeros_like(images))
     slope: Tensor = push(direction)[0]

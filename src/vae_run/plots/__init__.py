@@ -22,7 +22,7 @@ from vae_run.plots.dimensions import (
 )
 from vae_run.plots.frontier import Point, frontier
 from vae_run.plots.images import interpolations, manifold, reconstructions, samples, traversals
-from vae_run.plots.robustness import robustness
+from vae_run.plots.robustness import Panel, robustness
 from vae_run.plots.scatter import Density, scatter
 from vae_run.plots.sweep import Line, sweep_curves
 
@@ -30,6 +30,7 @@ __all__ = [
     "Density",
     "Line",
     "Marginal",
+    "Panel",
     "Point",
     "aggregate_posterior",
     "anomaly_histograms",

@@ -27,33 +27,24 @@ from vae_run.plots.sheet import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FIRST = ("loss", "reconstruction", "kl", "elbo", "log_likelihood", "mse")
-UNITS = {
-    "mse": "per pixel",
-    "bits_per_dim": "bits per dimension",
-    "active_units": "latent dimensions",
-    "codes_twonn": "dimensions",
-    "data_twonn": "dimensions",
-    "posterior_scale": "in units of the code",
-    "learning_rate": "",
-    "grad_norm": "",
-    "examples_per_second": "",
-    "train_seconds": "seconds",
-}
 _MOST_PANELS = 9
 _PLOT = (232, 164)  # width and height of a panel's axes
 _INSET, _ABOVE, _BELOW, _BETWEEN = 52, 46, 52, 24  # left, above and below the axes; between panels
 
 
-def learning_curves(history: Mapping[str, Sequence[float]], epochs: Sequence[float]) -> Picture:
+def learning_curves(
+    history: Mapping[str, Sequence[float]],
+    epochs: Sequence[float],
+    units: Mapping[str, str] | None = None,
+) -> Picture:
     """Every quantity of a run against its epochs; what is missing or not finite is bridged.
 
     Args:
-        history: columns named split/quantity, such as "val/kl", in nats per image unless the name
-            is one of those with a unit of its own; a column may be shorter than `epochs`, never
-            longer.
+        history: columns named split/quantity, such as "val/kl"; the panels are in the order of
+            their first columns. A column may be shorter than `epochs`, never longer.
         epochs: the epoch of each value; a value without neighbours, as from sparse validation, is
             drawn as a dot on its line. A line's last finite value stands above its panel.
+        units: by quantity; one that is not among them is drawn without a unit.
     """
     panels = _panels(history)
     shown = dict(list(panels.items())[:_MOST_PANELS])
@@ -69,7 +60,8 @@ def learning_curves(history: Mapping[str, Sequence[float]], epochs: Sequence[flo
     for index, (name, lines) in enumerate(shown.items()):
         row, column = divmod(index, columns)
         corner = (MARGIN + column * pitch[0], top + row * pitch[1])
-        _draw_panel(sheet, name, lines, epochs, *corner)
+        write_title(sheet, name, units, corner[0], corner[1] + 8)
+        _draw_panel(sheet, lines, epochs, *corner)
     return sheet.picture()
 
 
@@ -82,18 +74,23 @@ def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Array
         values = np.where(np.isfinite(values), values, np.nan)
         if slash and np.isfinite(values).any():
             panels.setdefault(name, {})[split] = values
-    rank = {name: place for place, name in enumerate(_FIRST)}
-    order = sorted(panels, key=lambda name: (rank.get(name, len(rank)), name in UNITS))
-    return {name: panels[name] for name in order}
+    return panels
+
+
+def write_title(
+    sheet: Sheet, name: str, units: Mapping[str, str] | None, left: float, y: float
+) -> None:
+    """Write the name of the quantity of a panel, and its unit where it is known."""
+    title = name.replace("_", " ")
+    sheet.text(left, y, title, bold=True)
+    if unit := (units or {}).get(name):
+        after = left + text_width(title, BODY, bold=True) + 8
+        sheet.text(after, y, unit, size=SMALL, colour=MUTED)
 
 
 def _draw_panel(
-    sheet: Sheet, name: str, lines: dict[str, Array], epochs: Sequence[float], left: int, top: int
+    sheet: Sheet, lines: dict[str, Array], epochs: Sequence[float], left: int, top: int
 ) -> None:
-    title = name.replace("_", " ")
-    sheet.text(left, top + 8, title, bold=True)
-    unit = left + text_width(title, BODY, bold=True) + 8
-    sheet.text(unit, top + 8, UNITS.get(name, "nats per image"), size=SMALL, colour=MUTED)
     _write_legend(sheet, lines, left, top + 26)
     x, y = left + _INSET, top + _ABOVE
     sheet.text(x + _PLOT[0], y + _PLOT[1] + 28, "epoch", size=SMALL, colour=MUTED, align="right")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -131,25 +131,23 @@ def aggregate_posterior(marginals: Sequence[Marginal], notes: Sequence[str]) -> 
         sheet.text(left, upper - 10, head, bold=True)
         right = left + text_width(head, BODY, bold=True) + 8
         sheet.text(right, upper - 10, detail, size=SMALL, colour=MUTED)
-        axes = sheet.axes(left, upper, *panel)
-        style(axes)
-        axes.grid(visible=False)
-        axes.yaxis.set_visible(False)
-        count = int(np.clip(2 * math.sqrt(len(marginal.samples)), 8, 40))
-        bins = np.linspace(marginal.x[0], marginal.x[-1], count + 1)
-        # One outline, not a patch a bin, which takes many times longer to draw.
-        axes.hist(
-            marginal.samples,
-            bins.tolist(),
-            density=True,
-            color=BLUE,
-            alpha=0.55,
-            histtype="stepfilled",
-        )
-        if marginal.density is not None:
-            axes.plot(marginal.x, marginal.density, color=VERMILLION, linewidth=2.0)
-        axes.set_xlim(marginal.x[0], marginal.x[-1])
+        _marginal(sheet.axes(left, upper, *panel), marginal)
     return sheet.picture()
+
+
+def _marginal(axes: Axes, marginal: Marginal) -> None:
+    """A histogram of the samples, and the prior's density as a line."""
+    style(axes)
+    axes.grid(visible=False)
+    axes.yaxis.set_visible(False)
+    count = int(np.clip(2 * math.sqrt(len(marginal.samples)), 8, 40))
+    bins = np.linspace(marginal.x[0], marginal.x[-1], count + 1).tolist()
+    # One outline, not a patch a bin, which takes many times longer to draw.
+    look: dict[str, Any] = {"color": BLUE, "alpha": 0.55, "histtype": "stepfilled"}
+    axes.hist(marginal.samples, bins, density=True, **look)
+    if marginal.density is not None:
+        axes.plot(marginal.x, marginal.density, color=VERMILLION, linewidth=2.0)
+    axes.set_xlim(marginal.x[0], marginal.x[-1])
 
 
 def anomaly_histograms(panels: Sequence[tuple[str, Array, Array]], notes: Sequence[str]) -> Picture:

@@ -30,6 +30,8 @@ def reconstructions(
 ) -> Picture:
     """Originals, what the encoder saw (where that differs) and reconstructions, in columns.
 
+    Longer than other functions: it prepares the three rows and the errors below them.
+
     Args:
         target: clean images [B, *E]; the first 16 at most are shown.
         input: the corrupted images, or None where the encoder sees the clean ones; channels and

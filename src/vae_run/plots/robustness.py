@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,9 +32,25 @@ _PLOT = (360, 240)  # width and height of a panel's axes
 _INSET, _BETWEEN, _ABOVE, _BELOW = 60, 36, 34, 50
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A measure at every level.
+
+    Attributes:
+        title: what is measured, and its unit.
+        lines: values of "output", "input" and "mean" at each level; those that are not finite are
+            left out.
+        logarithmic: the axis of the measure is.
+    """
+
+    title: str
+    lines: Mapping[str, Sequence[float]]
+    logarithmic: bool = False
+
+
 def robustness(
     levels: Sequence[float],
-    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    panels: Sequence[Panel],
     *,
     here: float,
     level_name: str,
@@ -43,9 +60,7 @@ def robustness(
 
     Args:
         levels: rising values of the corruption's level.
-        panels: by title, such as "PSNR, in dB", the values of "output", "input" and "mean" at each
-            level; what is not finite is left out. A title that begins with "squared error" has a
-            logarithmic axis.
+        panels: what is drawn, from left to right.
         here: the level that is marked.
         level_name: what the level is, and its unit.
         note: which images.
@@ -57,10 +72,10 @@ def robustness(
     sheet = Sheet(width, top + _ABOVE + _PLOT[1] + _BELOW + MARGIN)
     heading.draw(sheet)
     _legend(sheet, MARGIN, legend)
-    for place, (title, lines) in enumerate(panels.items()):
+    for place, panel in enumerate(panels):
         left = MARGIN + place * (_INSET + _PLOT[0] + _BETWEEN)
-        sheet.text(left, top + 16, title, bold=True)
-        _panel(sheet, levels, lines, here, (left + _INSET, top + _ABOVE), title)
+        sheet.text(left, top + 16, panel.title, bold=True)
+        _panel(sheet, levels, panel, here, (left + _INSET, top + _ABOVE))
         y = top + _ABOVE + _PLOT[1] + 34
         middle = left + _INSET + _PLOT[0] / 2
         sheet.text(middle, y, f"corruption.level: {level_name}", size=SMALL, align="center")
@@ -77,22 +92,21 @@ def _legend(sheet: Sheet, x: float, y: float) -> None:
 def _panel(
     sheet: Sheet,
     levels: Sequence[float],
-    lines: Mapping[str, Sequence[float]],
+    panel: Panel,
     here: float,
     corner: tuple[int, int],
-    title: str,
 ) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     axes = sheet.axes(*corner, *_PLOT)
     style(axes)
     axes.axvline(here, color=HAIRLINE, linewidth=1.4)
-    for name, values in lines.items():
+    for name, values in panel.lines.items():
         known: Array = np.asarray(values, dtype=float)
         known = np.where(np.isfinite(known), known, np.nan)
         colour, dots = _LINES[name][0], "" if name == "mean" else "o"
         axes.plot(levels, known, color=colour, linewidth=1.8, marker=dots, markersize=4)
-    if title.startswith("squared error"):
+    if panel.logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())

@@ -55,6 +55,8 @@ def scatter(
 ) -> Picture:
     """Codes as dots.
 
+    Longer than other functions, because one layout in pixels is shared by heading, dots and key.
+
     Args:
         points: [N, 2]; what is not finite is left out, and told.
         labels: N class numbers or names, or None; more than 50 classes are drawn as one.

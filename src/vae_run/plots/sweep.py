@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vae_run.plots.curves import UNITS, short, style
+from vae_run.plots.curves import short, style, write_title
 from vae_run.plots.sheet import (
     BODY,
     INK,
@@ -54,19 +54,22 @@ def sweep_curves(
     marks: Mapping[str, float] | None = None,
     dots: bool = True,
     joined: bool = True,
+    units: Mapping[str, str] | None = None,
 ) -> Picture:
-    """Every figure of a sweep against what was swept.
+    """Every quantity of a sweep against what was swept.
+
+    Longer than other functions for its arguments, which decide about one layout in pixels.
 
     Args:
-        panels: lines by the figure's name, in nats per image unless it has a unit of its own;
-            points that are not finite are left out.
+        panels: lines by the quantity's name; points that are not finite are left out.
         axis: what x is. Either axis is logarithmic where its values span a decade or more, and
             lie more evenly on it.
         title: of the page.
-        notes: what is said under the title.
+        notes: lines under the title.
         marks: places on x, by their names, marked by a vertical line in every panel.
         dots: draw every point as a dot, beside the line through the mean at each x.
         joined: draw that line.
+        units: by quantity; one that is not among them is drawn without a unit.
     """
     settings = list(dict.fromkeys(line.setting for lines in panels.values() for line in lines))
     drawn = settings[: len(SERIES)]
@@ -86,15 +89,23 @@ def sweep_curves(
     for index, (name, lines) in enumerate(shown.items()):
         row, column = divmod(index, columns)
         corner = (MARGIN + column * pitch[0], top + row * pitch[1])
-        _title(sheet, name, axis, *corner)
-        axes = sheet.axes(corner[0] + _INSET, corner[1] + _ABOVE, *_PLOT)
-        style(axes)
+        write_title(sheet, name, units, corner[0], corner[1] + 14)
+        axes = _axes(sheet, axis, *corner)
         kept = [line for line in lines if line.setting in drawn]
         for line in kept:
             _draw(axes, line, _look(line, drawn, splits), dots, joined)
         _scale(axes, kept)
         _mark(axes, marks or {})
     return sheet.picture()
+
+
+def _axes(sheet: Sheet, axis: str, left: float, top: float) -> Axes:
+    """The empty axes of a panel, with the name of x below them."""
+    middle, y = left + _INSET + _PLOT[0] / 2, top + _ABOVE + _PLOT[1] + 32
+    sheet.text(middle, y, axis, size=SMALL, align="center")
+    axes = sheet.axes(left + _INSET, top + _ABOVE, *_PLOT)
+    style(axes)
+    return axes
 
 
 class _Legend:
@@ -129,15 +140,6 @@ class _Legend:
             stroke.set_transform(IdentityTransform())
             sheet.figure.add_artist(stroke)
             sheet.text(x + 30, y, name)
-
-
-def _title(sheet: Sheet, name: str, axis: str, left: int, top: int) -> None:
-    title = name.replace("_", " ")
-    sheet.text(left, top + 14, title, bold=True)
-    unit = left + text_width(title, BODY, bold=True) + 8
-    sheet.text(unit, top + 14, UNITS.get(name, "nats per image"), size=SMALL, colour=MUTED)
-    x, y = left + _INSET + _PLOT[0] / 2, top + _ABOVE + _PLOT[1] + 32
-    sheet.text(x, y, axis, size=SMALL, align="center")
 
 
 def _look(line: Line, settings: Sequence[str], splits: Sequence[str]) -> tuple[str, Any]:

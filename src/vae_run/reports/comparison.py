@@ -7,13 +7,11 @@ from typing import Any
 
 from vae_run.comparison.ranking import Comparison
 from vae_run.comparison.statistics import ALL_PAIRS, Estimate
-from vae_run.evaluation.quantities import meaning
+from vae_run.evaluation.quantity import Place
 from vae_run.reports.page import pictures, render
 from vae_run.system.files import write_atomically
 from vae_run.system.formatting import number, ranges
 
-BESIDE = ("elbo", "log_likelihood", "mse", "kl", "active_units", "bits_per_dim")
-"""Test figures that stand beside the metric, as far as any group has them."""
 MOST_PAIRS = 60
 CAPTIONS = {
     "rate_distortion": "What the code costs against what it leaves unexplained. The lower left "
@@ -36,8 +34,12 @@ def tables(comparison: Comparison, pairs_in: str = "differences.csv") -> dict[st
     """What `ranking.html` shows: settings and their differences; `pairs_in` has all of these."""
     return {
         "comparison": comparison,
-        "meaning": meaning(comparison.metric),
-        "beside": [n for n in BESIDE if n != comparison.metric and _known(comparison, n)],
+        "about": comparison.about,
+        "beside": [
+            name
+            for name in comparison.table.shown(Place.COMPARISON)
+            if name != comparison.metric and _known(comparison, name)
+        ],
         "rows": [_row(comparison, index) for index in range(len(comparison.groups))],
         "pairs": _pairs(comparison)[:MOST_PAIRS],
         "left_out": max(0, sum(len(d.seeds) > 1 for d in comparison.differences) - MOST_PAIRS),

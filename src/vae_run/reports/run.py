@@ -10,40 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from vae_run.config.keys import flat
-from vae_run.evaluation.quantities import SECTIONS, Meaning, meaning
+from vae_run.evaluation.entries import own_pictures
+from vae_run.evaluation.quantities import quantities_of
+from vae_run.evaluation.quantity import Place, Quantities, Quantity, Section, declared
 from vae_run.reports.page import pictures, render
 from vae_run.reports.warnings import warnings
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.files import write_atomically
-from vae_run.system.formatting import number
+from vae_run.system.formatting import number, short_path
 from vae_run.tracking.history import best_row, history
 
 NAME = "report.html"
-HEADLINES = ("log_likelihood", "elbo", "loss", "bits_per_dim", "mse", "kl", "active_units")
-
-CAPTIONS = {
-    "learning_curves": "Every quantity over the epochs, on training and validation images.",
-    "reconstructions": "Validation images, what the encoder saw where it differs, and the output.",
-    "samples": "Images decoded from codes that were drawn, not encoded.",
-    "manifold": "Images decoded over a grid of the two latent dimensions.",
-    "codes": "A dot an image, coloured by its class. Where classes lie apart, codes tell them.",
-    "traversals": "One code, moved along a latent dimension at a time.",
-    "interpolations": "From the code of one image to that of another.",
-    "kl_per_dimension": "What each latent dimension says of the image; one near 0 is unused.",
-    "spectrum": "How the variance spreads over directions, in the codes and in PCA's.",
-    "aggregate_posterior": "Codes of all images. Where they leave the prior, samples look worse.",
-    "robustness": "How good the output is as the corruption grows.",
-    "anomaly_scores": "Scores of normal and anomalous images; the less they overlap, the better.",
-}
-"""Captions by the name of the picture, in the order of the report."""
+CURVES = "learning_curves"
+MOST_TILES = 5
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure on val and on test, with PCA's on test beside it where there is one."""
+    """A quantity on val and on test, with PCA's on test beside it where there is one."""
 
-    name: str
-    meaning: Meaning
+    quantity: Quantity
     cells: Mapping[str, str]
     pca: str = ""
 
@@ -52,6 +38,7 @@ def write_report(run: RunDirectory) -> Path:
     """Write `report.html` into the run's directory, from nothing but what lies there."""
     metrics, environment = run.metrics(), run.environment()
     config, choices, overrides = run.config(), run.choices(), run.overrides()
+    table, captions = quantities_of([run.path]), _captions(run.path, config)
     page = render(
         "report.html",
         title=run.path.name,
@@ -59,15 +46,15 @@ def write_report(run: RunDirectory) -> Path:
         about="",
         command=shlex.join(["vae-run", *overrides]),
         facts=[*_data(environment), *_training(run, metrics), *_machine(environment, config)],
-        headlines=_headlines(metrics),
-        sections=_sections(metrics),
+        headlines=_headlines(metrics, table),
+        sections=_sections(metrics, table),
         warnings=warnings(run, config, metrics),
-        curves=pictures(run.figures, CAPTIONS, only="learning_curves"),
-        pictures=pictures(run.figures, CAPTIONS, without="learning_curves"),
+        curves=pictures(run.figures, captions, only=CURVES),
+        pictures=pictures(run.figures, captions, without=CURVES),
         settings=_settings(config, overrides),
         parts={group: choices[group] for group in sorted(choices) if "/" not in group},
         commands=_commands(run.path),
-        python_path=repr(str(_near(run.path))),
+        python_path=repr(str(short_path(run.path))),
         back="",
     )
     write_atomically(run.path / NAME, page.encode())
@@ -77,7 +64,7 @@ def write_report(run: RunDirectory) -> Path:
 def write_evaluation_report(run: RunDirectory, place: Path, overrides: Sequence[str]) -> Path:
     """Write the smaller `report.html` of an evaluation of `run` whose files lie in `place`."""
     typed = [word for word in overrides if not word.startswith(("task=", "run="))]
-    metrics = RunDirectory(place).metrics()
+    metrics, table = RunDirectory(place).metrics(), quantities_of([place])
     command = shlex.join(["vae-run", "task=evaluate", f"run={run.path}", *typed])
     page = render(
         "report.html",
@@ -87,11 +74,11 @@ def write_evaluation_report(run: RunDirectory, place: Path, overrides: Sequence[
         "the run's own figures are in its own report.",
         command=command,
         facts=[],
-        headlines=_headlines(metrics),
-        sections=_sections(metrics),
+        headlines=_headlines(metrics, table),
+        sections=_sections(metrics, table),
         warnings=[],
         curves=[],
-        pictures=pictures(place / "figures", CAPTIONS, without="learning_curves"),
+        pictures=pictures(place / "figures", _captions(place, run.config()), without=CURVES),
         settings=[],
         parts={},
         commands={},
@@ -150,29 +137,38 @@ def _machine(environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[
     ]
 
 
-def _headlines(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The main figures, on test where there are any; one bound, the tightest."""
+def _captions(place: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """The caption of each picture, in the order of the report: that of `evaluation.figures`."""
+    known = {name: part.caption for name, part in own_pictures().items()}
+    chosen = (config.get("evaluation") or {}).get("figures") or []
+    first = {name: known[name] for name in chosen if isinstance(name, str) and name in known}
+    curves = "Every quantity over the epochs, on training and validation images."
+    return {CURVES: curves, **first, **known, **(declared(place).captions or {})}
+
+
+def _headlines(metrics: Mapping[str, Any], table: Quantities) -> list[dict[str, str]]:
+    """The main quantities, on test where there are any; of the bounds on log p(x), the first."""
     split = "test" if metrics.get("test") else "val"
     values, tiles = metrics.get(split) or {}, []
-    bounds = [name for name in HEADLINES[:3] if name in values][:1]
-    for name in (*bounds, *HEADLINES[3:]):
-        if name in values:
-            error = values.get(f"{name}_stderr")
+    names = [name for name in table.shown(Place.HEADLINE) if name in values]
+    bounds = [name for name in names if table.of(name).bound]
+    for name in names:
+        if name not in bounds[1:]:
             tiles.append(
                 {
                     "name": name.replace("_", " "),
-                    "value": number(values[name], error),
-                    "unit": f"{meaning(name).unit}, {split}".lstrip(", "),
+                    "value": number(values[name], values.get(f"{name}_stderr")),
+                    "unit": f"{table.of(name).unit}, {split}".lstrip(", "),
                 }
             )
-    return tiles[:5]
+    return tiles[:MOST_TILES]
 
 
-def _sections(metrics: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """Rows of the table by section; standard errors and PCA's figures stand beside their own."""
+def _sections(metrics: Mapping[str, Any], table: Quantities) -> dict[str, list[Row]]:
+    """Rows of the table by section; standard errors and PCA's values stand beside their own."""
     splits = {split: metrics.get(split) or {} for split in ("val", "test")}
     names = list(dict.fromkeys(name for values in splits.values() for name in values))
-    found: dict[str, list[Row]] = {section: [] for section in SECTIONS}
+    found: dict[str, list[Row]] = {section: [] for section in Section}
     for name in names:
         base = re.sub(r"_stderr$|^pca_", "", name)
         if base != name and base in names:
@@ -183,8 +179,8 @@ def _sections(metrics: Mapping[str, Any]) -> dict[str, list[Row]]:
             if name in values
         }
         pca = splits["test"].get(f"pca_{name}", splits["val"].get(f"pca_{name}"))
-        row = Row(name, meaning(name), cells, "" if pca is None else number(pca))
-        found[row.meaning.section].append(row)
+        row = Row(table.of(name), cells, "" if pca is None else number(pca))
+        found[row.quantity.section].append(row)
     return {section: rows for section, rows in found.items() if rows}
 
 
@@ -196,7 +192,7 @@ def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 def _commands(path: Path) -> dict[str, str]:
     """What can be done with the run next, by what it is for."""
-    run = _near(path)
+    run = short_path(path)
     words = {
         "train for longer": ["task=resume", f"run={run}", "trainer.epochs=N"],
         "measure everything": ["task=evaluate", f"run={run}", "evaluation=full"],
@@ -204,9 +200,3 @@ def _commands(path: Path) -> dict[str, str]:
         "encode your images": ["task=encode", f"run={run}", "input=FILE.npz", "output=codes.npz"],
     }
     return {what: shlex.join(["vae-run", *arguments]) for what, arguments in words.items()}
-
-
-def _near(path: Path) -> Path:
-    """`path` from the working directory, where it lies below it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

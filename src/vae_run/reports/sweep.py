@@ -12,13 +12,12 @@ from urllib.parse import quote
 
 from vae_run.comparison.ranking import Comparison
 from vae_run.errors import CheckpointError
-from vae_run.evaluation.quantities import meaning
 from vae_run.reports.comparison import tables
 from vae_run.reports.page import pictures, render
 from vae_run.reports.run import NAME as REPORT
 from vae_run.runs.saved_yaml import read_yaml
 from vae_run.system.files import write_atomically
-from vae_run.system.formatting import number
+from vae_run.system.formatting import number, short_path
 
 NAME = "sweep.html"
 FAILED = ("failed", "diverged")
@@ -62,7 +61,7 @@ def write_sweep_page(
         failures=[_job(folder, row, swept, ()) for row in rows if row["state"] in FAILED],
         jobs=[_job(folder, row, swept, figures) for row in rows],
         figures=figures,
-        folder=_near(folder),
+        folder=_quoted(folder),
         pictures=pictures(folder, CAPTIONS),
         **({"comparison": None} if comparison is None else tables(comparison, PAIRS_IN)),
     )
@@ -83,7 +82,7 @@ def _tiles(
         for split in ("val", "test"):
             found = best.estimate(f"{split}/{name}")
             if found.n:
-                unit = f"{meaning(name).unit}, {split}".lstrip(", ")
+                unit = f"{comparison.about.unit}, {split}".lstrip(", ")
                 label = f"best {name.replace('_', ' ')}" if split == "val" else "the same on test"
                 tiles.append((label, number(found.mean, found.half), unit))
     seconds = sum(row["job_seconds"] for row in rows)
@@ -120,7 +119,7 @@ def _facts(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, s
     return [
         ("begun", f"{when:%Y-%m-%d %H:%M:%S}" if when else ""),
         ("summed up", f"{datetime.now():%Y-%m-%d %H:%M:%S}"),
-        ("folder", str(_near(folder))),
+        ("folder", str(_quoted(folder))),
         ("the same in all jobs", shlex.join(same)),
     ]
 
@@ -157,7 +156,6 @@ def _job(
     }
 
 
-def _near(path: Path) -> str:
-    """`path` from the working directory, where it lies below it, as the shell takes it."""
-    here, path = Path.cwd(), path.resolve()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+def _quoted(path: Path) -> str:
+    """The shortest path to `path`, quoted for the shell."""
+    return shlex.quote(str(short_path(path.resolve())))

@@ -1,40 +1,30 @@
-"""What a run's own files say of its training: its epochs, and what a reader is warned of."""
+"""What a reader of a run's report is warned of: recorded in training, or seen in its numbers."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vae_run.runs.run_directory import RunDirectory
+from vae_run.runs.run_log import read_warnings
 from vae_run.tracking.history import best_row, history
 
 GAP = 0.2
-"""Gap between val and train loss, as a share of how far val fell, that is called large."""
+"""Gap between val and train loss, as a share of the fall of val, above which it is called large."""
 
 
 def warnings(run: RunDirectory, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
-    """What was warned of in training, and what the figures themselves warn of."""
-    found = []
-    log = run.path / "train.log"
-    if log.is_file():
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-            if match := re.match(r"[\d-]+ [\d:,]+ WARNING (.*)", line):
-                found.append(match[1])
+    """The warnings that the run recorded (`warnings.jsonl`), and those that its numbers give."""
     rows = history(run)
-    found += [text for text in (large_gap(rows), _warmup(rows, config)) if text]
     size = (metrics.get("test") or {}).get("effective_sample_size")
-    if size is not None and size < 2:
-        found.append(
-            f"The log-likelihood rests on {size:.2g} effective samples an image: it is a loose "
-            "bound. Raise evaluation.importance_samples."
-        )
-    return list(dict.fromkeys(text[0].upper() + text[1:] for text in found if text))
+    computed = (large_gap(rows), _warmup(rows, config), _loose_bound(size))
+    found = [*read_warnings(run.path), *(text for text in computed if text)]
+    return list(dict.fromkeys(text[0].upper() + text[1:] for text in found))
 
 
 def large_gap(rows: Sequence[Mapping[str, float]]) -> str | None:
-    """A warning where val has stayed far above train, at the last epoch that measured both."""
+    """A warning if val stayed far above train in the last epoch that measured both."""
     both = [row for row in rows if {"train/loss", "val/loss"} <= row.keys()]
     if len(both) < 3:
         return None
@@ -51,6 +41,7 @@ def large_gap(rows: Sequence[Mapping[str, float]]) -> str | None:
 
 
 def _warmup(rows: Sequence[Mapping[str, float]], config: Mapping[str, Any]) -> str | None:
+    """A warning if the weights that were kept never saw the full beta."""
     epochs = (config.get("objective") or {}).get("warmup_epochs") or 0
     best = best_row(rows)
     if not rows or not epochs:
@@ -66,3 +57,13 @@ def _warmup(rows: Sequence[Mapping[str, float]], config: Mapping[str, Any]) -> s
             "so the model was trained with a smaller beta than objective.beta says."
         )
     return None
+
+
+def _loose_bound(effective_samples: float | None) -> str | None:
+    """A warning if the importance-weighted bound rests on few of its samples."""
+    if effective_samples is None or effective_samples >= 2:
+        return None
+    return (
+        f"The log-likelihood rests on {effective_samples:.2g} effective samples per image: it is a "
+        "loose bound. Raise evaluation.importance_samples."
+    )

@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, and verified before they are believed.
+"""Checkpoint files: written as a whole or not at all, and verified before they are used.
 
 The file is what `torch.save` writes, with the SHA-256 of its content as the archive's comment:
 `torch.load(file, weights_only=True)` opens it as it stands.
@@ -23,18 +23,18 @@ from vae_run.system.files import write_atomically
 from vae_run.version import __version__
 
 FORMAT = 1
-"""Version of the layout of the saved mapping; raised when a reader must know of a change."""
+"""Version of the layout of the saved mapping, raised by changes that a reader has to know."""
 
 _DIGEST = 64  # hexadecimal characters
 _END = 22  # bytes of a zip archive's end record, whose last two are the comment's length
 
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""What a file system without hard links says."""
+"""Errors of a file system without hard links."""
 
 
 def keep(path: Path, name: str) -> None:
-    """Let the file at `path`, if there is one, have `name` beside it as well: the same bytes."""
+    """Give the file at `path`, if there is one, the second name `name` in the same folder."""
     temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -44,13 +44,13 @@ def keep(path: Path, name: str) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        os.replace(path, path.with_name(name))  # for a moment there is only `name`
+        os.replace(path, path.with_name(name))  # until the next writing only `name` exists
         return
     os.replace(temporary, path.with_name(name))
 
 
 def _alone(value: Any) -> Any:
-    """`value` with each tensor that is a part of a larger one copied, or all of that is saved."""
+    """`value` with every view of a larger tensor copied: torch would save the whole storage."""
     if isinstance(value, torch.Tensor):
         return value if value.untyped_storage().nbytes() == value.nbytes else value.clone()
     if isinstance(value, Mapping):
@@ -59,7 +59,11 @@ def _alone(value: Any) -> Any:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state`, a mapping of tensors and plain Python values, to `path`."""
+    """Write `state`, a mapping of tensors and plain Python values, to `path`.
+
+    Raises:
+        OSError: it cannot be written; what was there is untouched.
+    """
     buffer = io.BytesIO()
     whole = {"format": FORMAT, **state, "written_by": f"vae-run {__version__}"}
     torch.save(_alone(whole), buffer)
@@ -70,11 +74,11 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The mapping saved at `path`; no code that the file may carry is run.
+    """The mapping saved at `path`; code that the file may contain is never run.
 
     Raises:
         DamagedError: the file is missing, or its bytes are not those that were written.
-        CheckpointError: it is whole, but holds code, or is of a later format.
+        CheckpointError: it is undamaged, but it holds code or has a later format.
     """
     try:
         content = path.read_bytes()
@@ -89,7 +93,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise DamagedError(f"{path}: is damaged: its content does not match its SHA-256.")
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except Exception as error:  # a hostile file can fail in any way that pickle knows
+    except Exception as error:  # a hostile file can make pickle fail in any way
         raise CheckpointError(
             f"{path}: holds more than tensors and plain values; refused."
         ) from error
@@ -105,10 +109,10 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 
 @contextmanager
 def understood(path: Path) -> Iterator[None]:
-    """Tell what fails inside, on the content of the checkpoint at `path`, as a fault of the file.
+    """Report errors inside, which use the content of the checkpoint at `path`, as its fault.
 
     Raises:
-        CheckpointError: something failed.
+        CheckpointError: an error occurred.
     """
     try:
         yield

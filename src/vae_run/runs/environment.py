@@ -1,4 +1,4 @@
-"""What a run was made with."""
+"""The software and the machine that a run was made with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("vae-run", "torch", "torchvision", "numpy", "hydra-core", "omegaconf
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a reader needs to judge whether figures of other machines can be compared."""
+    """Versions, device and threads: what decides whether metrics of two runs can be compared."""
     return {
         "versions": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -33,7 +33,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_revision() -> str | None:
-    """The revision of the checkout that the user stands in, with + where it was changed."""
+    """The git revision of the working directory, followed by + if files have been changed."""
     command = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

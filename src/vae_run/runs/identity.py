@@ -1,36 +1,67 @@
-"""What tells one run's configuration from another's, and the keys that cannot change a result."""
+"""What tells one run's configuration from another's, and which keys have only a limited effect."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Any
 
 from vae_run.config.keys import flat
 from vae_run.config.renamed import first
 
-WITHOUT_EFFECT = (
-    *("task", "run", "trust", "sweep", "device", "dataset.root"),
-    *("trainer.log_every", "trainer.checkpoint_seconds", "trainer.compile"),
-)
-"""Keys, or groups, that cannot change what a run ends with: two jobs may differ in them."""
+
+class Effect(Enum):
+    """What a key of the configuration can change about a run that ends."""
+
+    NONE = auto()
+    """Nothing: neither the weights nor a metric of them. Two jobs of a sweep may differ in it."""
+    MEASURED = auto()
+    """Only what is measured and drawn of the weights, which stay the same."""
+    LENGTH = auto()
+    """Only how long training goes on, so that `task=resume` may change it."""
+
+
+EFFECTS: Mapping[str, Effect] = {
+    **dict.fromkeys(("task", "run", "runs", "trust", "sweep", "device", "tracker"), Effect.NONE),
+    **dict.fromkeys(("input", "output", "checkpoint", "n", "label"), Effect.NONE),
+    "dataset.root": Effect.NONE,
+    **dict.fromkeys(("trainer.log_every", "trainer.checkpoint_seconds"), Effect.NONE),
+    "trainer.compile": Effect.NONE,
+    "evaluation": Effect.MEASURED,
+    **dict.fromkeys(("trainer.epochs", "trainer.steps", "trainer.max_time"), Effect.LENGTH),
+}
+"""Keys and groups with a limited effect; what is not listed can change the weights."""
+
+
+def keys_with(*effects: Effect) -> tuple[str, ...]:
+    """The keys and groups of `EFFECTS` that have one of `effects`."""
+    return tuple(key for key, effect in EFFECTS.items() if effect in effects)
+
+
+def has_effect(key: str, *effects: Effect) -> bool:
+    """Whether the full `key`, or a group that it belongs to, has one of `effects`."""
+    return any(key == name or key.startswith(f"{name}.") for name in keys_with(*effects))
 
 
 def identity(config: Mapping[str, Any]) -> str:
     """What tells a job from others: a hash of its resolved configuration, in 12 characters.
 
     Args:
-        config: plain and nested, without Hydra's own; `WITHOUT_EFFECT` is left out of it.
+        config: plain and nested, without Hydra's own part. Keys without effect do not count.
     """
     text = json.dumps(telling(config), sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def telling(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The full keys of `config`, with their values, that can change what a run ends with."""
+    """The full keys of `config`, with their values, that have an effect on a run.
+
+    A class stands there by the earliest path that it had, so that moving it changes no identity.
+    """
     return {
         key: first(value) if key.endswith("_target_") and isinstance(value, str) else value
         for key, value in flat(config)
-        if not any(key == name or key.startswith(f"{name}.") for name in WITHOUT_EFFECT)
+        if not has_effect(key, Effect.NONE)
     }

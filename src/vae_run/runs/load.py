@@ -1,4 +1,4 @@
-"""A trained model, read from its run directory again."""
+"""Loading a trained model from its run directory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ def load(
 
 
 def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> LatentVariableModel:
-    """The model that `settings` describe with the weights of the checkpoint `state`."""
+    """The model that `settings` describe, with the weights of the checkpoint `state`.
+
+    Raises:
+        CheckpointError: the checkpoint, read from `file`, is not one of this model.
+    """
     with checkpoint_file.understood(file):
         event_shape = tuple(int(size) for size in state["event_shape"])
         levels = None if state.get("levels") is None else int(state["levels"])
@@ -53,13 +57,13 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
         classes = None if found is None else [int(label) for label in found]
         weights = dict(state["model"])
     if levels is None and settings.classes["likelihood"].discrete:
-        raise CheckpointError(f"{file}: does not tell the grey levels that its likelihood models.")
+        raise CheckpointError(f"{file}: does not say how many grey levels its likelihood models.")
     if classes is None and settings.fixed.condition is not None:
-        raise CheckpointError(f"{file}: does not tell the classes that its model is given.")
+        raise CheckpointError(f"{file}: does not say which classes its model is given.")
     with (
         checkpoint_file.understood(file),
         torch.random.fork_rng(devices=[]),
-    ):  # initial weights are not the caller's random numbers
+    ):  # the initial weights, soon replaced, take none of the caller's random numbers
         model = build_model(settings, event_shape, levels, classes)
     load_weights(model, weights, file)
     return model
@@ -69,7 +73,7 @@ def load_weights(model: LatentVariableModel, weights: Mapping[str, Any], file: P
     """Copy `weights` into `model`.
 
     Raises:
-        CheckpointError: names and shapes disagree; the message tells the first that does.
+        CheckpointError: names or shapes disagree; the message names the first that does.
     """
     own = model.state_dict()
     for name in sorted(own.keys() | {str(name) for name in weights}):

@@ -1,7 +1,9 @@
-"""One process trains in a run directory: a lock that ends with the process, and its leftovers.
+"""The lock of a run directory, in which only one process may train, and the removal of leftovers.
 
-The lock is held on `train.log`, which every run has. The system drops it when its process ends,
-however it ends, so a killed run leaves no stale lock behind.
+The lock is a flock on `train.log`, which every run has. The system releases it when its process
+ends, however it ends, so a killed run leaves no stale lock behind. `filelock` is not used here: it
+needs a file of its own, and knows no shared flock, with which other tasks look at a run without
+keeping its trainer out.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from vae_run.errors import ConfigError
 
 FILE = "train.log"
 PATIENCE = 0.2
-"""Seconds that a holder is given who only looks whether the lock is held."""
+"""Seconds to wait for a holder that only looks whether the lock is held."""
 
 
 @contextmanager
 def held(directory: Path, status: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
     """Hold the lock of the run in `directory` while inside.
 
-    A file system that knows no locks gives none.
+    Without flock support no lock is taken.
 
     Raises:
-        ConfigError: another process holds it; `status` tells which.
+        ConfigError: another process holds it; it is named as `status` has it.
     """
     with (directory / FILE).open("a", encoding="utf-8") as file:
         give_up = time.monotonic() + PATIENCE
@@ -41,10 +43,10 @@ def held(directory: Path, status: Callable[[], Mapping[str, Any]]) -> Iterator[N
 
 
 def refuse_if_held(directory: Path, status: Mapping[str, Any]) -> None:
-    """Refuse a run that a process trains in.
+    """Refuse a run that is being trained.
 
     Raises:
-        ConfigError: one does.
+        ConfigError: another process holds the lock.
     """
     try:
         file = (directory / FILE).open(encoding="utf-8")
@@ -56,13 +58,13 @@ def refuse_if_held(directory: Path, status: Mapping[str, Any]) -> None:
 
 
 def taken(descriptor: int, kind: int) -> bool:
-    """Take a lock of `kind` (`fcntl.LOCK_EX`, say) on an open file; False: another has it."""
+    """Take a lock of `kind`, such as `fcntl.LOCK_EX`, on an open file; False: another has it."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True  # no locks here: better a run without one than none
+        return True  # without flock support, run without a lock
     return True
 
 
@@ -75,7 +77,7 @@ def _in_use(directory: Path, status: Mapping[str, Any]) -> ConfigError:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove the half-written files of processes that are gone."""
+    """Remove the half-written files of processes that have ended."""
     for path in directory.rglob(".*.tmp"):
         if match := re.fullmatch(r"\..+\.(\d+)\.tmp", path.name):
             pid = int(match[1])
@@ -90,5 +92,5 @@ def is_alive(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True  # somebody else's process
+        return True  # a process of another user
     return True

@@ -1,11 +1,8 @@
-"""A run directory: what is in it."""
+"""A run directory: its files by name, and how its state is recorded."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,20 +11,21 @@ from typing import Any
 import torch
 
 from vae_run.config.check import check
-from vae_run.config.renamed import updated
+from vae_run.config.renamed import ADDED, updated
 from vae_run.config.schema import Settings
-from vae_run.errors import (
-    CheckpointError,
-    DamagedError,
-    DivergedError,
-    Interrupted,
-    explain_os_error,
-)
+from vae_run.errors import CheckpointError, DamagedError, Interrupted
 from vae_run.runs import checkpoint_file, lock
 from vae_run.runs.environment import environment
-from vae_run.runs.saved_json import ENVIRONMENT, NUMBER, STATUS, read_json, typed
+from vae_run.runs.saved_json import (
+    ENVIRONMENT,
+    NUMBER,
+    STATUS,
+    read_json,
+    typed,
+)
 from vae_run.runs.saved_yaml import read_yaml
-from vae_run.system.files import write_atomically
+from vae_run.runs.status import about_process, ended, write_status
+from vae_run.system.files import write_json
 from vae_run.system.signals import Stop
 
 log = logging.getLogger("vae_run")
@@ -69,7 +67,7 @@ class RunDirectory:
 
     @property
     def previous(self) -> Path:
-        """The `last.pt` before the last one, for when that is damaged."""
+        """The `last.pt` before the present one, used if that is damaged."""
         return self.path / "checkpoints" / "previous.pt"
 
     @property
@@ -77,15 +75,25 @@ class RunDirectory:
         return self.path / "figures"
 
     def config(self) -> dict[str, Any]:
-        """The run's own configuration, with interpolations resolved."""
+        """The run's own configuration, with interpolations resolved.
+
+        Classes that have moved and parts that are newer than the run are filled in.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+        """
         resolved = read_yaml(self.config_file)
         if not isinstance(resolved, dict):
             raise CheckpointError(f"{self.config_file}: is no configuration of a run.")
-        return updated({str(key): value for key, value in resolved.items()})
+        return {**ADDED, **updated({str(key): value for key, value in resolved.items()})}
 
     def settings(self, trust: Iterable[str] = ()) -> Settings:
-        """The run's own configuration, checked; its parts are ours or of packages in `trust`."""
-        return check(self.config(), trust=trust)
+        """The run's own configuration, checked, for what uses the model but does not train it.
+
+        Its parts are classes of vae-run or of packages in `trust`. The tracker is left out, so that
+        a model can be loaded where the package of its run's tracker is not installed.
+        """
+        return check({**self.config(), **ADDED}, trust=trust)
 
     def choices(self) -> dict[str, str]:
         """The option that the run was started with in each group."""
@@ -93,49 +101,41 @@ class RunDirectory:
             found = read_yaml(self.path / ".hydra" / "hydra.yaml", resolve=False)
             choices = dict(found["hydra"]["runtime"]["choices"])
         except (CheckpointError, LookupError, TypeError, ValueError):
-            return {}  # only labels for tables are lost
+            return {}  # without them only labels in tables are missing
         return {str(k): v for k, v in choices.items() if isinstance(v, str)}
 
     def status(self, **changes: Any) -> None:
         """Update `status.json`: `state`, `epoch`, `step`, `message`."""
         self._known |= changes
-        about = {"pid": os.getpid(), "host": socket.gethostname(), "message": ""}
-        content = about | self._known
-        try:
-            self._write_json("status.json", content)
-        except OSError:  # of a full disk, say: what the file has already is its own
-            text = json.dumps(content)
-            with (self.path / "status.json").open("r+", encoding="utf-8") as file:
-                file.write(text)
-                file.truncate()
+        write_status(self.path, {**about_process(), **self._known})
 
     def read_status(self) -> dict[str, Any]:
         return typed(self.path / "status.json", read_json(self.path / "status.json"), STATUS)
 
     def refuse_while_running(self) -> None:
-        """Refuse to work on a run that a process is still training.
+        """Refuse to work on a run that a process is training.
 
         Raises:
-            ConfigError: it is.
+            ConfigError: one is.
         """
         lock.refuse_if_held(self.path, read_json(self.path / "status.json"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this run while inside; remove what a kill left.
+        """Hold the run's lock, which one process at a time can have; remove what a kill left.
 
         Raises:
-            ConfigError: one is.
+            ConfigError: another process trains in this run.
         """
         with lock.held(self.path, lambda: read_json(self.path / "status.json")):
             lock.remove_leftovers(self.path)
             yield
 
     def newest(self) -> tuple[dict[str, Any], Path] | None:
-        """The newest good checkpoint to go on from, and its file; None before the first one.
+        """The newest undamaged checkpoint to continue from, and its file; None before the first.
 
         Raises:
-            CheckpointError: there are some, but none is good.
+            CheckpointError: there are checkpoints, but each is damaged.
         """
         try:
             return checkpoint_file.read(self.last), self.last
@@ -158,14 +158,14 @@ class RunDirectory:
         return content
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        self._write_json("metrics.json", metrics)
+        write_json(self.path / "metrics.json", metrics)
 
     def environment(self) -> dict[str, Any]:
         file = self.path / "environment.json"
         return typed(file, read_json(self.path / "environment.json"), ENVIRONMENT)
 
     def overrides(self) -> list[str]:
-        """What was typed to start the run; nothing where that is not known."""
+        """The overrides that the run was started with; none if they are not known."""
         try:
             words = read_yaml(self.path / ".hydra" / "overrides.yaml", resolve=False)
         except CheckpointError:
@@ -175,37 +175,37 @@ class RunDirectory:
     def write_environment(
         self, device: torch.device, fingerprint: str, about_run: Mapping[str, Any] | None = None
     ) -> None:
-        """`environment.json`: what a reader needs to judge whether figures can be compared.
+        """Write `environment.json`, which tells whether metrics can be compared.
 
-        `about_run` is added: sizes of data and model.
+        Args:
+            device: that the run computes on.
+            fingerprint: of its data (`Splits.fingerprint`).
+            about_run: sizes of data and model, added as they are.
         """
         about = {
             **environment(device),
             "dataset_fingerprint": fingerprint,
             **(about_run or {}),
         }
-        self._write_json("environment.json", about)
+        write_json(self.path / "environment.json", about)
 
     def fingerprint(self) -> str:
-        """What tells the run's data from others (`Splits.fingerprint`).
+        """The fingerprint of the run's data (`Splits.fingerprint`).
 
         Raises:
-            CheckpointError: `environment.json` does not tell.
+            CheckpointError: `environment.json` has none.
         """
         found = read_json(self.path / "environment.json").get("dataset_fingerprint")
         if not isinstance(found, str):
             raise CheckpointError(
                 f"{self.path / 'environment.json'}: holds no dataset_fingerprint, so the run's "
-                "data cannot be told from others. Use a run that training has begun."
+                "data cannot be identified. Use a run whose training has begun."
             )
         return found
 
-    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        write_atomically(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
-
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Keep `status.json` true: running inside, then how it ended."""
+        """Record in `status.json` that the run is running while inside, then how it ended."""
         self.status(state="running")
         try:
             try:
@@ -214,23 +214,11 @@ class RunDirectory:
                 raise Interrupted(
                     f"interrupted; go on with: vae-run task=resume 'run={self.path}'", stop.number
                 ) from None
-        except Interrupted as error:
-            self._ended("interrupted", error)
-            raise
-        except DivergedError as error:
-            self._ended("diverged", error)
-            raise
         except BaseException as error:
-            self._ended("failed", error)
+            state, message = ended(error)
+            try:
+                self.status(state=state, message=message)
+            except OSError as failure:
+                log.warning("%s; status.json does not say that the run has %s", failure, state)
             raise
         self.status(state="completed")
-
-    def _ended(self, state: str, error: BaseException) -> None:
-        """Record how the run ended; what ended it is told even where that cannot be written."""
-        message = str(error) or type(error).__name__
-        if isinstance(error, OSError) and error.filename:
-            message = explain_os_error(error)
-        try:
-            self.status(state=state, message=message)
-        except OSError as failure:
-            log.warning("%s; it does not say that the run has %s", failure, state)

@@ -1,4 +1,4 @@
-"""The JSON files of a run directory, which may come from anybody."""
+"""Reading the JSON files of a run directory, which may come from a stranger."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ENVIRONMENT = {
     **{"versions": dict, "images": dict, "event_shape": list, "parameters": int, "threads": int},
     **dict.fromkeys(("python", "platform", "device", "device_name", "dataset_fingerprint"), str),
 }
-"""What the values of `status.json` and `environment.json` are, as far as anybody reads them."""
+"""The types of those values of `status.json` and `environment.json` that are read."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The mapping in the file at `path`; nothing where there is none.
+    """The mapping in the file at `path`; empty if there is no file, or no mapping in it.
 
     Raises:
-        CheckpointError: it is no JSON.
+        CheckpointError: it is not JSON, or cannot be read.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_if_whole(path: Path) -> dict[str, Any]:
-    """The same; nothing also where it cannot be read."""
+    """The mapping in the file at `path`; empty also if it cannot be read."""
     try:
         return read_json(path)
     except CheckpointError:
@@ -44,10 +44,10 @@ def read_if_whole(path: Path) -> dict[str, Any]:
 def typed(
     file: Path, content: dict[str, Any], types: Mapping[str, Any], prefix: str = ""
 ) -> dict[str, Any]:
-    """`content` of `file`, whose values are of `types`.
+    """`content` of `file`, after a check of its values against `types`.
 
     Raises:
-        CheckpointError: one is not.
+        CheckpointError: a value is of another type.
     """
     for key, expected in types.items():
         if key in content and not isinstance(content[key], expected):

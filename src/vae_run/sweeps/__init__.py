@@ -1,4 +1,4 @@
-"""Sweeps: what is to be done, in which processes, and what came of it.
+"""Sweeps: which jobs there are, in which processes they run, and a summary of their results.
 
 May import cli, comparison, config, data, evaluation, models, objectives, plots, reports, runs,
 system, tasks, tracking, training.

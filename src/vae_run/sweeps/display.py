@@ -1,4 +1,4 @@
-"""What a sweep says while it runs: a line the moment a job ends, and how far all of them are."""
+"""What a sweep prints while it runs: a line when a job ends, and a bar with its progress."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ STYLES = {"completed": "green", "interrupted": "yellow", "pruned": "cyan"}
 
 
 class SweepDisplay:
-    """Lines of ended jobs, above a bar where there is a terminal to draw one on."""
+    """Lines of ended jobs, above a progress bar where the output is a terminal."""
 
     def __init__(self, total: int | None, done: int = 0) -> None:
-        """`total` jobs, None where nobody knows; `done` of them were completed before."""
+        """`total` jobs, or None where that is not known; `done` of them were completed before."""
         self.total, self.done = total, done
         self._bar: Progress | None = None
 
@@ -50,12 +50,12 @@ class SweepDisplay:
         self._bar = None
 
     def running(self, count: int) -> None:
-        """Show how many jobs run."""
+        """Update the number of running jobs."""
         if self._bar is not None:
             self._bar.update(self._task, running=count)
 
-    def ended(self, entry: Entry, figures: dict[str, Any], seconds: float, log: str) -> None:
-        """Say how a job ended; `figures` are its main ones, `log` where to read on."""
+    def ended(self, entry: Entry, metrics: dict[str, Any], seconds: float, log: str) -> None:
+        """Print how a job ended; `metrics` are its main ones, `log` its log file."""
         self.done += 1
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done)
@@ -63,7 +63,7 @@ class SweepDisplay:
         style = STYLES.get(entry.state, "red")
         line = f"{place:>9}  [{style}]{entry.state}[/]  {escape(entry.directory)}"
         if entry.state == "completed":
-            console.print(f"{line}  {numbers(figures)}  {seconds:.1f} s")
+            console.print(f"{line}  {numbers(metrics)}  {seconds:.1f} s")
         elif entry.state in ("interrupted", "pruned"):
             console.print(f"{line}  {escape(entry.message)}")
         else:

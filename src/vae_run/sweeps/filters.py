@@ -1,4 +1,8 @@
-"""A filter of a grid: an expression of configuration keys, such as `latent_dim < 32`."""
+"""A filter of a grid: an expression of configuration keys, such as `latent_dim < 32`.
+
+`simpleeval` would refuse a wrong expression only where its evaluation reaches it, and name its node
+type; here the whole expression is checked before the first job, and the wrong part is quoted.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,11 @@ ALLOWED = (
     *(ast.Attribute, ast.List, ast.Tuple, ast.boolop, ast.unaryop, ast.cmpop, ast.expr_context),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod),
 )
-"""What an expression may be made of: comparisons and sums, nothing that reaches further."""
+"""The syntax that an expression may use: comparisons and arithmetic, without power and calls."""
 
 FUNCTIONS = {"len": len, "min": min, "max": max, "abs": abs, "sum": sum}
 CONSTANTS = {"true": True, "false": False, "null": None}
-"""As configuration files write them."""
+"""Constants as they are written in configuration files."""
 
 
 class Filter:
@@ -34,19 +38,19 @@ class Filter:
         """Read `text`.
 
         Raises:
-            ConfigError: it is none, or it holds what it may not.
+            ConfigError: it is no expression, or uses syntax that is not allowed.
         """
         self.text = text
         reader = _Keys()
         try:
             tree = ast.parse(text.strip(), mode="eval")
             for node in ast.walk(tree):
-                _refuse_strange(node)
+                _refuse_other_syntax(node)
             tree = ast.fix_missing_locations(reader.visit(tree))
         except (SyntaxError, ValueError) as error:
             raise ConfigError(
                 f"{KEY}: found {text!r}, which is no expression of keys ({error}). Expected one "
-                "such as \"latent_dim < 32 and model != 'ae'\"."
+                "like \"latent_dim < 32 and model != 'ae'\"."
             ) from error
         self.names = reader.names
         self._code = compile(tree, KEY, "eval")
@@ -55,30 +59,32 @@ class Filter:
         """Whether the job whose keys have these `values` stays.
 
         Raises:
-            ConfigError: the job lacks a key that decides, or the values cannot be compared.
+            ConfigError: the job lacks a key that is read, or its values cannot be compared.
         """
         scope: dict[str, Any] = {"__builtins__": {}, **FUNCTIONS, **CONSTANTS}
         try:
             kept = eval(self._code, scope, _Values(values, self.names))
         except (TypeError, ValueError, ArithmeticError) as error:
-            raise ConfigError(f"{KEY}: {self.text!r} makes no sense here: {error}.") from error
+            raise ConfigError(f"{KEY}: {self.text!r} cannot be evaluated: {error}.") from error
         if not isinstance(kept, bool):
             raise ConfigError(f"{KEY}: {self.text!r} is {kept!r}, expected true or false.")
         return kept
 
     def refuse_unknown(self, known: Sequence[str]) -> None:
-        """Refuse a key that is in no job, though none came to read it."""
+        """Refuse a key that is in no job, even if its value was never needed."""
         for name in self.names.values():
             if name not in known:
                 raise ConfigError(f"{KEY}: {unknown_key(name, known)}")
 
 
-def _refuse_strange(node: ast.AST) -> None:
-    """Refuse what goes beyond `ALLOWED`, and calls of anything but `FUNCTIONS`."""
-    fine = isinstance(node, ALLOWED)
+def _refuse_other_syntax(node: ast.AST) -> None:
+    """Refuse syntax that is not in `ALLOWED`, and calls of functions that are not `FUNCTIONS`."""
+    allowed = isinstance(node, ALLOWED)
     if isinstance(node, ast.Call):
-        fine = isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords
-    if not fine:
+        allowed = (
+            isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords
+        )
+    if not allowed:
         what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
         raise ConfigError(
             f"{KEY}: found {what}, expected keys, numbers, text in quotes and lists with and, or, "
@@ -87,7 +93,7 @@ def _refuse_strange(node: ast.AST) -> None:
 
 
 class _Keys(ast.NodeTransformer):
-    """Turns `a.b.c` into one name; `names` tells the key of each."""
+    """Replaces each key, such as `a.b.c`, by a name; `names` holds the key of each name."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
@@ -108,7 +114,7 @@ class _Keys(ast.NodeTransformer):
 
 
 class _Values(Mapping[str, Any]):
-    """Looks values up when the expression comes to them."""
+    """Looks a value up when the evaluation reaches it."""
 
     def __init__(self, values: Mapping[str, Any], names: Mapping[str, str]) -> None:
         self._values, self._names = values, names

@@ -1,8 +1,8 @@
-"""The ledger of a sweep: which jobs it has, where each lives, and how each stands."""
+"""The ledger of a sweep: its jobs, the run directory of each, and the state of each."""
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import math
 import os
@@ -10,13 +10,14 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.runs import lock
 from vae_run.runs.identity import identity
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.system.files import write_atomically
@@ -26,21 +27,25 @@ FORMAT = 1
 
 
 TO_DO = ("pending", "running", "interrupted", "failed")
-"""States of jobs that the same command again takes up; a divergence would only repeat itself."""
+"""States of jobs that the same command runs again; a diverged job would only diverge again."""
 
 SAVE_EVERY = 1.0
-"""Least seconds between two writings of the file, whose size grows with the number of jobs."""
+"""Shortest time between two writings of the file, in seconds; its size grows with the jobs."""
+
 SAVE_SHARE = 0.05
-"""Most of the time that goes into writing it."""
+"""Largest share of the time that is spent on writing it."""
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What a file system answers that supports no locks."""
 
 NAME = 60
-"""Characters of a directory's name after its number."""
+"""Bytes of a directory's name after its number."""
 
 
 def directory_name(number: int, overrides: Iterable[str], swept: Sequence[str]) -> str:
     """A short name of a job's directory: its number, and the values of the keys that vary.
 
-    Of a key its last part is taken, as long as it is the only swept key that ends so.
+    A key is shortened to its last part, unless another swept key ends in the same one.
     """
     endings = [key.rsplit(".", 1)[-1] for key in swept]
     words = []
@@ -60,12 +65,12 @@ class Entry:
 
     Attributes:
         directory: its run directory's name in the sweep's folder.
-        overrides: what it was composed from.
-        state: pending, running, or how it ended (`status.json`); pruned, by a search.
+        overrides: that it is composed from.
+        state: pending, running, completed, failed, diverged, interrupted or pruned.
         attempts: how often it was started.
-        exit_code: of its last attempt; negative, the signal that killed it.
-        seconds: all its attempts took together.
-        message: the first line of what it ended with.
+        exit_code: of its last attempt; negative: the number of the signal that killed it.
+        seconds: the duration of all its attempts together.
+        message: one line about its end; empty for a completed job.
     """
 
     directory: str
@@ -82,8 +87,8 @@ class Ledger:
     """`ledger.json` of the sweep in `folder`.
 
     Attributes:
-        jobs: entries by identity, in the order in which they came into the sweep.
-        about: what kind of sweep it is, for whoever goes on with it.
+        jobs: entries by identity, in the order in which they were added.
+        about: the kind of the sweep, for commands that continue it and for reports.
     """
 
     folder: Path
@@ -99,11 +104,11 @@ class Ledger:
 
     @classmethod
     def open(cls, folder: Path) -> Ledger:
-        """The ledger of `folder`, empty where there is none yet.
+        """The ledger of `folder`, or an empty one where there is none yet.
 
         Raises:
-            ConfigError: the folder holds something that is no sweep.
-            CheckpointError: the ledger is of a later format.
+            ConfigError: the folder is not empty, and has no ledger.
+            CheckpointError: the ledger has a format that is newer than this version's.
         """
         ledger = cls(folder)
         try:
@@ -124,14 +129,14 @@ class Ledger:
                     "Choose another folder."
                 ) from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            ledger.jobs = dict(_found_in(folder))  # damaged: the run directories tell it again
+            ledger.jobs = dict(_found_in(folder))  # damaged: it is rebuilt from the run directories
         ledger.refresh()
         return ledger
 
     def add(
         self, config: Mapping[str, Any], overrides: Sequence[str], swept: Sequence[str]
     ) -> tuple[str, Entry]:
-        """The entry of a job, a new one if the sweep has none like it; and its identity."""
+        """The identity of a job and its entry, which is new if the sweep has no equal job."""
         name = identity(config)
         if name not in self.jobs:
             number = self._number()
@@ -139,7 +144,7 @@ class Ledger:
         return name, self.jobs[name]
 
     def _number(self) -> int:
-        """The next job's."""
+        """The number of the next job."""
         if self._next_number is None:
             numbers = [int(entry.directory.split("-")[0]) for entry in self.jobs.values()]
             self._next_number = max(numbers, default=-1) + 1
@@ -147,7 +152,7 @@ class Ledger:
         return self._next_number - 1
 
     def refresh(self) -> None:
-        """Take the states from the run directories, which know better after a kill."""
+        """Update states from the run directories: a killed sweep has not written the last ones."""
         for entry in self.jobs.values():
             if entry.state not in ("completed", "pruned"):
                 self.take_state(entry)
@@ -160,11 +165,11 @@ class Ledger:
         state, message = str(status["state"]), str(status.get("message", ""))
         if state == "running" and entry.state in TO_DO:
             state = entry.state if entry.state == "failed" else "interrupted"
-            message = message or entry.message or "ended without a word"
+            message = message or entry.message or "ended without a message"
         entry.state, entry.message = state, message.split("\n")[0]
 
     def save(self, *, now: bool = True) -> None:
-        """Write the file; not `now`, some time after the last time (`catch_up`)."""
+        """Write the file; unless `now`, not too soon after the last time (see `catch_up`)."""
         self._changed, began = True, time.monotonic()
         if not now and began < self._save_after:
             return
@@ -173,38 +178,44 @@ class Ledger:
         self._save_after = began + max(SAVE_EVERY, took / SAVE_SHARE)
 
     def _text(self) -> str:
-        """The file's content: a line a job, which is many times quicker than an indented tree."""
+        """The file's content, with one line for each job: faster by far than an indented tree."""
         start = json.dumps({"format": FORMAT, "about": self.about}, indent=1).removesuffix("\n}")
         jobs = (f"  {json.dumps(name)}: {json.dumps(vars(e))}" for name, e in self.jobs.items())
         listed = ",\n".join(jobs)
         return f'{start},\n "jobs": {{\n{listed}\n }}\n}}\n'
 
     def catch_up(self) -> None:
-        """Write what `save` has put off, if it is time."""
+        """Write what `save` has postponed, if enough time has passed."""
         if self._changed:
             self.save(now=False)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep others from running the same sweep; ends with the process, however that ends.
+        """Keep other processes from running the same sweep while inside.
 
-        A file system that knows no locks gives none.
+        The lock ends with the process, however that ends. Where the file system supports no locks,
+        none is taken.
 
         Raises:
-            ConfigError: another process runs it.
+            ConfigError: another process runs the sweep.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a+", encoding="utf-8") as file:
-            if not lock.taken(file.fileno(), fcntl.LOCK_EX):
-                file.seek(0)
-                owner = file.read().strip() or "another process"
-                raise ConfigError(
-                    f"sweep.dir: the sweep in {self.folder} is being run by {owner}. Wait for it "
-                    "to end, or stop it."
-                )
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+        # Not filelock's fallback, a marker file: on other machines a killed process's would remain.
+        lock = FileLock(self.folder / ".lock", timeout=0, fallback_to_soft=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            owner = (self.folder / ".lock").read_text(encoding="utf-8") or "another process"
+            raise ConfigError(
+                f"sweep.dir: the sweep in {self.folder} is being run by {owner}. Wait for it "
+                "to end, or stop it."
+            ) from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+        with lock if lock.is_locked else nullcontext():
+            owner = f"process {os.getpid()} on {socket.gethostname()}"
+            (self.folder / ".lock").write_text(owner, encoding="utf-8")
             yield
 
 

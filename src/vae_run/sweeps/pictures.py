@@ -1,8 +1,7 @@
-"""The figures of a multirun: what was measured against what was swept, and over the epochs."""
+"""The pictures of a multirun: metrics against a swept key, and learning curves."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,22 +10,19 @@ from typing import Any
 from vae_run import plots
 from vae_run.comparison.pictures import MOST_SETTINGS, number
 from vae_run.errors import CheckpointError
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place, Quantities
 from vae_run.plots import Line
 from vae_run.plots.curves import short
-from vae_run.runs.identity import WITHOUT_EFFECT
+from vae_run.runs.identity import Effect, has_effect
 from vae_run.system.console import log
-from vae_run.system.files import write_atomically
+from vae_run.system.files import write_png
 from vae_run.tracking.history import read_history
 
 Row = Mapping[str, Any]
 
 OWN = ("run", "state", "job_seconds", "message")
 SPLITS = ("train", "val", "test")
-QUANTITIES = (
-    *("mse", "elbo", "loss", "log_likelihood"),
-    *("active_units", "codes_twonn", "posterior_scale"),
-)
-"""Figures that `sweep.png` has a panel for, as far as jobs measured them."""
 
 
 def swept_keys(rows: Sequence[Row]) -> list[str]:
@@ -36,26 +32,29 @@ def swept_keys(rows: Sequence[Row]) -> list[str]:
         for key in dict.fromkeys(key for row in rows for key in row)
         if not key.startswith(tuple(f"{split}/" for split in SPLITS))
         and key not in OWN
-        and not any(key == name or key.startswith(f"{name}.") for name in WITHOUT_EFFECT)
+        and not has_effect(key, Effect.NONE)
         and len({row.get(key) for row in rows}) > 1
     ]
 
 
-def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Path]:
+def draw(
+    folder: Path, rows: Sequence[Row], mark: str | float | None, table: Quantities = TABLE
+) -> list[Path]:
     """Write `sweep.png` and `curves.png` into `folder` as far as they make sense; their paths.
 
-    One that an earlier command drew, and that makes no sense with what was added, is removed.
+    A picture that an earlier command drew, and that the jobs no longer allow, is removed.
 
     Args:
         folder: of the sweep, with the directory `run` of every row.
         rows: overrides by key, `state`, and figures by split/name, of every job.
         mark: a place on the axis of `sweep.png`, or the name of a figure whose mean is one.
+        table: the quantities, with what the runs declare.
     """
     done = [row for row in rows if any(f"{split}/loss" in row for split in SPLITS[1:])]
     written = []
     for name, picture in (
-        ("sweep.png", over_key(done, mark, len(rows) - len(done))),
-        ("curves.png", over_epochs(folder, done)),
+        ("sweep.png", over_key(done, mark, len(rows) - len(done), table)),
+        ("curves.png", over_epochs(folder, done, table)),
     ):
         if write(folder / name, picture):
             written.append(folder / name)
@@ -63,19 +62,17 @@ def draw(folder: Path, rows: Sequence[Row], mark: str | float | None) -> list[Pa
 
 
 def write(file: Path, picture: Any) -> bool:
-    """Write `picture` as the PNG `file`, or remove that where it is None; whether it is there."""
+    """Write `picture` as the PNG `file`, or remove the file where it is None; whether it exists."""
     if picture is None:
         file.unlink(missing_ok=True)
         return False
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
-    write_atomically(file, buffer.getvalue())
+    write_png(file, picture)
     return True
 
 
-def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any:
+def over_key(
+    rows: Sequence[Row], mark: str | float | None, missing: int, table: Quantities = TABLE
+) -> Any:
     """The main figures against the numeric key with the most values; None where none has three."""
     key = numeric_key(rows)
     if key is None:
@@ -84,9 +81,9 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
     settings = by_setting(rows, key)
     if joined := len(settings) <= MOST_SETTINGS:
         notes = []
-    else:  # as in a search, where every job has values of its own
+    else:  # as in a search, where no two jobs have the same values
         settings, notes = {"": list(rows)}, [also_varied(rows, key)]
-    for name in QUANTITIES:
+    for name in table.shown(Place.SWEEP):
         lines = [
             Line(setting, split, [number(r[key]) for r in each], [r[tag] for r in each])
             for setting, members in settings.items()
@@ -98,7 +95,7 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
     seeds = {row.get("seed") for row in rows}
     if joined and len(seeds) > 1:
         notes.append(f"mean over {len(seeds)} seeds; every run is a dot")
-    notes.append(f"{missing} of {len(rows) + missing} jobs left no figures" if missing else "")
+    notes.append(f"{missing} of {len(rows) + missing} jobs left no metrics" if missing else "")
     return plots.sweep_curves(
         panels,
         key,
@@ -106,16 +103,17 @@ def over_key(rows: Sequence[Row], mark: str | float | None, missing: int) -> Any
         notes=[note for note in notes if note],
         marks=marks(rows, mark),
         joined=joined,
+        units=table.units(panels),
     )
 
 
 def also_varied(rows: Sequence[Row], key: str) -> str:
-    """What a figure against `key` says where too many other settings lie behind its dots."""
+    """The note on a picture against `key` whose dots belong to too many other settings."""
     return f"every run is a dot; also varied: {', '.join(k for k in swept_keys(rows) if k != key)}"
 
 
 def numeric_key(rows: Sequence[Row]) -> str | None:
-    """The swept key, `seed` apart, that has numbers only, at least three and the most of them."""
+    """The swept key, except `seed`, with the most values, all numbers and at least three."""
     counts = {
         key: len({number(row.get(key)) for row in rows})
         for key in swept_keys(rows)
@@ -126,7 +124,7 @@ def numeric_key(rows: Sequence[Row]) -> str | None:
 
 
 def by_setting(rows: Sequence[Row], *apart: str) -> dict[str, list[Row]]:
-    """The rows by what differs between them, `seed` and the keys `apart` left out."""
+    """The rows grouped by the swept keys, except `seed` and the keys `apart`."""
     keys = [key for key in swept_keys(rows) if key not in ("seed", *apart)]
     found: dict[str, list[Row]] = {}
     for row in rows:
@@ -136,7 +134,7 @@ def by_setting(rows: Sequence[Row], *apart: str) -> dict[str, list[Row]]:
 
 
 def marks(rows: Sequence[Row], mark: str | float | None) -> dict[str, float]:
-    """Where the axis is marked, by what is written there."""
+    """The marked values of the axis, by their labels."""
     if mark is None:
         return {}
     if not isinstance(mark, str):
@@ -150,7 +148,7 @@ def marks(rows: Sequence[Row], mark: str | float | None) -> dict[str, float]:
     return {f"{mark} {mean:.3g}": mean}
 
 
-def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
+def over_epochs(folder: Path, rows: Sequence[Row], table: Quantities = TABLE) -> Any:
     """What was measured on val at every epoch, a line a run; None for one setting or too many."""
     settings = by_setting(rows)
     if not 2 <= len(settings) <= MOST_SETTINGS:
@@ -161,17 +159,19 @@ def over_epochs(folder: Path, rows: Sequence[Row]) -> Any:
             for name, epochs, values in history(folder / row["run"] / "history.csv"):
                 panels.setdefault(name, []).append(Line(setting, "val", epochs, values))
     if "reconstruction" in panels and panels["reconstruction"] == panels.get("loss"):
-        del panels["reconstruction"]  # without a prior they are the same
+        del panels["reconstruction"]  # they are equal without a prior
     if not any(len(line.x) > 1 for lines in panels.values() for line in lines):
         return None
-    return plots.sweep_curves(panels, "epoch", title="Learning curves on val", dots=False)
+    ordered = {name: panels[name] for name in table.ordered(panels)}
+    title, units = "Learning curves on val", table.units(panels)
+    return plots.sweep_curves(ordered, "epoch", title=title, dots=False, units=units)
 
 
 def history(path: Path) -> Iterator[tuple[str, list[float], list[float]]]:
-    """(name, epochs, values) of every figure on val in a run's `history.csv`."""
+    """(name, epochs, values) of every metric on val in a run's `history.csv`."""
     try:
         rows = read_history(path)
-    except CheckpointError:  # none was written, or the job's message says what is wrong with it
+    except CheckpointError:  # none was written, or the job's message explains what is wrong with it
         return
     for column in dict.fromkeys(key for row in rows for key in row):
         points = [(row["epoch"], row[column]) for row in rows if column in row]

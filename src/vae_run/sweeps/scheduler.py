@@ -1,29 +1,44 @@
-"""Runs a sweep's jobs in a pool of processes, and writes down how each does."""
+"""Runs a sweep's jobs in a pool of processes, and keeps the ledger up to date."""
 
 from __future__ import annotations
 
-import json
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place
 from vae_run.runs.saved_json import read_if_whole
+from vae_run.runs.status import ended_from_outside
 from vae_run.sweeps.display import SweepDisplay
-from vae_run.sweeps.executors.process_pool import Ended, Job, Pool, Running
+from vae_run.sweeps.executors.job_end import Cause, JobEnd, RunReport
+from vae_run.sweeps.executors.process_pool import Job, Pool, Running
 from vae_run.sweeps.ledger import Entry, Ledger
-from vae_run.system.files import write_atomically
 
-SHOWN = ("elbo", "loss", "mse")
-"""Figures of a completed job's line: the first two of these that val has."""
+STATES: Mapping[Cause, str] = {
+    Cause.KILLED: "failed",
+    Cause.TIME_LIMIT: "failed",
+    Cause.PRUNED: "pruned",
+    Cause.SEARCH_ENDED: "interrupted",
+    Cause.SWEEP_STOPPED: "interrupted",
+}
+"""The state of a job that did not end by itself, whatever its run directory says."""
 
 MakeJob = Callable[[Sequence[Entry]], Callable[[int], Job]]
-"""A job for the pool that does one or several of the sweep's."""
+"""Makes a job for the pool that does one or several entries of the ledger."""
 
 
 @dataclass
-class Keeper:
-    """Between the pool, which knows processes, and the ledger, which knows jobs."""
+class Scheduler:
+    """Hands entries of a ledger to a pool as jobs, and writes down how each of them ends.
+
+    Attributes:
+        ledger: of the sweep.
+        total: jobs of the sweep, or None where that is not known.
+        done: how many of them were completed before.
+        ended: called with each entry that has ended.
+        tick: called several times a second with what runs, by directory.
+    """
 
     ledger: Ledger
     total: int | None
@@ -34,13 +49,14 @@ class Keeper:
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def run(self, pool: Pool, items: Iterator[Sequence[Entry] | None], job: MakeJob) -> int | None:
-        """Do the jobs of `items`, each item's in a process; the signal that ended this, or None.
+        """Do the jobs of `items`, each item's in a process of its own.
 
-        Where a process does several, it reports each one's end: directory, exit code, message.
+        Returns:
+            The number of the signal that ended the sweep early, or None.
         """
         with SweepDisplay(self.total, self.done).shown() as self.display:
             try:
-                return pool.run(self._jobs(items, job), self._ended, self._tick, self._told)
+                return pool.run(self._jobs(items, job), self._ended, self._tick, self._reported)
             finally:
                 self.ledger.save()
 
@@ -64,66 +80,54 @@ class Keeper:
         self.tick({str(one.job.key): one for one in running})
         self.ledger.catch_up()
 
-    def _told(self, one: Running, what: tuple[str, int, str]) -> None:
-        directory, code, message = what
+    def _reported(self, one: Running, report: RunReport) -> None:
+        """Write down the end of one of several runs in a process."""
         left = self._running[str(one.job.key)]
-        entry = next(entry for entry in left if entry.directory == directory)
-        share = one.seconds / self._sizes[str(one.job.key)]  # each has its part of what all took
+        entry = next(entry for entry in left if entry.directory == report.directory)
+        share = one.seconds / self._sizes[str(one.job.key)]  # of the time that all took together
         left.remove(entry)
-        end = Ended(code, share, one.stopped, message)
-        self._end(entry, end, self.ledger.folder / directory / "train.log")
+        end = JobEnd(report.exit_code, share, Cause.EXITED, report.message)
+        if one.stop is not None:
+            end = JobEnd(report.exit_code, share, one.stop.cause, one.stop.message)
+        self._end(entry, end, self.ledger.folder / entry.directory / "train.log")
 
-    def _ended(self, job: Job, end: Ended) -> None:
+    def _ended(self, job: Job, end: JobEnd) -> None:
         for entry in self._running.pop(str(job.key)):
-            self._end(entry, end, job.surroundings.log)
+            self._end(entry, end, job.environment.log)
 
-    def _end(self, entry: Entry, end: Ended, log: Path) -> None:
+    def _end(self, entry: Entry, end: JobEnd, log: Path) -> None:
         entry.seconds += end.seconds
         entry.exit_code = end.exit_code
         run = self.ledger.folder / entry.directory
-        entry.state, entry.message = self._how(run, end, log)
+        entry.state, entry.message = state_after(run, end)
         self.ended(entry)
         self.ledger.save(now=False)
-        self.display.ended(entry, _figures(run), end.seconds, str(log))
-
-    def _how(self, run: Path, end: Ended, log: Path) -> tuple[str, str]:
-        """State and message of a job that ended so; its run directory is told of a kill."""
-        status = read_if_whole(run / "status.json")
-        state, message = str(status.get("state", "")), str(status.get("message", "")).split("\n")[0]
-        if end.exit_code == 0:
-            return "completed", ""
-        if end.stopped is not None:
-            by_limit = end.stopped.startswith("ran past")
-            state, message = ("failed" if by_limit else "interrupted"), end.stopped
-        elif end.exit_code < 0:
-            name = signal.Signals(-end.exit_code).name
-            state, message = "failed", f"killed by {name}"
-        elif state not in ("failed", "diverged", "interrupted"):
-            state, message = (
-                "failed",
-                end.message or _error(log) or f"left with exit code {end.exit_code}",
-            )
-        if status.get("state") == "running":
-            changed = {**status, "state": state, "message": message}
-            write_atomically(run / "status.json", (json.dumps(changed, indent=2) + "\n").encode())
-        return state, message
+        self.display.ended(entry, _main_metrics(run), end.seconds, str(log))
 
 
-def _figures(run: Path) -> dict[str, float]:
-    """The main figures of a run on val, or on test where it has no val."""
+def state_after(run: Path, end: JobEnd) -> tuple[str, str]:
+    """State and message of the job in the directory `run` that ended so.
+
+    A killed process leaves `status.json` at "running", which is corrected there as well.
+    """
+    status = read_if_whole(run / "status.json")
+    state, message = str(status.get("state", "")), str(status.get("message", "")).split("\n")[0]
+    if end.exit_code == 0:
+        return "completed", ""
+    if end.cause in STATES:
+        state, message = STATES[end.cause], end.message
+    elif state not in ("failed", "diverged", "interrupted"):
+        state, message = "failed", end.message or f"left with exit code {end.exit_code}"
+    own = "interrupted" if state == "pruned" else state  # only a search knows "pruned"
+    ended_from_outside(run, own, message)
+    return state, message
+
+
+def _main_metrics(run: Path) -> dict[str, float]:
+    """The main metrics of a run on val, or on test where it has no val."""
     metrics = read_if_whole(run / "metrics.json")
     for split in ("val", "test"):
         values = metrics.get(split) or {}
-        if found := [name for name in SHOWN if name in values][:2]:
+        if found := [name for name in TABLE.shown(Place.TABLES) if name in values][:2]:
             return {f"{split} {name}": values[name] for name in found}
     return {}
-
-
-def _error(log: Path) -> str:
-    """The error that a job ended with before it had a status to say it in."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    errors = [line for line in lines if line.startswith("error: ")]
-    return errors[-1].removeprefix("error: ") if errors else ""

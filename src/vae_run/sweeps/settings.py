@@ -1,4 +1,4 @@
-"""The keys of launchers, and how keys of Hydra's sections are checked."""
+"""The keys of `hydra.launcher`, and the check of keys in Hydra's sections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ S = TypeVar("S", bound=BaseModel)
 
 
 class PoolSettings(BaseModel):
-    """How many jobs run at a time, and for how long (see `conf/hydra/launcher/local.yaml`)."""
+    """The keys of `conf/hydra/launcher/local.yaml`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -24,9 +24,26 @@ class PoolSettings(BaseModel):
 
 
 class VectorizedSettings(PoolSettings):
-    """How many runs a process trains besides (see `conf/hydra/launcher/vectorized.yaml`)."""
+    """The keys of `conf/hydra/launcher/vectorized.yaml`."""
 
     runs: Annotated[int, Field(ge=1)] | None = None
+
+
+class RaySettings(PoolSettings):
+    """The keys of `conf/hydra/launcher/ray_cluster.yaml`."""
+
+    address: str | None = None
+    num_cpus: Annotated[float, Field(gt=0)] = 1.0
+    num_gpus: Annotated[float, Field(ge=0)] = 0.0
+    retries: Annotated[int, Field(ge=0)] = 3
+
+
+class SlurmSettings(PoolSettings):
+    """The keys of `conf/hydra/launcher/slurm.yaml`."""
+
+    jobs: Annotated[int, Field(ge=1)] = 50
+    executor: Literal["slurm", "local"] = "slurm"
+    parameters: dict[str, Any] = {}
 
 
 def checked(keys: Mapping[str, Any], kind: type[S], section: str = "hydra.launcher") -> S:
@@ -40,20 +57,3 @@ def checked(keys: Mapping[str, Any], kind: type[S], section: str = "hydra.launch
     except ValidationError as error:
         known = [f"{section}.{name}" for name in kind.model_fields]
         raise invalid(error, section, known) from error
-
-
-class RaySettings(PoolSettings):
-    """What a task of Ray gets (see `conf/hydra/launcher/ray_cluster.yaml`)."""
-
-    address: str | None = None
-    num_cpus: Annotated[float, Field(gt=0)] = 1.0
-    num_gpus: Annotated[float, Field(ge=0)] = 0.0
-    retries: Annotated[int, Field(ge=0)] = 3
-
-
-class SubmititSettings(PoolSettings):
-    """What a job of submitit gets (see `conf/hydra/launcher/slurm.yaml`)."""
-
-    jobs: Annotated[int, Field(ge=1)] = 50
-    executor: Literal["slurm", "local"] = "slurm"
-    parameters: dict[str, Any] = {}

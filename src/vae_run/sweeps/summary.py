@@ -1,9 +1,7 @@
-"""What a multirun leaves behind: tables on the terminal, `sweep.csv`, figures, and `sweep.html`."""
+"""The summary of a multirun: tables on the terminal, `sweep.csv`, pictures, and `sweep.html`."""
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,26 +17,24 @@ from vae_run.comparison.candidates import read
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.tables import groups_table, told, widest
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Place
 from vae_run.reports.sweep import FAILED, write_sweep_page
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps import pictures as sweep_pictures
 from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.system.console import console, say_on_terminal
-from vae_run.system.files import write_atomically
+from vae_run.system.files import columns_of, csv_text, write_atomically
 from vae_run.tracking.history import read_history
 
 log = logging.getLogger("vae_run")
 
-SHOWN = (
-    *("val/elbo", "val/loss", "val/mse", "test/elbo", "test/loss"),
-    *("test/mse_auroc", "test/elbo_auroc", "test/pca_32_auroc"),
-)
 MOST_ROWS = 30
-"""Rows of a table on the terminal; of more jobs, settings are told instead, over all seeds."""
+"""Rows of a table on the terminal; for more jobs, settings are listed instead, over all seeds."""
 
 
 def summarise(ledger: Ledger) -> None:
-    """Print what a sweep did; write `sweep.csv`, `sweep.html` and its figures."""
+    """Print a summary of a sweep; write `sweep.csv`, `sweep.html` and its pictures."""
     folder = ledger.folder
     entries = sorted(ledger.jobs.values(), key=lambda entry: _number(entry.directory))
     rows = [row(folder, entry) for entry in entries]
@@ -48,9 +44,11 @@ def summarise(ledger: Ledger) -> None:
     write_table(folder / "sweep.csv", rows)
     swept = sweep_pictures.swept_keys(rows)
     comparison = compared(folder, rows, swept)
-    shown = [name for name in SHOWN if any(name in entry for entry in rows)]
+    table = TABLE if comparison is None else comparison.table
+    tags = [f"{split}/{name}" for split in ("val", "test") for name in table.shown(Place.TABLES)]
+    shown = [tag for tag in tags if any(tag in entry for entry in rows)]
     show(folder, rows, swept, shown, comparison)
-    files = sweep_pictures.draw(folder, rows, _mark(folder / rows[0]["run"]))
+    files = sweep_pictures.draw(folder, rows, _mark(folder / rows[0]["run"]), table)
     frontier = folder / "rate_distortion.png"
     picture = None if comparison is None else comparison_pictures.rate_distortion(comparison)
     files += [frontier] if sweep_pictures.write(frontier, picture) else []
@@ -59,13 +57,13 @@ def summarise(ledger: Ledger) -> None:
 
 
 def _number(directory: str) -> tuple[int, str]:
-    """What directories are sorted by: their number, of three digits or more."""
+    """The key that directories are sorted by: their number, of three digits or more."""
     number = directory.split("-")[0]
     return int(number) if number.isdecimal() else 0, directory
 
 
 def _mark(run: Path) -> str | float | None:
-    """What the sweep that `run` belongs to marks in its figure."""
+    """`sweep.mark` of the sweep that `run` belongs to."""
     try:
         found: str | float | None = RunDirectory(run).config()["sweep"]["mark"]
     except (CheckpointError, KeyError, TypeError):
@@ -74,7 +72,7 @@ def _mark(run: Path) -> str | float | None:
 
 
 def row(folder: Path, job: Entry) -> dict[str, Any]:
-    """Directory, overrides, state and figures of one job; what cannot be read is its message."""
+    """Directory, overrides, state and metrics of a job; an unreadable file becomes its message."""
     run = RunDirectory(folder / job.directory)
     entry: dict[str, Any] = {"run": job.directory}
     for override in job.overrides:
@@ -102,19 +100,14 @@ def _training_loss(history: Path) -> dict[str, float]:
 
 def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """A row a job, with all columns that any job has, the message last."""
-    columns = list(dict.fromkeys(key for each in rows for key in each))
-    columns.sort(key=lambda name: name == "message")
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(file, buffer.getvalue().encode())
+    columns = sorted(columns_of(rows), key=lambda name: name == "message")
+    write_atomically(file, csv_text(rows, columns).encode())
 
 
 def compared(
     folder: Path, rows: Sequence[Mapping[str, Any]], swept: Sequence[str]
 ) -> Comparison | None:
-    """The comparison of the completed jobs, told apart by what was swept; None of none."""
+    """The comparison of the completed jobs by the swept keys; None without completed jobs."""
     done = [each for each in rows if each["state"] == "completed"]
     if not done:
         return None
@@ -138,7 +131,7 @@ def show(
     shown: Sequence[str],
     comparison: Comparison | None,
 ) -> None:
-    """Tables of jobs, of settings over their seeds, and of failures; counts of states."""
+    """Print tables of jobs, of settings over their seeds, and of failures, and counts of states."""
     folded = len(rows) > MOST_ROWS
     if not folded:
         console.print(widest(lambda tags: jobs_table(rows, swept, tags), shown))
@@ -158,7 +151,7 @@ def show(
 def jobs_table(
     rows: Sequence[Mapping[str, Any]], swept: Sequence[str], tags: Sequence[str]
 ) -> Table:
-    """A row a job: the overrides that differ, the state, and the figures `tags`."""
+    """A row for each job: the overrides that differ, the state, and the metrics `tags`."""
     table = Table(box=None, header_style="bold")
     for name in ("job", *swept, "state"):
         table.add_column(escape(name), no_wrap=True)
@@ -173,7 +166,7 @@ def jobs_table(
 
 
 def show_settings(comparison: Comparison, shown: Sequence[str]) -> None:
-    """A row a setting, with means over seeds, and how to read it; the first ones of many."""
+    """Print a row for each setting, with means over seeds and explanations; at most MOST_ROWS."""
     metric = comparison.metric
     tags = list(dict.fromkeys((f"val/{metric}", f"test/{metric}", *shown)))
     tags = [tag for tag in tags if any(group.values(tag) for group in comparison.groups)]
@@ -191,7 +184,7 @@ def show_settings(comparison: Comparison, shown: Sequence[str]) -> None:
 
 
 def failures_table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """State, first line of the error and log of jobs; of many alike, the first and how many."""
+    """State, first line of the error and log of jobs; equal errors are counted in one row."""
     alike: dict[Any, list[Mapping[str, Any]]] = {}
     for each in rows:
         own = each["run"] if len(rows) <= MOST_ROWS else ""

@@ -1,4 +1,4 @@
-"""What a run says: lines on the terminal and in its `train.log`, and a live progress bar."""
+"""The output of a run: log messages on the terminal and in its `train.log`, and progress bars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-# A file or a pipe has no width of its own: tables in it are not cut.
+# A file or a pipe has no width: tables in it are not truncated.
 _free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
 console = Console(highlight=False, soft_wrap=True, width=160 if _free else None)
 log = logging.getLogger("vae_run")
@@ -27,7 +27,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _LogFile(logging.FileHandler):
-    """A file that fills the disk up ends, with a word on the terminal, instead of the program."""
+    """A log file; if it cannot be written (full disk), it ends with a warning on the terminal."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         error = sys.exc_info()[1]
@@ -36,18 +36,18 @@ class _LogFile(logging.FileHandler):
 
 
 def say_only_errors() -> None:
-    """Send errors alone to the terminal: the rest is in a run's own `train.log`."""
+    """Log only errors to the terminal; `train.log` of a run has all messages."""
     say_on_terminal()
     for handler in log.handlers:
         handler.setLevel(logging.ERROR)
 
 
 def say_on_terminal() -> None:
-    """Send what the program logs to the terminal; safe to call again."""
+    """Log to the terminal; has no effect if called again."""
     if not any(isinstance(handler, _ConsoleHandler) for handler in log.handlers):
         log.addHandler(_ConsoleHandler())
     log.setLevel(logging.INFO)
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # its messages on the font cache
     log.propagate = False
 
 
@@ -56,9 +56,9 @@ _own_file: ContextVar[Path] = ContextVar("own_file")
 
 @contextmanager
 def also_in_file(path: Path) -> Iterator[None]:
-    """Append what is said to the file `path` as well, with the time.
+    """Append log messages to the file `path` as well, with time stamps.
 
-    Of several runs in one process, each in a context of its own, a file gets what its run says.
+    If several runs share a process, each in its own context, a file gets the messages of its run.
     """
     handler = _LogFile(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -70,10 +70,10 @@ def also_in_file(path: Path) -> Iterator[None]:
     finally:
         _own_file.reset(before)
         log.removeHandler(handler)
-        with suppress(OSError):  # of a full disk, which was told
+        with suppress(OSError):  # of a full disk, reported before
             handler.close()
 
 
 def numbers(values: Mapping[str, float]) -> str:
-    """`name value` pairs on one line, with four significant digits or so."""
+    """`name value` pairs on one line, with four significant digits."""
     return "  ".join(f"{name} {value:.4g}" for name, value in values.items())

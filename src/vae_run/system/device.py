@@ -1,4 +1,4 @@
-"""The device that a run computes on."""
+"""The device of a run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from vae_run.system import ranks
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `name` asks for; `auto` takes the first of CUDA, MPS, CPU that is there.
+    """The device `name`; `auto` is the first of CUDA, MPS and CPU that is available.
 
-    Of several processes that train together, each takes the CUDA device of its number.
+    If several processes train together, each uses the CUDA device with its local rank.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: the device is not available.
     """
     place = ranks.place()
     several = place is not None and place.size > 1

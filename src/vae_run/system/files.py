@@ -1,17 +1,26 @@
-"""Files that are written whole or not at all."""
+"""Writing files: each is replaced as a whole or not at all; PNG, CSV and JSON in one form each."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import math
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, or a crash, sees the old file or the new one.
+    """Write `content` to `path` so that a reader, or a crash, sees the old file or the new one.
 
     Raises:
-        OSError: it cannot be written; the error names `path`, and what was there is untouched.
+        OSError: it cannot be written. The error names `path`; the old content is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -20,8 +29,67 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:  # of a full disk, the system names no file
+    except OSError as error:  # when a disk is full, the system names no file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as indented JSON; numbers that are not finite are left out.
+
+    JSON has no NaN and no infinity: such an entry of a mapping is absent, one of a list is null.
+    """
+    text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+    write_atomically(path, text.encode())
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items() if _is_finite(item)}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) if _is_finite(item) else None for item in value]
+    return value
+
+
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Every column that one of `rows` has, in the order in which they first appear."""
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def csv_text(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, header: bool = True
+) -> str:
+    """`rows` as comma-separated lines; a value that a row does not have is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a table with a header and all columns that any row has."""
+    write_atomically(path, csv_text(rows, columns_of(rows)).encode())
+
+
+def write_png(path: Path, picture: NDArray[Any]) -> None:
+    """Write a picture, uint8 [height, width, 3]."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, NDArray[Any]]) -> None:
+    """Write each picture, uint8 [height, width, 3], as `NAME.png` into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        write_png(folder / f"{name}.png", picture)

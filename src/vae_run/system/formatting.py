@@ -1,14 +1,19 @@
-"""Numbers as people read them."""
+"""Numbers and paths as they are shown to people."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def number(value: float, error: float | None = None) -> str:
-    """Five significant digits, or as many as the error has a meaning for; a true minus sign."""
+    """`value` with five significant digits, or with the digits that `error` leaves meaningful.
+
+    With an error it is "value ± error", to two significant digits of the error. The minus sign is
+    the typographic one.
+    """
     if not math.isfinite(value):
         return "not finite"
     if error is not None and math.isfinite(error) and error > 1e-12 * abs(value):
@@ -24,7 +29,7 @@ def number(value: float, error: float | None = None) -> str:
 
 
 def ranges(places: Sequence[int]) -> str:
-    """Rising whole numbers, those that follow each other as "first–last"."""
+    """Whole numbers in rising order as text; a run of consecutive ones becomes "first–last"."""
     spans: list[list[int]] = []
     for place in places:
         if spans and place == spans[-1][-1] + 1:
@@ -34,3 +39,9 @@ def ranges(places: Sequence[int]) -> str:
     return ", ".join(
         f"{span[0]}–{span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans
     )
+
+
+def short_path(path: Path) -> Path:
+    """`path` relative to the working directory if it lies below it, otherwise as it is."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

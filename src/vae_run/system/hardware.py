@@ -1,4 +1,4 @@
-"""How a machine is shared out among the jobs of a sweep."""
+"""The division of a machine's cores and GPUs among the jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shares:
-    """What each job gets.
+    """The resources of each job.
 
     Attributes:
-        jobs: at a time.
+        jobs: number of simultaneous jobs.
         threads: CPU threads of a job.
-        gpus: CUDA devices to deal out, by the names that `CUDA_VISIBLE_DEVICES` takes.
+        gpus: CUDA devices to assign, by their names in `CUDA_VISIBLE_DEVICES`.
     """
 
     jobs: int
@@ -23,7 +23,13 @@ class Shares:
 
     @classmethod
     def of_this_machine(cls, device: str, jobs: int | None, threads: int | None) -> Shares:
-        """Shares of the cores, or of the GPUs where `device` would use one; None: as fits."""
+        """Divide the cores, and the GPUs if `device` uses them.
+
+        Args:
+            device: of the jobs, as in the configuration.
+            jobs: number of simultaneous jobs; None: one per GPU, or per core without GPUs.
+            threads: CPU threads of a job; None: the cores divided by the jobs.
+        """
         import torch
 
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -38,6 +44,6 @@ class Shares:
         return cls(number, threads or max(1, cores // number), gpus)
 
     def environment(self, slot: int) -> Mapping[str, str]:
-        """The environment variables of a job in the place `slot`: with GPUs, one of them."""
+        """The environment variables of the job in `slot`, with one of the GPUs if there are any."""
         chosen = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
         return {**os.environ, "OMP_NUM_THREADS": str(self.threads), **chosen}

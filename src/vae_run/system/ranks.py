@@ -1,7 +1,7 @@
-"""This process among those that train one model together, as its environment tells (`torchrun`).
+"""The rank of this process among those that train one model together (`torchrun`).
 
-Rank 0 speaks, and writes the run directory. The others work in a scratch directory of their own,
-which is removed when they end, and say nothing but what only they know.
+Rank 0 logs, and writes the run directory. Each other process writes to a scratch directory of its
+own, which is removed when it ends, and logs only errors of its own.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 from vae_run.errors import ConfigError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun sets; a process that lacks one of them is on its own."""
+"""Environment variables that torchrun sets; without one of them a process is independent."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process stands.
+    """The rank of a process.
 
     Attributes:
-        rank: its number among all, from 0.
-        size: how many there are.
-        local: its number among those of its machine, from 0.
-        local_size: how many its machine has.
+        rank: its index among all processes, from 0.
+        size: number of processes.
+        local: its index among those of its machine, from 0.
+        local_size: number of processes of its machine.
     """
 
     rank: int = 0
@@ -38,17 +38,17 @@ class Place:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one that speaks and writes."""
+        """Whether this is rank 0, which logs and writes."""
         return self.rank == 0
 
     def slice(self, whole: int) -> slice:
-        """Its share of a batch of `whole` images: neighbours, as many as the others' or one off."""
+        """Its share of a batch of `whole` images: consecutive; shares differ by one at most."""
         return slice(whole * self.rank // self.size, whole * (self.rank + 1) // self.size)
 
 
 @functools.cache
 def place() -> Place | None:
-    """Where this process stands; None for one that is on its own."""
+    """The rank of this process; None for an independent process."""
     if any(name not in os.environ for name in VARIABLES):
         return None
     numbers = [os.environ[name] for name in VARIABLES[:4]]
@@ -56,13 +56,13 @@ def place() -> Place | None:
 
 
 def leads() -> bool:
-    """Whether this process speaks and writes: alone, or rank 0."""
+    """Whether this process logs and writes: it is independent, or rank 0."""
     own = place()
     return own is None or own.leads
 
 
 def refuse_several(what: str) -> None:
-    """Refuse `what` in several processes.
+    """Refuse `what` if several processes train together.
 
     Raises:
         ConfigError: there are several.
@@ -77,7 +77,7 @@ def refuse_several(what: str) -> None:
 
 @functools.cache
 def scratch() -> Path:
-    """A directory for what this process would write if it led; removed when it ends."""
+    """The scratch directory of a process other than rank 0; removed when the process ends."""
     own = place()
     assert own is not None
     path = Path(tempfile.mkdtemp(prefix=f"vae-run-rank{own.rank}-"))
@@ -86,14 +86,14 @@ def scratch() -> Path:
 
 
 def followers_words() -> list[str]:
-    """What is added to the command line of a process that does not lead."""
+    """Command line arguments that are added for processes other than rank 0."""
     return [] if leads() else [f"hydra.run.dir='{scratch() / 'run'}'"]
 
 
 def seen_by_this(run: Path) -> Path:
-    """The run directory `run` as this process goes on with it: a follower has a view of its own.
+    """The run directory `run` for this process to resume; other ranks than 0 have a copy.
 
-    The view has the run's configuration, and its checkpoints as links to read from.
+    The copy has the run's configuration, and symbolic links to its checkpoints.
     """
     if leads():
         return run

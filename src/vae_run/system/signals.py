@@ -1,7 +1,7 @@
-"""Signals ask a run to stop: at its next step while it trains, at once where nothing is lost.
+"""Signals that stop a run: at the next step of training, or immediately where nothing is lost.
 
-SIGINT and SIGTERM, and SIGUSR1, which Slurm sends ahead of a time limit (`--signal=B:USR1@60`).
-A second signal leaves at once.
+These are SIGINT and SIGTERM, and SIGUSR1, which Slurm sends before a time limit
+(`--signal=B:USR1@60`). A second signal ends the process immediately.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vae_run.errors import Interrupted
 
 
 class Stop(BaseException):
-    """Raised by a signal; no `except Exception` on its way takes it for an error of its own."""
+    """Raised by a signal; a BaseException, so that no `except Exception` catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -26,9 +26,9 @@ class Stop(BaseException):
 
 
 class StopRequests:
-    """While entered, `received` is the first signal that asked to stop, or None.
+    """While entered, `received` is the first signal that requested a stop, or None.
 
-    Who trains looks at it between steps; what is inside of `at_once` is left as `Stop`.
+    The training loop checks it between steps; code within `at_once` is left by `Stop`.
     """
 
     HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -48,7 +48,7 @@ class StopRequests:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Raise `Stop` inside when a signal comes, or at once if one has come already."""
+        """Raise `Stop` inside when a signal arrives, or on entry if one has arrived before."""
         before, self._at_once = self._at_once, True
         try:
             if self.received is not None:
@@ -78,12 +78,12 @@ class StopRequests:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """`StopRequests.at_once` of the one that is entered, if one is."""
+    """`StopRequests.at_once` of the active instance, if there is one."""
     with nullcontext() if StopRequests.active is None else StopRequests.active.at_once():
         yield
 
 
 def ask_to_stop() -> None:
-    """Ask this process to stop, unless a signal already has; safe from any thread."""
+    """Send SIGTERM to this process, unless a signal has been received; safe from any thread."""
     if StopRequests.active is None or StopRequests.active.received is None:
         os.kill(os.getpid(), signal.SIGTERM)

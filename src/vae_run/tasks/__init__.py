@@ -1,4 +1,4 @@
-"""Tasks: one module each, run by its `main(call)`.
+"""Tasks, a module each with `main(call)`, and modules that several tasks share.
 
 May import comparison, config, data, evaluation, models, plots, reports, runs, system, tracking,
 training.

@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 
 from vae_run.config.invocation import Call
-from vae_run.evaluation.pictures.images import first_batch
+from vae_run.evaluation.first_images import first_batch
 from vae_run.models.networks import parameter_count
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
@@ -81,7 +81,7 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def training(experiment: Experiment) -> list[tuple[str, str]]:
-    """How long it would be, and what it would hold in memory at least."""
+    """The number of steps, and the least memory that training needs."""
     weights = 4 * parameter_count(experiment.model) / MEBI
     plan = experiment.settings.build("trainer").plan(experiment.splits.train_size)
     return [

@@ -1,11 +1,8 @@
-"""`task=compare 'runs=GLOB'`: runs beside each other, ranked on val and told on test."""
+"""`task=compare 'runs=GLOB'`: runs side by side, ranked on val and reported on test."""
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,11 @@ from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.tables import groups_table, told
 from vae_run.config.invocation import Call
+from vae_run.config.schema import Compare
 from vae_run.errors import ConfigError
 from vae_run.reports.comparison import write_page
-from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
-from vae_run.system.files import write_atomically
-from vae_run.tasks.closing import write_pictures
+from vae_run.system.files import write_csv, write_pictures
 
 log = logging.getLogger("vae_run")
 
@@ -33,9 +29,8 @@ TABLES = ("runs.csv", "groups.csv", "differences.csv")
 
 def main(call: Call) -> None:
     """Compare the runs that `runs` names."""
-    fixed = call.settings.fixed
+    fixed = call.settings.of(Compare)
     call.refuse_all_but(*ALLOWED)
-    assert fixed.runs is not None, "the schema of task=compare asks for it"
     patterns = [fixed.runs] if isinstance(fixed.runs, str) else fixed.runs
     comparison = compare(read(find(patterns)), fixed.metric)
     folder = output_folder(fixed.output)
@@ -45,16 +40,16 @@ def main(call: Call) -> None:
         TABLES, (run_rows(comparison), group_rows(comparison), pair_rows(comparison)), strict=True
     ):
         write_csv(folder / name, rows)
-    write_pictures(RunDirectory(folder), comparison_pictures.draw(comparison))
+    write_pictures(folder / "figures", comparison_pictures.draw(comparison))
     write_page(comparison, folder, PAGE)
     log.info("written to %s", folder / PAGE)
 
 
 def output_folder(name: str | None) -> Path:
-    """The folder that is written to: a new one, or one of an earlier comparison.
+    """The folder to write to: a new one, or that of an earlier comparison.
 
     Raises:
-        ConfigError: it holds something else.
+        ConfigError: it is a file, or it holds something else.
     """
     if name is None:
         return Path(f"comparison-{datetime.now():%Y-%m-%d-%H-%M-%S}")
@@ -69,7 +64,7 @@ def output_folder(name: str | None) -> Path:
 
 
 def show(comparison: Comparison) -> None:
-    """The table of groups, why they are not ranked if so, and the runs that are left out."""
+    """Print the groups, why they are not ranked if they are not, and the runs left out."""
     tags = (f"val/{comparison.metric}", f"test/{comparison.metric}")
     if comparison.groups:
         console.print(groups_table(comparison, tags))
@@ -82,7 +77,7 @@ def show(comparison: Comparison) -> None:
 
 
 def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row a run: its group, seed, state, differing settings and figures."""
+    """A row for each run: its group, seed, state, differing settings and metrics."""
     rows: list[dict[str, Any]] = []
     for index, group in enumerate(comparison.groups):
         label = comparison.label(group)
@@ -95,7 +90,7 @@ def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def group_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row a group: settings, seeds, and mean and interval of every figure."""
+    """A row for each group: settings, seeds, and mean and interval of every metric."""
     rows: list[dict[str, Any]] = []
     for index, group in enumerate(comparison.groups):
         row: dict[str, Any] = {"group": index + 1, "rank": index + 1 if comparison.ranked else ""}
@@ -109,7 +104,7 @@ def group_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row a pair of groups: the paired difference of the metric and its corrected interval."""
+    """A row for each pair of groups: the paired difference of the metric, and its interval."""
     tag = f"{comparison.split}/{comparison.metric}"
     return [
         {
@@ -124,13 +119,3 @@ def pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for d in comparison.differences
     ]
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """All columns that any row has, in the order in which they appear."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, buffer.getvalue().encode())

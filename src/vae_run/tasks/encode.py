@@ -1,4 +1,4 @@
-"""`task=encode run=DIR input=FILE output=FILE.npz`: latent means and scales of one's own data."""
+"""`task=encode run=DIR input=FILE output=FILE.npz`: latent means and scales of your own data."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import logging
 import torch
 
 from vae_run.config.invocation import Call
-from vae_run.tasks.files import check_output, write_arrays
-from vae_run.tasks.trained import trained
+from vae_run.config.schema import OnImages
+from vae_run.tasks.trained_model import trained
+from vae_run.tasks.user_files import check_output, write_arrays
 
 log = logging.getLogger("vae_run")
 
 
 def main(call: Call) -> None:
     """Write `mean` [N, D] and, where the code is random, `scale` [N, D]."""
-    fixed = call.settings.fixed
-    assert fixed.output is not None
+    fixed = call.settings.of(OnImages)
     path = check_output(fixed.output, (".npz",))
     run = trained(call)
     images, labels = run.own_images(fixed)

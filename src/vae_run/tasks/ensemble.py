@@ -1,15 +1,12 @@
-"""`task=ensemble 'runs=GLOB'`: the mean of several runs' reconstructions, beside each of them.
+"""`task=ensemble 'runs=GLOB'`: the mean of several runs' reconstructions, and each of them.
 
-For squared errors the ensemble's is the members' mean error less the mean squared distance of the
-members from their mean (Krogh & Vedelsby 1995): never above the mean, and below the best member
-where members of like error differ enough.
+The squared error of the ensemble is the mean of the members' errors minus the mean squared distance
+of the members from their mean (Krogh & Vedelsby 1995). It is never above the mean of the errors,
+and it is below the error of the best member if members of similar error differ enough.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -21,6 +18,7 @@ import torch
 from rich.table import Table
 
 from vae_run.config.invocation import Call
+from vae_run.config.schema import Ensemble
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.view import View
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -29,8 +27,8 @@ from vae_run.runs.load import load_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
-from vae_run.system.files import write_atomically
-from vae_run.tasks.files import check_output
+from vae_run.system.files import write_csv, write_json
+from vae_run.tasks.user_files import check_output
 from vae_run.training.experiment import Experiment, assemble
 
 log = logging.getLogger("vae_run")
@@ -40,23 +38,22 @@ ALLOWED = ("task", "runs", "output", "checkpoint", "device", "trust", "evaluatio
 
 @dataclass(frozen=True)
 class Errors:
-    """`mse` of every member, of their mean and best, and of the ensemble, on one split."""
+    """`mse` of every member and of the ensemble on one split."""
 
     members: Sequence[float]
     ensemble: float
 
     def rows(self) -> list[float]:
-        """The members', their mean, the best of them, and the ensemble's."""
+        """The errors of the members, their mean, the least of them, and that of the ensemble."""
         mean = sum(self.members) / len(self.members)
         return [*self.members, mean, min(self.members), self.ensemble]
 
 
 def main(call: Call) -> None:
     """Measure the runs that `runs` names, and the mean of their reconstructions."""
-    fixed = call.settings.fixed
+    fixed = call.settings.of(Ensemble)
     call.refuse_all_but(*ALLOWED)
     output = None if fixed.output is None else check_output(fixed.output, (".csv", ".json"))
-    assert fixed.runs is not None, "the schema of task=ensemble asks for it"
     runs = members(fixed.runs)
     refuse_differing(runs)
     device = choose_device(fixed.device)
@@ -150,7 +147,7 @@ def measure(models: Sequence[LatentVariableModel], view: View) -> Errors:
 
 
 def show(names: Sequence[str], found: dict[str, Errors]) -> None:
-    """A row a member, and below them what they make together."""
+    """Print a row for each member, and below them their mean, the best and the ensemble."""
     table = Table("run", *(f"{split}/mse" for split in found), box=None, header_style="bold")
     rows = zip(*(errors.rows() for errors in found.values()), strict=True)
     for place, (name, values) in enumerate(zip(names, rows, strict=True)):
@@ -162,18 +159,17 @@ def show(names: Sequence[str], found: dict[str, Errors]) -> None:
 
 
 def write(path: Path, names: Sequence[str], found: dict[str, Errors]) -> None:
-    """The table as CSV, or as JSON: {row: {split: {"mse": value}}}."""
+    """Write the table as CSV, or as JSON: {row: {split: {"mse": value}}}."""
     columns = {split: errors.rows() for split, errors in found.items()}
     if path.suffix == ".json":
         content = {
             name: {split: {"mse": values[i]} for split, values in columns.items()}
             for i, name in enumerate(names)
         }
-        text = json.dumps(content, indent=2) + "\n"
+        write_json(path, content)
     else:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["run", *(f"{split}/mse" for split in columns)])
-        writer.writerows([name, *row] for name, *row in zip(names, *columns.values(), strict=True))
-        text = buffer.getvalue()
-    write_atomically(path, text.encode())
+        table = [
+            {"run": name, **{f"{split}/mse": values[i] for split, values in columns.items()}}
+            for i, name in enumerate(names)
+        ]
+        write_csv(path, table)

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
+from vae_run.config.schema import OnCheckpoint
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
-from vae_run.tasks.closing import draw_all, measure, use_checkpoint, write_pictures
+from vae_run.system.files import write_pictures
+from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoint
+from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import assemble
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 log = logging.getLogger("vae_run")
 
 CONDITIONS = ("dataset", "corruption")
-"""Groups whose change makes other figures than the run's own."""
-ALLOWED = (*CONDITIONS, "evaluation", "checkpoint", "device", "precision")
+"""Groups that, when changed, give other metrics than the run's own."""
+ALLOWED = (*CONDITIONS, "evaluation", "checkpoint", "device", "precision", "tracker")
 WHY = (
     "task=evaluate rebuilds the run from its own configuration; only "
     f"{', '.join(ALLOWED)} may be given."
@@ -31,8 +39,7 @@ WHY = (
 
 def main(call: Call) -> None:
     """Evaluate the run that `run` names."""
-    fixed = call.settings.fixed
-    assert fixed.run is not None, "the schema of task=evaluate asks for it"
+    fixed = call.settings.of(OnCheckpoint)
     run = RunDirectory.existing(fixed.run)
     config = call.on_top_of(run.config(), allowed=ALLOWED, why=WHY)
     config.pop("checkpoint", None)
@@ -45,46 +52,55 @@ def main(call: Call) -> None:
     metrics = measure(experiment, epoch)
     pictures = draw_all(experiment, epoch)
     name = evaluation_name(call)
+    place = run.path if name is None else run.path / "evaluations" / name
+    declared = experiment.evaluation.declared()
     if name is None:
-        step = round(run.read_status().get("step", 0))
-        kept = run.metrics()
-        run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
-        tracker = Tracker(run.path, layout=False)
-        for split in ("val", "test"):  # figures that the run has already are not drawn twice
-            known = kept.get(split, {})
-            new = {name: value for name, value in metrics[split].items() if name not in known}
-            tracker.scalars(split, new, step)
-        tracker.pictures(pictures, step)
-        tracker.close()
-        place = run.path
+        declared.write(run.path)
+        add_to_run(run, metrics, pictures, settings.build("tracker"))
     else:
-        place = run.path / "evaluations" / name
         place.mkdir(parents=True, exist_ok=True)
+        declared.write(place)
         RunDirectory(place).write_metrics(metrics)
-    write_pictures(RunDirectory(place), pictures)
-    if name is None:
-        write_report(run)
-    else:
+        write_pictures(place / "figures", pictures)
         write_evaluation_report(run, place, call.overrides)
     show(metrics)
     log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
 
 
+def add_to_run(
+    run: RunDirectory,
+    metrics: Mapping[str, Mapping[str, float]],
+    pictures: Mapping[str, NDArray[Any]],
+    tracker: Tracker,
+) -> None:
+    """Add results to the run's own; trackers get those metrics that the run did not have."""
+    kept = run.metrics()
+    run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
+    write_pictures(run.figures, pictures)
+    step = round(run.read_status().get("step", 0))
+    with tracked(run.path, tracker) as sending:
+        for split, values in metrics.items():
+            known = kept.get(split, {})
+            sending.scalars(split, {k: v for k, v in values.items() if k not in known}, step)
+        sending.pictures(pictures, step)
+    write_report(run)
+
+
 def evaluation_name(call: Call) -> str | None:
-    """The folder below `evaluations/`, or None where the figures are the run's own test figures."""
+    """The folder below `evaluations/`, or None where the results are the run's own."""
     conditions = [
         override
         for override in call.overrides
         if override.lstrip("+~").split("=")[0].split(".")[0] in CONDITIONS
     ]
-    if call.settings.fixed.checkpoint == "last":
+    if call.settings.of(OnCheckpoint).checkpoint == "last":
         conditions.append("last")
     name = re.sub(r"[^\w.=,+-]+", "_", ",".join(sorted(conditions)))
     return name[:120] or None
 
 
 def show(metrics: dict[str, dict[str, float]]) -> None:
-    """Val and test side by side, in a table on the terminal."""
+    """Print val and test side by side."""
     table = Table("metric", *metrics, box=None, header_style="bold")
     for name in dict.fromkeys(key for values in metrics.values() for key in values):
         cells = (f"{v[name]:.6g}" if name in v else "" for v in metrics.values())

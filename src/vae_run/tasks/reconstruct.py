@@ -1,6 +1,6 @@
-"""`task=reconstruct run=DIR input=FILE output=FILE`: one's own images through the model.
+"""`task=reconstruct run=DIR input=FILE output=FILE`: reconstructions of your own images.
 
-With a denoising family the input is taken as corrupted already, and comes out restored.
+With a denoising family the input counts as corrupted already, and the output is restored.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import logging
 import torch
 
 from vae_run.config.invocation import Call
-from vae_run.tasks.files import check_output, write_arrays, write_grid
-from vae_run.tasks.trained import trained
+from vae_run.config.schema import OnImages
+from vae_run.tasks.trained_model import trained
+from vae_run.tasks.user_files import check_output, write_arrays, write_grid
 
 log = logging.getLogger("vae_run")
 
 
 def main(call: Call) -> None:
     """Write decode(encode(x).mean).mean as a `.png` grid, or as `images` in a `.npz`."""
-    fixed = call.settings.fixed
-    assert fixed.output is not None
+    fixed = call.settings.of(OnImages)
     path = check_output(fixed.output, (".png", ".npz"))
     run = trained(call)
     images, labels = run.own_images(fixed)

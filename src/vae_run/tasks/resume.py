@@ -1,4 +1,4 @@
-"""`task=resume`: go on with an interrupted run exactly where it stood, or extend a finished one."""
+"""`task=resume`: continue an interrupted run exactly where it stood, or extend a finished one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
+from vae_run.config.schema import Resume
 from vae_run.data.splits import Splits
 from vae_run.runs import checkpoint_file
+from vae_run.runs.identity import Effect, keys_with
 from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
+from vae_run.runs.run_log import logged
 from vae_run.system import ranks
-from vae_run.system.console import also_in_file
 from vae_run.system.signals import StopRequests
-from vae_run.tasks.closing import hyperparameters
 from vae_run.tasks.train import Training, prepare, warm_start
-from vae_run.tracking.tracker import Tracker
+from vae_run.tracking.fan_out import tracked
+from vae_run.tracking.hyperparameters import hyperparameters
 from vae_run.training import distributed
 from vae_run.training.experiment import Experiment
 from vae_run.training.memory_guard import enough_memory
@@ -27,23 +29,21 @@ from vae_run.training.progress import Progress
 
 log = logging.getLogger("vae_run")
 
-EXTENDING = ("trainer.epochs", "trainer.steps", "trainer.max_time")
+ALLOWED = (*keys_with(Effect.LENGTH), "tracker")
 WHY = (
     "task=resume goes on with the run as it was configured; only "
-    f"{', '.join(EXTENDING)} may change. Start a new run with init_from=DIR to change more."
+    f"{', '.join(ALLOWED)} may change. Start a new run with init_from=DIR to change more."
 )
 
 
 def main(call: Call) -> None:
     """Resume the run that `run` names."""
-    path = call.settings.fixed.run
-    assert path is not None, "the schema of task=resume asks for it"
-    run = RunDirectory.existing(path)
+    run = RunDirectory.existing(call.settings.of(Resume).run)
     go_on(RunDirectory(ranks.seen_by_this(run.path)), call)
 
 
 def go_on(run: RunDirectory, call: Call) -> None:
-    """Go on with `run` from its last checkpoint; nothing is done if it is complete."""
+    """Continue `run` from its last checkpoint; nothing is done if it is complete."""
     with (
         distributed.joined(call.settings),
         StopRequests() as stop,
@@ -57,13 +57,12 @@ def go_on(run: RunDirectory, call: Call) -> None:
 def continued(
     run: RunDirectory, call: Call, splits: Splits | None = None
 ) -> Iterator[Training | None]:
-    """`run` as its newest good checkpoint left it, to go on with; None if it is complete.
+    """`run` at its newest undamaged checkpoint, ready to train; None if it is complete.
 
-    A run that was stopped before its first checkpoint starts from the beginning. How what is done
-    inside ends is put into its `status.json`. `splits` are the data, where another run has loaded
-    them.
+    A run that was stopped before its first checkpoint starts from the beginning. Its `status.json`
+    records how this ends. `splits` are the data, if they are loaded already.
     """
-    with run.locked(), also_in_file(run.path / "train.log"):
+    with run.locked(), logged(run.path):
         config, found = run.config(), run.newest()
         saved, file = found or (None, run.last)
         progress = Progress()
@@ -73,7 +72,7 @@ def continued(
                 config["trainer"] = {**config["trainer"], **saved["trainer"]}
                 progress = Progress(**saved["progress"])
         if call.settings.fixed.task == "resume":
-            config = call.on_top_of(config, allowed=EXTENDING, why=WHY, before=run.choices())
+            config = call.on_top_of(config, allowed=ALLOWED, why=WHY, before=run.choices())
         settings = check(config, trust=call.settings.fixed.trust)
         over = saved is not None and settings.build("trainer").is_over(progress)
         if over and run.read_status().get("state") == "completed":
@@ -89,18 +88,15 @@ def continued(
             experiment = prepare(settings, run, splits)
             restore(experiment, run, saved, file)
             step = progress.step if saved is not None or run.has_history() else None
-            tracker = Tracker(run.path, resumed_step=step)
-            try:
+            with tracked(run.path, settings.build("tracker"), step) as tracker:
                 tracker.hparams(hyperparameters(config, run.choices()))
                 yield Training(experiment, run, tracker, saved)
-            finally:
-                tracker.close()
 
 
 def restore(
     experiment: Experiment, run: RunDirectory, saved: Mapping[str, Any] | None, file: Path
 ) -> None:
-    """Put the weights of the checkpoint `saved`, read from `file`, into the experiment's model."""
+    """Load the weights of the checkpoint `saved`, read from `file`, into the experiment's model."""
     if saved is None:
         log.info("%s: was stopped before its first checkpoint; from the beginning", run.path)
         if experiment.settings.fixed.init_from is not None:

@@ -10,26 +10,25 @@ from torch import Tensor
 
 from vae_run import plots
 from vae_run.config.invocation import Call
-from vae_run.config.schema import Settings
+from vae_run.config.schema import Sample, Settings
 from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
 from vae_run.evaluation.codes import codes
-from vae_run.evaluation.pictures.images import named
+from vae_run.evaluation.first_images import class_name
 from vae_run.evaluation.view import View
-from vae_run.tasks.files import check_output, write_arrays, write_grid, write_picture
-from vae_run.tasks.trained import Trained, trained
+from vae_run.system.files import write_png
+from vae_run.tasks.trained_model import Trained, trained
+from vae_run.tasks.user_files import check_output, write_arrays, write_grid
 
 log = logging.getLogger("vae_run")
 
 
 def main(call: Call) -> None:
-    """Draw `n` images with `seed`: a `.png` grid, or `.npz` with `images` and their codes `z`.
+    """Draw `n` images with `seed`: a `.png` grid, or a `.npz` with `images` and their codes `z`.
 
-    Those of a conditional model are all of the class `label`, or of all classes in turn.
+    A conditional model draws images of the class `label`, or of all classes in turn.
     """
-    fixed = call.settings.fixed
-    assert fixed.output is not None
-    assert fixed.n is not None
+    fixed = call.settings.of(Sample)
     path = check_output(fixed.output, (".png", ".npz"))
     run = trained(call, "sampler")
     run.model.checked(fixed.label)
@@ -53,7 +52,7 @@ def main(call: Call) -> None:
 
 
 def use_sampler(run: Trained, settings: Settings) -> None:
-    """Put the sampler in the prior's place, fitted to codes of the run's own training images.
+    """Replace the prior by the sampler, fitted to codes of the run's own training images.
 
     Raises:
         CheckpointError: those images have another shape than the model's.
@@ -76,7 +75,7 @@ def use_sampler(run: Trained, settings: Settings) -> None:
 
 
 def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None:
-    """`.png` with a column for every class."""
+    """Write a `.png` with a column for every class."""
     assert run.model.classes is not None
-    names = [named(label, run.class_names) for label in run.model.classes.tolist()]
-    write_picture(path, plots.samples(images.cpu(), f"{source}, classes in turn", names))
+    names = [class_name(label, run.class_names) for label in run.model.classes.tolist()]
+    write_png(path, plots.samples(images.cpu(), f"{source}, classes in turn", names))

@@ -1,4 +1,4 @@
-"""`task=train`: train, evaluate the best checkpoint on val and test, draw the figures."""
+"""`task=train`: train, evaluate the best checkpoint on val and test, draw pictures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from vae_run.models.networks import parameter_count
 from vae_run.runs import checkpoint_file
 from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
+from vae_run.runs.run_log import logged
 from vae_run.system import ranks
-from vae_run.system.console import also_in_file
 from vae_run.system.device import choose_device
 from vae_run.system.signals import StopRequests, at_once
-from vae_run.tasks.closing import conclude, hyperparameters
+from vae_run.tasks.final_evaluation import conclude
+from vae_run.tracking.fan_out import tracked
+from vae_run.tracking.hyperparameters import hyperparameters
 from vae_run.tracking.tracker import Tracker
 from vae_run.training import distributed
 from vae_run.training.experiment import Experiment, assemble
@@ -37,7 +39,10 @@ class Training:
     """A run that is ready to train.
 
     Attributes:
-        saved: the checkpoint that it goes on from, or None.
+        experiment: data, model and objective.
+        run: its directory.
+        tracker: what its records are sent to.
+        saved: the content of the checkpoint that it continues from, or None.
     """
 
     experiment: Experiment
@@ -62,31 +67,28 @@ def main(call: Call) -> None:
 
 @contextmanager
 def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
-    """A new run in `call.directory`; how what is done inside ends is put into its `status.json`.
+    """A new run in `call.directory`, ready to train; its `status.json` records how this ends.
 
-    `splits` are the data, where another run has loaded them.
+    `splits` are the data, if they are loaded already.
     """
-    run = RunDirectory(call.directory)
+    run, settings = RunDirectory(call.directory), call.settings
     with (
         run.locked(),
-        also_in_file(run.path / "train.log"),
+        logged(run.path),
         run.recorded(),
-        enough_memory(call.settings),
+        enough_memory(settings),
+        tracked(run.path, settings.build("tracker")) as tracker,
     ):
-        tracker = Tracker(run.path)
-        try:
-            tracker.hparams(hyperparameters(call.settings.raw, call.choices))
-            experiment = prepare(call.settings, run, splits)
-            if call.settings.fixed.init_from is not None:
-                warm_start(experiment, call.settings.fixed.init_from)
-            tracker.text("config", f"```yaml\n{OmegaConf.to_yaml(dict(call.settings.raw))}```")
-            yield Training(experiment, run, tracker, None)
-        finally:
-            tracker.close()
+        tracker.hparams(hyperparameters(settings.raw, call.choices))
+        experiment = prepare(settings, run, splits)
+        if settings.fixed.init_from is not None:
+            warm_start(experiment, settings.fixed.init_from)
+        tracker.text("config", f"```yaml\n{OmegaConf.to_yaml(dict(settings.raw))}```")
+        yield Training(experiment, run, tracker, None)
 
 
 def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None) -> Experiment:
-    """Load and build, say what was built, and write `environment.json`.
+    """Load the data, build the parts, log their sizes, and write `environment.json`.
 
     Raises:
         CheckpointError: the run was begun with other data.
@@ -122,11 +124,12 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         "processes": (ranks.place() or ranks.Place()).size,
     }
     run.write_environment(device, fingerprint, about)
+    experiment.evaluation.declared().write(run.path)
     return experiment
 
 
 def warm_start(experiment: Experiment, source: str) -> None:
-    """Start from the best weights of the run `source`; everything else starts afresh."""
+    """Start from the best weights of the run `source`, and from nothing else of it."""
     run = RunDirectory.existing(source)
     state = checkpoint_file.read(run.best, experiment.device)
     if "model" not in state:

@@ -1,4 +1,4 @@
-"""What a run records while it trains: TensorBoard events and `history.csv`.
+"""Trackers, which receive what a run records while it trains, and `history.csv`.
 
-May import runs, system.
+May import config, evaluation, runs, system.
 """

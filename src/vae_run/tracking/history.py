@@ -1,9 +1,8 @@
-"""`history.csv`: a row an epoch."""
+"""`history.csv`, a row an epoch: written by a training, read by everything else."""
 
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import math
 import os
@@ -12,88 +11,91 @@ from pathlib import Path
 
 from vae_run.errors import CheckpointError, explain_os_error
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.system.files import write_atomically
+from vae_run.system.files import csv_text, write_atomically
 
 log = logging.getLogger("vae_run")
 
 
 class History:
-    """`history.csv`: columns grow as quantities appear, rows are appended as epochs end."""
+    """Writes `history.csv`: a row an epoch, and a column for every quantity that a row had.
 
-    def __init__(self, path: Path, *, keep_to_step: int | None) -> None:
-        """With `keep_to_step`, rows of a former life up to that step stay, later ones go."""
+    A row that cannot be written, because the disk is full, is written together with the next one,
+    or by `finish`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begin with no rows. The first row replaces what the file at `path` held."""
         self._path = path
-        self.rows: list[dict[str, float]] = []
+        self._rows: list[dict[str, float]] = []
         self._columns: list[str] = []
-        self._behind = False
-        if keep_to_step is not None and path.exists():
-            for row in read_history(path):
-                if row.get("step", math.inf) <= keep_to_step:
+        self._whole = False
+
+    def restore(self, step: int) -> None:
+        """Take over the rows that the file has up to `step`, and remove later ones from it."""
+        if self._path.exists():
+            for row in read_history(self._path):
+                if row.get("step", math.inf) <= step:
                     self._take(row)
             self._rewrite()
 
     def _take(self, row: dict[str, float]) -> bool:
-        """Add a row; whether it brought a new column."""
+        """Add a row; whether it has a new column."""
         new = [name for name in row if name not in self._columns]
         self._columns += new
-        self.rows.append(row)
+        self._rows.append(row)
         return bool(new)
 
-    def _text(self, rows: list[dict[str, float]], *, header: bool) -> str:
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, self._columns, restval="", lineterminator="\n")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        return buffer.getvalue()
-
     def _rewrite(self) -> None:
-        write_atomically(self._path, self._text(self.rows, header=True).encode())
-        self._behind = False
+        self._whole = False
+        write_atomically(self._path, csv_text(self._rows, self._columns).encode())
+        self._whole = True
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Append a row; one of the same epoch (a run that was extended) is replaced.
+        """Append a row. It replaces the last one if that is of the same epoch.
 
-        A row that cannot be written is written with the next one, or by `finish`.
+        Two rows have the same epoch where a run that ended within an epoch was extended.
         """
+        again = bool(self._rows) and self._rows[-1]["epoch"] == row["epoch"]
+        if again:
+            self._rows.pop()
+        grown = self._take(dict(row))
         try:
-            self._add(row)
+            if grown or again or not self._whole:
+                self._rewrite()
+            else:
+                self._append()
         except OSError as error:
-            self._behind = True
+            self._whole = False
             log.warning("%s It is written again with the next row.", explain_os_error(error))
 
-    def finish(self) -> None:
-        """Write what could not be written before.
-
-        Raises:
-            OSError: it still cannot be.
-        """
-        if self._behind:
-            self._rewrite()
-
-    def _add(self, row: Mapping[str, float]) -> None:
-        again = bool(self.rows) and self.rows[-1]["epoch"] == row["epoch"]
-        if again:
-            self.rows.pop()
-        if self._take(dict(row)) or again or self._behind:
-            self._rewrite()
-            return
+    def _append(self) -> None:
         size = self._path.stat().st_size
         try:
             with self._path.open("a", encoding="utf-8", newline="") as file:
-                file.write(self._text(self.rows[-1:], header=False))
+                file.write(csv_text(self._rows[-1:], self._columns, header=False))
         except OSError as error:
-            os.truncate(self._path, size)  # half a row is no row
+            os.truncate(self._path, size)  # half a row would be read as a whole one
             raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def finish(self) -> None:
+        """Write the rows that could not be written before.
+
+        Raises:
+            OSError: they still cannot be.
+        """
+        if self._rows and not self._whole:
+            self._rewrite()
 
 
 def read_history(path: Path, *, growing: bool = False) -> list[dict[str, float]]:
     """The rows of the `history.csv` at `path`, without empty cells.
 
-    Of a file that is `growing`, the line that is being written is left out.
+    Args:
+        path: the file.
+        growing: whether it is still written: an incomplete last line is then left out.
 
     Raises:
-        CheckpointError: it is none.
+        CheckpointError: it is no table of numbers.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -107,12 +109,12 @@ def read_history(path: Path, *, growing: bool = False) -> list[dict[str, float]]
 
 
 def _number(text: str) -> float:
-    """The number that was written as `text`; epochs and steps come back without a point."""
+    """The number that `text` stands for, an integer where it has no decimal point."""
     return int(text) if text.isdecimal() else float(text)
 
 
 def history(run: RunDirectory) -> list[dict[str, float]]:
-    """The rows of the run's `history.csv`; nothing where there is none."""
+    """The rows of the run's `history.csv`; none if there is no file."""
     file = run.path / "history.csv"
     if not file.is_file():
         return []

@@ -1,4 +1,4 @@
-"""Training: the loop, the step, the trainers, and what they need.
+"""Training: trainers, which find the parameters of a model, with their loop and settings.
 
 May import config, corruptions, data, evaluation, models, objectives, runs, system, tracking.
 """

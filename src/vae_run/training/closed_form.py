@@ -1,4 +1,4 @@
-"""Principal components: the trainer that needs one pass and no steps.
+"""Principal components: the trainer that needs one pass over the data and no steps.
 
 Letters: N images, D latent dimensions, P pixels of an image.
 """
@@ -25,6 +25,7 @@ from vae_run.models.posteriors import DeltaPosterior, NormalPosterior
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.signals import StopRequests
+from vae_run.tracking.history import History
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import Experiment
 from vae_run.training.progress import Progress
@@ -35,7 +36,7 @@ log = logging.getLogger("vae_run")
 
 @torch.no_grad()
 def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int) -> None:
-    """Make a linear `model` the PCA of `found`, or its probabilistic PCA where the code is random.
+    """Set the weights of a linear `model` to the PCA of `found`, or to its probabilistic PCA.
 
     PCA: z = U^T (x - mu), x = U z + mu. Probabilistic PCA (Tipping & Bishop 1999, eqs. 7 and 8):
     W = U (L - s^2)^(1/2), s^2 the mean of the discarded eigenvalues; the posterior has the mean
@@ -123,9 +124,9 @@ class ClosedForm(Trainer):
                 experiment.view(experiment.splits.val), experiment.evaluation.while_training
             )
             tracker.scalars("val", values, 1)
-            tracker.history.add(
-                {"epoch": 1, "step": 1} | {f"val/{k}": v for k, v in values.items()}
-            )
+            history = History(run.path / "history.csv")
+            history.add({"epoch": 1, "step": 1} | {f"val/{k}": v for k, v in values.items()})
+            history.finish()
         run.status(epoch=1.0, step=1)
         run.best.parent.mkdir(exist_ok=True)
         state = {"model": experiment.model.state_dict(), "step": 1, "epoch": 1.0}

@@ -1,7 +1,7 @@
-"""The objective as compiled code: one pass over the pixels where torch makes several.
+"""Compiling the objective: one pass over the pixels where torch alone makes several.
 
-`torch.compile` needs a C++ compiler and tens of seconds at a first start (seconds at later ones: it
-keeps what it made in its own cache). A step then takes about a tenth less time on a CPU.
+`torch.compile` needs a C++ compiler, and tens of seconds at its first use (seconds later on, from
+its cache). A step then takes about a tenth less time on a CPU.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ T = TypeVar("T")
 Choice = bool | Literal["auto"]
 
 LEAST_STEPS = 500_000
-"""Steps from which on `auto` compiles: fewer of a small network do not win back what it takes."""
+"""Steps from which on `auto` compiles: with fewer, a small network does not win the time back."""
 
 
 def has_compiler() -> bool:
-    """Whether there is a C++ compiler for torch to use."""
+    """Whether there is a C++ compiler that torch can use."""
     names = (os.environ.get("CXX"), "g++", "clang++")
     return any(name and shutil.which(name) for name in names)
 
 
 def chosen(choice: Choice, *, steps: int, conditional: bool, device: torch.device) -> bool:
-    """Whether a training of `steps` steps is to be compiled; says so where it cannot be.
+    """Whether a training of `steps` steps is compiled; warns if it should be but cannot.
 
-    A conditional model is another module at every step, which no compiled code is for; on Apple's
-    GPUs torch's compiler is young: `auto` leaves both alone.
+    `auto` compiles neither conditional models, which are a new module at every step, nor on Apple's
+    GPUs, where torch's compiler is not mature.
     """
     if choice is False:
         return False
@@ -53,7 +53,7 @@ def chosen(choice: Choice, *, steps: int, conditional: bool, device: torch.devic
 
 
 class WithFallback(Generic[P, T]):
-    """`function`, compiled; from the first failure of the compiler on, `function` itself."""
+    """`function`, compiled; `function` itself after the first failure of the compiler."""
 
     def __init__(self, function: Callable[P, T]) -> None:
         self._plain, self._compiled = function, torch.compile(function, dynamic=False)
@@ -63,7 +63,7 @@ class WithFallback(Generic[P, T]):
         if self.works:
             try:
                 return self._compiled(*args, **kwargs)
-            except Exception as error:  # a compiler can fail in any way; the plain call then tells
+            except Exception as error:  # a compiler can fail in any way
                 self.works = False
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 log.warning("trainer.compile: %s; training goes on without.", reason)
@@ -71,7 +71,7 @@ class WithFallback(Generic[P, T]):
 
 
 class Compiled(Objective):
-    """`objective`, compiled for batches of `batch_size`; the smaller last ones are left plain."""
+    """`objective`, compiled for batches of `batch_size`; smaller ones are not compiled."""
 
     def __init__(self, objective: Objective, batch_size: int) -> None:
         self.samples, self.warmup_epochs = objective.samples, objective.warmup_epochs

@@ -1,4 +1,4 @@
-"""Progress of one training: a bar on a terminal, now and then a line elsewhere."""
+"""The progress of one training: a bar on a terminal, and a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Numbers(ProgressColumn):
 
 
 class TrainingDisplay:
-    """Progress of one training: a bar on a terminal, now and then a line elsewhere."""
+    """The progress of one training: a bar on a terminal, and a line every few seconds elsewhere."""
 
     def __init__(self, total: int, steps_per_epoch: int) -> None:
         self.steps_per_epoch = steps_per_epoch
@@ -38,19 +38,20 @@ class TrainingDisplay:
             self._bar.start()
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
-        """Show the means of the last window."""
+        """Show the means of the latest window of steps."""
         if self._bar is not None:
             epoch = f"{step / self.steps_per_epoch:.1f}"
             self._bar.update(self._task, completed=step, epoch=epoch, numbers=numbers(values))
 
     def evaluated(self, step: int, values: Mapping[str, float], *, final: bool) -> None:
-        """Say a line about an evaluation, not more often than `PLAIN_INTERVAL`."""
+        """Log an evaluation, at most every `PLAIN_INTERVAL` seconds unless it is `final`."""
         now = time.monotonic()
         if final or now - self._last_line >= PLAIN_INTERVAL:
             self._last_line = now
             log.info("epoch %.4g  val %s", step / self.steps_per_epoch, numbers(values))
 
     def close(self) -> None:
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

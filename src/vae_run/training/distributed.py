@@ -1,8 +1,8 @@
-"""One training in several processes, a device each: every one computes its share of every batch.
+"""One training in several processes, one per device, each with its share of every batch.
 
-All of them make the same order, noise and initial weights as a process alone would, so that the
-result does not depend on their number: gradients are summed, each image weighing the same. Each
-process evaluates the whole of val by itself, and all go by the figures of rank 0.
+All of them draw the same order, noise and initial weights as a single process would, and gradients
+are summed with equal weight for each image, so that the result does not depend on the number of
+processes. Each process evaluates the whole of val, and all use the metrics of rank 0.
 
 Letters: B images of a whole batch, b of one process's share, T terms.
 """
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("vae_run")
 
 PATIENCE = timedelta(minutes=10)
-"""A process so long silent in a step is taken for lost; one that ended is missed at once."""
+"""Silence in a step after which a process counts as lost; one that ended is noticed at once."""
 LOADING = timedelta(days=7)
-"""For the data, which one process of a machine may decode while the others wait."""
+"""Patience while data are loaded, which one process of a machine may decode for the others."""
 POLL = 0.05
-"""Seconds between two looks at whether the data are loaded."""
+"""Seconds between two checks of whether the data are loaded."""
 
 _OVER = 1
-"""What rank 0 says when its clock or its figures end the training; above it are signals."""
+"""Message of rank 0 when its time or its metrics end the training; larger ones are signals."""
 
 
 def several() -> bool:
@@ -49,7 +49,7 @@ def several() -> bool:
 
 @contextmanager
 def joined(settings: Settings) -> Iterator[None]:
-    """While inside, this process is connected with the others, if there are others.
+    """Connect this process with the others while inside, if there are others.
 
     Raises:
         ConfigError: the parts of `settings` cannot be trained by several.
@@ -67,7 +67,7 @@ def joined(settings: Settings) -> Iterator[None]:
         with _together():
             dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
         yield
-        # Not when something failed: others may wait for this one in vain, and are to see it end.
+        # Not after a failure: others may be waiting for this process, and must see it end.
         dist.destroy_process_group()
 
 
@@ -93,7 +93,7 @@ def refuse(settings: Settings) -> None:
 
 @contextmanager
 def _follower_is_quiet(place: ranks.Place) -> Iterator[None]:
-    """Let only rank 0 speak; of another one, errors that are its own are told."""
+    """Silence all ranks but 0, except for errors that only they have."""
     if place.leads:
         yield
         return
@@ -106,14 +106,14 @@ def _follower_is_quiet(place: ranks.Place) -> Iterator[None]:
     log.addHandler(handler)
     try:
         yield
-    except (Interrupted, DivergedError):  # rank 0 tells of it
+    except (Interrupted, DivergedError):  # rank 0 reports it
         handler.setLevel(logging.CRITICAL + 1)
         raise
 
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """Around every collective operation: one that fails is missing a process.
+    """Report a collective operation that fails as the loss of another process.
 
     Raises:
         Interrupted: another process is gone.
@@ -131,7 +131,7 @@ def _together() -> Iterator[None]:
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """What is done inside, the first process of each machine does before the others do it."""
+    """Let the first process of each machine do what is inside before the others do it."""
     place = ranks.place()
     if place is None or not several():
         yield
@@ -142,17 +142,17 @@ def in_turn() -> Iterator[None]:
         group: Any = dist.new_group(backend="gloo", timeout=LOADING)
         work: Any = dist.barrier(group, async_op=True)
         while not work.is_completed():
-            time.sleep(POLL)  # signals are heard here
+            time.sleep(POLL)  # signals are handled between two checks
         work.wait()
     if place.local != 0:
         yield
 
 
 def check_same(fingerprint: str) -> None:
-    """Refuse to train when a process has other data than rank 0.
+    """Refuse to train if a process has other data than rank 0.
 
     Raises:
-        DataError: one has.
+        DataError: a process has.
     """
     if not several():
         return
@@ -167,7 +167,7 @@ def check_same(fingerprint: str) -> None:
 
 
 def of_rank_0(values: dict[str, float]) -> dict[str, float]:
-    """What rank 0 holds in the place of `values`."""
+    """The `values` of rank 0."""
     if not several():
         return values
     box = [values]
@@ -189,9 +189,9 @@ def align(model: nn.Module) -> None:
 
 
 def mean(loss: Tensor, share: tuple[int, int] | None) -> Tensor:
-    """What a process has to differentiate: its part of the mean of `loss` [b] over the batch, [].
+    """This process's part of the mean of `loss` [b] over the whole batch, a scalar [].
 
-    `share` is a batch's (`data.batches.Batch`).
+    `share` is that of the batch (`data.batches.Batch`).
     """
     if share is None:
         return loss.mean()
@@ -221,16 +221,16 @@ def summed(
 
 
 class Agreement:
-    """Why training ends, of which all processes must think the same at the same step.
+    """Agrees with the other processes on why training ends, so that all end at the same step.
 
-    What one has to say is heard by all one step later, so that nobody waits for the message.
+    A message is received one step after it was sent, so that no process waits for it.
     """
 
     def __init__(self) -> None:
         self._pending: tuple[Any, Tensor] | None = None
 
     def reason(self, own: str | None, stop: StopRequests) -> str | None:
-        """The reason that holds for all, when this process would stop for `own`, if at all."""
+        """The reason for all processes to stop now, or None; `own` is that of this process."""
         if not several():
             return own
         heard = 0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from vae_run.config.schema import Settings
 from vae_run.corruptions import Corruption
+from vae_run.data.batches import TrainingBatches
 from vae_run.data.splits import Split, Splits
+from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.evaluation.view import View
@@ -24,7 +26,7 @@ log = logging.getLogger("vae_run")
 
 @dataclass
 class Experiment:
-    """Everything that training and evaluation work on, on one device."""
+    """The data, the model and the other parts of a configuration, on one device."""
 
     settings: Settings
     device: torch.device
@@ -35,7 +37,7 @@ class Experiment:
     evaluation: Evaluation
 
     def view(self, split: Split, epoch: float = 0.0) -> View:
-        """The model before `split`, at the time `epoch` of the objective's warm-up."""
+        """The model and `split`, as metrics see them at `epoch` of the objective's warm-up."""
         return View(
             self.model,
             self.objective,
@@ -51,8 +53,31 @@ class Experiment:
             others=self.splits.others if split is self.splits.test else None,
         )
 
+    def training_batches(
+        self, batch_size: int, kind: type[TrainingBatches] = TrainingBatches
+    ) -> TrainingBatches:
+        """The endless sequence of training batches, from its beginning.
+
+        `kind` is what batches of images in memory are made by; a stream has batches of its own.
+        """
+        fixed, train, stream = self.settings.fixed, self.splits.train, self.splits.stream
+        given: dict[str, Any] = {
+            "batch_size": batch_size,
+            "noise": (self.objective.samples, fixed.latent_dim),
+            "seed": fixed.seed,
+        }
+        if stream is None:
+            return kind(train, self.corruption, **given)
+        return StreamedBatches(stream, train, self.corruption, classes=self.model.classes, **given)
+
+    def optimizer(self, model: LatentVariableModel) -> torch.optim.Optimizer:
+        """A fresh optimiser of those parameters of `model` that are trained."""
+        trained = [p for p in model.parameters() if p.requires_grad]
+        made: torch.optim.Optimizer = self.settings.build("optimizer", params=trained)
+        return made
+
     def about(self) -> dict[str, Any]:
-        """What a checkpoint must tell of the data for its model to be built and used again."""
+        """What a checkpoint says of the data, so that its model can be built and used again."""
         classes = self.model.classes
         return {
             "event_shape": list(self.splits.event_shape),
@@ -63,10 +88,10 @@ class Experiment:
 
 
 def classes_of(split: Split, name: str) -> list[int]:
-    """The different labels of `split`, rising.
+    """The distinct labels of `split`, in rising order.
 
     Raises:
-        DataError: its images have none.
+        DataError: its images have no labels.
     """
     if split.labels is None:
         raise DataError(
@@ -77,7 +102,7 @@ def classes_of(split: Split, name: str) -> list[int]:
 
 
 def check_classes(splits: Splits, classes: Sequence[int]) -> None:
-    """Refuse images of another class than `classes`, those of a conditional model.
+    """Refuse images of val or test of another class than `classes`, those that a model is given.
 
     Raises:
         DataError: there are some, or images without a label.
@@ -93,43 +118,53 @@ def check_classes(splits: Splits, classes: Sequence[int]) -> None:
 
 
 def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
-    """The data, which may be `loaded` already, checked against the likelihood's support.
+    """The data, checked against the likelihood's support.
+
+    Args:
+        settings: name the dataset and the likelihood.
+        loaded: the data, if they are loaded already.
 
     Raises:
         DataError: the data are missing, unreadable, or outside of what the likelihood models.
     """
     splits: Splits = settings.build("dataset").load() if loaded is None else loaded
     likelihood: Any = settings.classes["likelihood"]
-    name = likelihood.__name__
     if likelihood.discrete and splits.levels is None:
         raise DataError(
-            f"dataset: {settings.classes['dataset'].__name__} holds floats, but likelihood {name} "
-            "gives probabilities to grey levels. Store the images as uint8, set dataset.binarize, "
-            "or use a density such as likelihood=gaussian."
+            f"dataset: {settings.classes['dataset'].__name__} holds floats, but likelihood "
+            f"{likelihood.__name__} gives probabilities to grey levels. Store the images as uint8, "
+            "set dataset.binarize, or use a density such as likelihood=gaussian."
         )
-    low, high, grey = 0.0, 1.0, False
-    for split in (splits.train, splits.val, splits.test):
-        if len(split):
-            least, greatest = split.extent
-            low, high = min(low, least), max(high, greatest)
-            grey = grey or split.has_grey
+    parts = [split for split in (splits.train, splits.val, splits.test) if len(split)]
+    low = min([0.0, *(split.extent[0] for split in parts)])
+    high = max([1.0, *(split.extent[1] for split in parts)])
     if likelihood.unit_interval and (low < 0 or high > 1):
         raise DataError(
             f"dataset: values of {settings.build('dataset')} lie in [{low:.4g}, {high:.4g}], but "
-            f"likelihood {name} models pixels in [0, 1]. Rescale the data, or use "
+            f"likelihood {likelihood.__name__} models pixels in [0, 1]. Rescale the data, or use "
             "likelihood=gaussian."
         )
-    if likelihood.binary and grey and "bits_per_dim" in settings.parts["evaluation"]["metrics"]:
-        raise DataError(
-            "evaluation.metrics: bits_per_dim: the pixels are grey, and of those a Bernoulli gives "
-            "no probability. Use dataset.binarize=dynamic, or likelihood=categorical."
-        )
-    if likelihood.binary and grey:
-        log.warning(
-            "Grey pixels under a Bernoulli likelihood: reconstruction, ELBO and loss are "
-            "cross-entropies, not likelihoods (dataset.binarize=dynamic makes them so)."
-        )
+    if likelihood.binary and any(split.has_grey for split in parts):
+        _accept_grey(settings)
     return splits
+
+
+def _accept_grey(settings: Settings) -> None:
+    """Warn of grey pixels under a Bernoulli likelihood, which gives them no probability.
+
+    Raises:
+        DataError: a metric needs that probability.
+    """
+    if "bits_per_dim" in settings.parts["evaluation"]["metrics"]:
+        raise DataError(
+            "evaluation.metrics: bits_per_dim: the pixels are grey, and a Bernoulli likelihood "
+            "gives grey pixels no probability. Use dataset.binarize=dynamic, or "
+            "likelihood=categorical."
+        )
+    log.warning(
+        "Grey pixels under a Bernoulli likelihood: reconstruction, ELBO and loss are "
+        "cross-entropies, not likelihoods (dataset.binarize=dynamic makes them so)."
+    )
 
 
 def assemble(
@@ -140,11 +175,14 @@ def assemble(
 ) -> Experiment:
     """Load the data and build all parts; the seed is set before the model is built.
 
-    `classes` are those of a trained model, where they are not to be taken from the train split;
-    `splits` the data, where another experiment of the same dataset has loaded them.
+    Args:
+        settings: the checked configuration.
+        device: where data and model are put.
+        classes: those of a trained conditional model; None for those of the train split.
+        splits: the data, if they are loaded already.
     """
     evaluation: Evaluation = settings.build("evaluation")
-    evaluation.prepare()
+    evaluation.prepare(settings.trust)
     splits = load_splits(settings, splits)
     if settings.fixed.condition is not None:
         classes = classes_of(splits.train, "train") if classes is None else classes
@@ -165,8 +203,3 @@ def assemble(
         settings.build("corruption"),
         evaluation,
     )
-
-
-def with_splits(experiment: Experiment, splits: Splits) -> Experiment:
-    """The same experiment before other data of the same shape."""
-    return replace(experiment, splits=splits.to(experiment.device))

@@ -26,7 +26,7 @@ class Gradient(GradientSettings, Trainer):
     streams: ClassVar[bool] = True
 
     def loop(self, experiment: Experiment, run: RunDirectory, tracker: Tracker) -> Loop:
-        """What happens between the steps of this trainer."""
+        """The training loop of this trainer."""
         return Loop(self, experiment, run, tracker)
 
     def begin(
@@ -36,9 +36,10 @@ class Gradient(GradientSettings, Trainer):
         tracker: Tracker,
         saved: Mapping[str, Any] | None,
     ) -> Loop:
-        """A loop before its first step, or where the checkpoint `saved` stood."""
+        """The loop before its first step, or continued from the checkpoint `saved`."""
         loop = self.loop(experiment, run, tracker)
         if saved is None:
+            loop.history.restore(0)  # of a run that was stopped before its first checkpoint
             loop.save()
         else:
             with checkpoint_file.understood(run.last):

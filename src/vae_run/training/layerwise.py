@@ -1,4 +1,4 @@
-"""Layer-wise pretraining: a deep autoencoder built of shallow ones, then trained as a whole.
+"""Layer-wise pretraining: a deep autoencoder is trained layer by layer, then as a whole.
 
 Letters: B batch, F features of a layer, E event shape (C, H, W) or (F,).
 """
@@ -19,7 +19,7 @@ from vae_run.config.schema import Settings
 from vae_run.corruptions import GaussianNoise, Masking
 from vae_run.data.batches import Batch, TrainingBatches
 from vae_run.errors import ConfigError
-from vae_run.models.distributions.kl import Delta
+from vae_run.models.distributions.degenerate import Delta
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.likelihoods import GaussianLikelihood, Likelihood
 from vae_run.models.networks import MLP, Decoder, Encoder
@@ -40,7 +40,7 @@ log = logging.getLogger("vae_run")
 
 @dataclass(kw_only=True)
 class Layerwise(Gradient):
-    """Each layer is first trained by itself for `pretrain_epochs`, then all of them together.
+    """Each layer is first trained alone for `pretrain_epochs`, then all layers together.
 
     Layer k, from the image inwards, the code's own among them, is trained with its mirror in the
     decoder as a denoising autoencoder of one hidden layer, on the codes h that the layers below
@@ -50,9 +50,9 @@ class Layerwise(Gradient):
         loss_1 = -log p(x | d_1(e_1(c(x)))),   loss_k = |h - d_k(e_k(c(h)))|^2 + F/2 log(pi).
 
     c is the run's corruption. Gaussian noise and masking mean the same on codes as on pixels and
-    are applied to h, with the same level; any other one stays on the image, and c(h) is then the
-    code of the corrupted image. Pretraining counts as steps of the training: what is left of
-    `epochs` or `steps` trains the whole net.
+    are applied to h, with the same level; any other corruption is applied to the image, and c(h) is
+    the code of the corrupted image. Pretraining counts as steps of the training: the remaining ones
+    of `epochs` or `steps` train the whole network.
     """
 
     shares_batches: ClassVar[bool] = False
@@ -83,8 +83,8 @@ class Layerwise(Gradient):
             yield "posterior: trainer=layerwise stacks deterministic codes. Use posterior=delta."
         if settings.fixed.condition is not None:
             yield "condition: trainer=layerwise trains layers that see no label. Leave it null."
-        epochs = options.get("epochs", cls.epochs) if options.get("steps") is None else None
-        each, layers = options.get("pretrain_epochs", cls.pretrain_epochs), len(network.widths) + 1
+        epochs = options["epochs"] if options["steps"] is None else None
+        each, layers = options["pretrain_epochs"], len(network.widths) + 1
         if epochs is not None and each * layers >= epochs:
             yield _too_long(each, layers, f"{epochs} epochs")
 
@@ -99,7 +99,7 @@ class Layerwise(Gradient):
 def _too_long(each: int, layers: int, length: str) -> str:
     return (
         f"trainer.pretrain_epochs: found {each} for each of {layers} layers, which leaves nothing "
-        f"of the training of {length} for the whole net. Lower it, or train for longer."
+        f"of the training of {length} for the whole network. Lower it, or train for longer."
     )
 
 
@@ -130,7 +130,7 @@ def stacked(model: LatentVariableModel) -> list[LatentVariableModel]:
 def _shallow(
     up: list[nn.Module], down: list[nn.Module], likelihood: Likelihood | None = None
 ) -> LatentVariableModel:
-    """The model that encodes by `up` and decodes by `down`; without a likelihood, that of codes."""
+    """A model that encodes by `up` and decodes by `down`; codes have a Gaussian likelihood."""
     size = [layer for layer in up if isinstance(layer, nn.Linear)][-1]
     if likelihood is None:
         likelihood = GaussianLikelihood(
@@ -148,9 +148,9 @@ def _shallow(
 
 
 class LayerBatches(TrainingBatches):
-    """Training batches of the codes that the layers `below` give; of images where there are none.
+    """Training batches of the codes that the layers `below` give; of images without such layers.
 
-    Their noise comes from the generator of the images' own.
+    The corruption of codes draws from the generator that the images' corruption draws from.
     """
 
     below: nn.Module | None = None
@@ -169,9 +169,9 @@ class LayerBatches(TrainingBatches):
 
 @dataclass
 class StackLoop(Loop):
-    """A loop over the layers, one after the other, and then over the whole net.
+    """A loop that trains the layers one after the other, and then the whole network.
 
-    What is measured on val is the whole net at any time; `train/layer_k` is the loss of layer k.
+    Metrics on val are always those of the whole network; `train/layer_k` is the loss of layer k.
     """
 
     batches_type: ClassVar[type[TrainingBatches]] = LayerBatches
@@ -188,20 +188,18 @@ class StackLoop(Loop):
 
     @property
     def layer(self) -> int | None:
-        """The layer that the next step trains, from 0; None for the whole net."""
+        """The layer that the next step trains, from 0; None for the whole network."""
         layer = self.progress.step // self.each
         return layer if layer < len(self.layers) else None
 
     def begin(self) -> None:
-        """A fresh optimiser for what the next step trains, and the batches of it."""
+        """Take a fresh optimiser, and the batches, for what the next step trains."""
         layer = self.layer
         model = self.experiment.model if layer is None else self.layers[layer]
         below = [lower.encoder for lower in self.layers[:layer]]
         assert isinstance(self.batches, LayerBatches)
         self.batches.below = nn.Sequential(*below) if layer else None
-        self.optimizer = self.experiment.settings.build(
-            "optimizer", params=[p for p in model.parameters() if p.requires_grad]
-        )
+        self.optimizer = self.experiment.optimizer(model)
 
     def records(self) -> Iterator[StepRecord]:
         while (layer := self.layer) is not None:
@@ -223,7 +221,7 @@ class StackLoop(Loop):
     def evaluate(self, *, final: bool) -> None:
         super().evaluate(final=final)
         if self.layer is not None:
-            self.progress.stale = 0  # patience is for the whole net
+            self.progress.stale = 0  # `patience` is for the whole network
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.progress = Progress(**saved["progress"])

@@ -1,4 +1,4 @@
-"""What a device without enough memory means for a user."""
+"""Running out of memory as a message that says what to lower."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vae_run.errors import MemoryShortError
 
 @contextmanager
 def enough_memory(settings: Settings) -> Iterator[None]:
-    """Tell what to lower where the memory of the device does not suffice for what is inside.
+    """Report that the memory of the device does not suffice for what is inside.
 
     Raises:
-        MemoryShortError: it does not.
+        MemoryShortError: it does not suffice; the message names the keys to lower.
     """
     try:
         yield

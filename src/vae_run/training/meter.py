@@ -13,12 +13,12 @@ from vae_run.training.step import StepRecord
 class Meter:
     """Means of the objective's terms, weighted by images, over a window and over the epoch.
 
-    Steps that were skipped count in neither. A row of the window is a step: its terms' sums over
+    Skipped steps count in neither. The window has a row for each step: the sums of its T terms over
     the batch, and `skipped`.
     """
 
     folded: ClassVar[int] = 256
-    """Rows that are put together into one tensor, so that a long window is no long list."""
+    """Rows after which they are joined into one tensor, so that the list stays short."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -28,7 +28,7 @@ class Meter:
         self._epoch_size = 0
 
     def add(self, record: StepRecord) -> None:
-        """Take in a step without reading anything back from the device."""
+        """Add a step without reading anything back from the device."""
         self._rows.append(record.row())
         self._names = list(record.terms)
         self._steps.append((record.step, record.size))
@@ -41,7 +41,7 @@ class Meter:
         return [step for (step, _), flag in zip(self._steps, flags, strict=True) if flag]
 
     def window(self) -> dict[str, float]:
-        """Means since the last call; they go on into the epoch's. Waits for the device."""
+        """Means since the last call, which are added to the epoch's. Waits for the device."""
         rows = torch.cat(self._rows).tolist() if self._rows else []
         taken = [
             (row[:-1], size)
@@ -65,9 +65,11 @@ class Meter:
         return {name: total / size for name, total in zip(self._names, self._epoch, strict=True)}
 
     def new_epoch(self) -> None:
+        """Begin the means of the next epoch."""
         self._epoch, self._epoch_size = [], 0
 
     def state_dict(self) -> dict[str, Any]:
+        """The sums so far, for a checkpoint."""
         return {
             "names": self._names,
             "window": torch.cat(self._rows).cpu() if self._rows else None,
@@ -77,11 +79,12 @@ class Meter:
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        window, steps = state["window"], state.get("steps")
-        if steps is None:  # of the first checkpoints, which hold the sums over the window
-            steps = [] if window is None else [(0, state["window_size"])]
-            window = None if window is None else torch.cat([window, window.new_zeros(1)])[None]
+        """Stand where `state_dict` was taken; a window without its steps is left out.
+
+        The first checkpoints of format 1 have none.
+        """
+        steps = state.get("steps", [])
         self._names, self._epoch = list(state["names"]), list(state["epoch"])
-        self._rows = [] if window is None else [window.to(device)]
+        self._rows = [state["window"].to(device)] if steps else []
         self._steps = [(step, size) for step, size in steps]
         self._epoch_size = state["epoch_size"]

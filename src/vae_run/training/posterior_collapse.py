@@ -1,4 +1,4 @@
-"""Posterior collapse: q(z|x) has become the prior, so that codes say nothing of their images."""
+"""Posterior collapse: q(z|x) equals the prior, so that codes do not depend on their images."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Mapping
 log = logging.getLogger("vae_run")
 
 COLLAPSE = 0.1
-"""Nats of KL a whole code below which a posterior counts as collapsed."""
+"""KL of the whole code, in nats, below which a posterior counts as collapsed."""
 COLLAPSE_STEPS = 200
-"""Steps that any training is given before it is warned of collapse."""
+"""Steps before which no collapse is reported."""
 
 
 class CollapseWatch:
-    """Looks at the figures of val, and warns once."""
+    """Watches the KL on val, and warns once."""
 
     def __init__(self, total: int, warmup_epochs: float) -> None:
-        """A training of `total` steps whose objective is whole after `warmup_epochs`."""
+        """Watch a training of `total` steps, whose warm-up lasts `warmup_epochs`."""
         self._settled, self._warmup_epochs = max(COLLAPSE_STEPS, total // 10), warmup_epochs
         self._warned = False
 
     def see(self, values: Mapping[str, float], step: int, epoch: float, *, final: bool) -> None:
-        """Warn if training had time to leave the prior, or is over, and did not."""
+        """Warn if the posterior still equals the prior after part of the training or at its end."""
         had_time = (final or step >= self._settled) and epoch >= self._warmup_epochs
         if self._warned or not had_time or values.get("kl", math.inf) >= COLLAPSE:
             return

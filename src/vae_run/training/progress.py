@@ -14,11 +14,11 @@ class Progress:
         seconds: spent in steps so far, evaluation and saving excluded.
         examples: images trained on so far.
         best_value: the highest val ELBO (or negative val loss) so far; None before the first.
-        best_step: the step of it.
-        stale: evaluations since it.
+        best_step: the step of `best_value`.
+        stale: evaluations since then.
         skipped: steps whose loss or gradient was not finite, and which changed nothing.
-        horizon: epochs that schedules with an end run over, fixed at the start.
-        steps_per_epoch: of the training data and batch size.
+        horizon: the length in epochs of schedules that end with the training, fixed at its start.
+        steps_per_epoch: batches that the training data make.
     """
 
     step: int = 0
@@ -30,3 +30,8 @@ class Progress:
     skipped: int = 0
     horizon: float = 0.0
     steps_per_epoch: int = 1
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, with the share of the present one."""
+        return self.step / self.steps_per_epoch

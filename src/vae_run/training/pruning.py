@@ -1,4 +1,4 @@
-"""Training that takes the smallest weights away as it goes: a sparse model from a wide one."""
+"""Pruning: training during which the smallest weights are set to zero."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ log = logging.getLogger("vae_run")
 
 
 def smallest(tensors: Sequence[Tensor], count: int) -> list[Tensor]:
-    """Where the `count` entries of least magnitude of all `tensors` together lie, as booleans."""
-    holder = nn.Module()  # torch's pruning rewrites the module that it works on: not the model's
+    """Masks, as booleans, of the `count` entries of least magnitude of all `tensors` together."""
+    holder = nn.Module()  # torch's pruning rewrites the module it is given, so not the model
     for i, tensor in enumerate(tensors):
         holder.register_parameter(f"w{i}", nn.Parameter(tensor.detach().clone()))
     places = [(holder, f"w{i}") for i in range(len(tensors))]
@@ -37,7 +37,7 @@ def smallest(tensors: Sequence[Tensor], count: int) -> list[Tensor]:
 
 
 def share(done: float, final: float) -> float:
-    """The share of weights that are zero when `done`, in [0, 1], of the pruning is over.
+    """The share of weights that are zero when the fraction `done` of the pruning is over.
 
     s = s_final (1 - (1 - done)^3): fast at first, when many weights are idle, slow at the end
     (Zhu & Gupta 2017, eq. 1, with an initial share of 0).
@@ -63,9 +63,8 @@ class Pruning(Gradient):
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         yield from super().conflicts(settings, options)
-        begin = options.get("prune_from", cls.prune_from)
-        end = options.get("prune_until", cls.prune_until)
-        epochs = options.get("epochs", cls.epochs) if options.get("steps") is None else None
+        begin, end = options["prune_from"], options["prune_until"]
+        epochs = options["epochs"] if options["steps"] is None else None
         if begin > end:
             yield (
                 f"trainer.prune_until: found {end:g}, before trainer.prune_from={begin:g}. Pruning "
@@ -73,7 +72,7 @@ class Pruning(Gradient):
             )
         if epochs is not None and end > epochs:
             yield f"trainer.prune_until: found {end:g}, {_beyond(f'{epochs} epochs')}"
-        if options.get("max_time") is not None:
+        if options["max_time"] is not None:
             yield (
                 "trainer.max_time: could end the training before all of trainer.sparsity is "
                 "pruned. Leave it null, and set trainer.epochs."
@@ -103,7 +102,7 @@ def _beyond(length: str) -> str:
 
 @dataclass
 class PruningLoop(Loop):
-    """A loop that sets weights to zero between the steps; the steps themselves know nothing."""
+    """A loop that sets weights to zero between steps."""
 
     trainer: Pruning
 
@@ -129,7 +128,7 @@ class PruningLoop(Loop):
         return round(share(done, self.trainer.sparsity) * self.size)
 
     def take(self, record: StepRecord) -> None:
-        """Prune where it is due and hold what is pruned at zero; then all that any loop does."""
+        """Prune if it is due, keep pruned weights at zero, then do what any loop does."""
         since = record.step - self.begin
         if record.step == self.end or (
             0 <= since < self.end - self.begin and since % self.trainer.prune_every == 0
@@ -150,7 +149,7 @@ class PruningLoop(Loop):
         self.tracker.scalars("train", {"sparsity": self._zeros / self.size}, self.progress.step)
 
     def may_be_best(self) -> bool:
-        """Only a model with all of its zeros is what is looked for."""
+        """Only a model with all of `sparsity` may become the best."""
         return self.progress.step >= self.end
 
     def own_state(self) -> dict[str, Any]:

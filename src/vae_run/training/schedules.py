@@ -15,11 +15,11 @@ Epochs = Annotated[float, Field(gt=0)]
 
 
 class Schedule(ABC):
-    """Reads only the time, so that a resumed run sees the same rates."""
+    """A factor on the learning rate that depends on time alone, so that a run can be resumed."""
 
     horizon: float | None = None
-    """Length in epochs of a schedule that has an end; None is filled with the training's length
-    when the run starts, and then stays as it was when the run is extended."""
+    """Length in epochs of a schedule that has an end. None becomes the length of the training when
+    the run starts, and keeps that value when the run is extended."""
 
     @abstractmethod
     def factor(self, epoch: float) -> float:

@@ -1,4 +1,4 @@
-"""The keys of a training by gradient steps, and what they say of its length."""
+"""The keys of a training by gradient steps, and what follows from them alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from vae_run.config.schema import Settings
+from vae_run.errors import ConfigError
+from vae_run.runs.identity import Effect, keys_with
 from vae_run.training.compile import Choice
 from vae_run.training.progress import Progress
 
@@ -17,7 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(kw_only=True)
 class GradientSettings:
-    """How long minibatch gradient descent goes on, and what is done between its steps."""
+    """How long minibatch gradient descent lasts, and what is done between its steps."""
 
     epochs: Count | None = 100
     steps: Count | None = None
@@ -34,18 +36,18 @@ class GradientSettings:
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
-        if options.get("epochs", cls.epochs) is None and options.get("steps") is None:
+        if options["epochs"] is None and options["steps"] is None:
             yield "trainer.epochs: found null, and trainer.steps too; one of them must be a number."
-        if options.get("patience") is not None and settings.parts["dataset"].get("val_size") == 0:
+        if options["patience"] is not None and settings.parts["dataset"].get("val_size") == 0:
             yield (
                 "trainer.patience: early stopping needs validation images, and dataset.val_size "
                 "is 0. Raise dataset.val_size, or leave trainer.patience null."
             )
 
-        if options.get("compile") is True and settings.fixed.condition is not None:
+        if options["compile"] is True and settings.fixed.condition is not None:
             yield (
-                "trainer.compile: found true, but a conditional model is put together anew at "
-                "every step. Use trainer.compile=auto, or condition=null."
+                "trainer.compile: found true, but a conditional model is built anew at every "
+                "step. Use trainer.compile=auto, or condition=null."
             )
 
     def total_steps(self, steps_per_epoch: int) -> int:
@@ -55,13 +57,49 @@ class GradientSettings:
         assert self.epochs is not None
         return self.epochs * steps_per_epoch
 
+    def length(self) -> dict[str, Any]:
+        """The options that `task=resume` may change, which an extended run keeps."""
+        return {
+            name: getattr(self, name)
+            for name in (key.removeprefix("trainer.") for key in keys_with(Effect.LENGTH))
+        }
+
+    def refuse_long_warmup(self, warmup_epochs: float, steps_per_epoch: int) -> None:
+        """Refuse a warm-up of the objective that is longer than the training.
+
+        Raises:
+            ConfigError: it is longer.
+        """
+        total = self.total_steps(steps_per_epoch)
+        epochs = total / steps_per_epoch
+        if warmup_epochs > epochs:
+            raise ConfigError(
+                f"objective.warmup_epochs: found {warmup_epochs:g}, longer than the training of "
+                f"{total} steps, which are {epochs:.4g} epochs. Lower it, or train for longer."
+            )
+
+    def evaluation_is_due(self, step: int, steps_per_epoch: int) -> bool:
+        """Whether the model is measured on val after `step` steps."""
+        if self.evaluate_every_steps is not None:
+            return step % self.evaluate_every_steps == 0
+        epochs, beyond = divmod(step, steps_per_epoch)
+        return beyond == 0 and epochs % self.evaluate_every == 0
+
+    def save_is_due(self, step: int, steps_per_epoch: int, waited: float) -> bool:
+        """Whether a checkpoint is written after `step` steps, `waited` seconds after the last one.
+
+        Only where the window of steps has just been found finite.
+        """
+        logged = step % self.log_every == 0 or step % steps_per_epoch == 0
+        return logged and waited >= self.checkpoint_seconds
+
     def plan(self, train_size: int) -> str:
         steps_per_epoch = -(-train_size // self.batch_size)
         total = self.total_steps(steps_per_epoch)
         return f"{total:,}, {steps_per_epoch:,} an epoch of batch {self.batch_size}"
 
     def why_over(self, progress: Progress) -> str | None:
-        """What ends a training that stands at `progress`, or None."""
+        """The reason why a training at `progress` ends, or None if it does not."""
         if progress.step >= self.total_steps(progress.steps_per_epoch):
             return "finished"
         if self.patience is not None and progress.stale >= self.patience:

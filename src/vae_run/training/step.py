@@ -1,4 +1,4 @@
-"""The training loop, and the sums it keeps on the device."""
+"""Steps of gradient descent, each with a record that stays on the device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vae_run.training.schedules import Schedule
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One optimiser step. Tensors stay on the device: reading them is the reader's choice.
+    """One optimiser step. Its tensors stay on the device until they are read.
 
     Attributes:
         step: steps done so far, this one included.
@@ -58,10 +58,10 @@ def fit(
     clip_norm: float | None,
     precision: AbstractContextManager[Any],
 ) -> Iterator[StepRecord]:
-    """Train without end, a step a record, from `step` steps done; nothing here reads a result.
+    """Endless training steps from `step` on, without waiting for the device.
 
-    Whether a step is taken is decided on the device, by its own numbers: a loss or a gradient that
-    is not finite (or whose norm overflows) leaves parameters and optimiser as they were.
+    Whether a step is taken is decided on the device: a loss or a gradient that is not finite, or
+    whose norm overflows, leaves parameters and optimiser as they were.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     base_rate = optimizer.defaults["lr"]

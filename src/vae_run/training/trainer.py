@@ -1,4 +1,4 @@
-"""How parameters are found: the trainers and their settings."""
+"""What a trainer is: a part that finds the parameters of a model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vae_run.training.progress import Progress
 
 
 class Trainer(ABC):
-    """Finds the parameters of an experiment's model, and leaves checkpoints in its run."""
+    """Finds the parameters of an experiment's model, and writes checkpoints into its run."""
 
     shares_batches: ClassVar[bool] = False
     """Whether several processes may train together, each with its share of every batch."""
     streams: ClassVar[bool] = False
-    """Whether it takes training images as they come, and needs them nowhere as a whole."""
+    """Whether it can train on a stream of images that are never in memory all together."""
 
     @abstractmethod
     def train(
@@ -32,6 +32,13 @@ class Trainer(ABC):
     ) -> Progress:
         """Train to the end, from the checkpoint `saved` if there is one.
 
+        Args:
+            experiment: data, model and objective.
+            run: gets checkpoints, `history.csv` and `status.json`.
+            tracker: gets `train/` and `val/` metrics.
+            stop: says whether a signal has asked to stop.
+            saved: the content of `last.pt` of a resumed run.
+
         Raises:
             Interrupted: a signal asked to stop; the checkpoint is written.
             DivergedError: a loss, gradient or weight is not finite; the last good checkpoint is
@@ -40,8 +47,8 @@ class Trainer(ABC):
 
     @abstractmethod
     def plan(self, train_size: int) -> str:
-        """How many steps training on `train_size` images would take, for a person."""
+        """How many steps training on `train_size` images would take, as text."""
 
     @abstractmethod
     def is_over(self, progress: Progress) -> bool:
-        """Whether a training that stands at `progress` has nothing left to do."""
+        """Whether a training at `progress` is over."""

@@ -1,4 +1,4 @@
-"""The user's own arrays in one .npz file."""
+"""Arrays in one .npz file."""
 
 import os
 import zipfile
@@ -16,21 +16,21 @@ from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 _SPLITS = ("train", "val", "test")
-_REMEDY = "write it anew with numpy.savez, or name another file"
+_REMEDY = "write it again with numpy.savez, or name another file"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays(Dataset):
-    """Arrays `train` and, where there are any, `val`, `test`, `train_labels`, ... of an .npz file.
+    """The arrays `train` and, optionally, `val`, `test`, `train_labels`, ... of an .npz file.
 
-    Images are [N, F], [N, H, W], [N, C, H, W], or [N, H, W, C] where C is 1 or 3 and the second
-    dimension is not. uint8 means [0, 255] and becomes [0, 1]; bool is 0 or 1; floats are taken as
-    they are. Labels are whole numbers [N] or [N, 1].
+    Images are [N, F], [N, H, W], [N, C, H, W], or [N, H, W, C] if C is 1 or 3 and the second
+    dimension is not. uint8 is scaled from [0, 255] to [0, 1]; bool is 0 or 1; floats are not
+    scaled. Labels are integers [N] or [N, 1].
 
     Attributes:
         path: the .npz file.
-        test_size: what becomes the test set where there is no array `test`: a share in (0, 1) or a
-            number of images.
+        test_size: size of the test set, if there is no array `test`: a share in (0, 1) or a number
+            of images.
     """
 
     path: str
@@ -42,10 +42,12 @@ class Arrays(Dataset):
         named = f"dataset.path={path}"
         with open(regular(path, named), "rb") as file:
             if file.read(6) == b"\x93NUMPY":
-                raise DataError(f"{named} is one array: expected an .npz of them; {_REMEDY}")
+                raise DataError(
+                    f"{named} is a single array (.npy), expected an .npz archive; {_REMEDY}"
+                )
             try:
                 if not zipfile.is_zipfile(file):
-                    raise ValueError("it is no archive, or an incomplete one")
+                    raise ValueError("it is not a zip archive, or an incomplete one")
                 file.seek(0)
                 found = np.load(file, allow_pickle=False)
                 splits = {name: self._split(path, name, found) for name in _SPLITS}
@@ -60,12 +62,12 @@ class Arrays(Dataset):
         return Parts(train, splits["val"], splits["test"], test_size=self.test_size)
 
     def _split(self, path: Path, name: str, found: Any) -> Split | None:
-        """The split `name`, or None if the file has no such array."""
+        """The split `name`, or None if the file has no array of that name."""
         labels_name = f"{name}_labels"
         where = f"dataset.path={path}: array `{name}`"
         if name not in found.files:
             if labels_name in found.files and "train" in found.files:
-                raise DataError(f"{where} is missing, though `{labels_name}` is there")
+                raise DataError(f"{where} is missing, but there is `{labels_name}`")
             return None
         images, scale = _images(where, _array(where, name, found))
         if labels_name not in found.files:
@@ -74,18 +76,18 @@ class Arrays(Dataset):
         if labels.dtype.kind not in "biu" or labels.shape not in ((len(images),), (len(images), 1)):
             raise DataError(
                 f"dataset.path={path}: array `{labels_name}` is {labels.dtype} {labels.shape}; "
-                f"expected whole numbers, one for each of the {len(images)} images of `{name}`"
+                f"expected integers, one for each of the {len(images)} images of `{name}`"
             )
         if labels.dtype.kind == "u" and labels.max(initial=0) > np.iinfo(np.int64).max:
             raise DataError(
-                f"dataset.path={path}: array `{labels_name}` has labels beyond 2**63; number the "
-                "classes from 0"
+                f"dataset.path={path}: array `{labels_name}` has labels of 2**63 or more; number "
+                "the classes from 0"
             )
         return Split(images, torch.from_numpy(labels.reshape(-1).astype(np.int64)), scale)
 
 
 def _array(where: str, name: str, found: Any) -> Any:
-    """The array `name` of an archive, if it is as large as its header claims."""
+    """The array `name` of an archive, after a check of the size that its header claims."""
     info = found.zip.getinfo(f"{name}.npy")
     refuse_more_than_memory(info.file_size, where)
     with found.zip.open(info) as member:
@@ -112,8 +114,8 @@ def _images(where: str, array: Any) -> tuple[Tensor, float]:
     if array.dtype == np.float32 and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise DataError(
-            f"{where} has {bad} values that are NaN or infinite in float32; replace them, or leave "
-            "their images out"
+            f"{where} has {bad} values that are NaN or infinite in float32; replace them, or "
+            "remove their images"
         )
     if array.ndim == 3:
         array = array[:, None]

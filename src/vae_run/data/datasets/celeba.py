@@ -22,13 +22,13 @@ _CROP = 148
 class CelebA(Decoded, Downloaded):
     """Aligned celebrity faces, 162,770 + 19,867 + 19,962 of 178x218 (Liu et al. 2015).
 
-    The central 148x148 pixels are resized, as is usual for generative models. Its own validation
-    set is kept: `val_size` has no effect.
+    The central 148x148 pixels are resized, as is usual for generative models. It has a validation
+    set of its own, so `val_size` has no effect.
 
     Attributes:
         image_size: height and width in pixels after resizing.
-        attribute: which of its 40 attributes labels the images (absent 0, present 1), such as
-            `Smiling`; None leaves them without labels.
+        attribute: the attribute, one of 40, that labels the images (absent 0, present 1), such as
+            `Smiling`; None: no labels.
     """
 
     image_size: ImageSide = 64
@@ -36,20 +36,20 @@ class CelebA(Decoded, Downloaded):
     kin: ClassVar[str] = "CelebA"
 
     def files(self) -> Sequence[str]:
-        """The official partition, the folder of images and, for labels, the attributes."""
+        """The official partition, the folder of images and, if needed, the attributes."""
         needed = ["celeba/list_eval_partition.txt", "celeba/img_align_celeba"]
         return needed + (["celeba/list_attr_celeba.txt"] if self.attribute is not None else [])
 
     def sources(self, kin: Any) -> Sequence[str]:
-        """Google Drive, where the authors keep it."""
+        """Google Drive, where the authors host it."""
         return ["https://drive.google.com"]
 
     def fetch(self, kin: Any, folder: str) -> None:
-        """Download and unpack 1.4 GB; torchvision wants the package gdown for it."""
+        """Download and unpack 1.4 GB; torchvision needs the package gdown for it."""
         kin(folder, download=True)
 
     def read_files(self, root: Path) -> Parts:
-        """uint8 [N, 3, H, H] of scale 255: 12 KiB an image at 64 pixels, 2.3 GiB in all."""
+        """uint8 [N, 3, H, H] of scale 255: 12 KiB per image at 64 pixels, 2.3 GiB in all."""
         partition = _read_rows(root / self.files()[0], 0)
         marks, class_names = None, None
         if self.attribute is not None:
@@ -58,7 +58,7 @@ class CelebA(Decoded, Downloaded):
         for number, split in enumerate(("train", "val", "test")):
             names = [name for name, value in partition.items() if value == [str(number)]]
             if not names:
-                raise damaged(root / self.files()[0], f"no image is of partition {number}")
+                raise damaged(root / self.files()[0], f"partition {number} has no image")
             files[split] = [root / "celeba" / "img_align_celeba" / name for name in names]
             labels[split] = None
             if marks is not None:
@@ -71,12 +71,12 @@ class CelebA(Decoded, Downloaded):
         return Parts(splits["train"], splits["val"], splits["test"], class_names)
 
     def _marks(self, root: Path) -> dict[str, int]:
-        """1 or 0 for each file name: whether it has the attribute."""
+        """{file name: 1 if the image has the attribute, else 0}."""
         path = root / self.files()[2]
         known = "\n".join(_read_lines(path)[1:2]).split()
         if self.attribute not in known:
             raise DataError(
-                f"dataset.attribute={self.attribute}: {path} knows only {', '.join(known)}"
+                f"dataset.attribute={self.attribute}: expected one of {path}: {', '.join(known)}"
             )
         column = known.index(self.attribute)
         return {
@@ -93,7 +93,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _read_rows(path: Path, skip: int, width: int = 1) -> dict[str, list[str]]:
-    """File name -> the `width` values beside it, for every line after the first `skip`."""
+    """{file name: its `width` values}, from every line after the first `skip`."""
     rows: dict[str, list[str]] = {}
     for number, line in enumerate(_read_lines(path)[skip:], skip + 1):
         name, *values = line.split() or [""]

@@ -50,10 +50,10 @@ class CIFAR10(Downloaded):
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy arrays and plain values, and runs nothing else that a pickle may ask for."""
+    """Unpickles numpy arrays and plain values; any other callable in a pickle is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The few callables of a pickled array, under their names of numpy 1 and 2."""
+        """The callables of a pickled array, by their names in numpy 1 and 2."""
         rebuild = np.empty(0).__reduce__()[0]
         allowed = {
             ("numpy.core.multiarray", "_reconstruct"): rebuild,
@@ -64,7 +64,9 @@ class _ArraysOnly(pickle.Unpickler):
         if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocol 2
             return lambda text, _: text.encode("latin1")
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR file needs")
+            raise pickle.UnpicklingError(
+                f"it refers to {module}.{name}, which a CIFAR file does not need"
+            )
         return allowed[module, name]
 
 
@@ -77,7 +79,7 @@ def _read_batch(path: Path) -> tuple[Tensor, Tensor]:
         images = torch.from_numpy(data).reshape(-1, 3, 32, 32)
     except DataError:
         raise
-    except Exception as error:  # a damaged pickle can end in any of them
+    except Exception as error:  # a damaged pickle can raise any of them
         raise damaged(path, error) from error
     if images.dtype != torch.uint8 or labels.shape != images.shape[:1] or not len(images):
         raise damaged(path, f"{labels.numel()} labels for {len(images)} images, {images.dtype}")

@@ -17,14 +17,14 @@ class Digits(Dataset):
     """1,797 digits of 8x8 pixels in 17 grey levels (UCI optical recognition, Alpaydin 1998).
 
     Attributes:
-        test_size: what becomes the test set, a share in (0, 1) or a number of images.
+        test_size: size of the test set: a share in (0, 1) or a number of images.
     """
 
     test_size: TestSize = 0.2
 
     def read(self) -> Parts:
         """uint8 [1797, 1, 8, 8] of scale 16, with labels 0 to 9."""
-        # What `sklearn.datasets.load_digits` reads, without a second of imports.
+        # The file of `sklearn.datasets.load_digits`, read without a second of imports.
         package = find_spec("sklearn")
         assert package is not None
         assert package.origin is not None

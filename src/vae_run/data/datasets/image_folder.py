@@ -1,4 +1,4 @@
-"""The user's own folder of images."""
+"""A folder of image files."""
 
 import logging
 import os
@@ -24,16 +24,16 @@ _ENDINGS = (
 class ImageFolder(Decoded):
     """All image files below a folder, resized to cover `image_size` and cropped at the centre.
 
-    With a sub-folder `train`, that and `val` and `test` (where they exist) are the splits; else all
-    images below `path` are one set to be cut. Where every image of a split lies in a sub-folder,
-    the sub-folder's name is its class; labels number the sorted names of all splits.
+    If there is a sub-folder `train`, it and `val` and `test` (if they exist) are the splits;
+    otherwise the splits are cut from all images below `path`. If every image of a split is in a
+    sub-folder, the sub-folder's name is its class; labels number the sorted names of all splits.
 
     Attributes:
         path: the folder.
         image_size: height and width in pixels, one number for both or [height, width].
         channels: 1 for grey, 3 for colour; images of the other kind are converted.
-        test_size: what becomes the test set where there is no folder `test`: a share in (0, 1) or
-            a number of images.
+        test_size: size of the test set, if there is no folder `test`: a share in (0, 1) or a number
+            of images.
     """
 
     path: str
@@ -45,9 +45,9 @@ class ImageFolder(Decoded):
         """uint8 [N, C, H, W] of scale 255; DataError names a bad file, or a folder without any."""
         root = Path(os.path.expanduser(self.path))
         if not root.is_dir():
-            found = "a file" if root.exists() else "not there"
+            found = "is a file" if root.exists() else "does not exist"
             raise DataError(
-                f"dataset.path={self.path}: expected a folder of images, but it is {found}"
+                f"dataset.path={self.path}: expected a folder of images, but it {found}"
             )
         if (root / "train").is_dir():
             parts = [root / name for name in ("train", "val", "test") if (root / name).is_dir()]
@@ -55,7 +55,11 @@ class ImageFolder(Decoded):
             others = {name for name in others if not name.startswith(".")}
             others -= {part.name for part in parts}
             if others:
-                log.warning("%s: not read, as train is there: %s", root, ", ".join(sorted(others)))
+                log.warning(
+                    "%s: not read, because there is a folder train: %s",
+                    root,
+                    ", ".join(sorted(others)),
+                )
         else:
             parts = [root]
         named = {part.name if part != root else "train": part for part in parts}
@@ -79,16 +83,17 @@ class ImageFolder(Decoded):
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """All image files below `folder`, hidden ones left out, sorted by their path in parts.
+    """All image files below `folder` except hidden ones, sorted by the parts of their paths.
 
-    Links are followed, but no folder into itself.
+    Links are followed, except those to a folder that contains them.
     """
     found: list[Path] = []
     inside = {folder: {_identity(folder)}}
 
     def refuse(error: OSError) -> None:
         raise DataError(
-            f"cannot read the folder {error.filename}: {error.strerror}; allow it, or move it away"
+            f"cannot read the folder {error.filename}: {error.strerror}; change its permissions, "
+            "or move it away"
         ) from error
 
     for name, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
@@ -114,6 +119,6 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _classes(folder: Path, files: list[Path]) -> list[str] | None:
-    """The sub-folder that each file lies in, or None if any lies in `folder` itself."""
+    """The sub-folder of each file, or None if any file is in `folder` itself."""
     below = [file.relative_to(folder).parts for file in files]
     return [parts[0] for parts in below] if all(len(parts) > 1 for parts in below) else None

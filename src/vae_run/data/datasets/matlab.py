@@ -1,6 +1,6 @@
-"""MATLAB files, read in a process of their own: a damaged one can crash scipy's reader.
+"""MATLAB files, read in a separate process: a damaged one can crash scipy's reader.
 
-`python -m vae_run.data.datasets.matlab FILE NAME...` writes those arrays to its output as .npy.
+`python -m vae_run.data.datasets.matlab FILE NAME...` writes the arrays to standard output as .npy.
 """
 
 import importlib
@@ -19,7 +19,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
     """The arrays `names` of the file `path`.
 
     Raises:
-        ValueError: it cannot be read, or lacks one.
+        ValueError: it cannot be read, or lacks one of the arrays.
     """
     command = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""MNIST and the sets of its format: FashionMNIST, KMNIST, EMNIST."""
+"""MNIST and datasets in its format: FashionMNIST, KMNIST, EMNIST."""
 
 import gzip
 import io
@@ -23,8 +23,8 @@ from vae_run.data.splits import Split
 
 _MERGED = digits + ascii_uppercase + "abdefghnqrt"
 _SIDE = 28
-MOST_DEFLATED = 1032
-"""Bytes that a byte of a .gz file can unpack to at most."""
+LARGEST_RATIO = 1032
+"""The largest compression ratio of a .gz file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +38,16 @@ class MNIST(Downloaded):
     names: ClassVar[tuple[str, ...]] = tuple(digits)
 
     def stems(self) -> tuple[str, str]:
-        """How the names of the training and of the test files start."""
+        """Prefixes of the names of the training and test files."""
         return "train", "t10k"
 
     def files(self) -> Sequence[str]:
-        """Four idx files; a `.gz` of the same name does as well."""
+        """Four idx files, each possibly compressed as `.gz`."""
         kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
         return [f"{self.kin}/raw/{stem}-{kind}" for stem in self.stems() for kind in kinds]
 
     def present(self, path: Path) -> bool:
-        """Whether the file is there, unpacked or not."""
+        """Whether the file exists, compressed or not."""
         return os.path.exists(path) or os.path.exists(f"{path}.gz")
 
     def sources(self, kin: Any) -> Sequence[str]:
@@ -86,29 +86,29 @@ class KMNIST(MNIST):
 
 @dataclass(frozen=True, kw_only=True)
 class EMNIST(MNIST):
-    """Handwritten letters and digits of 28x28 (Cohen et al. 2017), turned upright.
+    """Handwritten letters and digits of 28x28 (Cohen et al. 2017), transposed to be upright.
 
     Attributes:
-        split: which of its six sets. The labels of `letters` are 1 to 26; all others start at 0.
+        split: one of its six datasets. The labels of `letters` are 1 to 26; all others start at 0.
     """
 
     split: Literal["balanced", "letters", "digits", "mnist", "bymerge", "byclass"] = "balanced"
     kin = "EMNIST"
 
     def stems(self) -> tuple[str, str]:
-        """How the names of the training and of the test files start."""
+        """Prefixes of the names of the training and test files."""
         return f"emnist-{self.split}-train", f"emnist-{self.split}-test"
 
     def sources(self, kin: Any) -> Sequence[str]:
-        """The one archive of all six sets."""
+        """The archive of all six datasets."""
         return [kin.url]
 
     def fetch(self, kin: Any, folder: str) -> None:
-        """Download and unpack all six sets."""
+        """Download and unpack all six datasets."""
         kin(folder, split=self.split, download=True)
 
     def read_files(self, root: Path) -> Parts:
-        """uint8 [N, 1, 28, 28] of scale 255; the files hold columns where MNIST's hold rows."""
+        """uint8 [N, 1, 28, 28] of scale 255; the files are column-major, MNIST's row-major."""
         found = MNIST.read_files(self, root)
         for part in found.named().values():
             for start in range(0, len(part), 10_000):
@@ -124,7 +124,7 @@ class EMNIST(MNIST):
 
 
 def _read_split(image_file: Path, label_file: Path) -> Split:
-    """The images and labels of one idx pair."""
+    """The images and labels of one pair of idx files."""
     images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
     if len(images) != len(labels):
         raise damaged(label_file, f"{len(labels)} labels for {len(images)} images of {image_file}")
@@ -135,10 +135,13 @@ def _read_split(image_file: Path, label_file: Path) -> Split:
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
-    """An idx file of unsigned bytes as uint8 tensor of that many dimensions.
+    """An idx file of unsigned bytes as a uint8 tensor with that many dimensions.
 
     Its header is, in big-endian 32-bit words, 0x800 + dimensions and the length of each dimension.
-    Without the file, `path` + ".gz" is read. DataError if header or length are wrong.
+    If the file does not exist, `path` + ".gz" is read.
+
+    Raises:
+        DataError: the header or the length is wrong.
     """
     if not path.exists():
         path = path.with_name(f"{path.name}.gz")
@@ -151,10 +154,10 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
                 raise damaged(path, f"it does not start as an idx file of {dimensions} dimensions")
             expected, held = math.prod(shape), path.stat().st_size
             if path.suffix != ".gz" and held != start + expected:
-                told = f"{held} bytes where its header {shape} calls for {start + expected}"
-                raise damaged(path, told)
-            if expected > MOST_DEFLATED * held:  # what no file of this length can unpack to
-                raise damaged(path, f"{held} bytes cannot hold what its header {shape} calls for")
+                why = f"{held} bytes, but its header {shape} requires {start + expected}"
+                raise damaged(path, why)
+            if expected > LARGEST_RATIO * held:
+                raise damaged(path, f"{held} bytes cannot hold what its header {shape} requires")
             refuse_more_than_memory(expected, str(path))
             if path.suffix == ".gz":
                 raw = np.frombuffer(bytearray(file.read(expected + 1)), np.uint8)
@@ -164,7 +167,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         raise damaged(path, error) from error
     if len(raw) != expected:
         than = "more" if len(raw) > expected else "less"
-        raise damaged(path, f"it unpacks to {than} than its header {shape} calls for")
+        raise damaged(path, f"it unpacks to {than} than its header {shape} requires")
     return torch.from_numpy(raw.reshape(shape))
 
 

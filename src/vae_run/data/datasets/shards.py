@@ -1,4 +1,4 @@
-"""The user's own images in WebDataset shards, of which the training ones are never all held."""
+"""Images in WebDataset shards; training images are streamed from them in every epoch."""
 
 import importlib.util
 import logging
@@ -30,23 +30,23 @@ log = logging.getLogger(__name__)
 
 Names = Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]
 _SLAB = 1024
-"""Samples that are decoded together into memory."""
+"""Number of samples that are decoded together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shards(Dataset):
-    """Samples of a jpg, jpeg, png, webp or ppm each, and perhaps a cls, in tar files.
+    """Tar files of samples: a jpg, jpeg, png, webp or ppm file, and optionally a cls file each.
 
     Training images are read from their shards in every epoch, and shuffled within a buffer;
-    validation and test images are read into memory. Only plain files are opened.
+    validation and test images are read into memory. Only regular files are opened.
 
     Attributes:
         path: the folder that the names of shards are relative to.
         train, val, test: shards in brace notation, such as train-{0000..0099}.tar, or a list of
-            such; without `val` there is no validation set.
-        images: training images in all; null counts them when a run starts.
-        buffer: undecoded training images held to draw the next one from.
-        sample: training images held in memory, which stand for all of them wherever something is
+            such names; without `val` there is no validation set.
+        images: number of training images; null: they are counted when a run starts.
+        buffer: size of the shuffle buffer, in undecoded training images.
+        sample: number of training images held in memory, which are used wherever something is
             fitted to or measured on the training split; `split_seed` chooses their shards.
         image_size: height and width in pixels, one number for both or [height, width]; images are
             resized to cover it and cropped at the centre.
@@ -66,11 +66,11 @@ class Shards(Dataset):
     channels: Literal[1, 3] = 3
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be read, before anything is.
+        """Check the arguments, before anything is read.
 
         Raises:
-            ConfigError: webdataset is not installed, a name is none of a file, or a key has no
-                meaning for streamed images.
+            ConfigError: webdataset is not installed, a name is not that of a file, or a key does
+                not apply to streamed images.
         """
         if importlib.util.find_spec("webdataset") is None:
             raise ConfigError(
@@ -79,13 +79,13 @@ class Shards(Dataset):
             )
         if self.classes is not None:
             raise ConfigError(
-                f"dataset.classes: found {self.classes}, but shards are read whole. Write shards "
-                "of those classes, and leave it null."
+                f"dataset.classes: found {self.classes}, but all samples of a shard are used. "
+                "Write shards of those classes, and leave it null."
             )
         if self.binarize == "static":
             raise ConfigError(
-                "dataset.binarize: found static, but the one sample of images that are not held "
-                "is kept nowhere. Use dataset.binarize=dynamic."
+                "dataset.binarize: found static, but a fixed sample of streamed images is not "
+                "stored. Use dataset.binarize=dynamic."
             )
         everywhere = Counter(
             os.path.normpath(os.path.join(self._folder, os.path.expanduser(name)))
@@ -96,21 +96,21 @@ class Shards(Dataset):
         if twice:
             raise ConfigError(
                 f"dataset.train, val and test: {twice[0]} is named {everywhere[twice[0]]} times; "
-                "each shard belongs to one of them, once."
+                "name each shard once, in one of them."
             )
 
     @classmethod
     def conflicts(cls, settings: Any, options: Mapping[str, Any]) -> Iterator[str]:
-        """Why other parts of a configuration cannot work with shards."""
+        """Messages on parts of the configuration that cannot be combined with shards."""
         trainer = settings.classes["trainer"]
         if not trainer.streams:
             yield (
                 f"trainer: found {trainer.__name__}, which needs the training images in memory, "
-                "and dataset=shards streams them. Use trainer=gradient, or dataset=image_folder."
+                "but dataset=shards streams them. Use trainer=gradient, or dataset=image_folder."
             )
         if options.get("val") is None and settings.parts["trainer"].get("patience") is not None:
             yield (
-                "trainer.patience: early stopping needs validation images, and dataset.val is "
+                "trainer.patience: early stopping needs validation images, but dataset.val is "
                 "null. Name shards for it, or leave trainer.patience null."
             )
 
@@ -127,7 +127,7 @@ class Shards(Dataset):
         }
 
     def read(self) -> Parts:
-        """uint8 [N, C, H, W] of scale 255, `train` of the sample; DataError names a bad shard."""
+        """uint8 [N, C, H, W] of scale 255; `train` is the sample. DataError names a bad shard."""
         decoder = Decoder(self.channels, *height_and_width(self.image_size))
         shards = {
             split: tar_shards.shards(names, self._folder, f"dataset.{split}")
@@ -139,7 +139,7 @@ class Shards(Dataset):
         if images is None:
             log.info("counting the images of %s shards", f"{len(train):,}")
             images = sum(map(tar_shards.count, train))
-            log.info("dataset.images=%d would save counting them", images)
+            log.info("dataset.images=%d would avoid counting them", images)
         sample = self._sample(train, images, decoder)
         stream = Stream(tuple(train), images, self.buffer, decoder, sample.labels is not None)
         return Parts(sample, held.get("val"), held["test"], stream=stream)
@@ -151,7 +151,7 @@ class Shards(Dataset):
         return _held(chain.from_iterable(map(tar_shards.samples, shards)), number, decoder)
 
     def _sample(self, shards: Sequence[Shard], images: int, decoder: Decoder) -> Split:
-        """The first images of every shard, as many of each; all where they are few."""
+        """The same number of images from the start of every shard; all, if they are few."""
         refuse_more_than_memory(min(self.sample, images) * decoder.size, "dataset.sample")
         each = None if images <= self.sample else -(-self.sample // len(shards))
         order = shuffled(shards, random.Random(self.split_seed))
@@ -160,7 +160,7 @@ class Shards(Dataset):
 
 
 def _held(found: Iterable[Sample], most: int, decoder: Decoder) -> Split:
-    """The samples `found`, decoded; there are at most `most`."""
+    """The samples `found`, at most `most`, decoded into memory."""
     pixels, samples = np.empty((most, *decoder.shape), np.uint8), tar_shards.alike(found)
     labels: list[int | None] = []
     with ThreadPoolExecutor(min(32, cores())) as pool:

@@ -1,6 +1,6 @@
-"""White sprites on black, drawn from known factors, after dSprites; or dSprites' own file.
+"""White sprites on black with known generative factors, as in dSprites, or from dSprites' file.
 
-Letters: N images, F = 5 factors, G combinations of their values, S pixels a side.
+Letters: N images, F = 5 factors, G combinations of their values, S pixels per side.
 """
 
 import math
@@ -23,40 +23,40 @@ from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
 FACTORS = {"shape": 3, "scale": 6, "rotation": 40, "x": 32, "y": 32}
-"""The factors in the order of their columns, with the number of their values."""
+"""The factors in the order of their columns, with their numbers of values."""
 SHAPES = ("square", "ellipse", "heart")
 SIDE = 64
-"""The side of an image for which the sizes below are in pixels."""
+"""The side in pixels of an image to which the sizes below refer."""
 HALF_SIDE, HALF_AXES, HEART = 8.6, (13.5, 6.7), 9.0
-"""Of the largest square, ellipse and heart: a half side, two half axes, a unit of its equation.
+"""Of the largest sprites: half side of the square, half axes of the ellipse, unit of the heart.
 
-All sizes of the upright square differ: they are 8, 10, ... 18 pixels.
+The sides of upright squares are all different: 8, 10, ..., 18 pixels.
 """
 REACH = 14.0
-"""No point of any sprite is further from its centre."""
+"""The largest distance of a point of a sprite from its centre."""
 MARGIN = 16
-"""Where the centres of the sprites begin; from one to the next it is a pixel."""
+"""The smallest coordinate of a centre; the next ones follow at distances of one pixel."""
 
 _CHUNK = 1024
-_STREAM = 0x5B_17E5  # the random numbers that choose sprites are not those that cut splits
+_STREAM = 0x5B_17E5  # so that sprites and splits are chosen by different random numbers
 
 Draw = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sprites(Dataset):
-    """Squares, ellipses and hearts in 6 sizes, 40 rotations and 32 x 32 places (Matthey et al.
+    """Squares, ellipses and hearts in 6 sizes, 40 rotations and 32 x 32 positions (Matthey et al.
     2017, dSprites), as binary pixels. The label is the shape.
 
-    Of the 737,280 combinations `images` different pictures are chosen by `split_seed`, since a
-    square looks the same after each quarter turn, and must not be trained and tested on. All
-    values of a factor are equally likely but for those repetitions, and factors independent.
+    `split_seed` chooses `images` of the 737,280 combinations, all with different pixels: a square
+    rotated by a quarter turn looks the same, and must not be in both train and test. Apart from
+    those repetitions the values of a factor are equally likely, and factors are independent.
 
     Attributes:
-        path: dSprites' own .npz file, to choose from instead of drawing.
-        images: how many; null takes all combinations, those that look the same included.
-        image_size: pixels a side of what is drawn.
-        test_size: what becomes the test set, a share in (0, 1) or a number of images.
+        path: dSprites' .npz file, to choose images from; None: images are drawn.
+        images: number of images; null: all combinations, including those that look the same.
+        image_size: side of drawn images in pixels.
+        test_size: size of the test set: a share in (0, 1) or a number of images.
     """
 
     known_factors: ClassVar[bool] = True
@@ -67,7 +67,7 @@ class Sprites(Dataset):
     test_size: TestSize = 0.2
 
     def read(self) -> Parts:
-        """uint8 [N, 1, S, S] of scale 1, with their factors, int64 [N, 5] in order of `FACTORS`."""
+        """uint8 [N, 1, S, S] of scale 1, with factors int64 [N, 5] in the order of `FACTORS`."""
         if self.path is None:
             factors = grid()
             index, images = self._choose_from(
@@ -82,7 +82,7 @@ class Sprites(Dataset):
         return Parts(train, class_names=SHAPES, test_size=self.test_size)
 
     def _choose_from(self, total: int, look: Draw) -> tuple[Tensor, Tensor]:
-        """Numbers [N] of the combinations chosen out of `total`, and their images [N, S, S]."""
+        """Indices [N] of the combinations chosen out of `total`, and their images [N, S, S]."""
         if self.images is None:
             index = torch.arange(total)
             return index, look(index)
@@ -104,7 +104,7 @@ class Sprites(Dataset):
             count *= 2
 
     def _read_images(self, file: Path, index: Tensor) -> Tensor:
-        """Images `index` [M] of dSprites' file, uint8 [M, S, S]; never all in memory at once."""
+        """Images `index` [M] of dSprites' file, uint8 [M, S, S], read piece by piece."""
         try:
             images = _rows(file, "imgs", index)
         except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
@@ -127,12 +127,12 @@ def grid() -> Tensor:
 def draw(factors: Tensor, size: int = SIDE) -> Tensor:
     """The sprites of `factors` [N, 5], uint8 [N, S, S] of 0 and 1.
 
-    A pixel is white where its centre lies in the sprite. Scales run from 0.5 to 1, rotations round
-    the circle against the clock, x to the right and y downwards.
+    A pixel is white where its centre lies in the sprite. Scales are from 0.5 to 1, rotations are
+    counterclockwise over the full circle, x is to the right and y downwards.
     """
     images = torch.zeros(len(factors), size, size, dtype=torch.uint8)
     pixel = SIDE / size
-    window = torch.arange(math.ceil(2 * REACH / pixel) + 1)  # no sprite is larger
+    window = torch.arange(math.ceil(2 * REACH / pixel) + 1)  # covers every sprite
     for shape in range(len(SHAPES)):
         for rows in torch.split((factors[:, 0] == shape).nonzero(), _CHUNK):
             _, scale, rotation, x, y = (column[:, None, None] for column in factors[rows[:, 0]].T)
@@ -150,9 +150,9 @@ def draw(factors: Tensor, size: int = SIDE) -> Tensor:
 
 
 def _inside(shape: int, u: Tensor, v: Tensor) -> Tensor:
-    """Whether the points (u, v), in pixels from the centre, lie in the largest sprite.
+    """Whether the points (u, v), in pixels from the centre, lie in the largest sprite of a shape.
 
-    The heart is (u^2 + v^2 - 1)^3 < u^2 v^3 in its own unit.
+    The heart is (u^2 + v^2 - 1)^3 < u^2 v^3 in units of `HEART` pixels.
     """
     if shape == 0:
         return torch.maximum(u.abs(), v.abs()) < HALF_SIDE
@@ -164,7 +164,7 @@ def _inside(shape: int, u: Tensor, v: Tensor) -> Tensor:
 
 
 def different(images: Tensor) -> Tensor:
-    """Places of the images of 0 and 1 [N, S, S] that are the first to look as they do, rising."""
+    """Rising indices of the first of each group of equal images, of binary images [N, S, S]."""
     bits = np.packbits(images.flatten(1).numpy(), axis=1)
     rows = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1])))[:, 0]
     _, first = np.unique(rows, return_index=True)
@@ -180,7 +180,7 @@ def _foreign(file: Path, why: object) -> DataError:
 
 
 def _read_factors(file: Path) -> Tensor:
-    """The classes of the factors in dSprites' file, int64 [G, 5], its one colour left out."""
+    """The factors in dSprites' file, int64 [G, 5], without colour, which is constant."""
     try:
         with zipfile.ZipFile(regular(file, "it")) as archive:
             info = archive.getinfo("latents_classes.npy")
@@ -196,7 +196,7 @@ def _read_factors(file: Path) -> Tensor:
 
 
 def _rows(file: Path, name: str, index: Tensor) -> NDArray[Any]:
-    """Rows `index` [M] of the array `name` of an .npz file, read a piece at a time."""
+    """Rows `index` [M] of the array `name` of an .npz file, read piece by piece."""
     with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
         shape, columns_first, dtype = read_header(member, archive.getinfo(f"{name}.npy"))
         plain = not (columns_first or dtype.hasobject) and len(shape) == 3 and 0 not in shape

@@ -22,7 +22,7 @@ class SVHN(Downloaded):
     kin: ClassVar[str] = "SVHN"
 
     def files(self) -> Sequence[str]:
-        """The two MATLAB files of cropped digits (the `extra` images are left out)."""
+        """The two MATLAB files of cropped digits, without the `extra` images."""
         return ["train_32x32.mat", "test_32x32.mat"]
 
     def sources(self, kin: Any) -> Sequence[str]:
@@ -48,7 +48,7 @@ def _read_mat(path: Path) -> Split:
     except (ValueError, TypeError, OSError, EOFError) as error:
         raise damaged(path, error) from error
     if not images.size:
-        raise damaged(path, "it holds no image")
+        raise damaged(path, "it has no image")
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
         raise damaged(path, f"X is {images.dtype} {images.shape}, with {len(labels)} labels")
     turned = np.ascontiguousarray(images.transpose(3, 2, 0, 1))

@@ -1,4 +1,4 @@
-"""Image files decoded into arrays, by threads or processes, once or at every start.
+"""Image files decoded to arrays, by threads or processes, once or at every start.
 
 May import system.
 """

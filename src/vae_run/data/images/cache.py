@@ -1,12 +1,13 @@
-"""Images decoded once into files, from which later runs read them.
+"""A cache of decoded images, from which later runs read them.
 
-A cache is a folder with an .npy file of bytes [N, C, H, W] for each split. It is built under
-another name and then renamed, so that it is whole or not there; its name tells what it was made of.
+A cache is a folder with an .npy file of bytes [N, C, H, W] for each split. It is written under a
+temporary name and then renamed, so it is never incomplete; its name contains a hash of the files
+that it was decoded from.
 
-Letters: N images, C channels, H and W their height and width.
+Letters: N images, C channels, H height, W width.
 """
 
-import fcntl
+import errno
 import glob
 import hashlib
 import logging
@@ -15,28 +16,29 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from vae_run.data.images.decode_pool import Job, decode_to_files
 from vae_run.data.images.decoder import Decoder
+from vae_run.data.images.progress import decoding_progress
 from vae_run.errors import DataError
-from vae_run.system.console import console
 
 log = logging.getLogger(__name__)
 
 FOLDER = ".vae-run-cache"
-"""The folder of caches beside data."""
+"""Name of the folder of caches beside the data."""
 _CHUNK_BYTES = 2**21
 _MOST_IN_CHUNK = 64
-_LINE_SECONDS = 60.0
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of file systems that do not support locks."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class Source:
     """Image files and how they are decoded.
 
     Attributes:
-        base: the folder that they belong to.
+        base: the folder of the dataset.
         parts: the files of each split.
-        decoder: makes the pixels.
+        decoder: decodes a file to pixels.
     """
 
     base: Path
@@ -61,11 +63,11 @@ class Source:
     def decoded_bytes(self) -> int:
         return self.images * self.decoder.size
 
-    def look(self) -> tuple[str, int]:
-        """A hash of names, sizes and times of change of all files, and their size in bytes.
+    def stat(self) -> tuple[str, int]:
+        """A hash of the names, sizes and modification times of all files, and their size in bytes.
 
         Raises:
-            DataError: a file is not there.
+            DataError: a file does not exist.
         """
         digest, total = hashlib.sha256(str(self.decoder).encode()), 0
         for name, paths in self.parts.items():
@@ -77,27 +79,27 @@ class Source:
                     raise DataError(
                         f"cannot read the image {path}: {error.strerror}; replace or remove it"
                     ) from error
-                told = (os.path.relpath(path, self.base), found.st_size, found.st_mtime_ns)
-                digest.update(repr(told).encode())
+                entry = (os.path.relpath(path, self.base), found.st_size, found.st_mtime_ns)
+                digest.update(repr(entry).encode())
                 total += found.st_size
         return digest.hexdigest(), total
 
 
 def user_cache() -> Path:
-    """The folder of caches for data whose own folder cannot be written to."""
+    """The folder of caches of data in read-only folders."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae-run" / "decoded"
 
 
 def cached(source: Source, fingerprint: str, folder: str | None) -> dict[str, Path]:
-    """The file of each split's decoded images, made now if it is not there.
+    """The file of decoded images of each split; they are decoded now if there is no cache.
 
     Args:
-        source: what to decode.
-        fingerprint: of `source.look`.
-        folder: where caches are kept; None is beside the data, or else in the user's own cache.
+        source: the images to decode.
+        fingerprint: their hash, from `source.stat`.
+        folder: the folder of caches; None: one beside the data, or else in the user's cache.
 
     Raises:
-        DataError: an image is damaged, or there is no room or no right to write.
+        DataError: an image is damaged, the disk is full, or no folder can be written to.
     """
     if folder is not None:
         places = [Path(os.path.abspath(os.path.expanduser(folder)))]
@@ -105,7 +107,7 @@ def cached(source: Source, fingerprint: str, folder: str | None) -> dict[str, Pa
         places = [source.base.parent / FOLDER, user_cache()]
     for place in places:
         cache = _Cache(source, fingerprint, place)
-        if cache.whole():
+        if cache.complete():
             return cache.files()
     error: OSError | None = None
     for place in places:
@@ -115,15 +117,15 @@ def cached(source: Source, fingerprint: str, folder: str | None) -> dict[str, Pa
         except OSError as reason:
             error = reason
             continue
-        return _Cache(source, fingerprint, place).made()
+        return _Cache(source, fingerprint, place).ensure()
     raise DataError(
         f"dataset.cache: cannot write to {places[-1]} ({error}), where decoded images would be "
-        "kept. Name a folder that can be written to, or decode at every start: dataset.cache=none"
+        "kept. Set it to a writable folder, or decode at every start: dataset.cache=none"
     )
 
 
 class _Cache:
-    """One set of decoded images below `folder`; `stem` is that of all its states over time."""
+    """The cache of one source below `folder`; all versions of it over time share `stem`."""
 
     def __init__(self, source: Source, fingerprint: str, folder: Path) -> None:
         self.source, self.fingerprint, self.folder = source, fingerprint, folder
@@ -136,8 +138,8 @@ class _Cache:
     def files(self) -> dict[str, Path]:
         return {name: self.home / f"{name}.npy" for name in self.source.parts}
 
-    def whole(self) -> bool:
-        """Whether all files are there, and as long as they should be."""
+    def complete(self) -> bool:
+        """Whether all files exist and have the expected size."""
         for name, path in self.files().items():
             try:
                 found = mapped(path)
@@ -148,47 +150,49 @@ class _Cache:
                 return False
         return True
 
-    def made(self) -> dict[str, Path]:
-        """The files, once this or another process has written them."""
+    def ensure(self) -> dict[str, Path]:
+        """The files; this process writes them, unless another one has."""
         with _locked(self.folder / f"{self.stem}.lock", self.stem):
-            if not self.whole():
+            if not self.complete():
                 if self.home.exists():
                     log.warning("%s: is damaged; decoding anew", self.home)
-                self._remove_others()
-                self._make()
+                self._remove_outdated()
+                self._write()
         return self.files()
 
-    def _remove_others(self) -> None:
-        """Caches of what the source was before, and what a killed process left."""
+    def _remove_outdated(self) -> None:
+        """Remove caches of earlier versions of the source, and those of killed processes."""
         for path in self.folder.glob(f"{glob.escape(self.stem)}-*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _make(self) -> None:
+    def _write(self) -> None:
+        """Decode into a temporary folder, and rename it."""
         need, free = self.source.decoded_bytes, shutil.disk_usage(self.folder).free
         if need > free:
             raise DataError(
                 f"dataset.cache: the decoded images take {need / 2**30:.3g} GiB, and {self.folder} "
-                f"has {free / 2**30:.3g} GiB left. Make room, or name a folder that has it"
+                f"has {free / 2**30:.3g} GiB left. Free disk space, or set dataset.cache to a "
+                "folder on another disk"
             )
         partial = self.home.with_name(f"{self.home.name}.partial")
         try:
             partial.mkdir()
             self._decode(partial)
-            if self.source.look()[0] != self.fingerprint:
+            if self.source.stat()[0] != self.fingerprint:
                 raise DataError(
                     f"{self.source.base} was changed while its images were decoded; start again"
                 )
             os.replace(partial, self.home)
         except OSError as error:
             raise DataError(
-                f"cannot write {partial}: {error}; make room, or name another folder with "
-                "dataset.cache"
+                f"cannot write {partial}: {error}; free disk space, or set dataset.cache to a "
+                "folder on another disk"
             ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _decode(self, folder: Path) -> None:
-        """Write the files into `folder`."""
+        """Decode all images into files in `folder`."""
         started, jobs = time.monotonic(), list[Job]()
         decoder = self.source.decoder
         step = max(1, min(_MOST_IN_CHUNK, _CHUNK_BYTES // decoder.size))
@@ -199,9 +203,9 @@ class _Cache:
                 offset = array.offset + start * decoder.size
                 jobs.append(Job(file, offset, paths[start : start + step]))
         log.info("decoding %s images once, into %s", f"{self.source.images:,}", self.home)
-        with _progress(self.source.images) as bar:
-            for done in decode_to_files(jobs, decoder):
-                bar(done)
+        with decoding_progress(self.source.images) as advance:
+            for count in decode_to_files(jobs, decoder):
+                advance(count)
         for name in self.source.parts:
             with open(folder / f"{name}.npy", "rb") as written:
                 os.fsync(written.fileno())
@@ -209,7 +213,7 @@ class _Cache:
 
 
 def mapped(path: Path) -> Tensor:
-    """The array in the .npy file `path`, read from there as it is used; it must not be written."""
+    """The array in the .npy file `path`, memory-mapped and read-only."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
@@ -218,37 +222,28 @@ def mapped(path: Path) -> Tensor:
 
 @contextmanager
 def _locked(path: Path, what: str) -> Iterator[None]:
-    """Alone among the processes that want `path`; the lock of a killed process is free.
+    """Hold the lock file `path` inside; the system releases the lock of a killed process.
 
-    A file system that knows no locks gives none.
+    On file systems without locks none is taken.
     """
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process, which decodes %s", what)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            log.warning("%s knows no locks: start one run first, alone", path.parent)
+    # filelock's fallback, a marker file, would outlive a killed process.
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        _acquire(lock, what)
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        log.warning("%s does not support locks: start a single run first", path.parent)
+    try:
         yield
+    finally:
+        lock.release()
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Takes how many images were done: a bar on a terminal, a line a minute elsewhere."""
-    done, said = 0, time.monotonic()
-
-    def line(count: int) -> None:
-        nonlocal done, said
-        done += count
-        if time.monotonic() - said >= _LINE_SECONDS:
-            said = time.monotonic()
-            log.info("decoded %s of %s images", f"{done:,}", f"{total:,}")
-
-    if not console.is_terminal:
-        yield line
-        return
-    columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda count: bar.advance(task, count)
+def _acquire(lock: FileLock, what: str) -> None:
+    """Wait for `lock`, with a message if another process holds it."""
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("waiting for another process, which decodes %s", what)
+        lock.acquire()

@@ -1,4 +1,9 @@
-"""Image files decoded into memory by threads, or into files by processes."""
+"""Decoding of image files into memory by threads, or into files by processes.
+
+The processes are not those of `concurrent.futures.ProcessPoolExecutor`: when their parent is
+killed, its workers stay (tested with `spawn` and `forkserver`), whereas a process of
+`vae_run.data.images.decoder` ends when its standard input is closed. It does not import torch.
+"""
 
 import json
 import os
@@ -35,13 +40,13 @@ def decode_images(paths: Sequence[Path], decoder: Decoder) -> Tensor:
 
     with ThreadPoolExecutor(min(32, cores())) as pool:
         for _ in pool.map(decode, range(0, len(paths), _CHUNK)):
-            pass  # an error of the first damaged file is raised here, and cancels what waits
+            pass  # raises the error of the first damaged file, and cancels the remaining calls
     return torch.from_numpy(images)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Images to be written into `file`, the first at the byte `offset`."""
+    """Images to decode into `file`, the first at the byte `offset`."""
 
     file: Path
     offset: int
@@ -49,7 +54,7 @@ class Job:
 
 
 def decode_to_files(jobs: Sequence[Job], decoder: Decoder) -> Iterator[int]:
-    """Do the jobs in as many processes as there are cores; yields the images of each done job.
+    """Run the jobs in one process per core; yields the number of images of each finished job.
 
     Raises:
         DataError: a file cannot be decoded or written, or a process was killed.
@@ -75,7 +80,7 @@ def decode_to_files(jobs: Sequence[Job], decoder: Decoder) -> Iterator[int]:
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     known = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
@@ -100,21 +105,25 @@ class _Worker:
             stdout=subprocess.PIPE,
             encoding="utf-8",
         )
-        self._tell({"decoder": asdict(decoder)})
+        self._send({"decoder": asdict(decoder)})
 
-    def _tell(self, order: dict[str, object]) -> None:
+    def _send(self, order: dict[str, object]) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
 
     def do(self, job: Job) -> None:
-        """Do one job; DataError tells why it failed."""
+        """Run one job.
+
+        Raises:
+            DataError: it failed, or the process was killed.
+        """
         order = {"file": str(job.file), "offset": job.offset, "paths": [str(p) for p in job.paths]}
         try:
-            self._tell(order)
+            self._send(order)
             assert self.process.stdout is not None
             answer = self.process.stdout.readline()
-        except OSError:  # it does not listen any more
+        except OSError:  # the pipe is broken
             answer = ""
         if not answer:
             raise DataError(
@@ -125,6 +134,6 @@ class _Worker:
             raise DataError(failed)
 
     def end(self) -> None:
-        """End the process, whatever it is at."""
+        """Kill the process."""
         self.process.kill()
         self.process.communicate()

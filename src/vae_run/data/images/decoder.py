@@ -1,7 +1,8 @@
-"""Image files as arrays of bytes, and the process that decodes them into a file.
+"""Decoding of image files to arrays of bytes, and a worker process that decodes into files.
 
-`python -m vae_run.data.images.decoder` is that process: it obeys lines of JSON and ends with its
-input, whatever became of who started it. This module imports no torch, so that it starts at once.
+`python -m vae_run.data.images.decoder` is the worker: it reads jobs as lines of JSON, and ends when
+its standard input is closed, also because its parent was killed. This module does not import torch,
+so that the worker starts quickly.
 """
 
 import json
@@ -20,18 +21,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError, __version__
 from vae_run.errors import DataError
 
 DECODER = f"1, Pillow {__version__}"
-"""Changes with what pixels a file gives: caches of another decoder are made anew."""
+"""Version of the decoding: caches of another version are not used."""
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """One image file as uint8 [C, H, W].
+    """Decodes one image file to uint8 [C, H, W].
 
     Attributes:
-        channels: C, 1 for grey or 3 for colour; files of the other kind are converted.
-        height, width: H and W. The image is turned upright (cameras note a rotation in the file),
-            scaled to cover them, and cropped at the centre.
-        crop: instead, the central square of so many pixels is cut out and resized.
+        channels: C, 1 for grey or 3 for colour; images of the other kind are converted.
+        height, width: H and W. The image is rotated as its EXIF orientation says, scaled to cover
+            them, and cropped at the centre.
+        crop: if given, a central square with this side in pixels is cut out and resized instead.
     """
 
     channels: int
@@ -46,18 +47,18 @@ class Decoder:
 
     @property
     def size(self) -> int:
-        """Bytes of an image."""
+        """Bytes of a decoded image."""
         return self.channels * self.height * self.width
 
     def __str__(self) -> str:
-        """All that its pixels depend on."""
+        """Everything that the decoded pixels depend on, for hashes."""
         return f"{json.dumps(asdict(self))} {DECODER}"
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
         """The image in the file `path`.
 
         Raises:
-            DataError: it cannot be decoded, or has more than 8 bits a channel.
+            DataError: it cannot be decoded, or has more than 8 bits per channel.
         """
         if os.path.exists(path) and not os.path.isfile(path):
             raise _unreadable(str(path), "it is a folder, a pipe or a device")
@@ -69,25 +70,25 @@ class Decoder:
         """The image in `source`.
 
         Args:
-            source: a file.
-            named: how messages call it.
-            formats: names of Pillow's formats that it may be of; None: any.
+            source: a path or an open file.
+            named: its name in messages.
+            formats: the accepted formats, by their names in Pillow; None: all.
 
         Raises:
-            DataError: it cannot be decoded, or has more than 8 bits a channel.
+            DataError: it cannot be decoded, or has more than 8 bits per channel.
         """
         try:
             with Image.open(source, formats=formats) as image:
                 if image.mode.startswith(("I", "F")):
                     raise DataError(
-                        f"{named} has more than 8 bits a channel (mode {image.mode}): convert it "
+                        f"{named} has more than 8 bits per channel (mode {image.mode}): convert it "
                         "to 8"
                     )
                 ready = self._fitted(image).convert("L" if self.channels == 1 else "RGB")
         except DataError:
             raise
         except UnidentifiedImageError as error:
-            raise _unreadable(named, "it is no image of a known format") from error
+            raise _unreadable(named, "it is not an image of a known format") from error
         except Exception as error:  # a damaged file can end in any of them
             raise _unreadable(named, str(error) or type(error).__name__) from error
         pixels = np.asarray(ready)
@@ -109,7 +110,11 @@ def _unreadable(named: str, why: str) -> DataError:
 
 
 def decode_into(file: int, offset: int, paths: Sequence[str], decoder: Decoder) -> str | None:
-    """Write the images `paths`, one behind the other, into `file` from `offset` on; what failed."""
+    """Write the decoded images `paths` consecutively into `file`, from the byte `offset` on.
+
+    Returns:
+        An error message, or None.
+    """
     try:
         pixels = np.empty((len(paths), *decoder.shape), np.uint8)
         for place, path in enumerate(paths):
@@ -122,18 +127,20 @@ def decode_into(file: int, offset: int, paths: Sequence[str], decoder: Decoder) 
         return str(error)
     except OSError as error:
         return (
-            f"cannot write decoded images: {error}; make room, or set dataset.cache to a folder "
-            "that has it"
+            f"cannot write decoded images: {error}; free disk space, or set dataset.cache to a "
+            "folder on another disk"
         )
     return None
 
 
 def main() -> None:
-    """Obey {"decoder": {...}}, then any number of {"file", "offset", "paths"}, a line each.
+    """Read {"decoder": {...}}, then any number of jobs {"file", "offset", "paths"}, one per line.
 
-    Each of these is answered by a line: null, or what went wrong.
+    The answer to each job is a line: null, or an error message as a JSON string.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who waits: we end with our input
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is the parent's; this process ends with its input
     decoder, opened = Decoder(**json.loads(sys.stdin.readline())["decoder"]), dict[str, int]()
     for line in sys.stdin:
         job: dict[str, Any] = json.loads(line)

@@ -1,4 +1,4 @@
-"""A training split that is read from shards, epoch by epoch, and never held as a whole."""
+"""A training split that is read from shards in every epoch, and is never in memory as a whole."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from vae_run.data.webdataset.tar_shards import Sample, Shard
 from vae_run.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "PPM")
-"""What an image is decoded as, whatever its name."""
+"""Accepted image formats, independent of file names."""
 _CHUNK = 32
 
 T = TypeVar("T")
@@ -28,11 +28,11 @@ class Stream:
     """The images of a training split, in shards.
 
     Attributes:
-        shards: where they lie.
-        images: how many there are in all.
-        buffer: samples held, undecoded, to draw the next one from.
-        decoder: makes the pixels.
-        labelled: whether they have labels.
+        shards: the tar files.
+        images: number of images in all shards.
+        buffer: size of the shuffle buffer, in undecoded samples.
+        decoder: decodes a sample to pixels.
+        labelled: whether samples have labels.
     """
 
     shards: tuple[Shard, ...]
@@ -42,14 +42,14 @@ class Stream:
     labelled: bool
 
     def epoch(self, seed: int, number: int) -> Iterator[Sample]:
-        """Every sample once, undecoded: an order that follows from `seed` and `number` alone.
+        """Every sample of epoch `number` once, undecoded, in an order given by the arguments alone.
 
-        Shards come in random order; of the next `buffer` samples of theirs, a random one is next.
+        Shards are read in random order into a shuffle buffer, from which samples are drawn.
 
         Raises:
-            DataError: a shard is missing or damaged, or they hold another number of images.
+            DataError: a shard is missing or damaged, or the number of images is not `images`.
         """
-        # Of Python's random numbers, only `random` is promised to be the same in every version.
+        # Of the methods of random.Random, only `random` is guaranteed to be stable across versions.
         rng = random.Random(f"shards {seed} {number}")
         held: list[Sample] = []
         for sample in tar_shards.alike(self._counted(shuffled(self.shards, rng)), self.labelled):
@@ -79,9 +79,9 @@ class Stream:
         )
 
     def fingerprint(self) -> str:
-        """Changes with the shards' names and sizes, and the number of images."""
-        told = [(shard.name, shard.size) for shard in self.shards]
-        return hashlib.sha256(repr((told, self.images)).encode()).hexdigest()
+        """A hash of the names and sizes of the shards, and the number of images."""
+        shards = [(shard.name, shard.size) for shard in self.shards]
+        return hashlib.sha256(repr((shards, self.images)).encode()).hexdigest()
 
 
 def shuffled(items: Sequence[T], rng: random.Random) -> list[T]:
@@ -93,9 +93,10 @@ def shuffled(items: Sequence[T], rng: random.Random) -> list[T]:
 def decode(
     found: Sequence[Sample], decoder: Decoder, pool: ThreadPoolExecutor, into: NDArray[np.uint8]
 ) -> list[Future[None]]:
-    """Begin to decode the samples `found` into `into`, uint8 [N, C, H, W]; done with the futures.
+    """Start decoding the samples `found` into `into`, uint8 [N, C, H, W].
 
-    Their results raise a DataError that names a sample which cannot be decoded.
+    Returns:
+        Futures; the result of one raises a DataError if a sample cannot be decoded.
     """
 
     def work(start: int) -> None:

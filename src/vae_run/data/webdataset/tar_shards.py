@@ -1,7 +1,7 @@
-"""WebDataset shards: tar files in which neighbouring members of one name make a sample.
+"""WebDataset shards: tar files in which consecutive members with the same stem are a sample.
 
-webdataset says which members belong together. Files are opened here: it would take names such as
-`pipe:COMMAND` for a command, and end a shard without a word where a header in it is damaged.
+The package webdataset groups the members. It does not open the files: it would run names such as
+`pipe:COMMAND` as a command, and silently end a shard at a damaged header.
 """
 
 import re
@@ -16,9 +16,9 @@ from vae_run.data.checks import regular
 from vae_run.errors import ConfigError, DataError
 
 ENDINGS = ("jpg", "jpeg", "png", "webp", "ppm")
-"""Of the member that is a sample's image, in any case of letters."""
+"""File name endings of the image of a sample, in lower or upper case."""
 LABEL = "cls"
-"""The ending of the member that is its label, a whole number as text."""
+"""File name ending of the label of a sample, an integer as text."""
 MOST_SHARDS = 1_000_000
 
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
@@ -32,28 +32,28 @@ class Shard:
     """A tar file.
 
     Attributes:
-        name: as the configuration has it.
-        path: where it is.
-        size: its bytes.
+        name: its name in the configuration.
+        path: its path.
+        size: in bytes.
     """
 
     name: str
     path: Path
     size: int
 
-    def wrong(self, what: str) -> DataError:
-        """The error that something is wrong with it."""
-        return DataError(f"{self.path}: {what}; write the shard anew, or leave it out")
+    def error(self, what: str) -> DataError:
+        """The error that describes a defect of this shard."""
+        return DataError(f"{self.path}: {what}; write the shard again, or remove it")
 
 
 class Sample(NamedTuple):
-    """One image, as it lies in a shard.
+    """One image in a shard.
 
     Attributes:
-        shard: where it was read.
-        key: the name of its members, without endings.
+        shard: the shard that it was read from.
+        key: the stem of the names of its members.
         image: the bytes of the image file.
-        label: a whole number, or None.
+        label: an integer, or None.
     """
 
     shard: Shard
@@ -63,14 +63,14 @@ class Sample(NamedTuple):
 
 
 def expanded(patterns: str | Sequence[str], key: str) -> list[str]:
-    """The names that `patterns`, in the notation a{0..9}b{c,d}, stand for.
+    """The names that `patterns` in brace notation, a{0..9}b{c,d}, expand to.
 
     Args:
         patterns: one or several.
-        key: how messages call them, such as `dataset.train`.
+        key: their configuration key, such as `dataset.train`, for messages.
 
     Raises:
-        ConfigError: a pattern cannot be read, or a name is none of a file.
+        ConfigError: a pattern is invalid, or a name is not that of a file.
     """
     from braceexpand import braceexpand
 
@@ -78,11 +78,11 @@ def expanded(patterns: str | Sequence[str], key: str) -> list[str]:
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         try:
             if any(abs(int(b) - int(a)) >= MOST_SHARDS for a, b in _RANGE.findall(pattern)):
-                raise ValueError(f"it stands for more than {MOST_SHARDS:,} names")
+                raise ValueError(f"it expands to more than {MOST_SHARDS:,} names")
             found += islice(braceexpand(pattern), MOST_SHARDS + 1)
         except ValueError as error:
             raise ConfigError(
-                f"{key}: found {pattern!r}, which cannot be read: {error}. Expected the name of a "
+                f"{key}: found {pattern!r}, which is invalid: {error}. Expected the name of a "
                 "tar file, or names in braces such as train-{0000..0099}.tar"
             ) from error
     if len(found) > MOST_SHARDS:
@@ -103,7 +103,7 @@ def shards(names: Iterable[str], folder: Path, key: str) -> list[Shard]:
     """The files `names`, which are relative to `folder`.
 
     Raises:
-        DataError: one is not there, or is no file.
+        DataError: one does not exist, or is not a regular file.
     """
     found = []
     for name in names:
@@ -113,46 +113,47 @@ def shards(names: Iterable[str], folder: Path, key: str) -> list[Shard]:
 
 
 def samples(shard: Shard) -> Iterator[Sample]:
-    """All samples of `shard`, in its order; none is left out.
+    """All samples of `shard`, in order.
 
     Raises:
-        DataError: the shard is damaged, or a sample has no image, several, or a wrong label.
+        DataError: the shard is damaged, or a sample has no image, several images, or an invalid
+            label.
     """
     for group in _groups(shard, contents=True):
         key = group["__key__"]
         images = [ending for ending in ENDINGS if ending in group]
         if len(images) != 1:
             held = ", ".join(name for name in group if not name.startswith("__")) or "nothing"
-            raise shard.wrong(
+            raise shard.error(
                 f"sample {key} has {len(images) or 'no'} images, expected one member that ends in "
-                f"{', '.join(ENDINGS)}, beside its others in the file (found: {held})"
+                f"{', '.join(ENDINGS)}, next to its other members (found: {held})"
             )
         yield Sample(shard, key, group[images[0]], _label(shard, key, group.get(LABEL)))
 
 
 def count(shard: Shard) -> int:
-    """How many samples `shard` holds, by the headers in it alone.
+    """The number of samples in `shard`; only the tar headers are read.
 
     Raises:
-        DataError: it is damaged, or holds none.
+        DataError: it is damaged, or has no sample.
     """
     return sum(1 for _ in _groups(shard, contents=False))
 
 
 def alike(found: Iterable[Sample], labelled: bool | None = None) -> Iterator[Sample]:
-    """The samples `found`, all of which have labels or none has.
+    """The samples `found`, checked to be either all labelled or all unlabelled.
 
     Args:
-        found: as read.
-        labelled: which of both; None: as the first of them.
+        found: the samples.
+        labelled: whether they have labels; None: as the first sample.
 
     Raises:
-        DataError: one is of the other kind.
+        DataError: a sample has a label and others have none, or the reverse.
     """
     for sample in found:
         own = sample.label is not None
         if own != (own if labelled is None else labelled):
-            raise sample.shard.wrong(
+            raise sample.shard.error(
                 f"sample {sample.key} has {'a' if own else 'no'} label (.{LABEL}), and those "
                 f"before it have {'none' if own else 'one'}"
             )
@@ -168,14 +169,12 @@ def _label(shard: Shard, key: str, text: bytes | None) -> int | None:
     except ValueError:
         label = -1
     if not 0 <= label < 2**63:
-        raise shard.wrong(
-            f"sample {key} has the label {text[:40]!r}, expected a whole number from 0"
-        )
+        raise shard.error(f"sample {key} has the label {text[:40]!r}, expected an integer from 0")
     return label
 
 
 def _groups(shard: Shard, *, contents: bool) -> Iterator[dict[str, Any]]:
-    """The members of each sample by their endings, with its `__key__`."""
+    """The members of each sample by their endings, and its `__key__`."""
     from webdataset.tariterators import group_by_keys
 
     found = 0
@@ -183,41 +182,43 @@ def _groups(shard: Shard, *, contents: bool) -> Iterator[dict[str, Any]]:
         for group in group_by_keys(_members(shard, contents)):
             found += 1
             yield group
-    except ValueError as error:  # of webdataset: two members of one name
-        raise shard.wrong(f"cannot be read: {error.args[0]}") from error
+    except ValueError as error:  # from webdataset: two members have the same name
+        raise shard.error(f"cannot be read: {error.args[0]}") from error
     if not found:
-        raise shard.wrong("holds no sample")
+        raise shard.error("holds no sample")
 
 
 def _must_end(file: IO[bytes]) -> None:
-    """Refuse to take for its end what is none: tarfile stops at whatever is no header."""
+    """Check that the tar file ends here: tarfile stops at anything that is not a header."""
     if file.read(_BLOCK) != bytes(_BLOCK):
         raise tarfile.ReadError("it ends early, or the next header is damaged")
     while rest := file.read(_PIECE):
         if rest.count(0) != len(rest):
-            raise tarfile.ReadError("something lies behind a block of zeros, which is its end")
+            raise tarfile.ReadError("there are data after the block of zeros that ends it")
 
 
 def _members(shard: Shard, contents: bool) -> Iterator[dict[str, Any]]:
-    """The files in the tar file `shard`, as `group_by_keys` takes them; empty without `contents`.
+    """The files in the tar file `shard` for `group_by_keys`; without data unless `contents`.
 
     Raises:
-        DataError: it is no tar file, or ends before its end, or holds links.
+        DataError: it is not a tar file, or is truncated, or has links.
     """
     name = "its first member"
     try:
         with open(shard.path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would grow with the file
+                tar.members.clear()  # type: ignore[attr-defined]  # this list would grow with the file
                 name = member.name
                 if member.isdir() or _META.match(name):
                     continue
                 if not member.isreg() or member.issparse():
-                    raise shard.wrong(f"{name} in it is a link or the like, expected a plain file")
-                if member.offset_data + member.size > shard.size:  # before memory is set aside
+                    raise shard.error(
+                        f"{name} in it is a link or a special file, expected a regular file"
+                    )
+                if member.offset_data + member.size > shard.size:  # before memory is allocated
                     raise tarfile.ReadError("unexpected end of data")
                 data = b""
-                if contents:  # as `extractfile` does, by way of more objects
+                if contents:  # like `extractfile`, with fewer objects
                     file.seek(member.offset_data)
                     data = file.read(member.size)
                 if contents and len(data) < member.size:
@@ -227,7 +228,7 @@ def _members(shard: Shard, contents: bool) -> Iterator[dict[str, Any]]:
             _must_end(file)
     except DataError:
         raise
-    except Exception as error:  # of a damaged file, or of what holds it
-        raise shard.wrong(
+    except Exception as error:  # a damaged file, or its storage
+        raise shard.error(
             f"cannot be read as an uncompressed tar file, at or after {name}: {error}"
         ) from error

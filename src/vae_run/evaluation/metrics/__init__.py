@@ -1,5 +1,6 @@
-"""Metrics: one file each, a function of the same name from a `View` to named numbers.
+"""Metrics: one file each, a metric of the same name, from a `View` to named numbers.
 
-May import config, corruptions, data, evaluation.codes, evaluation.principal_components,
-evaluation.random_features, evaluation.samples, evaluation.view, models, objectives.
+May import config, corruptions, data, evaluation.base, evaluation.codes,
+evaluation.principal_components, evaluation.quantity, evaluation.random_features,
+evaluation.samples, evaluation.view, models, objectives.
 """

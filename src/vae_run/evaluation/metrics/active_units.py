@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vae_run.evaluation.base import metric
+
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
 
 
+@metric()
 def active_units(view: View) -> dict[str, float]:
-    """`active_units`: dimensions with Var_x(E_q[z|x]) > 0.01 (Burda et al. 2015, section 5)."""
+    """`active_units`: dimensions with Var_x(E_q[z|x]) > 0.01 (Burda et al. 2015, section 5).
+
+    The expected code E_q[z] is `posterior.expectation(q)`. Nothing for a deterministic code.
+    """
     if not view.model.posterior.stochastic or view.size < 2:
         return {}
     model = view.model

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vae_run.corruptions import NoCorruption
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.metrics.log_likelihood import each_image
 from vae_run.evaluation.principal_components import components, wide
 from vae_run.objectives.base import elbo_terms
@@ -27,6 +28,18 @@ USUAL = 32
 """Principal components that the published comparison takes, whatever `latent_dim` is."""
 
 
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Why the metric cannot exist with these parts."""
+    if settings.parts["dataset"].get("classes") is None:
+        yield (
+            "with dataset.classes=null all classes are trained on, and none is left as an anomaly. "
+            "Train with, for instance, 'dataset.classes=[0]'."
+        )
+    if settings.fixed.condition is not None:
+        yield "a model with condition=label knows no label for an anomaly. Use condition=null."
+
+
+@metric(conflicts=_conflicts)
 def anomaly(view: View) -> dict[str, float]:
     """`SCORE_auroc` and `SCORE_average_precision` of every score of `scores`, in [0, 1].
 
@@ -84,14 +97,3 @@ def separation(normal: Tensor, strange: Tensor) -> dict[str, float]:
         "auroc": float(roc_auc_score(truth, values)),
         "average_precision": float(average_precision_score(truth, values)),
     }
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
-    """Why the metric cannot exist with these parts."""
-    if settings.parts["dataset"].get("classes") is None:
-        yield (
-            "with dataset.classes=null all classes are trained on, and none is left as an anomaly. "
-            "Train with, for instance, 'dataset.classes=[0]'."
-        )
-    if settings.fixed.condition is not None:
-        yield "a model with condition=label knows no label for an anomaly. Use condition=null."

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.metrics.objective import objective
 
 if TYPE_CHECKING:
@@ -13,21 +14,7 @@ if TYPE_CHECKING:
     from vae_run.evaluation.view import View
 
 
-def bits_per_dim(view: View) -> dict[str, float]:
-    """`bits_per_dim`: -elbo / (D ln 2) of images of D pixels, colours counted apart.
-
-    Nothing under a density, which is no code length, for grey pixels under a Bernoulli, whose
-    figure is a cross-entropy, or without an ELBO.
-    """
-    likelihood = view.model.likelihood
-    if not likelihood.discrete and (not likelihood.binary or view.split.has_grey):
-        return {}
-    elbo = objective(view).get("elbo")
-    dimensions = math.prod(view.split.event_shape)
-    return {} if elbo is None else {"bits_per_dim": -elbo / (dimensions * math.log(2))}
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
+def _conflicts(settings: Settings) -> Iterator[str]:
     """Why the metric cannot exist with these parts, as far as that is known without the data."""
     prior = settings.classes["prior"]
     likelihood = settings.classes["likelihood"]
@@ -41,3 +28,18 @@ def conflicts(settings: Settings) -> Iterator[str]:
         yield "a deterministic code has no ELBO. Use posterior=normal and objective=elbo."
     if not (prior.trained_with and prior.proper):
         yield "there is no ELBO without a proper prior. Use prior=standard_normal."
+
+
+@metric(conflicts=_conflicts)
+def bits_per_dim(view: View) -> dict[str, float]:
+    """`bits_per_dim`: -elbo / (D ln 2) of images of D pixels, colours counted apart.
+
+    Nothing under a density, which is no code length, for grey pixels under a Bernoulli, whose
+    figure is a cross-entropy, or without an ELBO.
+    """
+    likelihood = view.model.likelihood
+    if not likelihood.discrete and (not likelihood.binary or view.split.has_grey):
+        return {}
+    elbo = objective(view).get("elbo")
+    dimensions = math.prod(view.split.event_shape)
+    return {} if elbo is None else {"bits_per_dim": -elbo / (dimensions * math.log(2))}

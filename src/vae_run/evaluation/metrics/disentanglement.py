@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_run.evaluation.codes import Points, few, means
+from vae_run.evaluation.base import metric
+from vae_run.evaluation.codes import Points, expected_codes, few
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -39,11 +40,24 @@ class Known:
     factors: Numbers
 
 
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Why the metric cannot exist with these parts."""
+    dataset = settings.classes["dataset"]
+    if not dataset.known_factors:
+        yield (
+            f"{dataset.__name__} does not tell the factors that its images were made from. Use "
+            "dataset=sprites."
+        )
+    if settings.fixed.latent_dim < 2:
+        yield "latent_dim: found 1, and a gap is one between two dimensions. Use 2 or more."
+
+
+@metric(conflicts=_conflicts)
 def disentanglement(view: View) -> dict[str, float]:
     """`mig`, `sap`, `factor_vae_score`, `dci_disentanglement`, `dci_completeness` and
     `dci_informativeness`, each at most 1 and higher where dimensions and factors correspond.
 
-    Of posterior means, those of dimensions that the decoder ignores among them, as in Locatello et
+    Of the expected codes E_q[z], including dimensions that the decoder ignores, as in Locatello et
     al. 2019. What must be learned is learned on the training split, the importances of DCI there
     alone. Nothing where the factors are not known, and for a code of one dimension; a factor with
     one value is left out.
@@ -72,7 +86,7 @@ def disentanglement(view: View) -> dict[str, float]:
 def _known(view: View) -> Known:
     view = few(view, MOST_IMAGES)
     assert view.split.factors is not None
-    return Known(means(view), view.split.factors.cpu().numpy())
+    return Known(expected_codes(view), view.split.factors.cpu().numpy())
 
 
 def mig(known: Known) -> float:
@@ -226,15 +240,3 @@ def _votes(codes: Points, factors: Numbers, seed: tuple[int, int]) -> Points:
             alike = codes[random.choice(group, min(GROUP, len(group)), replace=False)]
             votes[alike.var(0, ddof=1).argmin(), k] += 1
     return votes
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
-    """Why the metric cannot exist with these parts."""
-    dataset = settings.classes["dataset"]
-    if not dataset.known_factors:
-        yield (
-            f"{dataset.__name__} does not tell the factors that its images were made from. Use "
-            "dataset=sprites."
-        )
-    if settings.fixed.latent_dim < 2:
-        yield "latent_dim: found 1, and a gap is one between two dimensions. Use 2 or more."

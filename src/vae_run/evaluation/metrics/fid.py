@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vae_run.data.download import PROBE_SECONDS, reachable
 from vae_run.errors import ConfigError, DataError
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.samples import generated
 
 if TYPE_CHECKING:
@@ -27,34 +28,6 @@ WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 """Inception v3 as in the original implementation; the number is how its SHA-256 begins."""
 SOURCE = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS}"
 BATCH = 50
-
-
-def fid(view: View) -> dict[str, float]:
-    """`fid`: the squared Frechet distance of Inception features (Heusel et al. 2017).
-
-    Between all images of the split and as many samples (`generated`), of which `fid_images` tells:
-    as bytes, grey in three equal colours, brought to 299x299 with antialiasing. The 2048 features
-    are torch-fidelity's port of the original network. Figures of different numbers of images, or
-    of other implementations, cannot be compared. Nothing without a density to sample codes from,
-    for other than one or three channels, or fewer than 2 images.
-
-    Raises:
-        ConfigError: torchmetrics or torch-fidelity is not installed.
-        DataError: the weights are absent and cannot be downloaded, or are damaged.
-    """
-    shape = view.split.event_shape
-    if not view.model.prior.ready or len(shape) != 3 or shape[0] not in (1, 3) or view.size < 2:
-        return {}
-    prepare()
-    library = import_module("torchmetrics.image.fid")
-    view = replace(view, batch_size=BATCH)
-    metric = library.FrechetInceptionDistance(feature_extractor_weights_path=str(place()))
-    metric = metric.to(view.split.device)
-    for batch in view.batches():
-        metric.update(as_bytes(batch.target), real=True)
-    for images in generated(view):
-        metric.update(as_bytes(images), real=False)
-    return {"fid": float(metric.compute()), "fid_images": float(view.size)}
 
 
 def as_bytes(images: Tensor) -> Tensor:
@@ -107,7 +80,36 @@ def _download(file: Path) -> None:
     )
 
 
-def conflicts(settings: Settings) -> Iterator[str]:
+def _conflicts(settings: Settings) -> Iterator[str]:
     """Why the metric cannot exist with these parts."""
     if not settings.classes["prior"].proper:
         yield "a flat prior has no samples. Use prior=standard_normal."
+
+
+@metric(conflicts=_conflicts, prepare=prepare)
+def fid(view: View) -> dict[str, float]:
+    """`fid`: the squared Frechet distance of Inception features (Heusel et al. 2017).
+
+    Between all images of the split and as many samples (`generated`), of which `fid_images` tells:
+    as bytes, grey in three equal colours, brought to 299x299 with antialiasing. The 2048 features
+    are torch-fidelity's port of the original network. Figures of different numbers of images, or
+    of other implementations, cannot be compared. Nothing without a density to sample codes from,
+    for other than one or three channels, or fewer than 2 images.
+
+    Raises:
+        ConfigError: torchmetrics or torch-fidelity is not installed.
+        DataError: the weights are absent and cannot be downloaded, or are damaged.
+    """
+    shape = view.split.event_shape
+    if not view.model.prior.ready or len(shape) != 3 or shape[0] not in (1, 3) or view.size < 2:
+        return {}
+    prepare()
+    library = import_module("torchmetrics.image.fid")
+    view = replace(view, batch_size=BATCH)
+    distance = library.FrechetInceptionDistance(feature_extractor_weights_path=str(place()))
+    distance = distance.to(view.split.device)
+    for batch in view.batches():
+        distance.update(as_bytes(batch.target), real=True)
+    for images in generated(view):
+        distance.update(as_bytes(images), real=False)
+    return {"fid": float(distance.compute()), "fid_images": float(view.size)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.codes import few
 from vae_run.evaluation.random_features import RandomConv
 from vae_run.evaluation.samples import generated
@@ -28,6 +29,13 @@ ROWS = 256
 """Rows of a matrix of distances held at once."""
 
 
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Why the metric cannot exist with these parts."""
+    if not settings.classes["prior"].proper:
+        yield "a flat prior has no samples. Use prior=standard_normal."
+
+
+@metric(conflicts=_conflicts)
 def generation(view: View) -> dict[str, float]:
     """`frechet_random_conv`, and `precision_`, `recall_`, `density_`, `coverage_random_conv`.
 
@@ -120,9 +128,3 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     lengths = a.square().sum(1, keepdim=True) + b.square().sum(1)
     squares = torch.addmm(lengths, a, b.T, alpha=-2)
     return squares.mul_(squares > 1e-12 * lengths)
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
-    """Why the metric cannot exist with these parts."""
-    if not settings.classes["prior"].proper:
-        yield "a flat prior has no samples. Use prior=standard_normal."

@@ -5,13 +5,13 @@ Letters: N images, P pixels of an image, D latent dimensions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from vae_run.evaluation.codes import Points, few, means
+from vae_run.evaluation.base import metric
+from vae_run.evaluation.codes import Points, expected_codes, few
 from vae_run.evaluation.principal_components import components
 
 if TYPE_CHECKING:
@@ -25,11 +25,10 @@ NEIGHBOURS = 12
 PERPLEXITY = 30.0
 SEED = 0
 
-Ranks = NDArray[np.integer[Any]]
 
-
+@metric()
 def geometry(view: View) -> dict[str, float]:
-    """`trustworthiness` and `continuity` of the codes (posterior means), 1 at best.
+    """`trustworthiness` and `continuity` of the expected codes E_q[z], 1 at best.
 
     `pca_...` is that of as many principal components of the training images; with two latent
     dimensions `tsne_...` is that of t-SNE (van der Maaten & Hinton 2008; perplexity 30, from
@@ -38,7 +37,7 @@ def geometry(view: View) -> dict[str, float]:
     fewer than half of the images. Nothing for fewer than 4 images.
     """
     view = few(view, min(MOST_IMAGES, MOST_NUMBERS // view.split.images[0].numel()))
-    codes = means(view)
+    codes = expected_codes(view)
     if view.size < 4 or not np.isfinite(codes).all():
         return {}
     images = torch.cat([batch.target.cpu() for batch in view.batches()])
@@ -49,12 +48,10 @@ def geometry(view: View) -> dict[str, float]:
         maps["pca_"] = found.codes(images.to(found.mean.device)).cpu().numpy()
     if view.latent_dim == 2:
         maps["tsne_"] = tsne(pixels)
-    seen = ranks(pixels)
     numbers = {}
     for name, points in maps.items():
-        mapped = ranks(points)
-        numbers[f"{name}trustworthiness"] = trustworthiness(seen, mapped)
-        numbers[f"{name}continuity"] = trustworthiness(mapped, seen)
+        both = kept(pixels, points)
+        numbers[f"{name}trustworthiness"], numbers[f"{name}continuity"] = both
     return numbers
 
 
@@ -67,27 +64,18 @@ def tsne(points: Points) -> Points:
     return found.astype(np.float64)
 
 
-def ranks(points: Points) -> Ranks:
-    """Which neighbour j is of i, [N, N], by distance from 1 on; i itself is 0."""
-    points = points - points.mean(0)
-    lengths = np.square(points).sum(1)
-    squares = lengths[:, None] + lengths - 2 * points @ points.T
-    np.fill_diagonal(squares, -np.inf)
-    order = squares.argsort(1, kind="stable")
-    found = np.empty(order.shape, dtype=np.int32)
-    np.put_along_axis(found, order, np.arange(len(points), dtype=np.int32)[None], axis=1)
-    return found
+def kept(points: Points, mapped: Points) -> tuple[float, float]:
+    """Trustworthiness and continuity of the map from points [N, P] to [N, D], by scikit-learn.
 
-
-def trustworthiness(true: Ranks, mapped: Ranks) -> float:
-    """How far the neighbours on a map are the true ones (Venna & Kaski 2001).
-
+    The trustworthiness (Venna & Kaski 2001) is
     1 - 2 / (N k (2N - 3k - 1)) sum_i sum_j (r(i, j) - k), where j runs over those of the k
-    neighbours of i on the map that are not among its k true ones, and r is their true rank.
-    With the arguments exchanged it is the continuity: how far true neighbours stay together.
+    neighbours of i on the map that are not among its k true ones, and r is their true rank. The
+    continuity is the same with points and map exchanged: how far true neighbours stay together.
+    The order of neighbours at equal distances is arbitrary.
     """
-    n = len(true)
-    k = min(NEIGHBOURS, (n - 1) // 2)
-    false_friends = (mapped > 0) & (mapped <= k) & (true > k)
-    penalty = float((true[false_friends] - k).sum())
-    return 1 - 2 * penalty / (n * k * (2 * n - 3 * k - 1))
+    from sklearn.manifold import trustworthiness
+
+    k = min(NEIGHBOURS, (len(points) - 1) // 2)
+    both = ((points, mapped), (mapped, points))
+    first, second = (float(trustworthiness(a, b, n_neighbors=k)) for a, b in both)
+    return first, second

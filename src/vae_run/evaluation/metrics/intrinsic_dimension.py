@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_run.evaluation.base import metric
+
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
 
@@ -27,8 +29,9 @@ COUNTS = (5, 10, 20)
 Points = NDArray[np.floating[Any]]
 
 
+@metric()
 def intrinsic_dimension(view: View) -> dict[str, float]:
-    """`data_twonn` of the clean images and `codes_twonn` of their posterior means, and `..._mle_k`.
+    """`data_twonn` of the clean images and `codes_twonn` of their codes `q.mean`, and `..._mle_k`.
 
     The latter is `mle` with k = 5, 10 and 20 neighbours. Of the first 10,000 images of the split at
     most. Nothing where it cannot be told: for fewer than three different points (k + 1 of them),

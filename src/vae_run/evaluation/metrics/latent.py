@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vae_run.data.batches import NOISE_CHUNK
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.principal_components import wide
 from vae_run.models.distributions.kl import kl
 
@@ -28,6 +29,13 @@ MOST_OTHERS = 2_000
 """The same for a posterior that is no product of normals, whose densities cost more."""
 
 
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Why the metric cannot exist with these parts."""
+    if settings.fixed.latent_dim < 2 and not settings.classes["posterior"].stochastic:
+        yield "a single dimension of a deterministic code correlates with nothing."
+
+
+@metric(conflicts=_conflicts)
 def latent(view: View) -> dict[str, float]:
     """`mutual_information`, `aggregate_gap` and `code_correlation`.
 
@@ -39,8 +47,8 @@ def latent(view: View) -> dict[str, float]:
     9.2 nats of 10,000. Of all the data the first is a lower bound in expectation, tight only
     where it stays well below log N, and the second an upper bound.
 
-    `code_correlation` in [0, 1]: the absolute correlation of two dimensions of the posterior means,
-    mean over pairs of dimensions that vary.
+    `code_correlation` in [0, 1]: the absolute correlation of two dimensions of the expected codes
+    E_q[z], mean over pairs of dimensions that vary.
     """
     found = correlation(view)
     posterior, prior = view.model.posterior, view.model.prior
@@ -112,9 +120,3 @@ def pairwise(q: Distribution, z: Tensor) -> Tensor:
     density: Any = q
     found: Tensor = density.log_prob(z[:, None])
     return wide(found)
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
-    """Why the metric cannot exist with these parts."""
-    if settings.fixed.latent_dim < 2 and not settings.classes["posterior"].stochastic:
-        yield "a single dimension of a deterministic code correlates with nothing."

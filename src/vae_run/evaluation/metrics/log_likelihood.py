@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vae_run.data.batches import NOISE_CHUNK, Batch, seeded
+from vae_run.evaluation.base import metric
 from vae_run.objectives.importance_weighted import log_weights
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ DRAWN = 16
 """Samples an image drawn from the generator at once; fixed, so that more samples add to fewer."""
 
 
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Why the metric cannot exist with these parts."""
+    prior = settings.classes["prior"]
+    if not settings.classes["posterior"].stochastic:
+        yield "a deterministic code has no importance weights. Use posterior=normal."
+    elif not (prior.trained_with and prior.proper):
+        yield "there is no p(x) without a proper prior. Use prior=standard_normal."
+
+
+@metric(conflicts=_conflicts)
 def log_likelihood(view: View) -> dict[str, float]:
     """`log_likelihood`: log 1/K sum_k p(x, z_k) / q(z_k|x), in nats, mean over the images.
 
@@ -97,12 +108,3 @@ class _Weights:
     def effective(self) -> Tensor:
         """(sum w)^2 / sum w^2, [B], on the CPU."""
         return (self.first.square() / self.second).cpu().double()
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
-    """Why the metric cannot exist with these parts."""
-    prior = settings.classes["prior"]
-    if not settings.classes["posterior"].stochastic:
-        yield "a deterministic code has no importance weights. Use posterior=normal."
-    elif not (prior.trained_with and prior.proper):
-        yield "there is no p(x) without a proper prior. Use prior=standard_normal."

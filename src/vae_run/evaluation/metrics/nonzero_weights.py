@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from vae_run.evaluation.base import metric
+
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
     from vae_run.models.latent_variable_model import LatentVariableModel
@@ -24,6 +26,7 @@ def weights(model: LatentVariableModel) -> dict[str, nn.Parameter]:
     }
 
 
+@metric()
 def nonzero_weights(view: View) -> dict[str, float]:
     """`nonzero_weights`: weights of linear and convolutional layers, biases left out, not 0."""
     counts = [torch.count_nonzero(weight) for weight in weights(view.model).values()]

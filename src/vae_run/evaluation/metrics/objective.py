@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vae_run.evaluation.base import metric
+
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
 
 
+@metric()
 def objective(view: View) -> dict[str, float]:
     """`loss`, `reconstruction` and, where there is a prior, `kl` and `elbo`.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.principal_components import components, wide
 
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
 
 
+@metric()
 def pca(view: View) -> dict[str, float]:
     """`pca_mse`: squared error per pixel of mu + U U^T (input - mu) against the clean image.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.metrics.robustness import FLOOR
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ C1, C2 = 0.01**2, 0.03**2
 """The constants of SSIM at a data range of 1."""
 
 
+@metric()
 def reconstruction(view: View) -> dict[str, float]:
     """`mae`, `psnr` and `ssim` of decode(encode(input).mean).mean against the clean image.
+
+    The code is `q.mean`, not E_q[z].
 
     `mae` is the absolute error per pixel. `psnr`, in dB, is -10 log10 of an image's squared error
     per pixel, and `ssim` that of `similarity`; both are means over the images, of pixels clipped

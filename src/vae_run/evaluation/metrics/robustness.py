@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vae_run.evaluation.base import metric
+
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
     from vae_run.evaluation.view import View
@@ -78,6 +80,17 @@ def errors(images: Tensor, clean: Tensor) -> Tensor:
     return torch.stack([squares.sum(), decibels.sum(), outside])
 
 
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Why the metric cannot exist with these parts."""
+    corruption = settings.classes["corruption"]
+    if not corruption.tested_levels:
+        yield (
+            f"{corruption.__name__} has no levels to run over. Use a corruption that has, such as "
+            "corruption=gaussian."
+        )
+
+
+@metric(conflicts=_conflicts)
 def robustness(view: View) -> dict[str, float]:
     """`psnr_at_LEVEL` and `mse_at_LEVEL` of the output, `input_...` of the corrupted input, and
     `mean_psnr`, `mean_mse` of the mean image.
@@ -93,13 +106,3 @@ def robustness(view: View) -> dict[str, float]:
         if values:
             numbers[f"mean_{unit}"] = values["mean"][0]
     return numbers
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
-    """Why the metric cannot exist with these parts."""
-    corruption = settings.classes["corruption"]
-    if not corruption.tested_levels:
-        yield (
-            f"{corruption.__name__} has no levels to run over. Use a corruption that has, such as "
-            "corruption=gaussian."
-        )

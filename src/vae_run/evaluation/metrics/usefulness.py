@@ -18,6 +18,7 @@ from torch import Tensor
 from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import NOISE_CHUNK, seeded
 from vae_run.data.splits import Split
+from vae_run.evaluation.base import metric
 from vae_run.evaluation.principal_components import Components, components
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ Codes = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
 
 
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Why the metric cannot exist with these parts, as far as that is known without the data."""
+    if settings.fixed.condition is not None:
+        yield "with condition=label the encoder is told the class. Use condition=null."
+    kept = settings.parts["dataset"].get("classes")
+    if kept is not None and len(set(kept)) == 1:
+        yield f"dataset.classes={kept} leaves one class, and there is nothing to tell apart."
+
+
+@metric(conflicts=_conflicts)
 def usefulness(view: View) -> dict[str, float]:
     """Accuracies in [0, 1] of classifiers on codes, beside PCA's, and agreement of clusters.
 
@@ -46,7 +57,8 @@ def usefulness(view: View) -> dict[str, float]:
     entropies) and `ari` compare the classes with the clusters of k-means, as many as there are
     classes, among the codes of this split itself.
 
-    A code is the mean of q(z|x) of the clean image, as `task=encode` gives it. Nothing without
+    A code is `q.mean` of the clean image, as `task=encode` gives it, and not E_q[z]: of a von
+    Mises-Fisher posterior it has length 1. Nothing without
     labels or with a single class, or where the label is given to the encoder.
     """
     train = view.train
@@ -76,7 +88,7 @@ def chosen(split: Split, most: int) -> Split:
 
 
 def means(view: View, principal: Components) -> tuple[dict[str, Codes], Labels]:
-    """Of the clean images: posterior means [N, D] as "", principal ones as "pca_"; the labels.
+    """Of the clean images: the codes `q.mean` [N, D] as "", principal ones as "pca_"; the labels.
 
     The images go through the encoder in batches of one size, whatever `view.batch_size` is, since
     an image on the border between two classes changes sides for a last digit.
@@ -128,12 +140,3 @@ def clusters(codes: Codes, truth: Labels) -> dict[str, float]:
         "nmi": float(normalized_mutual_info_score(truth, found)),
         "ari": float(adjusted_rand_score(truth, found)),
     }
-
-
-def conflicts(settings: Settings) -> Iterator[str]:
-    """Why the metric cannot exist with these parts, as far as that is known without the data."""
-    if settings.fixed.condition is not None:
-        yield "with condition=label the encoder is told the class. Use condition=null."
-    kept = settings.parts["dataset"].get("classes")
-    if kept is not None and len(set(kept)) == 1:
-        yield f"dataset.classes={kept} leaves one class, and there is nothing to tell apart."

@@ -1,4 +1,7 @@
-"""Pictures of a trained model: from a view of a split to named images for people.
+"""Pictures: one file each, a picture of the same name, from a `View` to an image.
 
-May import data, evaluation.metrics, evaluation.view, models, plots.
+Letters: N images, D latent dimensions, T columns, G grid points a side, E event shape.
+
+May import data, evaluation.base, evaluation.first_images, evaluation.metrics,
+evaluation.quantities, evaluation.view, models, plots.
 """

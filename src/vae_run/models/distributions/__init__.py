@@ -1,4 +1,4 @@
-"""What `torch.distributions` lacks: point masses, spheres, flows, sampled KL divergences.
+"""Distributions that `torch.distributions` lacks, and KL divergences in closed form or sampled.
 
 May import nothing else of vae-run.
 """

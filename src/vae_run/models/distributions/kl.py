@@ -1,69 +1,23 @@
-"""What torch.distributions lacks: a point mass, and a KL divergence that falls back to sampling."""
+"""KL divergences in nats: closed forms that torch lacks, and a sampled one for the others.
+
+Letters: K samples, B batch, D latent dimensions.
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
 from torch import Tensor
 from torch.distributions import (
     Distribution,
     Independent,
     MultivariateNormal,
     Normal,
-    constraints,
     kl_divergence,
     register_kl,
 )
 
-from vae_run.errors import ConfigError
-
-
-class Delta(Distribution):
-    """A point mass at `value` [B, D]: the posterior of a deterministic code.
-
-    It has no density, so `log_prob` and every KL divergence from it are undefined.
-    """
-
-    arg_constraints: ClassVar = {"value": constraints.real_vector}
-    support = constraints.real_vector
-    has_rsample = True
-
-    def __init__(self, value: Tensor, validate_args: bool | None = None) -> None:
-        self.value = value
-        super().__init__(value.shape[:-1], value.shape[-1:], validate_args=validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.value
-
-    @property
-    def variance(self) -> Tensor:
-        return torch.zeros_like(self.value)
-
-    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        return self.value.expand(*sample_shape, *self.value.shape)
-
-
-class Flat(Distribution):
-    """The improper density 1 over all of R^D, of the shape and device of `like` [D]."""
-
-    arg_constraints: ClassVar = {}
-    support = constraints.real_vector
-
-    def __init__(self, like: Tensor) -> None:
-        self._like = like
-        super().__init__(like.shape[:-1], like.shape[-1:], validate_args=False)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """0: the constant is arbitrary."""
-        return torch.zeros_like(value[..., 0])
-
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        raise ConfigError(
-            "prior=flat is improper: it has no samples. Train with prior=standard_normal, or with "
-            "any other prior, to sample."
-        )
+from vae_run.models.distributions.flat import Flat
 
 
 def _entropy(q: Any) -> Tensor:
@@ -72,7 +26,7 @@ def _entropy(q: Any) -> Tensor:
 
 
 def _kl_to_flat(q: Independent[Any], p: Flat) -> Tensor:
-    """-H(q): the KL up to the constant that a flat prior lacks."""
+    """-H(q): the KL up to an arbitrary constant."""
     return -_entropy(q)
 
 
@@ -93,27 +47,27 @@ def _kl_full_to_diagonal(q: MultivariateNormal, p: Independent[Any]) -> Tensor:
     return 0.5 * kl_sum
 
 
-_closed_form: Any = register_kl  # torch leaves it without types
+_closed_form: Any = register_kl  # torch has no annotations for it
 _closed_form(Independent, Flat)(_kl_to_flat)
 _closed_form(MultivariateNormal, Flat)(_kl_full_to_flat)
 _closed_form(MultivariateNormal, Independent)(_kl_full_to_diagonal)
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q_d || p_d) in nats, [B, D], where both are independent normals; None otherwise."""
+    """KL(q_d || p_d) in nats, [B, D], if q and p are products over dimensions; otherwise None."""
     if isinstance(q, Independent) and isinstance(p, Independent):
         return kl_divergence(q.base_dist, p.base_dist)
     return None
 
 
 def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
-    """KL(q || p) in nats: in closed form where torch knows one, else log q(z) - log p(z).
+    """KL(q || p) in nats: in closed form if one is registered, else log q(z) - log p(z).
 
     Args:
         q: over [B, D].
         p: over [D].
-        z: samples of q, [B, D] or [K, B, D]; used only where there is no closed form, where the
-            result is a one-sample (or K-sample mean) unbiased estimate.
+        z: samples of q, [B, D] or [K, B, D], used only without a closed form; the result is then
+            an unbiased estimate from one sample, or the mean over K samples.
 
     Returns:
         Tensor [B].

@@ -1,4 +1,4 @@
-"""Normalising flows as distributions, from zuko, with a mean to encode by."""
+"""Neural spline flows from zuko as torch distributions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch.distributions import Distribution
 
 
 class FlowDistribution(zuko.distributions.NormalizingFlow):  # type: ignore[misc]
-    """The law of f(u) for standard normal u [*, D] and an invertible f.
+    """The distribution of f(u) for standard normal u [*, D] and an invertible f.
 
-    `mean` is f(0), the image of the base's mean: a flow's own mean has no closed form.
+    `mean` is f(0), since the expectation of a flow has no closed form.
     """
 
     @property
@@ -28,16 +28,16 @@ class FlowDistribution(zuko.distributions.NormalizingFlow):  # type: ignore[misc
         return sample
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """In float32 even under autocast, like `push`, or f and its inverse would disagree."""
+        """In float32 even under autocast, like `push`, so that f and its inverse agree."""
         with torch.autocast(value.device.type, enabled=False):
             density: Tensor = super().log_prob(value)
         return density
 
 
 class Spline(zuko.transforms.MonotonicRQSTransform):  # type: ignore[misc]
-    """A monotonic rational-quadratic spline on [-5, 5] (Durkan et al. 2019), safe to invert.
+    """A monotonic rational-quadratic spline on [-5, 5] (Durkan et al. 2019) with a stable inverse.
 
-    zuko's inverse takes a root that rounding can bring below 0 next to a steep knot: NaN.
+    In zuko's inverse rounding can make a radicand negative next to a steep knot, which gives NaN.
     """
 
     def _inverse(self, y: Tensor) -> Tensor:
@@ -54,15 +54,15 @@ class Spline(zuko.transforms.MonotonicRQSTransform):  # type: ignore[misc]
 class Flow(nn.Module):
     """A stack of coupling transformations of D dimensions, given F features or none.
 
-    Splines act on [-5, 5] and are the identity beyond. `slope`, the least of a knot, bounds how
-    far rounding grows when a stack is inverted; zuko's own is 1e-3.
+    Splines act on [-5, 5] and are the identity outside. `slope`, the minimal derivative at a knot
+    (1e-3 in zuko), bounds the growth of rounding errors when a stack is inverted.
     """
 
     bins, slope = 8, 1e-2
 
     def __init__(self, latent_dim: int, features: int, transforms: int, hidden: list[int]) -> None:
         super().__init__()
-        # Two passes make each transformation a coupling, as quick to sample from as to evaluate.
+        # Two passes make each transformation a coupling, which is as fast to sample as to evaluate.
         self.layers = zuko.flows.MAF(
             latent_dim,
             features,

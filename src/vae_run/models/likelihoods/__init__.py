@@ -1,6 +1,6 @@
 """Likelihoods p(x|z): heads on the decoder's features; one class an option.
 
-May import nothing else of vae-run.
+May import models.distributions.
 """
 
 from vae_run.models.likelihoods.base import Likelihood

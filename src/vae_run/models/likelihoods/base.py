@@ -1,6 +1,6 @@
-"""What every likelihood p(x|z) is: a head on the decoder's features.
+"""The base class of likelihoods p(x|z): heads on the decoder's features.
 
-Letters: K samples, B batch, E event shape (C, H, W) or (F,), k parameters a pixel.
+Letters: K samples, B batch, E event shape (C, H, W) or (F,), k parameters per pixel.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from torch.distributions import Distribution, Independent
 from torch.nn.functional import softplus
 
 Projection = Callable[[int], nn.Module]
-"""`projection(k)` makes the layer from the decoder's features to [N, k, *E]."""
+"""`projection(k)` creates the layer from the decoder's features to [N, k, *E]."""
 
 
 class Likelihood(nn.Module, ABC):
     """Owns the decoder's last layer, `projection`: features -> [N, k, *E].
 
-    Calling it turns those parameters, [*K, B, k, *E], into p(x|z) over [*K, B, *E].
+    A call maps its outputs, parameters [*K, B, k, *E], to p(x|z) over [*K, B, *E].
     """
 
     unit_interval = False
     """Whether the data must lie in [0, 1]."""
     binary = False
-    """Whether only 0 and 1 have a probability, so that grey pixels give a cross-entropy."""
+    """Whether it is a distribution on {0, 1}: with grey pixels it gives a cross-entropy."""
     discrete = False
-    """Whether every grey level has a probability; the constructor then takes `levels`."""
+    """Whether it is a distribution over grey levels; the constructor then takes `levels`."""
 
     def __init__(self, *, event_shape: tuple[int, ...], projection: Projection, k: int = 1) -> None:
         super().__init__()
@@ -36,11 +36,11 @@ class Likelihood(nn.Module, ABC):
         self.projection = projection(k)
 
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
-        """The k parameters of [*K, B, k, *E] apart, in float32, each [*K, B, *E]."""
+        """[*K, B, k, *E] split into k float32 tensors [*K, B, *E]."""
         return parameters.float().unbind(-1 - len(self.event_shape))
 
     def independent(self, pixels: Distribution) -> Distribution:
-        """Pixels independent given z: log-densities are summed over the event."""
+        """Pixels that are independent given z: log-densities are summed over E."""
         return Independent(pixels, len(self.event_shape), validate_args=False)
 
     @abstractmethod
@@ -48,19 +48,19 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def calibrated(self) -> bool:
-        """Whether a parameter is set from the train split by `calibrate`."""
+        """Whether `calibrate` sets a parameter from the training split."""
         return False
 
     def calibrate(self, mean_squared_error: float) -> None:
-        """Set that parameter from the train split's squared error per pixel."""
+        """Set that parameter from the mean squared error per pixel of the training split."""
         raise NotImplementedError
 
 
 def raw_scale(value: float) -> float:
-    """softplus^-1(value): what `scale` turns into `value` when there is no floor."""
+    """softplus^-1(value), the argument for which `scale` without a floor is `value`."""
     return math.log(math.expm1(value))
 
 
 def scale(raw: Tensor, floor: float, start: float) -> Tensor:
-    """floor + softplus(raw + c), with c such that raw = 0, as at the start, gives `start`."""
+    """floor + softplus(raw + c), with c such that the initial value raw = 0 gives `start`."""
     return floor + softplus(raw + raw_scale(start - floor))

@@ -1,4 +1,4 @@
-"""Likelihoods that are densities of real-valued pixels, in units of pixels in [0, 1].
+"""Likelihoods that are densities of real-valued pixels, scaled to [0, 1].
 
 Letters: K samples, B batch, E event shape (C, H, W) or (F,).
 """
@@ -6,19 +6,20 @@ Letters: K samples, B batch, E event shape (C, H, W) or (F,).
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.distributions import Distribution, Laplace, Normal, constraints
+from torch.distributions import Distribution, Laplace, Normal
 from torch.nn.functional import softplus
 
+from vae_run.models.distributions.continuous_bernoulli import ContinuousBernoulli
 from vae_run.models.likelihoods.base import Likelihood, Projection, raw_scale, scale
 
 
 class BatchOptimalNormal(Normal):
-    """A normal whose one variance is, at every `log_prob`, the mean squared error of that batch.
+    """A normal distribution whose variance, in `log_prob`, is the mean squared error of the batch.
 
     sigma^2 = mean (x - mu)^2 maximises the likelihood of the batch (Rybkin et al. 2021,
     "Simple and effective VAE training with calibrated decoders", eq. 8).
@@ -31,12 +32,12 @@ class BatchOptimalNormal(Normal):
 
 
 class GaussianLikelihood(Likelihood):
-    """N(mu, sigma^2 I) with one sigma for all pixels, in units of pixels in [0, 1].
+    """N(mu, sigma^2 I) with one sigma for all pixels, for pixels in [0, 1].
 
     `sigma` is a number; or "learned", one trained scalar, sigma = floor + softplus(rho); or
-    "optimal", the closed form of each batch while training, and the train split's root mean
-    squared error, stored with the model, everywhere else. No sigma falls below `floor`, because
-    the density of a perfect reconstruction would grow without bound.
+    "optimal", the maximum likelihood value of each batch in training, and the root mean squared
+    error of the training split, stored with the model, everywhere else. sigma is at least `floor`,
+    because the density of a perfect reconstruction is unbounded.
     """
 
     floor = 1e-3
@@ -52,7 +53,7 @@ class GaussianLikelihood(Likelihood):
         super().__init__(event_shape=event_shape, projection=projection)
         self.kind = sigma if isinstance(sigma, str) else "fixed"
         if sigma == "learned":
-            start = 0.3  # about the standard deviation of grey images
+            start = 0.3  # about the standard deviation of grey-scale images
             self.rho = nn.Parameter(torch.tensor(raw_scale(start - self.floor)))
         elif sigma == "optimal":
             self.register_buffer("stored", torch.tensor(1.0))
@@ -61,7 +62,7 @@ class GaussianLikelihood(Likelihood):
 
     @property
     def sigma(self) -> Tensor:
-        """The standard deviation of a pixel, a scalar."""
+        """The standard deviation of a pixel, a scalar tensor."""
         return self.floor + softplus(self.rho) if self.kind == "learned" else self.stored
 
     @property
@@ -69,7 +70,7 @@ class GaussianLikelihood(Likelihood):
         return self.kind == "optimal"
 
     def calibrate(self, mean_squared_error: float) -> None:
-        """Set sigma to the root of the train split's error; a given number stays."""
+        """Set sigma to the root of the training split's error, unless it was given as a number."""
         sigma = max(self.floor, math.sqrt(mean_squared_error))
         if self.kind == "optimal":
             self.stored.fill_(sigma)
@@ -92,7 +93,7 @@ class GaussianPixelLikelihood(Likelihood):
     """
 
     start = 0.3
-    """sigma at the start: about the standard deviation of grey images."""
+    """Initial sigma: about the standard deviation of grey-scale images."""
 
     def __init__(
         self,
@@ -114,8 +115,8 @@ class GaussianPixelLikelihood(Likelihood):
 class LaplaceLikelihood(Likelihood):
     """exp(-|x - mu| / b) / (2b) with one b for all pixels: absolute instead of squared error.
 
-    `scale`, b, is a number, or "learned": one trained scalar, b = floor + softplus(rho). It never
-    falls below `floor`, because the density of a perfect reconstruction would grow without bound.
+    `scale`, b, is a number, or "learned": one trained scalar, b = floor + softplus(rho). It is at
+    least `floor`, because the density of a perfect reconstruction is unbounded.
     """
 
     floor = 1e-3
@@ -131,7 +132,7 @@ class LaplaceLikelihood(Likelihood):
         super().__init__(event_shape=event_shape, projection=projection)
         self.learned = scale == "learned"
         if isinstance(scale, str):
-            start = 0.2  # about the mean distance of a grey image's pixels from their mean
+            start = 0.2  # about the mean absolute deviation of grey-scale images
             self.rho = nn.Parameter(torch.tensor(raw_scale(start - self.floor)))
         else:
             self.register_buffer("stored", torch.tensor(float(scale)), persistent=False)
@@ -144,56 +145,6 @@ class LaplaceLikelihood(Likelihood):
     def forward(self, parameters: Tensor) -> Distribution:
         (loc,) = self.split(parameters)
         return self.independent(Laplace(loc, self.b, validate_args=False))
-
-
-class ContinuousBernoulli(Distribution):
-    """p(x) = exp(l x - A(l)) on [0, 1] with A(l) = log((exp l - 1) / l) (Loaiza-Ganem &
-    Cunningham 2019), in float32 for every logit l.
-
-    torch's own clamps sigmoid(l): its log-density is off by 0.01 at l = 15 and by 4 at l = 1000,
-    and its mean by 3e-4 near l = 0.
-    """
-
-    arg_constraints: ClassVar = {"logits": constraints.real}
-    support = constraints.unit_interval
-    small = 0.5
-    """|l| up to which power series stand in for differences that would cancel."""
-
-    def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
-        self.logits = logits
-        super().__init__(logits.shape, validate_args=validate_args)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """l x - A(l) = l (x - 1/2) - log(sinh(l/2) / (l/2)), whose second term is even in l.
-
-        Away from 0 it is taken from the denser end: -|l| d - log((1 - exp(-|l|)) / |l|), where d
-        is the distance of x from it.
-        """
-        logits, size = self.logits, self.logits.abs()
-        h2 = (logits / 2).clamp(-self.small / 2, self.small / 2).square()
-        series = logits * (value - 0.5) - (h2 / 6 - h2.square() / 180 + h2 * h2.square() / 2835)
-        large, distance = size.clamp(min=self.small), torch.where(logits > 0, 1 - value, value)
-        direct = large.log() - large * distance - (-torch.expm1(-large)).log()
-        return torch.where(size < self.small, series, direct)
-
-    @property
-    def mean(self) -> Tensor:
-        """A'(l) = 1 / (1 - exp(-l)) - 1/l."""
-        logits, size = self.logits, self.logits.abs()
-        s = logits.clamp(-self.small, self.small)
-        series = 0.5 + s / 12 - s**3 / 720 + s**5 / 30240
-        large = torch.where(size < self.small, self.small, logits)
-        direct = -1 / torch.expm1(-large) - 1 / large
-        return torch.where(size < self.small, series, direct)
-
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        """By the inverse of the distribution function, for -|l|, mirrored where l > 0."""
-        with torch.no_grad():
-            shape = self._extended_shape(torch.Size(sample_shape))
-            uniform = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
-            size = self.logits.abs().clamp(min=1e-30)
-            x = torch.log1p(uniform * torch.expm1(-size)) / -size
-            return torch.where(self.logits > 0, 1 - x, x)
 
 
 class ContinuousBernoulliLikelihood(Likelihood):

@@ -1,7 +1,7 @@
-"""Imported once by the process that every job of a sweep is forked from: what jobs need, at rest.
+"""Imported once by the process that every job of a sweep is forked from: what jobs need.
 
-In a session of its own, so that Ctrl-C at the terminal reaches only the sweep itself, which then
-ends its jobs in order; and deaf to SIGTERM, since it ends by itself when the sweep does.
+The process leads a session of its own, so that Ctrl-C at the terminal reaches only the sweep, which
+then ends its jobs in order. It ignores SIGTERM, because it ends by itself when the sweep does.
 """
 
 import contextlib
@@ -13,8 +13,9 @@ with contextlib.suppress(PermissionError):  # it leads a session already
     os.setsid()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
+import vae_run.cli.hydra_api  # noqa: E402
 import vae_run.cli.main  # noqa: E402
-import vae_run.evaluation.pictures.images  # noqa: E402
+import vae_run.evaluation.evaluation  # noqa: E402
 import vae_run.reports.run  # noqa: E402
 import vae_run.tasks.train  # noqa: E402
 import vae_run.training.trainer  # noqa: E402
@@ -23,8 +24,8 @@ LAZY = (
     *("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats"),
     *("sklearn.datasets", "torch._dynamo"),
 )
-"""What others import only when they first use it: every job would pay for it again."""
+"""Modules that others import only when they first use them: every job would import them again."""
 
 for name in LAZY:
     import_module(name)
-vae_run.cli.main.find_plugins()
+vae_run.cli.hydra_api.find_plugins()

@@ -1,4 +1,7 @@
-"""Jobs in processes of their own, a few at a time: none can harm another, or outlive the sweep."""
+"""Jobs in processes of their own, a limited number at a time.
+
+No job can harm another, and no job outlives the sweep.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,11 @@ from types import FrameType
 from typing import Any
 
 from vae_run.sweeps.executors import worker
-from vae_run.sweeps.executors.worker import Surroundings
+from vae_run.sweeps.executors.job_end import Cause, ErrorReport, JobEnd, RunReport, StopRequest
+from vae_run.sweeps.executors.worker import WorkerEnvironment
 
 TICK = 0.25
-"""Seconds between two looks at what runs."""
+"""Seconds between two looks at the running jobs."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,14 +34,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def processes() -> BaseContext:
     """How processes are made: forked from one that has imported everything, where that is safe."""
     if sys.platform == "darwin":
-        return multiprocessing.get_context("spawn")  # its frameworks do not survive a fork
+        return multiprocessing.get_context("spawn")  # macOS frameworks do not survive a fork
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vae_run.sweeps.executors.preload"])
     return context
 
 
 def warm_up(threads: int) -> None:
-    """Start the process that jobs are forked from, which imports while others compose."""
+    """Start the process that jobs are forked from; it imports while the sweep composes its jobs."""
     if sys.platform == "darwin":
         return
     from multiprocessing.forkserver import ensure_running
@@ -55,17 +59,17 @@ def warm_up(threads: int) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What a process is to do.
+    """The work of one process.
 
     Attributes:
-        key: tells it from the pool's other jobs.
-        call: does it and returns its exit code; pickled.
-        surroundings: where it does it.
+        key: identifies it among the pool's jobs.
+        call: does the work and returns the exit code; it is pickled.
+        environment: what the process is given.
     """
 
     key: Any
     call: Callable[[], int]
-    surroundings: Surroundings
+    environment: WorkerEnvironment
 
 
 @dataclass
@@ -73,47 +77,38 @@ class Running:
     """A job that has a process.
 
     Attributes:
-        slot: the place it takes among those that run at a time, from 0.
-        stopped: why it was asked to stop, if it was.
+        slot: its place among the jobs that run at the same time, from 0.
+        stop: the request to stop that it was sent, if any.
+        error: the first line of the error that it reported, if any.
     """
 
     job: Job
     slot: int
     process: BaseProcess
-    orders: Connection
+    connection: Connection
     started: float
-    stopped: str | None = None
-    stopped_at: float = 0.0
+    stop: StopRequest | None = None
+    error: str = ""
 
-    def stop(self, reason: str) -> None:
-        """Ask it, once, to stop at its next step."""
-        if self.stopped is None:
-            self.stopped, self.stopped_at = reason, time.monotonic()
+    def ask_to_stop(self, cause: Cause, message: str) -> None:
+        """Ask it to stop at its next step; only the first request counts."""
+        if self.stop is None:
+            self.stop = StopRequest(cause, message, time.monotonic())
             with suppress(OSError):  # it has just ended
-                self.orders.send(None)
+                self.connection.send(None)
 
-    def heard(self) -> Iterator[Any]:
-        """What it has reported since the last time."""
-        with suppress(EOFError, OSError):  # it has ended, and there is no more
-            while self.orders.poll():
-                yield self.orders.recv()
+    def reports(self) -> Iterator[RunReport | ErrorReport]:
+        """What it has reported since the last call."""
+        with suppress(EOFError, OSError):  # it has ended, and nothing more can come
+            while self.connection.poll():
+                yield self.connection.recv()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a job ended: its exit code (negative: the signal that killed it), and its duration.
-
-    `stopped` tells why the pool asked it to stop, if it did, and `message` what it ended with.
-    """
-
-    exit_code: int
-    seconds: float
-    stopped: str | None
-    message: str = ""
+Jobs = Iterator[Callable[[int], Job] | None]
 
 
 @dataclass
@@ -132,41 +127,32 @@ class Pool:
 
     def run(
         self,
-        jobs: Iterator[Callable[[int], Job] | None],
-        ended: Callable[[Job, Ended], None],
+        jobs: Jobs,
+        ended: Callable[[Job, JobEnd], None],
         tick: Callable[[list[Running]], None] = lambda running: None,
-        told: Callable[[Running, Any], None] = lambda running, what: None,
+        reported: Callable[[Running, RunReport], None] = lambda running, report: None,
     ) -> int | None:
-        """Do all of `jobs`; the signal that ended the sweep early, or None.
+        """Do all of `jobs`; returns the number of the signal that ended the sweep early, or None.
 
         Args:
-            jobs: asked for a job, as a function of the slot that it gets, whenever a slot is free;
-                None says that there is none until another ends.
-            ended: told of every job's end.
-            tick: called several times a second with what runs; it may stop some.
-            told: given what a job reports (`worker.report`), always before its end.
+            jobs: yields a job, as a function of the slot that it gets, whenever a slot is free;
+                None means that no job can start before another has ended.
+            ended: called with every job that has ended, and how.
+            tick: called several times a second with the running jobs; it may stop some.
+            reported: called with each run of a job that ended before the job itself.
         """
         running: list[Running] = []
-        more, received = True, _Received()
+        received = _Received()
         with received.listening():
             try:
                 while True:
-                    while more and len(running) < self.size and received.number is None:
-                        try:
-                            made = next(jobs)
-                        except StopIteration:
-                            more = False
-                            break
-                        if made is None:
-                            break
-                        running.append(self._start(made, running))
-                    if not running and (not more or received.number is not None):
+                    more = received.number is None and self._fill(running, jobs)
+                    if not running and not more:
                         return received.number
                     self._look_after(running, received)
                     gone = [one for one in running if not one.process.is_alive()]
                     for one in running:
-                        for what in one.heard():
-                            told(one, what)
+                        self._read(one, reported)
                     for one in gone:
                         running.remove(one)
                         ended(one.job, self._end(one))
@@ -176,26 +162,47 @@ class Pool:
                     one.process.kill()
                     one.process.join()
 
+    def _fill(self, running: list[Running], jobs: Jobs) -> bool:
+        """Start jobs in all free slots; whether there may be more to start later."""
+        while len(running) < self.size:
+            try:
+                made = next(jobs)
+            except StopIteration:
+                return False
+            if made is None:
+                break
+            running.append(self._start(made, running))
+        return True
+
+    def _read(self, one: Running, reported: Callable[[Running, RunReport], None]) -> None:
+        for report in one.reports():
+            if isinstance(report, ErrorReport):
+                one.error = report.message
+            else:
+                reported(one, report)
+
     def _start(self, made: Callable[[int], Job], running: list[Running]) -> Running:
         slot = min(set(range(self.size)) - {one.slot for one in running})
         job = made(slot)
         theirs, ours = processes().Pipe()
         process = processes().Process(  # type: ignore[attr-defined]
-            target=worker.main, args=(job.call, job.surroundings, theirs)
+            target=worker.main, args=(job.call, job.environment, theirs)
         )
         process.start()
         theirs.close()
         return Running(job, slot, process, ours, time.monotonic())
 
     def _look_after(self, running: list[Running], received: _Received) -> None:
-        """Wait a moment; stop what has to be stopped, kill what did not stop in time."""
+        """Wait a moment; ask jobs to stop that have to, and kill those that did not in time."""
         self._wait(running)
         for one in running:
             if received.number is not None:
-                one.stop(signal.Signals(received.number).name)
+                one.ask_to_stop(Cause.SWEEP_STOPPED, signal.Signals(received.number).name)
             elif self._is_late(one):
-                one.stop(f"ran past hydra.launcher.time_limit={self.time_limit:g} s")
-            late = one.stopped is not None and time.monotonic() - one.stopped_at > self.grace
+                one.ask_to_stop(
+                    Cause.TIME_LIMIT, f"ran past hydra.launcher.time_limit={self.time_limit:g} s"
+                )
+            late = one.stop is not None and time.monotonic() - one.stop.at > self.grace
             if late or received.times > 1:
                 one.process.kill()
                 one.process.join()
@@ -206,12 +213,17 @@ class Pool:
     def _is_late(self, one: Running) -> bool:
         return self.time_limit is not None and one.seconds > self.time_limit
 
-    def _end(self, one: Running) -> Ended:
+    def _end(self, one: Running) -> JobEnd:
         one.process.join()
-        one.orders.close()
-        code = one.process.exitcode
+        one.connection.close()
+        code = 1 if one.process.exitcode is None else one.process.exitcode
         one.process.close()
-        return Ended(1 if code is None else code, one.seconds, one.stopped)
+        if one.stop is not None:
+            return JobEnd(code, one.seconds, one.stop.cause, one.stop.message)
+        if code < 0:
+            message = f"killed by {signal.Signals(-code).name}"
+            return JobEnd(code, one.seconds, Cause.KILLED, message)
+        return JobEnd(code, one.seconds, Cause.EXITED, one.error)
 
 
 class _Received:

@@ -1,4 +1,4 @@
-"""A sweep's jobs on other machines: sent there as errands, and looked after as if they were here.
+"""A sweep's jobs on other machines, as jobs of a pool.
 
 Every machine must see the sweep's folder, and the program, under the same paths.
 """
@@ -16,13 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vae_run.sweeps.executors.process_pool import Ended, Job, Pool, Running
-from vae_run.sweeps.executors.worker import Surroundings
+from vae_run.sweeps.executors.job_end import Cause, JobEnd
+from vae_run.sweeps.executors.process_pool import Job, Pool, Running
+from vae_run.sweeps.executors.worker import WorkerEnvironment
+
+CAPACITY_SECONDS = 5.0
+"""Seconds between two questions for a cluster's capacity."""
 
 
 @dataclass(frozen=True)
-class Errand:
-    """A job as it is sent to another machine, where a process of its own does it.
+class RemoteJob:
+    """A job as it is sent to another machine, where it gets a process of its own.
 
     Attributes:
         call: does the job, and returns its exit code.
@@ -40,39 +44,45 @@ class Errand:
     time_limit: float | None
     grace: float
 
-    def __call__(self) -> tuple[Ended, int | None]:
-        """Do it; how it ended, and the signal that this process was sent meanwhile, if any."""
+    def __call__(self) -> tuple[JobEnd, int | None]:
+        """Do it; how it ended, and the signal that this process received meanwhile, if any."""
         sweep = self.log.parent.parent
         if not (self.home.is_dir() and (sweep / "ledger.json").is_file()):
             missing = self.home if not self.home.is_dir() else sweep
-            message = f"{missing}: {socket.gethostname()} does not see it; share the file system."
-            return Ended(1, 0.0, None, message), None
+            message = (
+                f"{missing}: does not exist on {socket.gethostname()}. All machines must share "
+                "the file system."
+            )
+            return JobEnd(1, 0.0, Cause.EXITED, message), None
         os.chdir(self.home)
-        surroundings = Surroundings(self.log, self.threads, self._environment())
-        ends: list[Ended] = []
+        environment = WorkerEnvironment(self.log, self.threads, self._variables())
+        ends: list[JobEnd] = []
         received = Pool(1, self.time_limit, self.grace).run(
-            iter([lambda slot: Job(str(self.log), self.call, surroundings)]),
+            iter([lambda slot: Job(str(self.log), self.call, environment)]),
             lambda job, end: ends.append(end),
         )
-        (end,) = ends or [Ended(1, 0.0, None, "it was stopped before it began")]
+        (end,) = ends or [JobEnd(1, 0.0, Cause.SWEEP_STOPPED, "stopped before it started")]
         return end, received
 
-    def _environment(self) -> Mapping[str, str]:
+    def _variables(self) -> Mapping[str, str]:
         return {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
 
     def stop(self) -> None:
-        """Let the job that this process does write its checkpoint and end; waits for that."""
+        """Ask the job in this process to write its checkpoint and end; wait until it has."""
         for child in multiprocessing.active_children():
             if child.pid is not None:
                 os.kill(child.pid, signal.SIGTERM)
             child.join(self.grace)
 
 
-class Sent(ABC):
-    """An errand on its way. It looks to the pool like a process, and like the line to it."""
+class Submission(ABC):
+    """A job that was sent to a cluster.
 
-    def send(self, order: None) -> None:
-        """What the pool tells a process to stop it."""
+    It takes the place of both the process and the connection to it in `process_pool.Running`.
+    """
+
+    def send(self, request: None) -> None:
+        """Ask it to stop: the pool sends nothing else."""
         self.stop()
 
     @abstractmethod
@@ -88,18 +98,18 @@ class Sent(ABC):
         """End it at once, if it still runs."""
 
     @abstractmethod
-    def end(self) -> Ended:
+    def end(self) -> JobEnd:
         """How it ended."""
 
     def poll(self) -> bool:
-        """Whether it has something to report: never, its files tell."""
+        """Whether a report has come: never, since `end` holds everything."""
         return False
 
     def join(self) -> None:  # noqa: B027
-        """There is nothing to wait for."""
+        """Nothing to wait for."""
 
     def close(self) -> None:  # noqa: B027
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 @dataclass
@@ -108,7 +118,7 @@ class RemotePool(Pool):
 
     Attributes:
         threads: CPU threads of a job.
-        look_every: seconds between two looks at what was sent.
+        look_every: seconds between two looks at the submitted jobs.
     """
 
     threads: int = 1
@@ -116,8 +126,8 @@ class RemotePool(Pool):
     _asked: float = 0.0
 
     @abstractmethod
-    def send(self, errand: Errand, name: str) -> Sent:
-        """Take an errand to the cluster, which calls it `name`."""
+    def submit(self, job: RemoteJob, name: str) -> Submission:
+        """Send a job to the cluster under `name`."""
 
     def capacity(self) -> int:
         """How many jobs the cluster has room for now."""
@@ -125,26 +135,24 @@ class RemotePool(Pool):
 
     def _start(self, made: Callable[[int], Job], running: list[Running]) -> Running:
         job = made(0)
-        errand = Errand(
-            job.call, job.surroundings.log, Path.cwd(), self.threads, self.time_limit, self.grace
+        remote = RemoteJob(
+            job.call, job.environment.log, Path.cwd(), self.threads, self.time_limit, self.grace
         )
-        sent: Any = self.send(errand, str(job.key))
-        return Running(job, 0, sent, sent, time.monotonic())
+        submission: Any = self.submit(remote, str(job.key))
+        return Running(job, 0, submission, submission, time.monotonic())
 
     def _wait(self, running: list[Running]) -> None:
         time.sleep(self.look_every)
-        if time.monotonic() - self._asked > ASK_EVERY:
+        if time.monotonic() - self._asked > CAPACITY_SECONDS:
             self.size, self._asked = max(1, self.capacity()), time.monotonic()
 
     def _is_late(self, one: Running) -> bool:
-        """The time limit is kept where the job runs: what waits in a queue loses nothing."""
+        """Never: the time limit is applied where the job runs, so that waiting does not count."""
         return False
 
-    def _end(self, one: Running) -> Ended:
-        sent: Any = one.process
-        end: Ended = sent.end()
-        return replace(end, stopped=one.stopped or end.stopped)
-
-
-ASK_EVERY = 5.0
-"""Seconds between two questions for a cluster's capacity."""
+    def _end(self, one: Running) -> JobEnd:
+        submission: Any = one.process
+        end: JobEnd = submission.end()
+        if one.stop is not None:
+            return replace(end, cause=one.stop.cause, message=one.stop.message)
+        return end

@@ -1,4 +1,4 @@
-"""A process that does one job of a sweep: its surroundings, and how it is asked to stop."""
+"""A process that does one job of a sweep: its environment, its reports, and requests to stop."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 from pathlib import Path
-from typing import Any
 
+from vae_run.sweeps.executors.job_end import ErrorReport, RunReport
 from vae_run.system.console import say_only_errors
 from vae_run.system.signals import ask_to_stop
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a job finds around it.
+class WorkerEnvironment:
+    """What the process of a job is given.
 
     Attributes:
-        log: the file that takes what it prints.
-        threads: CPU threads of its products.
-        environment: all environment variables, such as those that choose its GPU.
+        log: the file that its standard output and error are appended to.
+        threads: CPU threads that torch uses.
+        variables: all environment variables, such as those that choose its GPU.
     """
 
     log: Path
     threads: int
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
-_orders: Connection | None = None
+_pool: Connection | None = None
 
 
-def report(what: Any) -> None:
-    """Tell the pool something about the job, before it ends; without a pool, nobody."""
-    if _orders is not None:
-        _orders.send(what)
+def report(what: RunReport | ErrorReport) -> None:
+    """Send a report to the pool; without a pool, do nothing."""
+    if _pool is not None:
+        _pool.send(what)
 
 
-def main(job: Callable[[], int], surroundings: Surroundings, orders: Connection) -> None:
+def main(job: Callable[[], int], environment: WorkerEnvironment, pool: Connection) -> None:
     """Do `job` and exit with the code that it returns."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.environ.clear()
-    os.environ.update(surroundings.environment)
-    surroundings.log.parent.mkdir(parents=True, exist_ok=True)
-    with surroundings.log.open("ab", buffering=0) as file:
+    os.environ.update(environment.variables)
+    environment.log.parent.mkdir(parents=True, exist_ok=True)
+    with environment.log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     faulthandler.enable(sys.stderr)
-    global _orders
-    _orders = orders
-    threading.Thread(target=_obey, args=(orders,), daemon=True).start()
+    global _pool
+    _pool = pool
+    threading.Thread(target=_stop_on_request, args=(pool,), daemon=True).start()
     say_only_errors()
     import torch
 
-    torch.set_num_threads(surroundings.threads)
+    torch.set_num_threads(environment.threads)
     sys.exit(job())
 
 
-def _obey(orders: Connection) -> None:
-    """Stop when told to, or when the sweep is gone."""
+def _stop_on_request(pool: Connection) -> None:
+    """Ask the job to stop when the pool sends anything, or when the sweep's process has ended."""
     parent = parent_process()
     assert parent is not None
-    wait([orders, parent.sentinel])
+    wait([pool, parent.sentinel])
     ask_to_stop()

@@ -1,4 +1,4 @@
-"""What a search found: on the terminal, and in the ledger for whoever reads it later."""
+"""The results of a search, on the terminal and in the ledger."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from vae_run.system.console import console, numbers
 
 
 def announce(study: Study, axes: Mapping[str, Axis], trials: int, ledger: Ledger) -> None:
-    """Say what is searched, and what is to be done."""
+    """Print the objectives, the space, and how many trials there are to do."""
     plan = study.plan
     aims = [f"{way} {name}" for name, way in zip(plan.objective, plan.directions, strict=True)]
     asked, waiting = study.asked, study.count("RUNNING")
-    said = [f"{max(asked, trials)} trials to {' and '.join(aims)}"]
+    parts = [f"{max(asked, trials)} trials to {' and '.join(aims)}"]
     if asked > waiting:
-        said.append(f"{asked - waiting} done before")
+        parts.append(f"{asked - waiting} done before")
     if waiting:
-        said.append(f"{waiting} taken up again")
-    console.print(f"{', '.join(said)}, in {escape(str(ledger.folder))}")
+        parts.append(f"{waiting} taken up again")
+    console.print(f"{', '.join(parts)}, in {escape(str(ledger.folder))}")
     for key, axis in axes.items():
         console.print(f"  {key}: {escape(str(axis))}")
 
 
 def write_down(ledger: Ledger, study: Study) -> None:
-    """Put the search's aims and its best trials into the ledger."""
+    """Put the search's objectives and its best trials into the ledger."""
     ledger.about["search"] = {
         "objective": list(study.plan.objective),
         "direction": list(study.plan.directions),
@@ -42,10 +42,10 @@ def write_down(ledger: Ledger, study: Study) -> None:
 
 
 def conclude(ledger: Ledger, study: Study) -> None:
-    """Say which trials are the best.
+    """Print how many trials ended in which way, and the best ones.
 
     Raises:
-        RunError: jobs failed or were stopped, or none has a value.
+        RunError: jobs failed or were stopped, or no trial has a value.
     """
     words = {"COMPLETE": "completed", "PRUNED": "given up", "FAIL": "without a value"}
     counts = {word: study.count(state) for state, word in words.items()}  # type: ignore[arg-type]
@@ -56,9 +56,9 @@ def conclude(ledger: Ledger, study: Study) -> None:
     if len(objective) > 1 and best:
         console.print(f"{len(best)} of them are the Pareto front of {' and '.join(objective)}:")
     for directory, values, overrides in best:
-        figures = numbers(dict(zip(objective, values, strict=True)))
-        told = f"best  {figures}  {overrides}  {ledger.folder / directory}"
-        console.print(escape(told))
+        found = numbers(dict(zip(objective, values, strict=True)))
+        line = f"best  {found}  {overrides}  {ledger.folder / directory}"
+        console.print(escape(line))
     tried = {directory for directory, _ in study.directories()}
     states = [entry.state for entry in ledger.jobs.values() if entry.directory in tried]
     if failed := states.count("failed"):
@@ -75,15 +75,15 @@ def conclude(ledger: Ledger, study: Study) -> None:
 
 
 def refuse_another(ledger: Ledger, directory: str, config: Mapping[str, Any]) -> None:
-    """Refuse to go on with a search whose jobs were configured otherwise.
+    """Refuse to continue a search whose jobs had another configuration.
 
     Args:
         ledger: of the sweep.
         directory: of one of its jobs.
-        config: of the job at the same point, as it would be now.
+        config: of a job at the same point, as it is composed now.
 
     Raises:
-        ConfigError: they differ; names the first key that does.
+        ConfigError: the configurations differ; names the first key that does.
     """
     run = RunDirectory(ledger.folder / directory)
     if not run.config_file.is_file():

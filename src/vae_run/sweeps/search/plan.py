@@ -1,4 +1,4 @@
-"""How a search goes about it: Optuna's sampler, pruner and storage, as the sweeper's keys say.
+"""The plan of a search: Optuna's sampler, pruner and storage, from the sweeper's keys.
 
 Imports Optuna: only a search imports this module.
 """
@@ -32,13 +32,13 @@ class Plan:
     """How to search.
 
     Attributes:
-        objective: figures on val, as `val/elbo`.
+        objective: metrics on val, such as `val/elbo`.
         directions: minimize or maximize, for each.
-        sampler: who chooses points.
+        sampler: chooses points.
         seed: of the sampler.
-        pruner: who gives up on trials.
-        startup: completed trials before the pruner gives up on any, and trials at random before
-            the sampler learns from them; None: Optuna's own numbers.
+        pruner: gives up on trials.
+        startup: completed trials before the pruner gives up on any, and random trials before the
+            sampler learns from results; None: Optuna's defaults.
         epochs: of a whole trial, where they are known.
         warmup: epochs in which no trial is given up on.
         storage: Optuna's, a URL or a journal's file; None: a journal in the sweep's folder.
@@ -70,7 +70,7 @@ class Plan:
             )
 
     def make_pruner(self) -> BasePruner:
-        """Who judges trials on their way."""
+        """The pruner of the study."""
         if self.pruner == "median":
             startup = 5 if self.startup is None else self.startup
             return MedianPruner(startup, n_warmup_steps=self.warmup)
@@ -79,29 +79,29 @@ class Plan:
         return NopPruner()
 
     def place(self, folder: Path) -> str:
-        """Where the trials of the search in `folder` are kept."""
+        """Where the trials of the search in `folder` are stored."""
         return self.storage or str(folder / JOURNAL)
 
     def study_name(self, folder: Path) -> str:
-        """What tells the search in `folder` from others in the same storage."""
+        """A name that distinguishes the search in `folder` from others in the same storage."""
         return NAME if self.storage is None else f"{NAME} {folder}"
 
     def open_storage(self, folder: Path) -> BaseStorage | str:
-        """Where `place` says: an open journal, or a URL for Optuna to open."""
+        """The storage at `place`: an open journal, or a URL for Optuna to open."""
         place = self.place(folder)
         return place if "://" in place else _journal(Path(place), alone=self.storage is None)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Optuna's words on what it counts as experimental."""
+    """Suppress Optuna's warnings about its experimental features."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
 
 
-class _LedgersLock(JournalFileOpenLock):
-    """No lock of its own, which a kill would leave behind: the ledger's keeps others out."""
+class _NoLock(JournalFileOpenLock):
+    """No lock, since a killed process would leave it behind: the ledger is locked already."""
 
     def acquire(self) -> bool:
         return True
@@ -111,9 +111,10 @@ class _LedgersLock(JournalFileOpenLock):
 
 
 def _journal(path: Path, *, alone: bool) -> JournalStorage:
-    """Optuna's journal in the file `path`; `alone`, only the sweep that holds its ledger uses it.
+    """Optuna's journal in the file `path`.
 
-    Then a last line that was only half written is taken out: the next would be added to it.
+    Where it is used `alone`, by the sweep that holds the ledger's lock, a last line that was only
+    half written is removed, because the next one would be appended to it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not alone:
@@ -121,4 +122,4 @@ def _journal(path: Path, *, alone: bool) -> JournalStorage:
     with path.open("a+b") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
-    return JournalStorage(JournalFileBackend(str(path), _LedgersLock(str(path))))
+    return JournalStorage(JournalFileBackend(str(path), _NoLock(str(path))))

@@ -7,18 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vae_run.config.keys import nearest
+from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError
-from vae_run.evaluation.quantities import MEANINGS, meaning
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Quantities
 
 Direction = Literal["minimize", "maximize"]
 Pruner = Literal["none", "median", "hyperband"]
 
-COSTS = ("kl", "nonzero_weights")
-"""Figures that are costs to an objective, though neither way is better in itself."""
-
 
 class SearchSettings(BaseModel):
-    """What is searched, and how (see `conf/hydra/sweeper/optuna.yaml`)."""
+    """The keys of `conf/hydra/sweeper/optuna.yaml`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -38,59 +37,72 @@ class SearchSettings(BaseModel):
     def objectives(self) -> tuple[str, ...]:
         return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
 
-    def directions(self) -> tuple[Direction, ...]:
-        """Which way each objective is better.
+    def directions(self, job: Settings | None = None) -> tuple[Direction, ...]:
+        """Which way each objective is better; the metrics of `job` may declare more of them.
 
         Raises:
-            ConfigError: an objective is not on val, or nobody tells which way it is better.
+            ConfigError: an objective is not on val, or its better direction is not known.
         """
-        figures = [_figure(name) for name in self.objectives]
+        metrics = [_metric(name) for name in self.objectives]
         if self.direction is None:
-            return tuple(_better(figure) for figure in figures)
+            table = TABLE if job is None else _declared(job)
+            return tuple(_better(metric, table) for metric in metrics)
         ways = (self.direction,) if isinstance(self.direction, str) else tuple(self.direction)
-        if len(ways) != len(figures):
+        if len(ways) != len(metrics):
             raise ConfigError(
-                f"hydra.sweeper.direction: found {len(ways)}, expected {len(figures)}, one for "
+                f"hydra.sweeper.direction: found {len(ways)}, expected {len(metrics)}, one for "
                 "each objective."
             )
         return ways
 
     def pruner_where(self, obstacle: str | None) -> Pruner:
-        """Who gives up on trials, where `obstacle` says why nobody can, or None.
+        """The pruner to use; `obstacle` says why none can be used, or is None.
 
         Raises:
-            ConfigError: one is asked for, and cannot.
+            ConfigError: one is asked for although there is an obstacle.
         """
         if obstacle and self.pruner not in (None, "none"):
             raise ConfigError(
-                f"hydra.sweeper.pruner: found {self.pruner}, but {obstacle}. Say none."
+                f"hydra.sweeper.pruner: found {self.pruner}, but {obstacle}. Choose none."
             )
         return self.pruner or ("none" if obstacle else "median")
 
 
-def _figure(name: str) -> str:
-    """What comes after `val/`."""
-    split, _, figure = name.partition("/")
+def _metric(name: str) -> str:
+    """The metric's name, without `val/`.
+
+    Raises:
+        ConfigError: it is not on val.
+    """
+    split, _, metric = name.partition("/")
     if split == "test":
         raise ConfigError(
             f"hydra.sweeper.objective: found {name}, but what is chosen by test is no longer "
-            f"judged by it. Search by val/{figure}, and read {name} of the best run."
+            f"judged by it. Search by val/{metric}, and read {name} of the best run."
         )
-    if split != "val" or not figure:
+    if split != "val" or not metric:
         raise ConfigError(
-            f"hydra.sweeper.objective: found {name}, expected val/NAME, a figure on val in "
+            f"hydra.sweeper.objective: found {name}, expected val/NAME, a metric on val in "
             "metrics.json, such as val/elbo."
         )
-    return figure
+    return metric
 
 
-def _better(figure: str) -> Direction:
-    better = meaning(figure).better or (-1 if figure in COSTS else 0)
+def _declared(job: Settings) -> Quantities:
+    """The table of quantities, with what the metrics of a job declare."""
+    evaluation = job.build("evaluation")
+    evaluation.parts(job.trust)
+    return TABLE.with_declared(evaluation.declared().quantities)
+
+
+def _better(metric: str, table: Quantities) -> Direction:
+    found = table.find(metric)
+    better = 0 if found is None else found.better or -int(found.cost)
     if better == 0:
-        near = None if meaning(figure).text else nearest(figure, MEANINGS)
+        near = nearest(metric, table.rows) if found is None else None
         hint = f" Or did you mean val/{near}?" if near else ""
         raise ConfigError(
-            f"hydra.sweeper.direction: which way val/{figure} is better, nothing tells. Say "
+            f"hydra.sweeper.direction: it is not known which way val/{metric} is better. Say "
             f"minimize or maximize.{hint}"
         )
     return "maximize" if better > 0 else "minimize"

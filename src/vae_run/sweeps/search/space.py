@@ -1,4 +1,4 @@
-"""What a search varies: axes of choices and of numbers, and the check that none leads nowhere."""
+"""What a search varies: axes of choices and of numbers, and the check of their ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Point: TypeAlias = Mapping[str, Value]
 """A value for each key that is searched."""
 
 TRIED = 100
-"""Points that are tried at most before an end of an axis counts as impossible."""
+"""Most points that are tried before an end of an axis counts as impossible."""
 
 FINE = 1e-4
-"""Share of an axis by which a number may be rounded, for names of directories that can be read."""
+"""Share of an axis by which a number may be rounded, for readable names of directories."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers from `low` to `high`, both among them; ints where both are.
+    """Numbers from `low` to `high`, both included; ints where both are ints.
 
     Attributes:
-        step: between two of them; None: any, or for ints every one.
-        log: whether their logarithms are drawn evenly.
+        step: between two of them; None: any number, or every int.
+        log: whether they are drawn uniformly on a logarithmic scale.
     """
 
     low: int | float
@@ -62,7 +62,7 @@ class Numbers:
         return (self.low, self.high)
 
     def text(self, value: Value) -> str:
-        """`value` in an override, with as few digits as `FINE` asks for."""
+        """`value` in an override, with as few digits as `FINE` allows."""
         if isinstance(value, (str, int)):
             return str(value)
         if self.step is not None:
@@ -85,16 +85,16 @@ Axis: TypeAlias = Choice | Numbers
 
 
 def check_ends(axes: Mapping[str, Axis], check: Callable[[Point], None]) -> None:
-    """See that every choice, and both ends of all numbers, are possible somewhere in the space.
+    """Check that every choice, and both ends of all numbers, are possible somewhere in the space.
 
-    Points between which parts exclude each other may be in it; a search learns to leave them.
+    The space may contain points whose parts exclude each other; a search learns to avoid them.
 
     Args:
         axes: by key.
         check: raises `ConfigError` for a point that is impossible.
 
     Raises:
-        ConfigError: what `check` said first of an end that is possible nowhere.
+        ConfigError: the first that `check` raised for an end that is possible nowhere.
     """
     proven: set[tuple[str, Value]] = set()
 

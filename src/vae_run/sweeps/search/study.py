@@ -1,4 +1,4 @@
-"""A search's memory and judgement, which are Optuna's: what to try next, and what to give up.
+"""The study of a search, through Optuna: its trials, what to try next, and what to prune.
 
 Imports Optuna: only a search imports this module.
 """
@@ -30,10 +30,13 @@ from vae_run.sweeps.search.space import Axis, Choice, Point
 
 @dataclass
 class Trial:
-    """A point that is tried.
+    """A point of the space that is tried.
 
     Attributes:
-        reported: the epochs whose value the pruner knows.
+        number: of the trial in the study.
+        point: a value for each key.
+        handle: Optuna's.
+        reported: the epochs whose value was reported to the pruner.
         given_up: whether the pruner has given up on it.
     """
 
@@ -48,10 +51,10 @@ class Study:
     """The trials of a search, in a storage that outlives a kill."""
 
     def __init__(self, folder: Path, plan: Plan, axes: Mapping[str, Axis]) -> None:
-        """Open the study of the search in `folder`, or begin one.
+        """Open the study of the search in `folder`, or create it.
 
         Raises:
-            ConfigError: it is one of another objective, or of another space.
+            ConfigError: it has another objective, or another space.
             CheckpointError: its storage cannot be read.
         """
         self.plan, self._drawn = plan, axes
@@ -71,12 +74,12 @@ class Study:
             why = str(error).split("\n")[0]
             raise CheckpointError(
                 f"{plan.place(folder)}: Optuna cannot read the search's trials ({why}). Without it "
-                "the same command begins a new search, and reuses what the ledger has as completed."
+                "the same command starts a new search, and reuses the completed jobs of the ledger."
             ) from error
         self._refuse_another()
 
     def _refuse_another(self) -> None:
-        """Refuse to go on with a search of another objective or space."""
+        """Refuse to continue a search with another objective or space."""
         study, objective = self._study, list(self.plan.objective)
         about = study.user_attrs.setdefault("objective", objective)
         ways = [direction.name.lower() for direction in study.directions]
@@ -105,23 +108,23 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     def _whole(self) -> list[FrozenTrial]:
-        """Those that were not killed before they had all their values."""
+        """The trials that have a value for every key: a kill can leave one without."""
         return [trial for trial in self._trials() if set(trial.params) >= set(self._axes)]
 
     @property
     def asked(self) -> int:
-        """Trials that the search ever had."""
+        """The number of trials that were ever asked for."""
         return len(self._whole())
 
     def count(self, *states: Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING"]) -> int:
-        """Trials in these states."""
+        """The number of trials in these states."""
         return sum(trial.state.name in states for trial in self._whole())
 
     def ask(self) -> Trial:
         """The next point to try.
 
-        Every trial has a sampler of its own, seeded by its number: a search that is gone on with
-        asks for what it would have asked for.
+        Every trial has a sampler of its own, seeded by its number: a search that is continued asks
+        for the same points as one that was not interrupted.
         """
         self._study.sampler = self.plan.make_sampler(len(self._trials()))
         with quiet():
@@ -129,7 +132,7 @@ class Study:
         return Trial(trial.number, dict(trial.params), trial)
 
     def unfinished(self) -> list[Trial]:
-        """Trials that nobody was told of how they ended, in their order."""
+        """Trials whose end was not reported, in their order."""
         found = []
         for frozen in self._trials():
             if frozen.state != TrialState.RUNNING:
@@ -148,20 +151,20 @@ class Study:
         return found
 
     def note(self, trial: Trial, directory: str) -> bool:
-        """Remember where the trial is run; whether that is news."""
+        """Store the run directory of the trial; whether it is new or has changed."""
         news = bool(trial.handle.user_attrs.get("directory") != directory)
         if news:
             trial.handle.set_user_attr("directory", directory)
         return news
 
     def directories(self) -> Iterator[tuple[str, Point]]:
-        """Where trials are run, and their points."""
+        """The run directories of trials, and their points."""
         for trial in self._whole():
             if "directory" in trial.user_attrs:
                 yield trial.user_attrs["directory"], trial.params
 
     def report(self, trial: Trial, values: Mapping[int, float]) -> bool:
-        """Tell how a trial does, by epoch; whether to give up on it."""
+        """Report the values of a trial by epoch; whether to give up on it."""
         new = [epoch for epoch in sorted(values) if epoch not in trial.reported]
         for epoch in new:
             trial.handle.report(values[epoch], epoch)
@@ -169,7 +172,7 @@ class Study:
         return bool(new) and trial.handle.should_prune()
 
     def give_up(self, trial: Trial) -> None:
-        """Remember that the trial was told to stop."""
+        """Store that the trial was asked to stop."""
         trial.given_up = True
         trial.handle.set_user_attr("given_up", True)
 

@@ -1,4 +1,4 @@
-"""Between a search, which knows points, and a sweep's ledger, which knows jobs."""
+"""The trials of a search as jobs of a sweep: points of the space on one side, jobs on the other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.runs.run_directory import RunDirectory
+from vae_run.sweeps.executors.job_end import Cause
 from vae_run.sweeps.executors.process_pool import Running
 from vae_run.sweeps.ledger import Entry
 from vae_run.sweeps.search.space import Point
@@ -22,14 +23,15 @@ from vae_run.tracking.history import read_history
 
 @dataclass
 class Trials:
-    """Asks a study for trials, gives them out as jobs, and tells the study how these end.
+    """Asks a study for trials, runs them as jobs, and reports to the study how these end.
 
     Attributes:
         study: of the search.
         folder: of the sweep.
-        place: the ledger's entry of the job at a point; `ConfigError` where there can be none.
-        limit: trials that the search has when it is over.
-        time_limit: seconds after which no more trials are begun, or None.
+        place: returns the ledger's entry of the job at a point, or raises `ConfigError`.
+        limit: trials of the whole search.
+        time_limit: seconds after which no more trials are started, or None.
+        refusal: the error that ends the search, if any.
     """
 
     study: Study
@@ -43,7 +45,7 @@ class Trials:
     _started: float = field(default_factory=time.monotonic)
 
     def entries(self) -> Iterator[Entry]:
-        """Jobs to do: those that an earlier attempt left unfinished, then new ones."""
+        """Jobs to do: those that an earlier command left unfinished, then new ones."""
         for trial in self.study.unfinished():
             if (entry := self._job(trial)) is not None:
                 yield entry
@@ -56,7 +58,7 @@ class Trials:
         return late or self.refusal is not None or self.study.asked >= self.limit
 
     def _job(self, trial: Trial) -> Entry | None:
-        """The job that tries `trial`; None where its result is there, or will be."""
+        """The job of `trial`; None where its result is known, or will come from a running job."""
         try:
             entry = self.place(trial.point)
         except ConfigError as error:
@@ -73,22 +75,20 @@ class Trials:
             self._running[entry.directory] = [trial]
             return entry
         else:
-            self._tell(trial, entry)
+            self._report_end(trial, entry)
         if news:
             name = escape(entry.directory)
             console.print(f"trial {trial.number} is as {name}, and takes its result")
         return None
 
     def ended(self, entry: Entry) -> None:
-        """A job has ended as its entry says."""
+        """Report to the study how a job has ended."""
         trials = self._running.pop(entry.directory)
-        if entry.state == "interrupted" and any(trial.given_up for trial in trials):
-            entry.state = "pruned"
-        if entry.state != "interrupted":  # else the same command goes on with it
+        if entry.state != "interrupted":  # the same command would continue an interrupted one
             for trial in trials:
-                self._tell(trial, entry)
+                self._report_end(trial, entry)
 
-    def _tell(self, trial: Trial, entry: Entry) -> None:
+    def _report_end(self, trial: Trial, entry: Entry) -> None:
         if self._prunes and entry.state in ("completed", "pruned"):
             self.study.report(trial, self._values(entry.directory))
         if entry.state == "pruned":
@@ -96,33 +96,33 @@ class Trials:
         elif entry.state != "completed":
             self.study.fail(trial, f"{entry.state}: {entry.message}")
         else:
-            self._tell_figures(trial, entry)
+            self._report_values(trial, entry)
 
-    def _tell_figures(self, trial: Trial, entry: Entry) -> None:
+    def _report_values(self, trial: Trial, entry: Entry) -> None:
         objective = self.study.plan.objective
-        figures = RunDirectory(self.folder / entry.directory).metrics().get("val", {})
-        values = [figures.get(name.removeprefix("val/")) for name in objective]
+        metrics = RunDirectory(self.folder / entry.directory).metrics().get("val", {})
+        values = [metrics.get(name.removeprefix("val/")) for name in objective]
         absent = [name for name, value in zip(objective, values, strict=True) if value is None]
         if finite(values):
             self.study.complete(trial, values)
             return
-        why = f"its figures are not finite: {values}"
+        why = f"its metrics are not finite: {values}"
         if absent:
-            there = ", ".join(f"val/{name}" for name in figures) or "no figures on val"
+            there = ", ".join(f"val/{name}" for name in metrics) or "no metrics on val"
             why = f"{entry.directory} has no {absent[0]}; it has {there}."
             if not self.study.count("COMPLETE"):
                 self.refusal = ConfigError(
-                    f"hydra.sweeper.objective: {why} Choose a figure that every trial has."
+                    f"hydra.sweeper.objective: {why} Choose a metric that every trial has."
                 )
         console.print(f"trial {trial.number}: {escape(why)}")
         self.study.fail(trial, why)
 
     def tick(self, running: dict[str, Running]) -> None:
-        """Look at what runs; give up on what the pruner gives up on."""
+        """Report the values of running trials to the study; stop those that it prunes."""
         for directory, one in running.items():
             if self.refusal is not None:
-                one.stop("the search has ended")
-            elif self._prunes and one.stopped is None and self._has_grown(directory):
+                one.ask_to_stop(Cause.SEARCH_ENDED, "the search has ended")
+            elif self._prunes and one.stop is None and self._has_grown(directory):
                 self._judge(directory, one)
 
     @property
@@ -130,12 +130,13 @@ class Trials:
         return self.study.plan.pruner != "none"
 
     def _judge(self, directory: str, one: Running) -> None:
+        """Report new values of a job; stop it if the pruner gives up on it."""
         trials, values = self._running[directory], self._values(directory)
         verdicts = [self.study.report(trial, values) for trial in trials]
         if any(verdicts):
             for trial in trials:
                 self.study.give_up(trial)
-            one.stop(f"given up at epoch {max(values)}")
+            one.ask_to_stop(Cause.PRUNED, f"given up at epoch {max(values)}")
 
     def _has_grown(self, directory: str) -> bool:
         """Whether the history of a job has changed since the last time."""
@@ -150,7 +151,7 @@ class Trials:
     def _values(self, directory: str) -> dict[int, float]:
         """The objective by epoch, as far as it is finite.
 
-        An objective that is not measured while a run trains is judged by the ELBO.
+        Where the objective is not measured during training, the ELBO takes its place.
         """
         try:
             rows = read_history(self.folder / directory / "history.csv", growing=True)

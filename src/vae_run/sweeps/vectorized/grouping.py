@@ -21,6 +21,7 @@ from vae_run.objectives import (
     Objective,
     RegularizedReconstruction,
 )
+from vae_run.runs.identity import Effect, keys_with
 from vae_run.training.gradient import Gradient
 
 BATCHED: Mapping[type[Objective], tuple[str, ...]] = {
@@ -33,35 +34,39 @@ BATCHED: Mapping[type[Objective], tuple[str, ...]] = {
     MMD: ("weight", "kl_weight"),
     RegularizedReconstruction: ("code_weight", "decoder_weight"),
 }
-"""Numbers of objectives that may be tensors, one entry a run: they are only calculated with.
+"""Options of objectives that may be tensors with an entry for each run.
 
-A test trains with each. Any other option of an objective has to be equal in all runs of a stack.
+The objective uses them in arithmetic alone. A test trains with each. Any other option has to be
+equal in all runs of a stack.
 """
 
 BUFFERS: Mapping[Any, str] = {GaussianLikelihood: "sigma", LaplaceLikelihood: "scale"}
 """The option of a likelihood that a model holds in a buffer where it is a number."""
 
-APART = ("seed", "init_from", "sweep", "trust", "corruption", "schedule", "optimizer", "evaluation")
+APART = (
+    *("seed", "init_from", "corruption", "schedule", "optimizer"),
+    *({*keys_with(Effect.NONE, Effect.MEASURED)} - {"device"}),  # a stack lies on one device
+)
 """Keys and groups of which every run of a stack has its own: nothing of a step's shape."""
 
 SHARED = ("_target_", "batch_size", "compile")
-"""Options of the trainer that runs of a stack have in common."""
+"""Options of the trainer that have to be equal in all runs of a stack."""
 
 
 @dataclass
 class Groups:
-    """Jobs by their places in the sweep.
+    """Jobs, as indices into the sequence that was grouped.
 
     Attributes:
         together: groups of two or more that can be trained as one model.
-        alone: why each of the others cannot.
+        alone: each of the others, with the reason.
     """
 
     together: list[list[int]] = field(default_factory=list)
     alone: dict[int, str] = field(default_factory=dict)
 
-    def said(self) -> list[str]:
-        """A line for every reason."""
+    def reasons(self) -> list[str]:
+        """A line for every reason, with the number of jobs that train alone for it."""
         counts: dict[str, int] = {}
         for _, reason in sorted(self.alone.items()):
             counts[reason] = counts.get(reason, 0) + 1
@@ -72,7 +77,7 @@ class Groups:
 
 
 def grouped(jobs: Sequence[Settings]) -> Groups:
-    """Put jobs together that differ only in what a stack can batch."""
+    """Group jobs that differ only in options that a stack can batch."""
     found, alike = Groups(), dict[str, list[int]]()
     for place, settings in enumerate(jobs):
         reason = refusal(settings)
@@ -89,7 +94,7 @@ def grouped(jobs: Sequence[Settings]) -> Groups:
 
 
 def refusal(settings: Settings) -> str | None:
-    """Why a job cannot be one of many, if its configuration tells."""
+    """Why a job can be in no stack, as far as its configuration shows; None if it can."""
     trainer = settings.classes["trainer"]
     if trainer is not Gradient:
         return f"{trainer.__name__} does more than gradient descent with the same step for all"
@@ -101,7 +106,7 @@ def refusal(settings: Settings) -> str | None:
 
 
 def common(settings: Settings) -> str:
-    """What jobs of one stack have in common, as text."""
+    """The part of a configuration that is equal in all jobs of a stack, as text."""
     config = {key: value for key, value in settings.raw.items() if key not in APART}
     batched = BATCHED.get(settings.classes["objective"], ())
     config["objective"] = _without(settings.raw["objective"], batched)
@@ -119,14 +124,14 @@ def _without(part: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def varying(jobs: Sequence[Settings]) -> list[str]:
-    """The numbers of the objective in which jobs of one group differ."""
+    """The options of the objective in which the jobs of a group differ."""
     objectives = [settings.build("objective", train_size=1) for settings in jobs]
     batched = BATCHED.get(type(objectives[0]), ())
     return [name for name in batched if len({getattr(o, name) for o in objectives}) > 1]
 
 
 def pieces(places: Sequence[int], number: int, most: int | None) -> list[list[int]]:
-    """`places` cut into `number` pieces of much the same size, more if one had over `most`."""
+    """`places` cut into `number` or more pieces of about equal size, none longer than `most`."""
     least = 1 if most is None else -(-len(places) // most)
     number = min(len(places), max(1, number, least))
     cuts = [len(places) * i // number for i in range(number + 1)]

@@ -1,4 +1,4 @@
-"""How many runs of a kind the memory holds at once."""
+"""An estimate of how many runs of a kind the memory holds at once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from torch import Tensor
 from vae_run.training.loop import Loop
 
 COPIES = 5
-"""Of the parameters while they are trained: themselves, gradient, two moments, and the best."""
+"""Copies of the parameters during training: values, gradients, two moments, best values."""
+
 PASSES = 2
-"""Of what a forward pass keeps: with what the backward pass makes of it."""
+"""Copies of the tensors that a forward pass saves: the backward pass makes as many again."""
+
 SHARE = 0.6
-"""Of the memory that is free, what a stack may take: evaluation and figures need some too."""
+"""Share of the free memory that a stack may take: evaluation and pictures need some too."""
 
 
 def runs_that_fit(loop: Loop, processes: int = 1) -> int:
-    """Runs like that of `loop` to train at once in this process, which is one of `processes`."""
+    """Runs like that of `loop` to train at once, where `processes` processes share the memory."""
     free = available(loop.experiment.device)
     return max(1, int(SHARE * free / processes / bytes_of(loop)))
 
 
 def bytes_of(loop: Loop) -> int:
-    """Memory that a run takes while it is trained, found by a forward pass of its own."""
+    """Bytes of memory that a run takes during training, estimated from one forward pass."""
     experiment = loop.experiment
     kept: dict[int, int] = {}
 
@@ -46,7 +48,7 @@ def bytes_of(loop: Loop) -> int:
 
 
 def available(device: torch.device) -> int:
-    """Bytes of memory that are free."""
+    """Free memory in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     limits = [_of_the_machine(), _of_the_group()]
@@ -64,7 +66,7 @@ def _of_the_machine() -> int:
 
 
 def _of_the_group() -> int | None:
-    """What a container leaves, where it sets a limit."""
+    """Free memory in bytes within the limit of the control group, if it has one."""
     group = Path("/sys/fs/cgroup")
     try:
         most = (group / "memory.max").read_text(encoding="utf-8").strip()

@@ -19,7 +19,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective, Terms
-from vae_run.sweeps.vectorized.stacked_optimizer import Descent
+from vae_run.sweeps.vectorized.stacked_optimizer import StackedOptimizer
 from vae_run.training.compile import WithFallback
 from vae_run.training.loop import Loop
 from vae_run.training.step import StepRecord
@@ -51,15 +51,15 @@ class LossModule(nn.Module):
 
 
 class Stack:
-    """The models and optimisers of `loops`, which stand at the same step, as one of each.
+    """The models and optimisers of `loops`, which are at the same step, as one of each.
 
     `varying` are attributes of the objective that differ among the runs: each becomes a tensor.
-    From then on every model's parameters and buffers, and what its optimiser holds of them, are
-    views of the stack. A run leaves by making a new stack of the others.
+    While the stack exists, every model's parameters and buffers, and its optimiser's state, are
+    views of the stack. To remove a run, make a new stack of the others (`of`).
 
     Attributes:
         buffers: of the models, each [N, ...].
-        drawn: the batches of the next step, where they are drawn already.
+        drawn: the batches of the next step, where they have been drawn already.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Stack:
         varying: Sequence[str] = (),
         untrained: frozenset[str] = frozenset(),
     ) -> None:
-        """`untrained` are parameters that the objective does not reach."""
+        """`untrained` are parameters that get no gradient from the objective."""
         self.loops = list(loops)
         self._varying, self._untrained = list(varying), untrained
         first = self.loops[0]
@@ -87,24 +87,24 @@ class Stack:
         parameters: list[list[Tensor]] = [
             [dict(module.named_parameters())[name] for name in self._values] for module in modules
         ]
-        self._descent = Descent(self.loops, list(self._values.values()), parameters)
+        self._optimizer = StackedOptimizer(self.loops, list(self._values.values()), parameters)
         self.drawn: Tensors | None = None
         self._epoch = first.epoch
         self._together: Callable[..., Computed] = vmap(
             grad_and_value(self._loss, has_aux=True), in_dims=(0, 0, 0, 0)
         )
-        compiles = first.compiles and settles(self._objective)
+        compiles = first.compiles and is_constant_after_warmup(self._objective)
         self._compiled = WithFallback(self._together) if compiles else None
 
     def of(self, loops: Sequence[Loop]) -> Stack:
-        """The stack of those of its runs that go on."""
+        """A stack of some of its runs."""
         return Stack(loops, self._varying, self._untrained)
 
     def _take_over(self, modules: Sequence[nn.Module]) -> tuple[Tensors, Tensors, Tensors]:
-        """Parameters and buffers [N, ...] of `modules`, whose own become views of them.
+        """Parameters and buffers [N, ...] of `modules`, whose own tensors become views of them.
 
-        Buffers that no checkpoint holds follow from the configuration: where they are equal, such
-        as tables of places, they stay as they are and are shared. They are the third result.
+        Buffers that are not saved in checkpoints follow from the configuration. Where they are
+        equal, such as tables of positions, they are shared: they are the third result.
         """
         values: Tensors = {}
         buffers: Tensors = {}
@@ -137,11 +137,11 @@ class Stack:
         return terms["loss"].mean(), dict(terms)
 
     def draw(self) -> Tensors:
-        """The next batch of each run, one above the other."""
+        """The next batch of each run, stacked to [N, B, ...]."""
         batches = [loop.batches for loop in self.loops]
         indices = [one.next_index() for one in batches]
         images = batches[0].split.images
-        if all(one.split.images is images for one in batches):  # gathered at once
+        if all(one.split.images is images for one in batches):  # gathered in one operation
             gathered = batches[0].split.pixels(torch.cat(indices))
             pixels = gathered.reshape(len(batches), -1, *gathered.shape[1:])
         else:
@@ -168,7 +168,7 @@ class Stack:
         batch = self.draw() if self.drawn is None else self.drawn
         self.drawn = None
         gradients, (loss, terms) = self._quickest(batch, self.loops[0].epoch)
-        norms, skipped = self._descent.step([gradients[n] for n in self._values], loss, rates)
+        norms, skipped = self._optimizer.step([gradients[n] for n in self._values], loss, rates)
         sums = torch.stack([*(term.sum(1) for term in terms.values()), skipped], 1)[:, None]
         each = {name: term.unbind(0) for name, term in terms.items()}
         size = batch["target"].shape[1]
@@ -188,7 +188,7 @@ class Stack:
         ]
 
     def gradients(self, batch: Tensors, epoch: float, buffers: Tensors | None = None) -> Computed:
-        """At `batch`, with `buffers` in place of the stack's own: those are what it changes."""
+        """Compute at `batch`; `buffers`, by default the stack's, are updated in place."""
         self._epoch = epoch
         with _unchecked():
             return self._together(
@@ -196,10 +196,9 @@ class Stack:
             )
 
     def _quickest(self, batch: Tensors, epoch: float) -> Computed:
-        """The same: compiled once the warm-up is over.
+        """The same as `gradients`, compiled once the warm-up is over.
 
-        From then on the loss does not depend on the time, for which each step would be compiled
-        anew.
+        During the warm-up the loss depends on the epoch, and each step would be compiled anew.
         """
         warmup = float(self._objective.warmup_epochs)
         if self._compiled is None or epoch < warmup:
@@ -213,15 +212,15 @@ def batch_of(tensors: Tensors) -> Batch:
     return Batch(tensors["input"], tensors["target"], tensors["noise"], tensors.get("label"))
 
 
-def settles(objective: Objective) -> bool:
-    """Whether the loss is known to have no more use for the time after the warm-up."""
+def is_constant_after_warmup(objective: Objective) -> bool:
+    """Whether the loss is known not to depend on the epoch after the warm-up."""
     ours = type(objective).__module__.startswith("vae_run.")
     return ours and getattr(objective, "cycle_epochs", None) is None
 
 
 @contextmanager
 def _unchecked() -> Iterator[None]:
-    """No checks of distributions' arguments: they read from the device, which vmap forbids."""
+    """Disable the checks of distributions' arguments: they read values, which vmap forbids."""
     before = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:

@@ -1,4 +1,4 @@
-"""One optimiser step of N runs: a stacked one where they allow it, each run's own elsewhere.
+"""One optimiser step of N runs: stacked where their optimisers allow it, else run by run.
 
 Letters: N runs.
 """
@@ -15,9 +15,10 @@ from vae_run.training.loop import Loop
 from vae_run.training.optimizers import SGD, Adam, AdamW, step_unless
 
 STACKED = (Adam, AdamW, SGD)
-"""Optimisers that treat every number by itself, so that N of them are one on the stack."""
+"""Optimisers that work element by element, so that N of them equal one on the stack."""
+
 OWN = frozenset({"lr", "weight_decay"})
-"""Options of those that may differ among the runs of a stack."""
+"""Options of `STACKED` that may differ among the runs of a stack."""
 
 
 def _like(numbers: Tensor, stacked: Tensor) -> Tensor:
@@ -25,13 +26,13 @@ def _like(numbers: Tensor, stacked: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (stacked.dim() - 1))
 
 
-class Descent:
-    """Takes the steps of the optimisers of `loops`, whose states become views of stacked ones.
+class StackedOptimizer:
+    """Takes the steps of the optimisers of `loops`, whose states become views of a stacked one.
 
     Args:
         loops: the runs.
         values: the stacked parameters, each [N, ...].
-        parameters: for each run its own, in the same order: views of `values`.
+        parameters: the parameters of each run, in the same order: views of `values`.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Descent:
     ) -> None:
         self._loops, self._values, self._parameters = loops, values, parameters
         device = values[0].device
-        # On the CPU it costs nothing to look whether a step is to be skipped, elsewhere a wait.
+        # Reading whether a step is to be skipped is free on a CPU, and a synchronisation on a GPU.
         allowed = any(loop.trainer.skip_nonfinite for loop in loops)
         self._looks = device.type == "cpu" or allowed
         clips = [loop.trainer.clip_norm for loop in loops]
@@ -57,7 +58,7 @@ class Descent:
         return [loop.optimizer.defaults for loop in self._loops]
 
     def _can_be_stacked(self) -> bool:
-        """Whether the optimisers are of one known kind, with the same options, at the same step."""
+        """Whether the optimisers are of one class of `STACKED`, with equal options and step."""
         kinds = {type(loop.optimizer) for loop in self._loops}
         if len(kinds) > 1 or not kinds <= set(STACKED):
             return False
@@ -71,12 +72,12 @@ class Descent:
         return all(options == same[0] for options in same) and len(steps) <= 1
 
     def _stack(self, options: dict[str, Any]) -> torch.optim.Optimizer:
-        """An optimiser like that of the first run over all of them, with what theirs hold."""
+        """An optimiser like that of the first run for the stack, with the states of all runs."""
         first = self._loops[0].optimizer
         if self._equal:
             targets = self._values
         else:
-            targets = [torch.zeros_like(value) for value in self._values]  # what is taken away
+            targets = [torch.zeros_like(value) for value in self._values]  # the updates, at rate 1
             options = {**options, "lr": 1.0, "weight_decay": 0.0}
         kind = type(first)
         stacked: torch.optim.Optimizer = kind(params=targets, **options)
@@ -94,7 +95,7 @@ class Descent:
         return stacked
 
     def _link(self) -> None:
-        """Let each run's own optimiser hold its slices of the stacked one's state."""
+        """Make the state of each run's own optimiser a view of the stacked one's."""
         assert self._stacked is not None
         for place, target in enumerate(self._targets):
             for key, held in self._stacked.state[target].items():
@@ -125,15 +126,15 @@ class Descent:
             for group in loop.optimizer.param_groups:
                 group["lr"] = rate
         if self._stacked is not None and self._looks and bool(skipped.any()):
-            self._part()
+            self._separate()
         if self._stacked is None:
             self._each(gradients, skipped)
         else:
             self._all(gradients, skipped, rates)
         return norms, skipped
 
-    def _part(self) -> None:
-        """From a skipped step on the optimisers stand at different steps: each goes on alone."""
+    def _separate(self) -> None:
+        """Separate the optimisers: after a skipped step their step counts differ."""
         self._stacked = None
         for loop, own in zip(self._loops, self._parameters, strict=True):
             for parameter in own:
@@ -142,7 +143,7 @@ class Descent:
                     state["step"] = state["step"].clone()
 
     def _each(self, gradients: list[Tensor], skipped: Tensor) -> None:
-        """A step of each run's own optimiser, on its slices."""
+        """A step of each run's own optimiser, on its slice of the stack."""
         for i, (loop, own) in enumerate(zip(self._loops, self._parameters, strict=True)):
             for parameter, gradient in zip(own, gradients, strict=True):
                 parameter.grad = gradient[i]
@@ -154,11 +155,11 @@ class Descent:
     def _all(self, gradients: list[Tensor], skipped: Tensor, rates: list[float]) -> None:
         """A step of the stacked optimiser.
 
-        Where rates or decays differ it works on zeros at rate 1, since all of `STACKED` are linear
-        in their rate: what it leaves there is scaled by each run's own.
+        Where rates or decays differ, the optimiser is applied to zeros at rate 1, and its updates
+        are scaled by each run's rate: all of `STACKED` are linear in their rate.
         """
         assert self._stacked is not None
-        if not self._looks:  # such a run ends where its loss is next read: only stay finite
+        if not self._looks:  # only keep the others finite: the run ends where its loss is read
             gradients = [g.masked_fill(_like(skipped.bool(), g), 0.0) for g in gradients]
         if self._equal:
             self._stacked.param_groups[0]["lr"] = rates[0]

@@ -1,4 +1,4 @@
-"""Runs that go through their lives side by side, and take their steps as one."""
+"""Training of several runs side by side in one process, with shared steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vae_run.sweeps.vectorized.grouping import varying
 from vae_run.sweeps.vectorized.memory import runs_that_fit
 from vae_run.sweeps.vectorized.verification import Disagreement, verified
 from vae_run.system.signals import Stop, StopRequests, at_once
-from vae_run.tasks.closing import conclude
+from vae_run.tasks.final_evaluation import conclude
 from vae_run.tasks.resume import continued
 from vae_run.tasks.train import begun
 from vae_run.training.loop import Loop
@@ -27,11 +27,11 @@ from vae_run.training.step import StepRecord
 log = logging.getLogger("vae_run")
 
 Data = dict[str, Splits]
-"""What was loaded, by the configuration that it was loaded for."""
+"""Loaded data, by the configuration of the dataset."""
 
 
-def _lifetime(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, StepRecord, None]:
-    """A run from its directory to its figures: yields its loop whenever it wants a step taken."""
+def _training_of(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, StepRecord, None]:
+    """A whole run, from its directory to its pictures: yields its loop whenever it needs a step."""
     run, key = RunDirectory(call.directory), json.dumps(call.settings.raw["dataset"])
     ready = (
         continued(run, call, data.get(key)) if run.last.is_file() else begun(call, data.get(key))
@@ -51,20 +51,20 @@ def _lifetime(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, Ste
             conclude(training.experiment, training.run, training.tracker, loop.progress)
 
 
-class Seen(StopRequests):
-    """What had been received when a step was taken, so that all runs stop at the same one."""
+class SharedStop(StopRequests):
+    """The signal that had been received when a step was taken: all runs stop at the same step."""
 
-    def look(self) -> None:
-        """Take over what a signal has told this process by now."""
+    def update(self) -> None:
+        """Take over the signal that this process has received by now, if any."""
         self.received = StopRequests.active.received if StopRequests.active else None
 
 
-class Life:
-    """One of the runs, in a context of its own.
+class ActiveRun:
+    """One of the runs, with its own context variables.
 
     Attributes:
-        loop: what waits for a step; None when the run has ended.
-        error: what it ended with, if not with its figures.
+        loop: waits for a step; None when the run has ended.
+        error: that the run ended with; None for success.
     """
 
     def __init__(
@@ -78,21 +78,21 @@ class Life:
         self.loop: Loop | None = None
         self.error: Exception | None = None
         self._context = copy_context()
-        self._life = _lifetime(call, data, stop)
+        self._training = _training_of(call, data, stop)
 
     def begin(self) -> None:
-        """Do all that comes before the first step."""
-        self._go_on(lambda: next(self._life))
+        """Do everything before the first step."""
+        self._advance(lambda: next(self._training))
 
     def take(self, record: StepRecord) -> None:
-        """Do all that comes between this step and the next, or after the last."""
-        self._go_on(lambda: self._life.send(record))
+        """Do everything between this step and the next, or after the last."""
+        self._advance(lambda: self._training.send(record))
 
     def fail(self, error: Exception) -> None:
-        """End with an error that its steps met with."""
-        self._go_on(lambda: self._life.throw(error))
+        """End with an error of its steps."""
+        self._advance(lambda: self._training.throw(error))
 
-    def _go_on(self, act: Callable[[], Loop]) -> None:
+    def _advance(self, act: Callable[[], Loop]) -> None:
         try:
             self.loop = self._context.run(act)
             return
@@ -103,7 +103,7 @@ class Life:
         except Exception as error:
             self.error = error
         self.loop = None
-        self._life.close()
+        self._training.close()
         self._ended(self.call, self.error)
 
 
@@ -113,90 +113,90 @@ def train_together(
     processes: int = 1,
     ended: Callable[[Call, Exception | None], None] = lambda call, error: None,
 ) -> list[Exception | None]:
-    """Train all of `calls`, whose models have the same shapes, to their figures.
+    """Train all of `calls`, whose models have the same shapes, to the end of their runs.
 
-    As many at once as the memory holds, where this process is one of `processes` that share it.
+    As many are trained at once as the memory holds.
 
     Args:
-        calls: jobs that start in directories of their own, or go on with what is there.
-        processes: that do the same at the same time.
-        ended: told of each run's end as it comes, with the error that it ended with, if any.
+        calls: jobs, each of which starts or continues in its own directory.
+        processes: how many processes share the memory and do the same at the same time.
+        ended: called when a run has ended, with its error, or None for success.
 
     Returns:
-        What each ended with: None for success. A run that fails ends alone.
+        The error of each run, or None for success. A run that fails does not affect the others.
     """
     differing = varying([call.settings for call in calls])
-    seen = Seen()
+    stop = SharedStop()
     with StopRequests():
         data: Data = {}
-        lives = [Life(call, data, seen, ended) for call in calls]
-        following = iter(lives)
+        runs = [ActiveRun(call, data, stop, ended) for call in calls]
+        following = iter(runs)
         while waiting := _begun(following, 1):
             first = waiting[0].loop
             assert first is not None
             waiting += _begun(following, runs_that_fit(first, processes) - 1)
             for _, alike in groupby(sorted(waiting, key=_step), key=_step):
-                _train(list(alike), differing, seen)
-    return [life.error for life in lives]
+                _train(list(alike), differing, stop)
+    return [run.error for run in runs]
 
 
-def _begun(lives: Iterator[Life], most: int) -> list[Life]:
-    """The next of `lives`, `most` of them, that wait for a step."""
-    found: list[Life] = []
-    while len(found) < most and (life := next(lives, None)) is not None:
-        life.begin()
-        if life.loop is not None:
-            found.append(life)
+def _begun(runs: Iterator[ActiveRun], most: int) -> list[ActiveRun]:
+    """At most `most` of the next runs, those that need a step once they have begun."""
+    found: list[ActiveRun] = []
+    while len(found) < most and (run := next(runs, None)) is not None:
+        run.begin()
+        if run.loop is not None:
+            found.append(run)
     return found
 
 
-def _step(life: Life) -> int:
-    assert life.loop is not None
-    return life.loop.progress.step
+def _step(run: ActiveRun) -> int:
+    assert run.loop is not None
+    return run.loop.progress.step
 
 
-def _train(lives: list[Life], differing: Sequence[str], seen: Seen) -> None:
-    """Take steps of `lives`, which stand at the same one, until all have ended."""
+def _train(runs: list[ActiveRun], differing: Sequence[str], stop: SharedStop) -> None:
+    """Take steps of `runs`, which are at the same step, until all have ended."""
     try:
-        stack = verified(loops(lives), differing)
+        stack = verified(loops(runs), differing)
     except Disagreement as why:
-        log.warning("%d runs are trained one after another: %s.", len(lives), why)
-        for life in lives:
-            _train_alone(life, seen)
+        log.warning("%d runs are trained one after another: %s.", len(runs), why)
+        for run in runs:
+            _train_alone(run, stop)
         return
-    while lives:
+    while runs:
         started = time.perf_counter()
         try:
             records = stack.step()
         except Exception as error:
-            for life in lives:
-                life.fail(error)
+            for run in runs:
+                run.fail(error)
             return
-        # A run's share of the time: what it would cost alone at this speed.
-        share = (time.perf_counter() - started) / len(lives)
-        seen.look()
-        for life, loop, record in zip(lives, stack.loops, records, strict=True):
+        # Each run is charged an equal share of the time.
+        share = (time.perf_counter() - started) / len(runs)
+        stop.update()
+        for run, loop, record in zip(runs, stack.loops, records, strict=True):
             loop.progress.seconds += share
-            life.take(record)
-        left = [life for life in lives if life.loop is not None]
-        if left and len(left) < len(lives):
+            run.take(record)
+        left = [run for run in runs if run.loop is not None]
+        if left and len(left) < len(runs):
             stack = stack.of(loops(left))
-        lives = left
+        runs = left
 
 
-def loops(lives: Sequence[Life]) -> list[Loop]:
-    """What waits for a step."""
-    return [life.loop for life in lives if life.loop is not None]
+def loops(runs: Sequence[ActiveRun]) -> list[Loop]:
+    """The loops of the runs that need a step."""
+    return [run.loop for run in runs if run.loop is not None]
 
 
-def _train_alone(life: Life, seen: Seen) -> None:
-    loop = life.loop
+def _train_alone(run: ActiveRun, stop: SharedStop) -> None:
+    loop = run.loop
     assert loop is not None
     try:
         for record in loop.steps():
-            seen.look()
-            life.take(record)
-            if life.loop is None:
+            stop.update()
+            run.take(record)
+            if run.loop is None:
                 return
     except Exception as error:
-        life.fail(error)
+        run.fail(error)

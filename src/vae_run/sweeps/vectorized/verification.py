@@ -1,4 +1,4 @@
-"""Whether a stack does what its runs do alone, found at its first step.
+"""The check that the first step of a stack equals those of its runs alone.
 
 Letters: N runs, B batch.
 """
@@ -14,11 +14,11 @@ from vae_run.sweeps.vectorized.stacked_model import LossModule, Stack, Tensors, 
 from vae_run.training.loop import Loop
 
 FLOAT32, BFLOAT16 = 1e-4, 3e-2
-"""How far a first step may be from that of a run alone, as a share of its size."""
+"""Largest distance of a stack's first step from that of a run alone, relative to its norm."""
 
 
 class Disagreement(Exception):
-    """A stack does not give what its runs give alone; the message says where."""
+    """The results of a stack differ from those of its runs alone; the message says where."""
 
 
 def verified(loops: Sequence[Loop], varying: Sequence[str] = ()) -> Stack:
@@ -42,11 +42,11 @@ def verified(loops: Sequence[Loop], varying: Sequence[str] = ()) -> Stack:
 def compare(stack: Stack, batch: Tensors) -> frozenset[str]:
     """Compare terms and gradients at `batch`, each [N, ...], with those of each run alone.
 
-    Nothing is changed. The objective is taken at the end of its warm-up, where all of its parts
-    count.
+    Nothing is changed. The objective is evaluated at the end of its warm-up, where all of its
+    terms have their full weights.
 
     Returns:
-        The parameters that the objective does not reach.
+        The parameters that get no gradient from the objective.
 
     Raises:
         Disagreement: they differ, or these models cannot be batched.
@@ -55,7 +55,7 @@ def compare(stack: Stack, batch: Tensors) -> frozenset[str]:
     buffers = {name: tensor.clone() for name, tensor in stack.buffers.items()}
     try:
         gradients, (_, terms) = stack.gradients(batch, epoch, buffers)
-    except Exception as error:  # whatever torch.func says that it cannot do
+    except Exception as error:  # torch.func has no exception of its own
         what = str(error).strip().splitlines() or [type(error).__name__]
         raise Disagreement(f"torch.func: {what[0]}") from error
     found = {**buffers, **terms}
@@ -79,7 +79,7 @@ def compare(stack: Stack, batch: Tensors) -> frozenset[str]:
 def _alone(
     loop: Loop, batch: Tensors, epoch: float, trained: Sequence[str]
 ) -> tuple[dict[str, Tensor | None], Tensors]:
-    """Gradients of `trained`, and terms and buffers, of a run for its part of what was drawn."""
+    """Gradients of `trained`, and terms and buffers, of a run alone for its own batch."""
     module = LossModule(loop.experiment.model)
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with loop.precision():

@@ -1,0 +1,97 @@
+"""The gate: a wrong configuration is refused before Hydra makes a directory for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from vae_run.cli.composition import plain
+from vae_run.cli.outcome import ending
+from vae_run.errors import ConfigError, explain_os_error
+
+
+class Gate(Callback):
+    """A Hydra callback, named in `conf/config.yaml`, that checks a configuration before its job.
+
+    Hydra turns an exception of a callback into a warning, so a refusal ends the process instead.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with ending():
+            _check(config)
+            _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
+            if config.task == "train":
+                refuse_unknown_source(config.init_from)
+                _claim(Path(config.hydra.run.dir), "hydra.run.dir")
+                _mention_sweep(config)
+
+
+def _check(config: DictConfig) -> None:
+    from vae_run.config.check import check
+    from vae_run.system.device import choose_device
+    from vae_run.training.distributed import refuse
+
+    settings = check(plain(config))
+    refuse(settings)
+    choose_device(settings.fixed.device)
+
+
+def _refuse_unknown_of_hydra(overrides: list[str]) -> None:
+    """Refuse a `+hydra.KEY` that Hydra does not have: with the plus Hydra accepts any."""
+    from dataclasses import fields
+
+    from hydra.conf import HydraConf, JobConf, RunDir, SweepDir
+
+    from vae_run.config.keys import unknown_key
+
+    sections = {"job": JobConf, "run": RunDir, "sweep": SweepDir}
+    for word in overrides:
+        _, first, *rest = [*word.lstrip("+~").split("=", 1)[0].split("."), ""]
+        for names, kind in (((first,), HydraConf), ((first, *rest[:1]), sections.get(first))):
+            known = [] if kind is None else [field.name for field in fields(kind)]
+            if known and names[-1] and names[-1] not in known and "/" not in word.split("=", 1)[0]:
+                prefix = ".".join(("hydra", *names[:-1]))
+                raise ConfigError(
+                    unknown_key(f"{prefix}.{names[-1]}", [f"{prefix}.{name}" for name in known])
+                )
+
+
+def _claim(directory: Path, key: str) -> None:
+    """Make the run directory `directory`; refuse one that another run has, or has just claimed."""
+    try:
+        if (directory / "status.json").exists():
+            raise FileExistsError
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".hydra").mkdir()
+    except FileExistsError as error:
+        if directory.is_file():
+            raise ConfigError(f"{key}: {directory} is a file. Choose another directory.") from error
+        raise ConfigError(
+            f"{key}: {directory} already holds a run. Choose another directory, or go on with it: "
+            f"vae-run task=resume 'run={directory}'"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{key}: {explain_os_error(error)}") from error
+
+
+def refuse_unknown_source(run: str | None) -> None:
+    """Refuse an `init_from` that is no run.
+
+    Raises:
+        CheckpointError: there is no run directory at `run`.
+    """
+    if run is not None:
+        from vae_run.runs.run_directory import RunDirectory
+
+        RunDirectory.existing(run, key="init_from")
+
+
+def _mention_sweep(config: DictConfig) -> None:
+    """Print what an experiment that is a sweep would sweep, when it is run without -m."""
+    params = config.hydra.sweeper.get("params") or {}
+    if params:
+        swept = ", ".join(f"{key}={values}" for key, values in params.items())
+        print(f"One run; with -m this experiment is a sweep of {swept}.")

@@ -1,0 +1,136 @@
+"""Everything that depends on Hydra's version or on Hydra's private API: the one place for both.
+
+Hydra's public entry, `hydra.main`, reads `sys.argv`; `run` takes a list instead. Hydra 1.4
+deprecates `version_base`, wants a whitelist of classes that a configuration may instantiate, and
+needs an OmegaConf that renames `register_new_resolver`. All of that is chosen here by the installed
+version, so that no other file asks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The environment variable that makes Hydra raise errors instead of printing them and exiting."""
+
+WHITELIST = (
+    "vae_run.*",
+    "hydra_plugins.*",
+    "hydra._internal.core_plugins.*",
+    "hydra.experimental.*",
+)
+"""What a configuration may instantiate under Hydra 1.4: callbacks, launchers and sweepers of this
+package, of Hydra, and of any plugin, since Hydra finds plugins only in `hydra_plugins`. Parts of an
+experiment are built by `config`, not by Hydra."""
+
+_BASE = {} if hasattr(hydra.utils, "execution_whitelist") else {"version_base": "1.3"}
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command line `words`, read by Hydra's own parser.
+
+    Raises:
+        SystemExit: with code 2 for options that argparse refuses, 0 after `--version`.
+    """
+    parser = _parser()
+    parsed = parser.parse_args(list(words))
+    if parsed.experimental_rerun is not None:
+        parser.error("--experimental-rerun is not supported; use task=resume run=DIR")
+    return parsed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = get_args_parser()
+    parser.prog = "vae-run"
+    return parser
+
+
+def run(words: Sequence[str], task: TaskFunction, conf: Path) -> None:
+    """Do what the command line `words` asks of Hydra: run `task`, sweep it, or show things.
+
+    Args:
+        words: as typed after the name of the program.
+        task: is given the composed configuration of each job.
+        conf: the folder with `config.yaml`.
+
+    Raises:
+        Exception: whatever Hydra or `task` raises; nothing is printed in its place.
+    """
+    if _BASE:
+        version.setbase(_BASE["version_base"])
+    with _raising(), trusted():
+        _run_hydra(
+            args=parse(words),
+            args_parser=_parser(),
+            task_function=task,
+            config_path=str(conf),
+            config_name="config",
+        )
+
+
+def composing(conf: Path) -> Any:
+    """A context within which `hydra.compose` composes from the folder `conf`."""
+    return hydra.initialize_config_dir(str(conf), **_BASE)
+
+
+def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Set in `config`, which is changed, the values that `overrides` give, as Hydra itself does.
+
+    `hydra.compose` also reads all files of the configuration again, which takes about 80 ms; this
+    takes 4 ms.
+
+    Raises:
+        hydra.errors.HydraException: a key does not exist, or a value cannot be set.
+    """
+    ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
+
+
+def trusted() -> Any:
+    """A context within which Hydra 1.4 instantiates what `WHITELIST` has, without a warning.
+
+    A process that is started for a job enters it anew.
+    """
+    whitelist = getattr(hydra.utils, "execution_whitelist", None)
+    return nullcontext() if whitelist is None else whitelist(WHITELIST)
+
+
+def register_resolver(name: str, resolver: Callable[..., Any], *, cached: bool) -> None:
+    """Let `${NAME:...}` stand for what `resolver` returns; `cached`: it is called only once."""
+    register = getattr(OmegaConf, "register_resolver", OmegaConf.register_new_resolver)
+    if not _BASE:
+        register(name, resolver, use_cache=cached, replace=True)
+    else:
+        OmegaConf.register_new_resolver(name, resolver, use_cache=cached, replace=True)
+
+
+def find_plugins() -> None:
+    """Import Hydra's plugins, and so register what configurations may refer to."""
+    Plugins.instance()
+
+
+@contextmanager
+def _raising() -> Iterator[None]:
+    """Let Hydra raise errors; the environment is afterwards as it was."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before

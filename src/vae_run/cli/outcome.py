@@ -1,0 +1,92 @@
+"""How a command ends: its message for a person, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import hydra
+from omegaconf.errors import OmegaConfBaseException
+
+from vae_run.config.options import CONF
+from vae_run.errors import RunError, explain_os_error
+from vae_run.system import ranks
+
+
+class Outcome:
+    """The command line of this process and how its jobs ended; Hydra returns no value.
+
+    Attributes:
+        exit_code: the greatest of the jobs that have ended.
+        error: the first line of the last error that ended a job.
+        typed: the words of the command line.
+        tracebacks: whether an error is shown with its traceback, as HYDRA_FULL_ERROR=1 asks.
+    """
+
+    exit_code: ClassVar[int] = 0
+    error: ClassVar[str] = ""
+    typed: ClassVar[tuple[str, ...]] = ()
+    tracebacks: ClassVar[bool] = False
+
+    @classmethod
+    def begin(cls, words: tuple[str, ...]) -> None:
+        """Forget what an earlier command of this process left behind."""
+        cls.exit_code, cls.error, cls.typed = 0, "", words
+        cls.tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+def report_error(error: Exception) -> int:
+    """Log the message of an error that ended a job; its exit code, which `Outcome` keeps too."""
+    from vae_run.system.console import log
+
+    if Outcome.tracebacks:
+        traceback.print_exception(error)
+    log.error("%s", message(error))
+    Outcome.exit_code = max(Outcome.exit_code, exit_code(error))
+    Outcome.error = message(error).split("\n")[0]
+    return exit_code(error)
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Turn an exception into one message on stderr and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        if Outcome.tracebacks:
+            traceback.print_exc()
+        # Hydra wraps what a launcher or a sweeper raises.
+        own = error.__cause__ if isinstance(error.__cause__, RunError) else error
+        if ranks.leads():
+            print(f"error: {message(own)}", file=sys.stderr)
+        raise SystemExit(exit_code(own)) from error
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code of a command that ends with `error`."""
+    return error.exit_code if isinstance(error, RunError) else 1
+
+
+def message(error: Exception) -> str:
+    """What a person is told of `error`: one message, without a traceback."""
+    if isinstance(error, RunError):
+        return str(error)
+    if isinstance(error, hydra.errors.OverrideParseException):
+        return (
+            f"{error.override}: this cannot be read as KEY=VALUE. Quote a value with brackets, "
+            "spaces, * or =, and close its brackets: 'network.widths=[400,200]'."
+        )
+    if isinstance(error, (OmegaConfBaseException, hydra.errors.HydraException)):
+        from vae_run.cli.composition import explain
+
+        return explain(error, CONF)
+    if isinstance(error, OSError) and error.filename is not None:
+        return explain_os_error(error)
+    return f"{type(error).__name__}: {error}\nSet HYDRA_FULL_ERROR=1 for the traceback."

@@ -1,0 +1,113 @@
+"""The first images of a split, their codes, and codes from the prior: what pictures show.
+
+Letters: N images, D latent dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vae_run.data.batches import Batch
+from vae_run.models.distributions.kl import kl_per_dimension
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.view import View
+    from vae_run.models.latent_variable_model import LatentVariableModel
+
+FEW = 512
+"""Images that `first_batch` takes: enough for quantiles and for the order of KL."""
+MANY = 2000
+"""Images that `encoded` takes at most."""
+SAMPLES_SEED = 0
+
+
+def first_batch(view: View, count: int = FEW) -> Batch:
+    """The first `count` images of the split, with their fixed noise, as one batch."""
+    batches = list(replace(view, limit=count).batches())
+    label = (
+        None
+        if batches[0].label is None
+        else torch.cat([b.label for b in batches if b.label is not None])
+    )
+    return Batch(
+        torch.cat([b.input for b in batches]),
+        torch.cat([b.target for b in batches]),
+        torch.cat([b.noise for b in batches], dim=1),
+        label,
+    )
+
+
+def class_name(label: int, class_names: Sequence[str]) -> str:
+    """What the dataset calls the images labelled `label`."""
+    return class_names[label] if 0 <= label < len(class_names) else str(label)
+
+
+def of_class(view: View, label: int | None) -> str:
+    """What the note of a picture says of its class; nothing where the model is not conditional."""
+    return "" if label is None else f", class {class_name(label, view.class_names)}"
+
+
+def information(view: View) -> Tensor | None:
+    """KL(q(z_d|x) || p(z_d)) in nats, mean over the first images, [D]; None if not factorised."""
+    if not (view.model.posterior.stochastic and view.model.prior.generative):
+        return None
+    batch = first_batch(view)
+    q = view.model.given(batch.label).encode(batch.input)
+    each = kl_per_dimension(q, view.model.latent_prior())
+    return None if each is None else each.mean(0)
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codes of the first images of a split, on the CPU.
+
+    Attributes:
+        means: E_q[z] (`posterior.expectation`), float64 [N, D].
+        drawn: one sample of q(z|x) an image, with its fixed noise, float64 [N, D].
+        labels: their classes, or None.
+        nats: KL(q(z_d|x) || p(z_d)), mean over the images, [D]; None where it does not factorise.
+    """
+
+    means: Tensor
+    drawn: Tensor
+    labels: list[int] | None
+    nats: Tensor | None
+
+
+def encoded(view: View) -> Codes:
+    """The codes of at most `MANY` images of the view."""
+    means, drawn, labels, nats = [], [], [], []
+    bound = view.model.posterior.stochastic and view.model.prior.generative
+    for batch in replace(view, limit=MANY).batches():
+        model = view.model.given(batch.label)
+        q = model.encode(batch.input)
+        means.append(model.posterior.expectation(q).cpu().double())
+        drawn.append(model.posterior.sample(q, batch.noise[0]).cpu().double())
+        labels += [] if batch.label is None else batch.label.tolist()
+        each = kl_per_dimension(q, model.latent_prior()) if bound else None
+        nats += [] if each is None else [each.cpu().double()]
+    return Codes(
+        torch.cat(means),
+        torch.cat(drawn),
+        labels or None,
+        torch.cat(nats).mean(0) if nats else None,
+    )
+
+
+def covariance(points: Tensor) -> Tensor:
+    """[D, D] of points [N, D]; of a single point it is zero."""
+    centred = points - points.mean(0)
+    return centred.T @ centred / max(len(points) - 1, 1)
+
+
+def prior_samples(model: LatentVariableModel, count: int) -> Tensor:
+    """`count` codes from the prior with a fixed seed, float64 [count, D] on the CPU."""
+    with torch.random.fork_rng():
+        torch.manual_seed(SAMPLES_SEED)
+        drawn: Tensor = model.latent_prior().sample((count,))
+    return drawn.cpu().double()

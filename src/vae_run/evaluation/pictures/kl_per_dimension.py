@@ -1,0 +1,31 @@
+"""KL of every latent dimension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vae_run import plots
+from vae_run.evaluation.base import picture
+from vae_run.evaluation.first_images import encoded
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.base import Image
+    from vae_run.evaluation.view import View
+
+ACTIVE = 0.01
+"""Variance over images of E_q[z_d] above which a dimension is active (Burda et al. 2015)."""
+
+
+@picture("KL of each latent dimension; one near 0 carries no information about the image.")
+def kl_per_dimension(view: View) -> Image | None:
+    """KL of every latent dimension, active ones in colour; None where it does not factorise."""
+    found = encoded(view)
+    if found.nats is None:
+        return None
+    active = found.means.var(0) > ACTIVE
+    notes = [
+        f"{float(found.nats.sum()):.2f} nats in all, mean over {len(found.means):,} images",
+        f"{int(active.sum())} of {view.latent_dim} dimensions are active: "
+        f"Var of E_q[z] above {ACTIVE:g}",
+    ]
+    return plots.kl_bars(found.nats.tolist(), active.tolist(), notes)

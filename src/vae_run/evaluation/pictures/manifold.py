@@ -1,0 +1,50 @@
+"""The decoder's images over a two-dimensional latent space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from vae_run import plots
+from vae_run.evaluation.base import picture
+from vae_run.evaluation.first_images import first_batch, of_class
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.base import Image
+    from vae_run.evaluation.view import View
+
+GRID = 20
+"""Points of each side of the grid, G."""
+
+
+@picture("Images decoded over a grid of the two latent dimensions.")
+def manifold(view: View) -> Image | None:
+    """The decoder's images over a grid of a two-dimensional latent space.
+
+    The grid runs through the quantiles of a normal prior; through those of the codes `q.mean`
+    under any other. None unless the latent space has two dimensions. A conditional model decodes
+    one class, `evaluation.manifold_label`.
+    """
+    if view.latent_dim != 2:
+        return None
+    model, label = view.model, view.manifold_label
+    if label is None and model.classes is not None:
+        label = int(model.classes[0])
+    levels = torch.linspace(0.02, 0.98, GRID)
+    if view.model.prior.gaussian:
+        axis = torch.special.ndtri(levels)
+        axes = torch.stack([axis, axis])
+        note = "decoded over the quantiles of the prior, 2 % to 98 %"
+    else:
+        batch = first_batch(view)
+        codes = model.given(batch.label).encode(batch.input).mean.cpu()
+        axes = torch.quantile(codes, levels, dim=0).T
+        note = "decoded over the quantiles of the codes, 2 % to 98 %"
+    # Row i, column j holds z = (axes[0, j], axes[1, i]).
+    grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="xy"), dim=-1)
+    device = view.split.device
+    codes = model.posterior.nearest(grid.reshape(-1, 2).to(device))
+    images = model.decode(codes, label).mean.cpu()
+    note += of_class(view, label)
+    return plots.manifold(images.reshape(GRID, GRID, *images.shape[1:]), axes, note)

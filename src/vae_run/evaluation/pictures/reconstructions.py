@@ -1,0 +1,24 @@
+"""Reconstructions of the first images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from vae_run import plots
+from vae_run.evaluation.base import picture
+from vae_run.evaluation.first_images import first_batch
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.base import Image
+    from vae_run.evaluation.view import View
+
+
+@picture("Validation images, what the encoder saw where it differs, and the output.")
+def reconstructions(view: View) -> Image:
+    """The first images of the split, corrupted if they were, and as the model returns them."""
+    batch = first_batch(view, 16)
+    corrupted = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
+    output = view.model.given(batch.label).reconstruct(batch.input).cpu()
+    return plots.reconstructions(batch.target.cpu(), corrupted, output, batch.label)

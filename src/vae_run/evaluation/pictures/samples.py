@@ -1,0 +1,42 @@
+"""Images from the prior."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from vae_run import plots
+from vae_run.evaluation.base import picture
+from vae_run.evaluation.first_images import class_name
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.base import Image
+    from vae_run.evaluation.view import View
+
+SAMPLES_SEED = 0
+MOST_CLASSES = 16
+"""Classes that have a column each; of more there is one sample each."""
+
+
+@picture("Images decoded from codes that were drawn, not encoded.")
+def samples(view: View) -> Image | None:
+    """64 images decoded from codes drawn with a fixed seed; None where there is no density of them.
+
+    Of a conditional model eight codes, or one for many classes, each decoded as every class.
+    """
+    model, device = view.model, view.split.device
+    if not model.prior.ready:
+        return None
+    classes = [] if model.classes is None else model.classes.tolist()
+    count = 64 if not classes else 8 if len(classes) <= MOST_CLASSES else 1
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(SAMPLES_SEED)
+        codes = model.posterior.nearest(model.latent_prior().sample((count,)))
+    if not classes:
+        note = f"64 samples from {model.prior.description}"
+        return plots.samples(model.decode(codes).mean.cpu(), note)
+    images = model.given(model.classes).decode(codes[:, None].expand(-1, len(classes), -1)).mean
+    note = f"Codes from {model.prior.description}, each decoded as every class"
+    names = [class_name(label, view.class_names) for label in classes]
+    return plots.samples(images.flatten(0, 1).cpu(), note, names)

@@ -1,0 +1,49 @@
+"""Images along single latent dimensions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from vae_run import plots
+from vae_run.evaluation.base import picture
+from vae_run.evaluation.first_images import first_batch, information, of_class
+
+if TYPE_CHECKING:
+    from vae_run.evaluation.base import Image
+    from vae_run.evaluation.view import View
+
+COLUMNS = 11
+MAX_ROWS = 10
+
+
+@picture("One code, moved along a latent dimension at a time.")
+def traversals(view: View) -> Image:
+    """One code, moved along each latent dimension; the most informative dimensions first.
+
+    The code is `q.mean`, one that the posterior can draw, not E_q[z].
+    """
+    batch = first_batch(view)
+    codes = view.model.given(batch.label).encode(batch.input).mean
+    label = None if view.model.classes is None or batch.label is None else int(batch.label[0])
+    nats = information(view)
+    if nats is not None:
+        order = nats.argsort(descending=True)[:MAX_ROWS]
+        names = [f"z{d + 1}  KL {nats[d]:.2f} nats" for d in order.tolist()]
+        values = torch.linspace(-3, 3, COLUMNS, device=codes.device).expand(len(order), -1)
+        note = "one latent dimension a row, by KL"
+    else:
+        spread = codes.std(0, unbiased=False)
+        order = spread.argsort(descending=True)[:MAX_ROWS]
+        names = [f"z{d + 1}  sd {spread[d]:.2f}" for d in order.tolist()]
+        levels = torch.linspace(0.02, 0.98, COLUMNS, device=codes.device)
+        values = torch.quantile(codes[:, order], levels, dim=0).T
+        note = "one latent dimension a row, by spread of the codes, over their quantiles"
+    if len(order) < view.latent_dim:
+        note += f"; {len(order)} of {view.latent_dim} dimensions"
+    moved = codes[0].expand(len(order), COLUMNS, -1).clone()
+    moved[torch.arange(len(order)), :, order] = values
+    images = view.model.decode(view.model.posterior.nearest(moved), label).mean.cpu()
+    note += of_class(view, label)
+    return plots.traversals(images, values.cpu(), names, note)

@@ -1,0 +1,25 @@
+"""Networks: encoders from images to features, decoders from codes to features; one class an option.
+
+May import config.
+"""
+
+from vae_run.models.networks.base import (
+    Decoder,
+    Encoder,
+    Network,
+    flatten_samples,
+    parameter_count,
+)
+from vae_run.models.networks.conv import Conv, ResNet
+from vae_run.models.networks.mlp import MLP
+
+__all__ = [
+    "MLP",
+    "Conv",
+    "Decoder",
+    "Encoder",
+    "Network",
+    "ResNet",
+    "flatten_samples",
+    "parameter_count",
+]

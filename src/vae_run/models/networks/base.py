@@ -1,0 +1,89 @@
+"""The base classes of networks: encoders from images, and decoders from codes, to features.
+
+Letters: N items, D latent dimensions, E event shape (C, H, W) or (F,) for vectors, Y classes,
+k parameters per pixel that a likelihood asks for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vae_run.models.networks.activations import activation
+
+Widths = list[Annotated[int, Field(gt=0)]]
+
+
+class Encoder(nn.Sequential):
+    """x [N, *E] -> features [N, features]."""
+
+    def __init__(self, *layers: nn.Module, features: int) -> None:
+        super().__init__(*layers)
+        self.features = features
+
+
+class Decoder(nn.Sequential):
+    """z [N, D] -> features; `projection(k)` creates the layer from features to [N, k, *E]."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+
+    def projection(self, k: int) -> nn.Module:
+        """A new last layer with k parameters per pixel, which the likelihood owns."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Network(ABC):
+    """The architecture of encoder and decoder, which are built for a given shape of the data.
+
+    `spectral_norm` applies `weight_constraints.normalise` to the decoder and its last layer.
+    """
+
+    widths: Widths
+    decoder_widths: Widths | None = None
+    activation: str = "relu"
+    spectral_norm: bool = False
+
+    def __post_init__(self) -> None:
+        self._activation = activation(self.activation)
+
+    @property
+    def upward(self) -> Widths:
+        """Decoder widths from code to image; by default the encoder's, reversed."""
+        return self.widths[::-1] if self.decoder_widths is None else self.decoder_widths
+
+    @property
+    def linear(self) -> bool:
+        """Whether encoder and decoder are linear maps."""
+        return False
+
+    @staticmethod
+    def join(x: Tensor, label: Tensor) -> Tensor:
+        """The encoder's input for images x [N, *E] with one-hot labels [N, Y].
+
+        Labels are added as channels that are constant over the image, or as entries of a vector.
+        """
+        planes = label.reshape(*label.shape, *[1] * (x.dim() - 2))
+        return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)
+
+    @abstractmethod
+    def encoder(self, event_shape: tuple[int, ...]) -> Encoder: ...
+
+    @abstractmethod
+    def decoder(self, latent_dim: int, event_shape: tuple[int, ...]) -> Decoder: ...
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable parameters in `module`."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def flatten_samples(z: Tensor) -> Tensor:
+    """[*K, B, D] -> [N, D] with N = prod(K) * B, the input shape of networks."""
+    return z.reshape(-1, z.shape[-1])

@@ -1,0 +1,117 @@
+"""Convolutional networks: a pyramid of strided convolutions, with or without residual blocks.
+
+Letters: N items, C channels, H and W height and width, k parameters per pixel that a likelihood
+asks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vae_run.errors import ConfigError
+from vae_run.models.networks.base import Decoder, Encoder, Network, Widths
+
+
+class MapDecoder(Decoder):
+    """A decoder whose features are maps [N, channels, H, W]."""
+
+    def __init__(self, *layers: nn.Module, channels: int, event_shape: tuple[int, ...]) -> None:
+        super().__init__(*layers)
+        self._channels, self._event_shape = channels, event_shape
+
+    def projection(self, k: int) -> nn.Module:
+        out = nn.Conv2d(self._channels, k * self._event_shape[0], kernel_size=3, padding=1)
+        return nn.Sequential(out, nn.Unflatten(1, (k, self._event_shape[0])))
+
+
+@dataclass(kw_only=True)
+class Conv(Network):
+    """3x3 convolutions of stride 2, to ceil(H/2), ceil(H/4), ..., and transposed ones back.
+
+    `widths` are the channels of each level. All H, W >= 1 are supported; odd sizes are restored
+    exactly.
+    """
+
+    widths: Widths = field(default_factory=lambda: [32, 64, 128])
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.widths or not self.upward:
+            raise ConfigError("network.widths: a conv network needs at least one level, found [].")
+
+    def level(self, channels: int) -> list[nn.Module]:
+        """The layers after the strided convolution of a level with `channels`."""
+        return [self._activation()]
+
+    @staticmethod
+    def _sizes(event_shape: tuple[int, ...], levels: int) -> list[tuple[int, int]]:
+        """(H, W) at each level, starting with the image itself."""
+        if len(event_shape) != 3:
+            raise ConfigError(
+                f"network=conv needs images [C, H, W], but the data are vectors of shape "
+                f"{list(event_shape)}: use network=mlp."
+            )
+        sizes = [(event_shape[1], event_shape[2])]
+        for _ in range(levels):
+            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        return sizes
+
+    def encoder(self, event_shape: tuple[int, ...]) -> Encoder:
+        height, width = self._sizes(event_shape, len(self.widths))[-1]
+        layers: list[nn.Module] = []
+        channels = event_shape[0]
+        for out in self.widths:
+            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), *self.level(out)]
+            channels = out
+        return Encoder(*layers, nn.Flatten(), features=channels * height * width)
+
+    def decoder(self, latent_dim: int, event_shape: tuple[int, ...]) -> Decoder:
+        widths = self.upward
+        sizes = self._sizes(event_shape, len(widths))
+        height, width = sizes[-1]
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim, widths[0] * height * width),
+            nn.Unflatten(1, (widths[0], height, width)),
+            self._activation(),
+        ]
+        for level, (channels, out) in enumerate(
+            zip(widths, [*widths[1:], widths[-1]], strict=True)
+        ):
+            small, large = sizes[len(widths) - level], sizes[len(widths) - level - 1]
+            # A stride-2 transposed convolution gives 2h - 1; the padding restores an even size.
+            padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
+            up = nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)
+            layers += [up, *self.level(out)]
+        return MapDecoder(*layers, channels=widths[-1], event_shape=event_shape)
+
+
+class Residual(nn.Module):
+    """x + f(x) with two 3x3 convolutions f, initially small (He et al. 2016, pre-activation)."""
+
+    def __init__(self, channels: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        second = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            second.weight *= 0.1
+        first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.body = nn.Sequential(activation(), first, activation(), second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        change: Tensor = self.body(x)
+        return x + change
+
+
+@dataclass(kw_only=True)
+class ResNet(Conv):
+    """`Conv` with `blocks` residual blocks at each level of encoder and decoder."""
+
+    blocks: Annotated[int, Field(ge=1)] = 2
+
+    def level(self, channels: int) -> list[nn.Module]:
+        residual = [Residual(channels, self._activation) for _ in range(self.blocks)]
+        return [*residual, self._activation()]

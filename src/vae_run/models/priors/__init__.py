@@ -1,0 +1,24 @@
+"""Priors p(z), and densities fitted to the codes in place of one; one class an option.
+
+May import config, models.distributions.
+"""
+
+from vae_run.models.priors.base import Prior
+from vae_run.models.priors.fitted import Fitted, FittedGaussian, FittedMixture
+from vae_run.models.priors.fitted_flow import FittedFlow
+from vae_run.models.priors.fixed import FlatPrior, SphericalPrior, StandardNormal
+from vae_run.models.priors.learned import FlowPrior, MixturePrior, VampPrior
+
+__all__ = [
+    "Fitted",
+    "FittedFlow",
+    "FittedGaussian",
+    "FittedMixture",
+    "FlatPrior",
+    "FlowPrior",
+    "MixturePrior",
+    "Prior",
+    "SphericalPrior",
+    "StandardNormal",
+    "VampPrior",
+]

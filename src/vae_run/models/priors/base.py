@@ -1,0 +1,51 @@
+"""The base class of priors p(z). Letters: N codes, D latent dimensions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+Count = Annotated[int, Field(ge=1)]
+HIDDEN = [64, 64]  # never modified
+
+
+class Prior(nn.Module, ABC):
+    """p(z) over [D]; `description` names it in the captions of samples."""
+
+    trained_with = True
+    """Whether it is part of the training objective; otherwise it is fitted afterwards."""
+    proper = True
+    """Whether it integrates to 1, so that it can be sampled from."""
+    fitted_to_codes = False
+    """Whether `fit` sets it from the codes of the training images."""
+    fitted_once = False
+    """Whether it is fitted only at the end of training, not at each evaluation (fits take long)."""
+    gaussian = False
+    """Whether it is a normal distribution with independent dimensions."""
+    learned = False
+    """Whether it has parameters, which only objectives with log p(z) train."""
+    spherical: bool | None = False
+    """Whether its codes have norm 1; None: if the posterior's have."""
+    description: str
+
+    @property
+    def generative(self) -> bool:
+        """Whether KL and ELBO are defined: the prior is proper and part of training."""
+        return self.trained_with and self.proper
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be sampled from: it is proper, and fitted if it has to be."""
+        return self.proper
+
+    @abstractmethod
+    def forward(self) -> Distribution:
+        """p(z)."""
+
+    def fit(self, codes: Tensor) -> None:
+        """Fit p(z) to `codes` [N, D]."""
+        raise NotImplementedError

@@ -1,0 +1,107 @@
+"""Priors whose parameters are trained with the model.
+
+Letters: C components, D latent dimensions, E event shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+)
+from torch.nn.functional import softplus
+
+from vae_run.models.priors.base import HIDDEN, Count, Prior
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
+
+
+class MixturePrior(Prior):
+    """A mixture of C normal distributions with diagonal covariances, trained with the model."""
+
+    learned = True
+    description = "the mixture prior"
+
+    def __init__(self, *, latent_dim: int, components: Count = 10) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.loc = nn.Parameter(torch.randn(components, latent_dim))
+        self.rho = nn.Parameter(torch.full((components, latent_dim), 0.5413))  # softplus: 1
+
+    def forward(self) -> Distribution:
+        parts = Normal(self.loc, 1e-3 + softplus(self.rho), validate_args=False)
+        return MixtureSameFamily(
+            Categorical(logits=self.logits, validate_args=False),
+            Independent(parts, 1, validate_args=False),
+            validate_args=False,
+        )
+
+
+class VampPrior(Prior):
+    """1/C sum_c q(z|u_c), with C trained pseudo-inputs u (Tomczak & Welling 2018).
+
+    Pseudo-inputs [C, *E] are kept in (0, 1) by a sigmoid.
+    """
+
+    learned = True
+    spherical = None
+    description = "the VampPrior"
+
+    def __init__(
+        self,
+        *,
+        event_shape: tuple[int, ...],
+        encode: Callable[[Tensor], Distribution],
+        components: Count = 100,
+    ) -> None:
+        super().__init__()
+        self.pseudo_inputs = nn.Parameter(torch.randn(components, *event_shape))
+        self._encode = (
+            encode  # a function, so that the encoder is not registered as a submodule here
+        )
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        if settings.fixed.condition is not None:
+            yield (
+                "prior=vamp: the encoder needs a label, and pseudo-inputs have none. Use "
+                "condition=null, or another prior."
+            )
+        if not settings.classes["posterior"].stochastic:
+            yield (
+                "prior=vamp: is a mixture of posterior densities, and a deterministic code has "
+                "no density. Use posterior=normal, or another prior."
+            )
+
+    def forward(self) -> Distribution:
+        parts = self._encode(self.pseudo_inputs.sigmoid())
+        weights = Categorical(logits=torch.zeros_like(parts.mean[:, 0]), validate_args=False)
+        return MixtureSameFamily(weights, parts, validate_args=False)
+
+
+class FlowPrior(Prior):
+    """A neural spline flow (Durkan et al. 2019) trained with the model."""
+
+    learned = True
+    description = "the flow prior"
+
+    def __init__(
+        self, *, latent_dim: int, transforms: Count = 3, hidden: list[Count] = HIDDEN
+    ) -> None:
+        from vae_run.models.distributions.spline_flow import Flow
+
+        super().__init__()
+        self.flow = Flow(latent_dim, 0, transforms, hidden)
+
+    def forward(self) -> Distribution:
+        p: Distribution = self.flow()
+        return p

@@ -1,0 +1,79 @@
+"""What a run says while it trains: `train.log`, and its warnings in `warnings.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from vae_run.system.console import also_in_file
+
+LOG, WARNINGS = "train.log", "warnings.jsonl"
+MOST = 100
+"""Different warnings that a run keeps; later ones are in `train.log` alone."""
+
+_recording: ContextVar[Path] = ContextVar("recording")
+"""The run that this context trains: one process can train several, each in a context."""
+
+
+@contextmanager
+def logged(run: Path) -> Iterator[None]:
+    """Append what the program logs to the files of the run directory `run`."""
+    warnings = _Warnings(run)
+    before = _recording.set(run)
+    logger = logging.getLogger("vae_run")
+    with also_in_file(run / LOG):
+        logger.addHandler(warnings)
+        try:
+            yield
+        finally:
+            logger.removeHandler(warnings)
+            _recording.reset(before)
+
+
+class _Warnings(logging.Handler):
+    """Appends each new warning of the run as a line {"time": ..., "message": ...}."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(logging.WARNING)
+        self._run = run
+        self._known = set(read_warnings(run))
+        self.addFilter(lambda record: record.levelno == logging.WARNING)
+        self.addFilter(lambda record: _recording.get(None) == run)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message in self._known or len(self._known) >= MOST:
+            return
+        self._known.add(message)
+        written = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
+        line = json.dumps({"time": written, "message": message}) + "\n"
+        try:
+            with (self._run / WARNINGS).open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError:  # the disk is full: `train.log` and the terminal have the warning
+            self.setLevel(logging.CRITICAL)
+
+
+def read_warnings(run: Path) -> list[str]:
+    """The warnings that the run recorded, each once, in the order of their first appearance.
+
+    Lines that are damaged are left out; a run of version 0.1.0 or earlier has recorded none.
+    """
+    try:
+        lines = (run / WARNINGS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found: dict[str, None] = {}
+    for line in lines[: 2 * MOST]:
+        try:
+            message = json.loads(line)["message"]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            continue
+        if isinstance(message, str) and message:
+            found[message] = None
+    return list(found)

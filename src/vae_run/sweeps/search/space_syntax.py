@@ -1,0 +1,118 @@
+"""A search space in Hydra's own sweep syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from math import ceil
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from vae_run.errors import ConfigError
+from vae_run.sweeps.search.space import Axis, Choice, Numbers, Point
+
+
+@dataclass(frozen=True)
+class Space:
+    """The overrides of a search.
+
+    Attributes:
+        words: by key, in the order typed: a whole override, or None where the key is searched.
+        axes: by key, what is searched.
+    """
+
+    words: Mapping[str, str | None]
+    axes: Mapping[str, Axis]
+
+    def overrides(self, point: Point) -> list[str]:
+        """The overrides of a job at `point`."""
+        return [
+            f"{key}={self.axes[key].text(point[key])}" if word is None else word
+            for key, word in self.words.items()
+        ]
+
+
+def read_space(overrides: Sequence[Override]) -> Space:
+    """The space that overrides span; of several for a key, the last one counts.
+
+    Raises:
+        ConfigError: an override cannot be searched, or none has anything to search.
+    """
+    by_key = {override.get_key_element(): override for override in overrides}
+    words = {
+        key: None if override.is_sweep_override() else str(override.input_line)
+        for key, override in by_key.items()
+    }
+    axes = {key: _axis(key, by_key[key]) for key, word in words.items() if word is None}
+    if not axes:
+        raise ConfigError(
+            "hydra/sweeper=optuna: there is nothing to search. Give a key a range, such as "
+            "'optimizer.lr=tag(log, interval(1e-4,1e-2))', or choices, such as model=ae,vae."
+        )
+    return Space(words, axes)
+
+
+def _axis(key: str, override: Override) -> Axis:
+    if override.is_choice_sweep():
+        return Choice(tuple(dict.fromkeys(override.sweep_string_iterator())))
+    sweep: Any = override.value()
+    if unknown := sorted(sweep.tags - {"log"}):
+        raise ConfigError(f"{key}: found the tag {unknown[0]} in {override.input_line}, expected "
+                          "log, or none.")  # fmt: skip
+    if override.is_interval_sweep():
+        axis = Numbers(sweep.start, sweep.end, log="log" in sweep.tags)
+    else:
+        axis = _range(key, sweep, log="log" in sweep.tags)
+    if axis.low > axis.high or (axis.log and axis.low <= 0):
+        wanted = "a lower end above 0" if axis.log else "the lower end first"
+        raise ConfigError(f"{key}: found {override.input_line}, expected {wanted}.")
+    return axis
+
+
+def _range(key: str, sweep: Any, *, log: bool) -> Numbers:
+    """The numbers that the same range has in a grid: `stop` is excluded."""
+    start, stop, step = (Decimal(value) for value in (sweep.start, sweep.stop, sweep.step))
+    count = ceil((stop - start) / step) if step else 0
+    if count < 1:
+        raise ConfigError(f"{key}: found a range that holds nothing; it ends before its stop.")
+    if log and step != 1:
+        raise ConfigError(f"{key}: found a logarithmic range with steps; leave out one of the two.")
+    ends = sorted((start, start + (count - 1) * step))
+    if all(isinstance(value, int) for value in (sweep.start, sweep.stop, sweep.step)):
+        return Numbers(int(ends[0]), int(ends[1]), None if log else int(abs(step)), log)
+    return Numbers(float(ends[0]), float(ends[1]), float(abs(step)), log)
+
+
+def with_whole_numbers(space: Space, check: Callable[[Sequence[str]], object]) -> Space:
+    """`space` with ints for intervals of keys that take only ints: Hydra reads all as floats.
+
+    Args:
+        space: as read.
+        check: raises `ConfigError` for overrides that are refused, with the wrong key.
+    """
+    axes = dict(space.axes)
+    unsure = {
+        key: axis
+        for key, axis in axes.items()
+        if isinstance(axis, Numbers) and axis.step is None and _is_whole(axis.low, axis.high)
+    }
+    while unsure:
+        point = {key: axis.ends[0] for key, axis in axes.items()}
+        try:
+            check(
+                space.overrides({**point, **{key: axis.low + 0.5 for key, axis in unsure.items()}})
+            )
+        except ConfigError as error:
+            if error.key not in unsure:
+                break  # something else is wrong, which the check of the whole space reports
+            axis = unsure.pop(error.key)
+            axes[error.key] = replace(axis, low=int(axis.low), high=int(axis.high))
+        else:
+            break
+    return replace(space, axes=axes)
+
+
+def _is_whole(*values: float) -> bool:
+    return all(isinstance(value, float) and value.is_integer() for value in values)

@@ -1,0 +1,121 @@
+"""`hydra/sweeper=grid`: every combination of the values given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from pydantic import BaseModel, ConfigDict
+
+from vae_run.config.keys import flat
+from vae_run.errors import ConfigError
+from vae_run.sweeps.composer import Composer
+from vae_run.sweeps.filters import Filter
+from vae_run.sweeps.jobs import Application
+from vae_run.sweeps.ledger import Entry, Ledger
+from vae_run.sweeps.settings import checked
+from vae_run.sweeps.sweepers.ledger_sweep import LedgerSweep, refuse_failures, unfinished
+from vae_run.system.console import console
+
+
+class GridSettings(BaseModel):
+    """The keys of `conf/hydra/sweeper/grid.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    params: dict[str, Any] | None = None
+    filter: str | bool | None = None
+
+
+class GridSweep:
+    """Runs every job of a grid that the ledger does not have as completed."""
+
+    def __init__(self, keys: Mapping[str, Any], application: Application) -> None:
+        self.settings = checked(keys, GridSettings, "hydra.sweeper")
+        self.jobs = LedgerSweep(application)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the grid that `arguments`, the overrides of the command line, span."""
+        from vae_run.sweeps.summary import summarise  # imports matplotlib and more
+
+        params = self.settings.params or {}
+        composer = self.jobs.composer
+        axes = grid(composer.parse([*(f"{k}={v}" for k, v in params.items()), *arguments]))
+        swept = [key for key, words in axes.items() if len(words) > 1]
+        points: list[Sequence[str]] = list(product(*axes.values()))
+        if self.settings.filter is not None:
+            points = filtered(points, str(self.settings.filter), composer)
+        jobs = self.jobs.check_all(points)
+        ledger = Ledger.open(self.jobs.folder)
+        with ledger.locked():
+            entries = self.jobs.enter(ledger, jobs, swept)
+            todo = unfinished(entries.values())
+            _announce(len(jobs), len(entries), todo, ledger.folder)
+            before = len(entries) - len(todo)
+            try:
+                if todo:
+                    self.jobs.launch(ledger, iter(todo), len(entries), done=before)
+            finally:
+                summarise(ledger)
+            refuse_failures(ledger, entries.values())
+
+
+def grid(overrides: list[Override]) -> dict[str, list[str]]:
+    """For each key the overrides that set it, one for each value; the last one typed counts.
+
+    Raises:
+        ConfigError: a key is given an interval, which has no values to list.
+    """
+    axes = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            axes[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            raise ConfigError(
+                f"{key}: found {override.input_line}, a range without steps, which a grid cannot "
+                "list. Name the values, or search: hydra/sweeper=optuna."
+            )
+    return axes
+
+
+def filtered(
+    points: Sequence[Sequence[str]], expression: str, composer: Composer
+) -> list[Sequence[str]]:
+    """Those of the jobs, given by their overrides, for which a filter is true.
+
+    Raises:
+        ConfigError: the filter is true for none, or names a key that does not exist.
+    """
+    keeps, left = Filter(expression), []
+    known: dict[str, Any] = {}
+    for words in points:
+        values = {**dict(flat(composer.compose(words))), **composer.choices(words)}
+        known |= values
+        if keeps.keeps(values):
+            left.append(words)
+    keeps.refuse_unknown(list(known))
+    if not left:
+        raise ConfigError(
+            f"hydra.sweeper.filter: {expression!r} leaves none of the {len(points)} jobs."
+        )
+    console.print(f"{len(left)} of {len(points)} combinations pass hydra.sweeper.filter")
+    return left
+
+
+def _announce(asked: int, jobs: int, todo: Sequence[Entry], folder: Path) -> None:
+    """Print how many jobs there are to do, and why not all."""
+    again = sum(entry.attempts > 0 for entry in todo)
+    parts = [f"{jobs} job{'s' * (jobs != 1)}"]
+    if asked > jobs:
+        parts.append(f"{asked - jobs} asked for twice")
+    if jobs > len(todo):
+        parts.append(f"{jobs - len(todo)} done before")
+    if again:
+        parts.append(f"{again} taken up again")
+    console.print(f"{', '.join(parts)}, in {folder}")

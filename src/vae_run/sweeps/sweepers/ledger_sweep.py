@@ -1,0 +1,186 @@
+"""A sweep with a ledger: its jobs are checked, run unless they are completed, and summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
+
+from vae_run.cli.gate import refuse_unknown_source
+from vae_run.config.check import check
+from vae_run.config.schema import Settings
+from vae_run.errors import ConfigError, Interrupted, RunError
+from vae_run.sweeps.composer import Composer
+from vae_run.sweeps.jobs import Application
+from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides
+from vae_run.sweeps.ledger import TO_DO, Entry, Ledger
+from vae_run.sweeps.scheduler import Scheduler
+from vae_run.system.device import choose_device
+
+if TYPE_CHECKING:
+    from vae_run.sweeps.executors.process_pool import Running
+
+
+@dataclass(frozen=True)
+class CheckedJob:
+    """A job that may run: its overrides, and the configuration that they make."""
+
+    overrides: list[str]
+    settings: Settings
+
+
+class LedgerSweep:
+    """What sweepers with a ledger have in common.
+
+    Attributes:
+        composer: of the jobs' configurations.
+        launcher: one of our own, or None where Hydra's or a third party's is chosen, which takes
+            jobs in batches and returns when all of a batch have ended.
+    """
+
+    def __init__(self, application: Application) -> None:
+        config = application.config
+        if config.task != "train":
+            raise ConfigError(f"task: found {config.task}, but a sweep (-m) is of task=train.")
+        self.config, self.folder = config, application.folder
+        self.composer = Composer(application.context.config_loader, config)
+        self._plugin: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=application.context,
+            task_function=application.task_function,
+            config=config,
+        )
+        own = getattr(self._plugin, "implementation", None)
+        self.launcher = own if isinstance(own, PoolLauncher) else None
+
+    def check(self, overrides: Sequence[str]) -> CheckedJob:
+        """Compose and check a job.
+
+        Raises:
+            ConfigError: it could not run.
+        """
+        settings = check(self.composer.compose(overrides))
+        if self.launcher is None or not self.launcher.remote:  # other machines, other devices
+            choose_device(settings.fixed.device)
+        refuse_unknown_source(settings.fixed.init_from)
+        return CheckedJob(list(overrides), settings)
+
+    def check_all(self, jobs: Iterable[Sequence[str]]) -> list[CheckedJob]:
+        """Check every job before any runs; processes are prepared once the first job is valid."""
+        checked = []
+        for overrides in jobs:
+            checked.append(self.check(overrides))
+            if len(checked) == 1:
+                self.warm_up()
+        return checked
+
+    def warm_up(self) -> None:
+        """Let the launcher prepare its processes."""
+        if self.launcher is not None:
+            self.launcher.warm_up()
+
+    def enter(
+        self, ledger: Ledger, jobs: Sequence[CheckedJob], swept: Sequence[str]
+    ) -> dict[str, Entry]:
+        """Put jobs into the ledger; the entry of each by its identity, equal jobs once.
+
+        Args:
+            ledger: of the sweep.
+            jobs: to enter.
+            swept: the keys that vary, from which directories get their names.
+        """
+        entries = {}
+        for job in jobs:
+            identity, entry = ledger.add(job.settings.raw, job.overrides, swept)
+            entries[identity] = entry
+        ledger.save()
+        if not (self.folder / "multirun.yaml").exists():
+            OmegaConf.save(self.config, self.folder / "multirun.yaml")
+        return entries
+
+    def launch(
+        self,
+        ledger: Ledger,
+        entries: Iterator[Entry | None],
+        total: int | None,
+        *,
+        ended: Callable[[Entry], None] = lambda entry: None,
+        tick: Callable[[dict[str, Running]], None] = lambda running: None,
+        done: int = 0,
+    ) -> None:
+        """Run jobs as `entries` yields them, in the launcher's way.
+
+        Args:
+            ledger: is kept up to date.
+            entries: asked for a job whenever one can start; None: none until another has ended.
+            total: jobs of the sweep, if that is known; `done` of them were completed before.
+            ended: called with each entry when its job has ended.
+            tick: called with the running jobs by directory, several times a second.
+
+        Raises:
+            Interrupted: a signal ended the sweep; its jobs have written their checkpoints.
+        """
+        if self.launcher is None:
+            self._launch_plugin(ledger, [entry for entry in entries if entry is not None], ended)
+            return
+        scheduler = Scheduler(ledger, total, done, ended, tick)
+        batches = self.launcher.batches(entries, lambda words: check(self.composer.compose(words)))
+        received = scheduler.run(self.launcher.pool(), batches, self.launcher.batch_job)
+        if received is not None:
+            raise Interrupted(
+                f"interrupted; the same command with sweep.dir={ledger.folder} goes on.", received
+            )
+
+    def _launch_plugin(
+        self, ledger: Ledger, entries: Sequence[Entry], ended: Callable[[Entry], None]
+    ) -> None:
+        """Hand jobs to any other Hydra launcher; their states are read from the directories."""
+        words = [
+            [*entry.overrides, *directory_overrides(self.folder, entry.directory)]
+            for entry in entries
+        ]
+        for entry in entries:
+            entry.state, entry.attempts = "running", entry.attempts + 1
+        ledger.save()
+        try:
+            self._plugin.launch(words, initial_job_idx=0)
+        finally:
+            for entry in entries:
+                ledger.take_state(entry)
+                if entry.state == "running":
+                    entry.state, entry.message = "failed", "the launcher did not start it"
+                ended(entry)
+            ledger.save()
+
+
+def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:
+    """Raise an error if any of `entries` has not completed after a sweep.
+
+    Raises:
+        RunError: with the greatest exit code of the jobs that did not complete.
+    """
+    wrong = [entry for entry in entries if entry.state not in ("completed", "pruned")]
+    again = len(unfinished(wrong))
+    if wrong:
+        codes = [entry.exit_code or 1 for entry in wrong]
+        hint = f" The same command with sweep.dir={ledger.folder} takes up {again} again."
+        raise JobsFailedError(
+            f"{len(wrong)} of the sweep's jobs did not complete.{hint if again else ''}",
+            max(code if 1 <= code <= 4 else 1 for code in codes),
+        )
+
+
+class JobsFailedError(RunError):
+    """Jobs of a sweep failed; each was reported when it did."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def unfinished(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries that are to be run, or to be continued."""
+    return [entry for entry in entries if entry.state in TO_DO]

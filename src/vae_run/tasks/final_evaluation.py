@@ -1,0 +1,104 @@
+"""The end of a training: the best checkpoint is measured and drawn, and the results are written."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from vae_run import plots
+from vae_run.evaluation.codes import codes, evaluating
+from vae_run.evaluation.first_images import first_batch
+from vae_run.evaluation.quantities import quantities_of
+from vae_run.evaluation.quantity import Quantities
+from vae_run.reports.run import write_report
+from vae_run.runs import checkpoint_file
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.console import numbers
+from vae_run.system.files import write_pictures
+from vae_run.system.formatting import short_path
+from vae_run.tasks.checkpoint_evaluation import draw_all, measure, shown, use_checkpoint
+from vae_run.tracking.history import history
+from vae_run.tracking.tracker import Tracker
+from vae_run.training.experiment import Experiment
+from vae_run.training.progress import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger("vae_run")
+
+EMBEDDED = 1000
+"""Codes that trackers get for a projector and for histograms."""
+
+
+def conclude(
+    experiment: Experiment, run: RunDirectory, tracker: Tracker, progress: Progress
+) -> None:
+    """Measure and draw the best checkpoint; write metrics, pictures and report; tell the tracker.
+
+    The tracker comes last: a run that is interrupted on the way does all of this again when it is
+    resumed, and shall not send the same points twice.
+    """
+    epoch = use_checkpoint(experiment, run, "best")
+    fit_prior(experiment, run)
+    metrics = measure(experiment, epoch)
+    speed = {
+        "train_seconds": progress.seconds,
+        "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
+    }
+    run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
+    pictures = draw_all(experiment, epoch)
+    if rows := history(run):
+        pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
+    write_pictures(run.figures, pictures)
+    write_report(run)
+    track_codes(experiment, tracker, progress.step)
+    tracker.pictures(pictures, progress.step)
+    tracker.succeeded()
+    tracker.scalars("test", metrics["test"], progress.step)
+    for split, values in (("val ", metrics["val"]), ("test", metrics["test"])):
+        if values:
+            log.info("%s  %s", split, numbers(values))
+    log.info(
+        "best checkpoint of epoch %.4g; %.1f s of training, %s images/s",
+        epoch,
+        progress.seconds,
+        f"{speed['examples_per_second']:,.0f}",
+    )
+    log.info("%s", short_path(run.path))
+
+
+def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
+    """Fit a prior that is fitted after training to codes of the best weights, in `best.pt`."""
+    prior = experiment.model.prior
+    if not prior.fitted_once:
+        return
+    prior.fit(codes(experiment.view(experiment.splits.train)))
+    state = checkpoint_file.read(run.best)
+    checkpoint_file.save(run.best, {**state, "model": experiment.model.state_dict()})
+
+
+def learning_curves(rows: list[dict[str, float]], table: Quantities) -> NDArray[Any]:
+    """The quantities of the history over the epochs, train beside val, in the order of `table`."""
+    columns = [n for n in dict.fromkeys(key for row in rows for key in row) if "/" in n]
+    names = table.ordered(column.partition("/")[2] for column in columns)
+    columns.sort(key=lambda column: names.index(column.partition("/")[2]))
+    curves = {column: [row.get(column, float("nan")) for row in rows] for column in columns}
+    return plots.learning_curves(curves, [row["epoch"] for row in rows], table.units(names))
+
+
+def track_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
+    """Send codes to the tracker: the histograms of their means and scales, and an embedding."""
+    view = shown(experiment, 0.0)
+    with evaluating(experiment.model):
+        batch = first_batch(view, EMBEDDED)
+        q = experiment.model.given(batch.label).encode(batch.input)
+        means = q.mean.float().cpu().clone()
+        scales = experiment.model.posterior.scale(q)
+    tracker.histogram("latent/mean", means, step)
+    if scales is not None:
+        tracker.histogram("latent/scale", scales.cpu(), step)
+    images = batch.target.cpu().clamp(0, 1)
+    thumbnails = images if images.dim() == 4 and images.shape[1] in (1, 3) else None
+    labels = None if batch.label is None else batch.label.cpu()
+    tracker.embedding("latent", means, labels, thumbnails, step)
