@@ -83,9 +83,9 @@ MINE = ("--config-dir", "myconf", "tracker=mine")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder with a tracker: one class and one YAML file."""
     folder = tmp_path_factory.mktemp("outside")
-    (folder / "lines.py").write_text(CODE, encoding="utf-8")
+    (folder / "sending.py").write_text(CODE, encoding="utf-8")
     (folder / "myconf" / "tracker").mkdir(parents=True)
-    option = "_target_: lines.JsonLines\nfile: sent.jsonl\nfails_at: null\n"
+    option = "_target_: sending.JsonLines\nfile: sent.jsonl\nfails_at: null\n"
     (folder / "myconf" / "tracker" / "mine.yaml").write_text(option, encoding="utf-8")
     return folder
 
@@ -198,8 +198,8 @@ def test_a_resumed_run_sends_to_it_again(run: Path, at_home: Path, vae_run: Run)
     resume = ("task=resume", f"run={part}", "trainer.epochs=3")
     refused = vae_run(*resume, cwd=at_home)
     assert refused.code == 1
-    assert "trust=[lines]" in refused.said
-    finished = vae_run(*resume, "trust=[lines]", cwd=at_home)
+    assert "trust=[sending]" in refused.said
+    finished = vae_run(*resume, "trust=[sending]", cwd=at_home)
     assert finished.code == 0, finished.said
     step = len(scalars(part)["val/elbo"]) and scalars(part)["val/elbo"][0][0]
     assert [one["resumed_step"] for one in sent(part, "start")] == [None, step]
@@ -222,7 +222,7 @@ def test_a_resumed_run_can_do_without_it(run: Path, vae_run: Run, tmp_path: Path
 def test_a_new_metric_of_a_run_is_sent_to_it(run: Path, at_home: Path, vae_run: Run) -> None:
     copied = Path(shutil.copytree(run, at_home / "measured"))
     words = ("evaluation.metrics=[objective,posterior_scale]", "evaluation.figures=[]")
-    finished = vae_run("task=evaluate", f"run={copied}", "trust=[lines]", *words, cwd=at_home)
+    finished = vae_run("task=evaluate", f"run={copied}", "trust=[sending]", *words, cwd=at_home)
     assert finished.code == 0, finished.said
     new = sent(copied, "scalars")[len(sent(run, "scalars")) :]
     tags = {tag for one in new for tag in one["values"]}
@@ -232,12 +232,12 @@ def test_a_new_metric_of_a_run_is_sent_to_it(run: Path, at_home: Path, vae_run: 
 
 
 def test_a_model_loads_without_its_tracker(run: Path) -> None:
-    """A model is not trained when it is loaded: nothing of `lines` is imported."""
+    """A model is not trained when it is loaded: nothing of `sending` is imported."""
     import sys
 
-    sys.modules.pop("lines", None)
+    sys.modules.pop("sending", None)
     assert load(run).sample(2).shape == (2, 1, 8, 8)
-    assert "lines" not in sys.modules
+    assert "sending" not in sys.modules
 
 
 @pytest.mark.parametrize(
