@@ -86,14 +86,18 @@ def _busy() -> Iterator[None]:
 
 
 def start(without: str, words: Sequence[str]) -> None:
-    """Be `vae-run WORDS`, the trick `without` removed; the same modules are imported either way."""
+    """Run `vae-run WORDS` without the tricks named in `without`, separated by commas.
+
+    The same modules are imported for every value of `without`.
+    """
     from vae_run.cli import main
     from vae_run.evaluation import codes
     from vae_run.training import optimizers
 
-    if without == "allocator":
+    removed = without.split(",")
+    if "allocator" in removed:
         codes.keep_freed_memory = lambda: None
-    if without == "optimizer":
+    if "optimizer" in removed:
         for optimizer in (optimizers.Adam, optimizers.AdamW, optimizers.SGD):
             del optimizer.step
         for name in ("add_param_group", "state_dict", "load_state_dict"):

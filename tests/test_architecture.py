@@ -203,3 +203,20 @@ def test_the_command_line_is_ready_without_torch():
 def test_a_model_is_loaded_without_hydra_or_torchvision():
     heavy = ("hydra", "torchvision", "sklearn", "tensorboard", "torch")
     assert imported_by("from vae_run import load", *heavy) == {"torch"}
+
+
+MOST_LINES = 250
+LONGEST_FUNCTION = 40
+
+
+def test_files_and_functions_are_short_or_say_why_not():
+    for name, file in files().items():
+        text = file.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= MOST_LINES, name
+        for node in ast.walk(ast.parse(text)):
+            if (
+                isinstance(node, ast.FunctionDef)
+                and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+            ):
+                why = ast.get_docstring(node) or ""
+                assert "Longer than other functions" in why, f"{name}: {node.name}"

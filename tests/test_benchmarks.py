@@ -51,15 +51,15 @@ def test_the_stages_of_a_run_add_up(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_a_trick_that_is_removed_changes_no_result(tmp_path: Path) -> None:
+def test_removing_the_tricks_changes_no_result(tmp_path: Path) -> None:
     """A run without the trick is one of the pair that `tricks.py` compares."""
-    quick = ("device=cpu", "network.widths=[8]", "trainer.epochs=1", "evaluation.figures=[]")
+    quick = ("device=cpu", "network.widths=[8]", "trainer.steps=9", "evaluation.figures=[]")
     found = []
-    for without in ("none", "optimizer", "allocator"):
-        where = tmp_path / without
+    for without in ("none", "optimizer,allocator"):
+        where = tmp_path / without.replace(",", "-")
         run(script("tricks.py", "--without", without, *quick, f"hydra.run.dir={where}"), 1)
         found.append(json.loads((where / "metrics.json").read_text())["test"])
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_the_step_written_by_hand_is_the_tutorials() -> None:

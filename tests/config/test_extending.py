@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 import torch
 from parts import composed
@@ -96,8 +98,29 @@ def test_the_tracker_of_the_page_gets_every_number(
     assert load(place / "run-tracker").sample(2).shape == (2, 1, 8, 8), "without trust"
 
 
+def test_the_dataset_of_the_page_trains_on_the_rows_of_a_parquet_file(
+    place: Path, vae_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(place))
+    values = np.random.default_rng(0).normal(size=(300, 5))
+    parquet.write_table(pyarrow.table(list(values.T), list("abcde")), place / "rows.parquet")
+    words = [word for word in shlex.split(EXAMPLES[5]) if not word.startswith("PYTHONPATH=")]
+    small = ("hydra.run.dir=run-table", "device=cpu", "network.widths=[16]")
+    finished = vae_run(*words[1:], *small, cwd=place)
+    assert finished.code == 0, finished.said
+    config = {"_target_": "tables.Table", "path": str(place / "rows.parquet")}
+    splits = check({**composed(), "dataset": config}).build("dataset").load()
+    assert [len(split) for split in (splits.train, splits.val, splits.test)] == [216, 24, 60]
+    rows = torch.cat([s.images for s in (splits.train, splits.val, splits.test)]).numpy()
+    order = rows[:, 0].argsort()
+    np.testing.assert_array_equal(rows[order], values.astype(np.float32)[values[:, 0].argsort()])
+    refused = vae_run(*words[1:], "dataset.path=none.parquet", *small[1:], cwd=place)
+    assert refused.code == 3
+    assert "dataset.path=none.parquet cannot be read" in refused.said
+
+
 def test_every_command_of_the_page_is_run_above() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
 
 
 def test_the_laplace_prior_is_what_it_says(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +315,7 @@ def test_each_addition_touches_three_files_at_most() -> None:
     """A class and a YAML file each; a picture, or a metric with default keys, just a class."""
     files = re.findall(r"^# (\S+\.(?:py|yaml))$", PAGE.read_text(), re.M)
     sections = PAGE.read_text().split("## Example: ")[1:]
-    assert len(sections) == len(EXAMPLES) == 4
+    assert len(sections) == len(EXAMPLES) == 6
     for section in (*sections, "\n".join(f"# {name}" for name in STUDENT)):
         own = [file for file in files if f"# {file}\n" in section]
         own += [name for name in STUDENT if f"# {name}" in section]

@@ -105,7 +105,7 @@ def test_emnist_names_agree_with_torchvision(
             lambda raw: raw[:-1],
             r"15695 bytes, but its header \[20, 28, 28\] requires 15696",
         ),
-        (IMAGES, lambda raw: raw + b"x", "15697 bytes where"),
+        (IMAGES, lambda raw: raw + b"x", "15697 bytes, but"),
         (IMAGES, lambda raw: b"", "does not start as an idx file of 3 dimensions"),
         (IMAGES, lambda raw: raw[:6], "does not start as an idx file"),
         (IMAGES, lambda raw: b"<html>" * 3000, "does not start as an idx file"),

@@ -107,10 +107,10 @@ def pipe(raw: Path) -> None:
     ("change", "name", "says"),
     [
         (lambda raw: (raw / IMAGES).unlink(), IMAGES, "or set dataset.root to the folder that has"),
-        (cut(IMAGES, 0), IMAGES, "put a good copy in its place"),
+        (cut(IMAGES, 0), IMAGES, "replace it by a good copy"),
         (cut(IMAGES, 9), IMAGES, "does not start as an idx file"),
         (cut(IMAGES, 9000), IMAGES, "9000 bytes, but its header [20, 28, 28] requires 15696"),
-        (cut(LABELS, 20), LABELS, "put a good copy in its place"),
+        (cut(LABELS, 20), LABELS, "replace it by a good copy"),
         (lambda raw: idx(raw / LABELS, np.arange(19)), LABELS, "19 labels for 20 images"),
         (lambda raw: idx(raw / IMAGES, np.zeros((20, 14, 14))), IMAGES, "expected images of 28 x"),
         (lambda raw: idx(raw / IMAGES, np.zeros((20, 28))), IMAGES, "does not start as an idx"),
@@ -122,11 +122,11 @@ def pipe(raw: Path) -> None:
         (
             lambda raw: (raw / IMAGES).write_bytes(struct.pack(">4I", 0x803, *[2**32 - 1] * 3)),
             IMAGES,
-            "16 bytes where its header",
+            "16 bytes, but its header",
         ),
-        (packed(lambda whole: whole[:-30]), f"{IMAGES}.gz", "put a good copy in its place"),
+        (packed(lambda whole: whole[:-30]), f"{IMAGES}.gz", "replace it by a good copy"),
         (packed(lambda whole: whole[:99] + b"\0" + whole[100:]), f"{IMAGES}.gz", "is damaged"),
-        (packed(lambda _: b"no gzip"), f"{IMAGES}.gz", "put a good copy in its place"),
+        (packed(lambda _: b"no gzip"), f"{IMAGES}.gz", "replace it by a good copy"),
         (
             packed(lambda _: gzip.compress(struct.pack(">4I", 0x803, *[2**32 - 1] * 3))),
             f"{IMAGES}.gz",
@@ -185,7 +185,7 @@ def floats(count: int, *shape: int) -> np.ndarray:
     ("arrays", "says"),
     [
         ({"train": np.full((20, 8, 8), np.nan)}, "`train` has 1280 values that are NaN"),
-        ({"train": np.full((20, 8, 8), np.inf)}, "or leave their images out"),
+        ({"train": np.full((20, 8, 8), np.inf)}, "or remove their images"),
         ({"train": np.full((20, 8, 8), 1e300)}, "infinite in float32"),
         ({"train": floats(20).astype(int)}, "int64; expected uint8, bool, or floats"),
         ({"train": floats(20).astype(complex)}, "complex128; expected uint8"),
@@ -204,7 +204,7 @@ def floats(count: int, *shape: int) -> np.ndarray:
         ({"train": floats(20), "train_labels": np.arange(20.0)}, "expected integers"),
         ({"train": floats(20), "train_labels": np.full(20, 2**63, np.uint64)}, "of 2**63 or more"),
         ({"train_labels": np.arange(19)}, "has no array `train`"),
-        ({"train": floats(20), "test_labels": np.arange(9)}, "array `test` is missing, though"),
+        ({"train": floats(20), "test_labels": np.arange(9)}, "array `test` is missing, but"),
     ],
 )  # fmt: skip
 def test_arrays_that_cannot_be_used(

@@ -200,9 +200,7 @@ def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[s
         found.append(f"the encoder sees other images ({keys})")
     kinds = sorted({str(group.settings.get("likelihood")) for group in groups})
     if about.of_likelihood and len(kinds) > 1:
-        found.append(
-            f"{metric} depends on the likelihood, which differs (likelihood: {', '.join(kinds)})"
-        )
+        found.append(f"{metric} is of different likelihoods (likelihood: {', '.join(kinds)})")
     if metric == "loss" and (keys := _named(groups, "objective")):
         found.append(f"different losses were minimised ({keys})")
     samples = {run.importance_samples for group in groups for run in group.runs.values()}

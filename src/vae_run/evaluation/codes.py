@@ -36,7 +36,8 @@ Points = NDArray[np.floating[Any]]
 def few(view: View, most: int) -> View:
     """`view` of at most `most` of its images, a fixed random choice, in their order.
 
-    Its batches have a fixed size: counts, ranks and votes must not depend on the last bit of a code.
+    Its batches have a fixed size: counts, ranks and votes must not depend on the last
+    bit of a code.
     """
     index = torch.arange(view.size)
     if view.size > most:

@@ -99,7 +99,7 @@ def sweep_curves(
     return sheet.picture()
 
 
-def _axes(sheet: Sheet, axis: str, left: float, top: float) -> Axes:
+def _axes(sheet: Sheet, axis: str, left: int, top: int) -> Axes:
     """The empty axes of a panel, with the name of x below them."""
     middle, y = left + _INSET + _PLOT[0] / 2, top + _ABOVE + _PLOT[1] + 32
     sheet.text(middle, y, axis, size=SMALL, align="center")

@@ -71,7 +71,7 @@ def write_evaluation_report(run: RunDirectory, place: Path, overrides: Sequence[
         title=place.name,
         subtitle=f"Evaluation of {run.path.name}",
         about="The same model on other data, under another corruption, or at its last checkpoint; "
-        "the run's own figures are in its own report.",
+        "the run's own metrics are in its own report.",
         command=command,
         facts=[],
         headlines=_headlines(metrics, table),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -10,17 +9,18 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.runs.identity import identity
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.system.files import write_atomically
+from vae_run.system.lock_files import acquire, lock_file
 
 FORMAT = 1
 """Version of `ledger.json`."""
@@ -34,9 +34,6 @@ SAVE_EVERY = 1.0
 
 SAVE_SHARE = 0.05
 """Largest share of the time that is spent on writing it."""
-
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What a file system answers that supports no locks."""
 
 NAME = 60
 """Bytes of a directory's name after its number."""
@@ -200,23 +197,21 @@ class Ledger:
             ConfigError: another process runs the sweep.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Not filelock's fallback, a marker file: on other machines a killed process's would remain.
-        lock = FileLock(self.folder / ".lock", timeout=0, fallback_to_soft=False)
+        lock = lock_file(self.folder / ".lock")
         try:
-            lock.acquire()
+            acquire(lock, blocking=False)
         except Timeout:
             owner = (self.folder / ".lock").read_text(encoding="utf-8") or "another process"
             raise ConfigError(
                 f"sweep.dir: the sweep in {self.folder} is being run by {owner}. Wait for it "
                 "to end, or stop it."
             ) from None
-        except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
-                raise
-        with lock if lock.is_locked else nullcontext():
+        try:
             owner = f"process {os.getpid()} on {socket.gethostname()}"
             (self.folder / ".lock").write_text(owner, encoding="utf-8")
             yield
+        finally:
+            lock.release()
 
 
 def _inside(folder: Path) -> list[Path]:

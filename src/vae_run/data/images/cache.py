@@ -7,7 +7,6 @@ that it was decoded from.
 Letters: N images, C channels, H height, W width.
 """
 
-import errno
 import glob
 import hashlib
 import logging
@@ -23,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from torch import Tensor
 
 from vae_run.data.images.decode_pool import Job, decode_to_files
 from vae_run.data.images.decoder import Decoder
 from vae_run.data.images.progress import decoding_progress
 from vae_run.errors import DataError
+from vae_run.system.lock_files import acquire, lock_file
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,6 @@ FOLDER = ".vae-run-cache"
 """Name of the folder of caches beside the data."""
 _CHUNK_BYTES = 2**21
 _MOST_IN_CHUNK = 64
-_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""Errors of file systems that do not support locks."""
 
 
 @dataclass(frozen=True)
@@ -226,24 +224,15 @@ def _locked(path: Path, what: str) -> Iterator[None]:
 
     On file systems without locks none is taken.
     """
-    # filelock's fallback, a marker file, would outlive a killed process.
-    lock = FileLock(path, fallback_to_soft=False)
+    lock = lock_file(path)
     try:
-        _acquire(lock, what)
-    except OSError as error:
-        if error.errno not in _WITHOUT_LOCKS:
-            raise
+        taken = acquire(lock, blocking=False)
+    except Timeout:
+        log.info("waiting for another process, which decodes %s", what)
+        taken = acquire(lock, blocking=True)
+    if not taken:
         log.warning("%s does not support locks: start a single run first", path.parent)
     try:
         yield
     finally:
         lock.release()
-
-
-def _acquire(lock: FileLock, what: str) -> None:
-    """Wait for `lock`, with a message if another process holds it."""
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        log.info("waiting for another process, which decodes %s", what)
-        lock.acquire()

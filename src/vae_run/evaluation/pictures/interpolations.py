@@ -26,8 +26,8 @@ def interpolations(view: View) -> Image | None:
     """Paths between codes `q.mean` of pairs of images: straight and, under N(0, I), along an arc.
 
     Straight lines under a normal prior in many dimensions pass through the centre, where there are
-    no codes (White 2016). On a sphere both paths coincide. The pairs of a conditional model are of one
-    class; None where there is no such pair.
+    no codes (White 2016). On a sphere both paths coincide. The pairs of a conditional model are
+    of one class; None where there is no such pair.
     """
     batch, first, second = pairs(view)
     if not len(first):
