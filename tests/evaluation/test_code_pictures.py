@@ -15,16 +15,16 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from vae_run import plots
 from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.entries import own_pictures
 from vae_run.evaluation.pictures.aggregate_posterior import _marginal
 from vae_run.evaluation.pictures.anomaly_scores import SCORES
 from vae_run.evaluation.pictures.interpolations import arc
 from vae_run.evaluation.pictures.spectrum import principal_values
+from vae_run.evaluation.selection import own_pictures
 from vae_run.evaluation.view import View
 from vae_run.plots import Density, Point
+from vae_run.plots.canvas import BLUE, ORANGE, VERMILLION, rgb
 from vae_run.plots.dimensions import IDLE
 from vae_run.plots.scatter import CLASSES
-from vae_run.plots.sheet import BLUE, ORANGE, VERMILLION, rgb
 
 Picture = NDArray[np.uint8]
 NAN = float("nan")

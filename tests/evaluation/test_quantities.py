@@ -18,10 +18,10 @@ from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation import Place, Quantity, Section
 from vae_run.evaluation.base import FunctionMetric
 from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.entries import METRIC, known
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.evaluation.quantities import TABLE, quantities_of
 from vae_run.evaluation.quantity import Declared, declared
+from vae_run.evaluation.selection import METRIC, known
 
 MEASURED = [name for name in known(METRIC) if name != "fid"]
 """All metrics but the one that needs a download."""

@@ -24,7 +24,7 @@ from vae_run.evaluation.metrics.mse import mse
 from vae_run.evaluation.metrics.robustness import FLOOR, curve, robustness
 from vae_run.evaluation.pictures.robustness import robustness as picture
 from vae_run.plots import Panel
-from vae_run.plots.sheet import BLUE, VERMILLION, rgb
+from vae_run.plots.canvas import BLUE, VERMILLION, rgb
 
 SQUARE = (1, 8, 8)
 

@@ -25,9 +25,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
-from vae_run.data import checks
+from vae_run.data import checks, matlab_reader
 from vae_run.data.dataset import Dataset
-from vae_run.data.datasets import matlab
 from vae_run.data.datasets.arrays import Arrays
 from vae_run.data.datasets.cifar10 import CIFAR10
 from vae_run.data.datasets.image_folder import ImageFolder
@@ -550,7 +549,7 @@ def test_a_crash_of_the_reader_of_a_matrix_is_told(
     dying.chmod(0o755)
     for name in SVHN(root="").files():
         (tmp_path / name).write_bytes(b"a file on which the reader crashes")
-    monkeypatch.setattr(matlab.sys, "executable", str(dying))
+    monkeypatch.setattr(matlab_reader.sys, "executable", str(dying))
     with pytest.raises(DataError, match=r"mat is damaged: its reader crashed \(signal 11\)"):
         SVHN(root=str(tmp_path)).load()
 

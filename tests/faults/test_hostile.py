@@ -28,7 +28,7 @@ TARGETS = (
     *(
         "vae_run.runs.run_directory.subprocess.run",
         "vae_run.runs.run_directory.os.system",
-        "vae_run.cli.outcome.hydra.main",
+        "vae_run.cli.exit_codes.hydra.main",
     ),
     *(
         "vae_run.models.networks.nn.Linear",

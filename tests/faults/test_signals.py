@@ -210,9 +210,9 @@ def test_a_signal_of_the_last_step_is_not_lost(
 def test_control_c_before_the_run_begins_is_no_traceback(
     vae_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from vae_run.cli import gate
+    from vae_run.cli import callbacks
 
-    monkeypatch.setattr(gate, "_check", lambda config: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(callbacks, "_check", lambda config: signal.raise_signal(signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a shell's command has it
     try:
         finished = vae_run(*SHORT, f"hydra.run.dir={tmp_path / 'run'}")

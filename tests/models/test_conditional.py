@@ -25,8 +25,8 @@ from vae_run.data.splits import Split
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation import metrics
 from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.entries import own_pictures
 from vae_run.evaluation.evaluation import Evaluation
+from vae_run.evaluation.selection import own_pictures
 from vae_run.models.build import build_model
 from vae_run.models.networks import MLP, Conv
 from vae_run.runs import checkpoint_file

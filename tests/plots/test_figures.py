@@ -17,10 +17,10 @@ from torch import Tensor
 
 from vae_run import plots
 from vae_run.plots import cells as cells_module
+from vae_run.plots.canvas import BLUE, ORANGE, VERMILLION, rgb, shorten, text_width, wrap
 from vae_run.plots.curves import _panels
 from vae_run.plots.grid import Grid
 from vae_run.plots.images import _ticks
-from vae_run.plots.sheet import BLUE, ORANGE, VERMILLION, rgb, shorten, text_width, wrap
 
 Picture = NDArray[np.uint8]
 NAN = float("nan")

@@ -16,7 +16,7 @@ from vae_run import plots
 from vae_run.comparison.pictures import number
 from vae_run.plots import Line
 from vae_run.plots import sweep as drawing
-from vae_run.plots.sheet import BLUE, GREEN, ORANGE, rgb
+from vae_run.plots.canvas import BLUE, GREEN, ORANGE, rgb
 from vae_run.sweeps import pictures as sweep_pictures
 from vae_run.sweeps.ledger import Ledger
 from vae_run.sweeps.pictures import by_setting, marks, numeric_key, over_key, swept_keys

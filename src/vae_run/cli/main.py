@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 
 from vae_run.cli import hydra_api
 from vae_run.cli.composition import of_the_run, plain
+from vae_run.cli.exit_codes import Outcome, ending, report_error
 from vae_run.cli.help import text
-from vae_run.cli.outcome import Outcome, ending, report_error
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.config.options import CONF, folders, refuse_none
 from vae_run.errors import Interrupted

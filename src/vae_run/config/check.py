@@ -18,11 +18,11 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from vae_run.config.contract import defaults, refusals
 from vae_run.config.groups import CONTEXT, GROUPS, OPTIONAL
 from vae_run.config.keys import misplaced_key, unknown_key
 from vae_run.config.renamed import current
 from vae_run.config.schema import TASKS, Common, Settings
+from vae_run.config.signatures import defaults, refusals
 from vae_run.errors import ConfigError
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)

@@ -11,7 +11,9 @@ from pydantic import Field
 
 from vae_run.errors import ConfigError
 from vae_run.evaluation.codes import evaluating
-from vae_run.evaluation.entries import (
+from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Declared
+from vae_run.evaluation.selection import (
     METRIC,
     PICTURE,
     Entry,
@@ -21,8 +23,6 @@ from vae_run.evaluation.entries import (
     target,
     written,
 )
-from vae_run.evaluation.quantities import TABLE
-from vae_run.evaluation.quantity import Declared
 from vae_run.evaluation.view import View
 
 if TYPE_CHECKING:

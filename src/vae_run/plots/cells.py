@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_run.plots.sheet import VERMILLION, Array, Picture, rgb
+from vae_run.plots.canvas import VERMILLION, Array, Picture, rgb
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_run.plots.cells import value_range
-from vae_run.plots.sheet import (
+from vae_run.plots.canvas import (
     BODY,
     HAIRLINE,
     INK,
@@ -23,6 +22,7 @@ from vae_run.plots.sheet import (
     Sheet,
     text_width,
 )
+from vae_run.plots.cells import value_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

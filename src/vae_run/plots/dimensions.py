@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vae_run.plots.curves import short, style
-from vae_run.plots.sheet import (
+from vae_run.plots.canvas import (
     BLUE,
     BODY,
     MARGIN,
@@ -27,6 +26,7 @@ from vae_run.plots.sheet import (
     Sheet,
     text_width,
 )
+from vae_run.plots.curves import short, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_run.plots.curves import short, style
-from vae_run.plots.sheet import (
+from vae_run.plots.canvas import (
     BODY,
     HAIRLINE,
     INK,
@@ -23,6 +22,7 @@ from vae_run.plots.sheet import (
     Sheet,
     shorten,
 )
+from vae_run.plots.curves import short, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vae_run.plots.cells import TALLEST, WIDEST, pixels, polylines, tile_size, warning
-from vae_run.plots.sheet import (
+from vae_run.plots.canvas import (
     BLUE,
     BODY,
     HAIRLINE,
@@ -27,6 +26,7 @@ from vae_run.plots.sheet import (
     shorten,
     text_width,
 )
+from vae_run.plots.cells import TALLEST, WIDEST, pixels, polylines, tile_size, warning
 
 _NARROWEST_PAGE = 440
 _STRIP = 16  # height of a line of labels above or below tiles

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vae_run.plots.canvas import Array, Picture
 from vae_run.plots.cells import columns_that_fit, events, resized, spread, value_range
 from vae_run.plots.grid import Grid
-from vae_run.plots.sheet import Array, Picture
 
 if TYPE_CHECKING:
     from torch import Tensor

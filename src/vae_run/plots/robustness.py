@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vae_run.plots.curves import short, style
-from vae_run.plots.sheet import (
+from vae_run.plots.canvas import (
     BLUE,
     BODY,
     HAIRLINE,
@@ -22,6 +21,7 @@ from vae_run.plots.sheet import (
     Sheet,
     text_width,
 )
+from vae_run.plots.curves import short, style
 
 _LINES = {
     "output": (BLUE, "output of the model"),

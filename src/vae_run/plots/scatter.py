@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vae_run.plots.curves import style
-from vae_run.plots.sheet import (
+from vae_run.plots.canvas import (
     BLUE,
     BODY,
     HAIRLINE,
@@ -22,6 +21,7 @@ from vae_run.plots.sheet import (
     Sheet,
     shorten,
 )
+from vae_run.plots.curves import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

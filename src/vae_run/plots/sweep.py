@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vae_run.plots.curves import short, style, write_title
-from vae_run.plots.sheet import (
+from vae_run.plots.canvas import (
     BODY,
     INK,
     MARGIN,
@@ -25,6 +24,7 @@ from vae_run.plots.sheet import (
     shorten,
     text_width,
 )
+from vae_run.plots.curves import short, style, write_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

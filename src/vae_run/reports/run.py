@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from vae_run.config.keys import flat
-from vae_run.evaluation.entries import own_pictures
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Place, Quantities, Quantity, Section, declared
+from vae_run.evaluation.selection import own_pictures
 from vae_run.reports.page import pictures, render
 from vae_run.reports.warnings import warnings
 from vae_run.runs.run_directory import RunDirectory

@@ -16,13 +16,7 @@ from vae_run.config.schema import Settings
 from vae_run.errors import CheckpointError, DamagedError, Interrupted
 from vae_run.runs import checkpoint_file, lock
 from vae_run.runs.environment import environment
-from vae_run.runs.saved_json import (
-    ENVIRONMENT,
-    NUMBER,
-    STATUS,
-    read_json,
-    typed,
-)
+from vae_run.runs.saved_json import ENVIRONMENT, NUMBER, STATUS, read_json, typed
 from vae_run.runs.saved_yaml import read_yaml
 from vae_run.runs.status import about_process, ended, write_status
 from vae_run.system.files import write_json

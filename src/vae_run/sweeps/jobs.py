@@ -11,9 +11,9 @@ from hydra.core.utils import JobReturn, JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from vae_run.cli.exit_codes import Outcome, report_error
 from vae_run.cli.hydra_api import find_plugins, trusted
 from vae_run.cli.main import call_of
-from vae_run.cli.outcome import Outcome, report_error
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.sweeps.executors.job_end import ErrorReport, RunReport
 from vae_run.sweeps.executors.worker import report

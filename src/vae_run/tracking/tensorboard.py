@@ -24,7 +24,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import NATS, Place
-from vae_run.tracking.described import DescribedScalars
+from vae_run.tracking.scalar_descriptions import DescribedScalars
 from vae_run.tracking.tracker import Tracker
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import torch
 
 from vae_run.data.checks import regular
 from vae_run.data.dataset import Parts
-from vae_run.data.datasets.matlab import read_arrays
 from vae_run.data.download import Downloaded, damaged
+from vae_run.data.matlab_reader import read_arrays
 from vae_run.data.splits import Split
 
 

@@ -3,13 +3,7 @@
 May import config.
 """
 
-from vae_run.models.networks.base import (
-    Decoder,
-    Encoder,
-    Network,
-    flatten_samples,
-    parameter_count,
-)
+from vae_run.models.networks.base import Decoder, Encoder, Network, flatten_samples, parameter_count
 from vae_run.models.networks.conv import Conv, ResNet
 from vae_run.models.networks.mlp import MLP
 

@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from vae_run.cli.gate import refuse_unknown_source
+from vae_run.cli.callbacks import refuse_unknown_source
 from vae_run.config.check import check
 from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError, Interrupted, RunError

@@ -82,7 +82,7 @@ class OptunaSweep:
             raise ConfigError(explain(error, CONF)) from error
 
     def _search(self, ledger: Ledger, space: Space, ends: list[CheckedJob]) -> None:
-        from vae_run.sweeps.search import findings
+        from vae_run.sweeps.search import results
         from vae_run.sweeps.search.study import Study
         from vae_run.sweeps.search.trials import Trials
         from vae_run.sweeps.summary import summarise
@@ -91,7 +91,7 @@ class OptunaSweep:
         study = Study(ledger.folder, self._plan(ends[0]), space.axes)
         for directory, point in islice(study.directories(), 1):
             job = self._check(space.overrides(point))
-            findings.refuse_another(ledger, directory, job.settings.raw)
+            results.refuse_another(ledger, directory, job.settings.raw)
 
         def place(point: Point) -> Entry:
             job = self._check(space.overrides(point))
@@ -100,15 +100,15 @@ class OptunaSweep:
 
         settings = self.settings
         trials = Trials(study, ledger.folder, place, settings.trials, settings.time_limit)
-        findings.announce(study, space.axes, settings.trials, ledger)
+        results.announce(study, space.axes, settings.trials, ledger)
         try:
             self._launch(ledger, trials, study)
         finally:
-            findings.write_down(ledger, study)
+            results.write_down(ledger, study)
             summarise(ledger)
         if trials.refusal is not None:
             raise trials.refusal
-        findings.conclude(ledger, study)
+        results.conclude(ledger, study)
 
     def _plan(self, job: CheckedJob) -> Plan:
         """The plan of a search over jobs like `job`."""

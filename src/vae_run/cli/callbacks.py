@@ -9,7 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from vae_run.cli.composition import plain
-from vae_run.cli.outcome import ending
+from vae_run.cli.exit_codes import ending
 from vae_run.errors import ConfigError, explain_os_error
 
 

@@ -1,6 +1,6 @@
 """MATLAB files, read in a separate process: a damaged one can crash scipy's reader.
 
-`python -m vae_run.data.datasets.matlab FILE NAME...` writes the arrays to standard output as .npy.
+`python -m vae_run.data.matlab_reader FILE NAME...` writes the arrays to standard output as .npy.
 """
 
 import importlib
@@ -27,7 +27,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
         "-W",
         "ignore",
         "-m",
-        "vae_run.data.datasets.matlab",
+        "vae_run.data.matlab_reader",
         str(path),
     ]
     done = subprocess.run([*command, *names], capture_output=True, check=False)
