@@ -37,7 +37,7 @@ def test_the_row_tells_the_parts_and_its_command_composes(preset: str) -> None:
     told = dict(zip(("posterior", "prior", "objective"), named.split(", "), strict=True))
     told |= dict(pair.split(" ") for pair in others.strip().split(", ") if pair)
     for group, option in told.items():
-        expected = composed(f"model={preset}", f"{group}={option}")[group]["_target_"]
+        expected = composed(f"{group}={option}")[group]["_target_"]
         assert chosen[group] == expected, group
     plain = composed("model=vae")
     differing = {g for g, target in chosen.items() if target != plain[g]["_target_"]}

@@ -35,7 +35,7 @@ WRONG = {
     "trainer.batch_size=-1": "trainer.batch_size: found -1",
     "network.widths=[16,-2]": "network.widths.1: found -2",
     "objective.warmup_epochs=9": "objective.warmup_epochs: found 9",
-    "~latent_dim": "; Field required.",
+    "~latent_dim": "latent_dim: a value is needed; say latent_dim=...",
     "~network": "network: found None, expected one of its options",
     "seed=${nope}": "nope: a value refers to this key, but there is no such key",
     "latent_dim=${latent_dim}": "Recursive interpolation detected full_key: latent_dim",
