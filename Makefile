@@ -29,6 +29,9 @@ help:  ## show this list
 run: setup  ## train (a VAE on handwritten digits; ARGS='...' changes what)
 	@$(WITH_ARGS) -m vae_run
 
+# Where the environment forbids bytecode, each worker compiles every test anew, for 8 seconds.
+test test-faults test-scale test-versions: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup  ## run the tests
 	@$(WITH_ARGS) $(PYTEST)
 
