@@ -133,7 +133,7 @@ def test_the_reader_sees_every_kind_of_import():
     assert {"vae_run.models.likelihoods.Likelihood", "torch"} <= imports(
         "models.latent_variable_model"
     )
-    assert "runs.run_directory" in own_imports("cli.gate"), "those in functions"
+    assert "runs.run_directory" in own_imports("cli.callbacks"), "those in functions"
     assert "config.schema" in own_imports("objectives.elbo"), "those for the type checker"
     assert "tasks" in own_imports("cli.main"), "import_module(f'vae_run.tasks.{task}')"
     assert dynamic(ast.parse("import_module(f'vae_run.tasks.{task}')").body[0].value)

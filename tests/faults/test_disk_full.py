@@ -73,6 +73,7 @@ def test_while_only_tensorboard_and_the_logs_write(
 
     def fill(loop: Loop) -> None:
         disk.fill()
+        loop.tracker.text("long", "x" * 10_000)  # more than the rest of the file's last page
         loop.tracker.flush()
 
     at(monkeypatch, {10: fill, 20: lambda _: disk.free()})
