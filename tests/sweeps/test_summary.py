@@ -184,7 +184,17 @@ def test_seeds_are_summed_up_below_the_jobs(tmp_path: Path, said: io.StringIO) -
     summarise(ledger)
     lines = [line.split() for line in said.getvalue().splitlines()]
     table = [line for line in lines if line[:1] == ["1"]]
-    best = "−41.0 ± 2.5 −41.0 ± 2.5 41.0 ± 2.5 0.10000 41.0 ± 2.5 0.10000".split()
+    best = [
+        *("−41.0", "±", "2.5") * 2,
+        "41.0",
+        "±",
+        "2.5",
+        "0.10000",
+        "41.0",
+        "±",
+        "2.5",
+        "0.10000",
+    ]
     assert table == [["1", "1", "3", *best, "2"]]
     assert sum(line[:1] in (["000"], ["005"]) for line in lines) == 2
     text = page(tmp_path / "s")
