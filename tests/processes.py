@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 SMALL = ("device=cpu", "network.widths=[8]", "evaluation.figures=[]", "trainer.log_every=5")
 
@@ -42,6 +43,11 @@ class Sweep:
         process = self.start(*words)
         said, _ = process.communicate(timeout=240)
         return process.returncode, said
+
+    def run_here(self, vae_run: Callable[..., Any], *words: str) -> tuple[int, str]:
+        """The same in this process, whose workers have imported what jobs need."""
+        finished = vae_run("-m", *self.words, "sweep.dir=s", *words, cwd=self.place)
+        return finished.code, finished.said
 
     def ledger(self) -> dict[str, dict]:
         jobs = json.loads((self.folder / "ledger.json").read_text(encoding="utf-8"))["jobs"]

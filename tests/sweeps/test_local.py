@@ -6,9 +6,13 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from processes import Sweep, alive, descendants, until
+
+if TYPE_CHECKING:
+    from conftest import Run
 
 TWO = (
     *("trainer.compile=false", "trainer.checkpoint_seconds=0"),
@@ -26,6 +30,7 @@ def sweep(tmp_path: Path, python_environment: dict[str, str]) -> Sweep:
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
+@pytest.mark.scale
 def test_one_of_six_is_killed_and_five_finish_and_the_sixth_later(sweep: Sweep) -> None:
     seeds = "seed=range(6)"
     with sweep.start(seeds, "trainer.epochs=60") as process:
@@ -52,6 +57,7 @@ def test_one_of_six_is_killed_and_five_finish_and_the_sixth_later(sweep: Sweep) 
     assert "goes on at epoch" in log
 
 
+@pytest.mark.scale
 @linux_only
 @pytest.mark.parametrize(
     ("number", "code"),
@@ -93,6 +99,7 @@ def test_the_jobs_of_a_killed_sweep_end_by_themselves_and_it_goes_on(sweep: Swee
     assert "2 jobs, 2 taken up again" in said
 
 
+@pytest.mark.scale
 def test_a_job_that_hangs_is_stopped_at_its_limit(sweep: Sweep) -> None:
     code, said = sweep.run("trainer.steps=5,10000000", "hydra.launcher.time_limit=6.0")
     assert code == 1
@@ -101,6 +108,7 @@ def test_a_job_that_hangs_is_stopped_at_its_limit(sweep: Sweep) -> None:
     assert (sweep.folder / "001-steps=10000000" / "checkpoints" / "last.pt").is_file()
 
 
+@pytest.mark.scale
 def test_a_job_that_leaves_without_a_word_harms_no_other(sweep: Sweep) -> None:
     (sweep.place / "rude.py").write_text(
         "import os\n"
@@ -120,6 +128,7 @@ def test_a_job_that_leaves_without_a_word_harms_no_other(sweep: Sweep) -> None:
     assert "left with exit code 7" in said
 
 
+@pytest.mark.scale
 @pytest.mark.parametrize("asked", [False, True])
 def test_the_log_of_a_failed_job_holds_a_traceback_only_if_asked(sweep: Sweep, asked: bool) -> None:
     (sweep.place / "broken.npz").write_bytes(b"no archive")
@@ -133,8 +142,8 @@ def test_the_log_of_a_failed_job_holds_a_traceback_only_if_asked(sweep: Sweep, a
     assert asked or len(log) == 1
 
 
-def test_two_at_a_time_and_no_more(sweep: Sweep) -> None:
-    code, said = sweep.run("seed=range(4)", SHORT, "seed=range(4)")
+def test_two_at_a_time_and_no_more(sweep: Sweep, vae_run: Run) -> None:
+    code, said = sweep.run_here(vae_run, "seed=range(4)", SHORT, "seed=range(4)")
     assert code == 0, said
     spans = []
     for name in sweep.ledger():
@@ -144,8 +153,8 @@ def test_two_at_a_time_and_no_more(sweep: Sweep) -> None:
         assert sum(a <= start < b for a, b in spans) <= 2
 
 
-def test_jobs_that_are_the_same_are_done_once(sweep: Sweep) -> None:
-    code, said = sweep.run("latent_dim=2,2", "trainer.log_every=5,7", SHORT)
+def test_jobs_that_are_the_same_are_done_once(sweep: Sweep, vae_run: Run) -> None:
+    code, said = sweep.run_here(vae_run, "latent_dim=2,2", "trainer.log_every=5,7", SHORT)
     assert code == 0, said
     assert "1 job, 3 asked for twice" in said
     assert "1 job, 0 not completed" in said

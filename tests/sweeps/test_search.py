@@ -135,6 +135,7 @@ def test_a_bad_trial_is_given_up_early(vae_run):
     assert "given up at epoch" in finished.out
 
 
+@pytest.mark.scale
 def test_one_killed_half_way_goes_on(tmp_path, python_environment):
     command = [sys.executable, "-m", "vae_run", *SEARCH, LR, "trainer.epochs=50",
                "trainer.checkpoint_seconds=0", "hydra.sweeper.trials=3",

@@ -357,6 +357,7 @@ def test_a_run_that_fails_while_it_is_evaluated_fails_alone(
     assert_same_run(tmp_path / "plain", alone / "plain")
 
 
+@pytest.mark.scale
 def test_a_signal_stops_all_and_each_goes_on_alone_or_together(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -495,6 +496,7 @@ def test_a_sweep_trains_together_what_it_can_and_takes_up_what_failed(
     assert "3 jobs, 2 done before" in again.out
 
 
+@pytest.mark.scale
 def test_a_sweep_that_is_told_to_stop_writes_every_checkpoint(
     tmp_path: Path, python_environment: dict[str, str]
 ) -> None:
