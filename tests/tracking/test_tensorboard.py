@@ -164,17 +164,19 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
-def page(vae: Path) -> Iterator[str]:
-    """The address of TensorBoard before the finished runs."""
+def page(vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of TensorBoard before the finished run, a copy alone in its folder."""
     if CHROMIUM is None and os.environ.get("CI") != "true":
         pytest.skip("there is no chromium to open TensorBoard in (apt-get install chromium)")
     assert CHROMIUM is not None, "CI has to look at TensorBoard's page, but there is no chromium"
+    logdir = tmp_path_factory.mktemp("logdir")
+    shutil.copytree(vae, logdir / vae.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
         [
-            *(sys.executable, "-m", "tensorboard.main", "--logdir", str(vae.parent)),
+            *(sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)),
             *("--host", "127.0.0.1", "--port", str(port), "--load_fast=false"),
         ],
         stdout=subprocess.DEVNULL,
