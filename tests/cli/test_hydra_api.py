@@ -109,6 +109,13 @@ def test_no_version_of_hydra_warns(vae_run: Run) -> None:
         assert vae_run("task=check", "device=cpu", "network.widths=[4]").code == 0
 
 
+@pytest.mark.skipif(NEW, reason="Hydra 1.4 has no version_base")
+def test_a_command_has_the_version_base_whatever_was_set_before(vae_run: Run) -> None:
+    hydra.version.setbase("1.1")
+    assert vae_run("--cfg", "job").code == 0
+    assert str(hydra.version.getbase()) == "1.3"
+
+
 @pytest.mark.skipif(not NEW, reason="Hydra 1.3 instantiates whatever a configuration names")
 def test_what_is_not_whitelisted_is_not_instantiated(vae_run: Run) -> None:
     refused = vae_run("+hydra.callbacks.own._target_=subprocess.Popen", "task=check")

@@ -84,3 +84,20 @@ def test_a_truncated_real_pickle_is_damaged(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(DataError, match="test_batch is damaged"):
         CIFAR10(root=str(tmp_path)).load()
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"data": np.zeros((3, 3072), np.uint8), "labels": [1, 2]},
+        {"data": np.zeros((3, 3072), np.float32), "labels": [1, 2, 3]},
+        {"data": np.zeros((0, 3072), np.uint8), "labels": []},
+    ],
+    ids=["a label is missing", "no bytes", "no images"],
+)
+def test_a_batch_of_other_contents_is_named(tmp_path: Path, batch: dict[str, object]) -> None:
+    write_batches(tmp_path)
+    path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    path.write_bytes(pickle.dumps(batch, protocol=2))
+    with pytest.raises(DataError, match="data_batch_3"):
+        CIFAR10(root=str(tmp_path), download=False).load()

@@ -157,6 +157,22 @@ def test_the_picture_shows_falling_lines_and_the_runs_own_level() -> None:
     assert (picture != moved).any(-1).any(0).sum() > 20, "the mark moves with the level"
 
 
+def test_the_picture_is_of_the_errors_that_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of 0, as of the input at level 0, has no place on a logarithmic axis."""
+    given: list[Any] = []
+    monkeypatch.setattr(plots, "robustness", lambda levels, panels, **_: given.extend(panels))
+    view = view_of(Darker(level=0.3), torch.rand(4, *SQUARE))
+    picture(view)
+    measured = curve(view)
+    assert measured is not None
+    (errors,) = [panel.lines for panel in given if panel.logarithmic]
+    for name, values in measured.mse.items():
+        expected = [value if value else math.nan for value in values]
+        assert errors[name] == pytest.approx(expected, nan_ok=True)
+    assert math.isnan(errors["input"][0])
+    assert min(errors["input"][1:]) > 0
+
+
 def test_a_run_draws_it_and_evaluate_adds_its_numbers(
     train: Any, vae_run: Any, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -233,6 +234,8 @@ def test_a_large_gap_is_warned_of() -> None:
     assert large_gap(curves([100, 60], [99, 90])) is None, "two epochs say nothing yet"
     assert large_gap(curves([-5, -9, -12], [-5, -9, -11.9])) is None
     assert "13.9 nats" in str(large_gap(curves([100, 80, 60.1], [99, 75, 74])))
+    for last in (math.nan, math.inf):
+        assert large_gap(curves([100, 80, 60], [99, 75, last])) is None, "a gap is a number"
 
 
 def test_the_best_epoch_is_that_of_the_elbo() -> None:
