@@ -25,7 +25,7 @@ from vae_run.errors import DivergedError, Interrupted
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.sweeps.vectorized import memory, training
+from vae_run.sweeps.vectorized import memory, training, verification
 from vae_run.sweeps.vectorized.grouping import BATCHED, grouped, pieces, varying
 from vae_run.sweeps.vectorized.stacked_model import Stack
 from vae_run.sweeps.vectorized.training import train_together
@@ -256,6 +256,25 @@ def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Stack, "_loss", wrong)
     with pytest.raises(Disagreement, match="off what a run has alone"):
         verified(loops)
+
+
+def test_a_gradient_may_be_off_by_the_rounding_of_all_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The share FLOAT32 of the norm of a run's whole gradient, whatever its own norm is."""
+    asked: list[tuple[str, torch.Tensor, torch.Tensor]] = []
+    monkeypatch.setattr(
+        verification, "_refuse_far", lambda name, _, own, most: asked.append((name, own, most))
+    )
+    verified([loop_of(settings_of(f"seed={i}"), tmp_path / f"{i}") for i in (0, 1)])
+    names = {name for name, _, _ in asked if name.startswith("model.")}
+    gradients = [(own, most) for name, own, most in asked if name in names]
+    each = len(gradients) // 2
+    for run in (gradients[:each], gradients[each:]):
+        whole = torch.stack([own.norm() for own, _ in run]).norm()
+        assert whole > 0
+        for _, most in run:
+            assert float(most) == pytest.approx(verification.FLOAT32 * float(whole), rel=1e-5)
 
 
 # Whole runs
