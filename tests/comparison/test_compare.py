@@ -17,6 +17,7 @@ from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.statistics import estimate, paired_differences
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.tasks.compare import run_rows
 
 if TYPE_CHECKING:
     from conftest import Finished, Run
@@ -118,6 +119,10 @@ def test_val_ranks_and_test_is_told(tmp_path: Path) -> None:
     assert [group.settings["latent_dim"] for group in found.groups] == [16, 2]
     assert found.better_than(0) == []
     assert found.better_than(1) == [0], "on test the second is better, and that is said"
+    rows = run_rows(found)
+    assert [(row["run"], row["group"], row["seed"]) for row in rows] == [
+        *(("a0", 1, 0), ("a1", 1, 1), ("b0", 2, 0), ("b1", 2, 1))
+    ]
 
 
 REFUSED = [
