@@ -205,7 +205,7 @@ def second_of_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (["objective=dip"], "objective: DIP needs each batch as a whole"),
         (["model=pca"], "trainer: "),
         (["model=stacked_dae"], "trainer: Layerwise needs each batch as a whole"),
-        (["-m", "seed=0,1"], "--multirun: found 2 processes"),
+        (["seed=0,1", "-m"], "--multirun: found 2 processes"),
         (["task=sample", "run=x", "output=x.png"], "task=sample: found 2 processes"),
     ],
 )
