@@ -37,6 +37,7 @@ class Parts:
         test_size: the part of `train` that becomes the test set if `test` is None.
         stream: all training images, if `train` is only a sample of them; then nothing is cut from
             `train`, and without `val` there is no validation set.
+        notes: sentences about how the source was understood and what of it was left out.
     """
 
     train: Split
@@ -45,6 +46,7 @@ class Parts:
     class_names: tuple[str, ...] | None = None
     test_size: float | int = 0.2
     stream: Stream | None = None
+    notes: tuple[str, ...] = ()
 
     def named(self) -> dict[str, Split]:
         """{name: split} of the splits that are not None."""
@@ -122,7 +124,7 @@ class Dataset(ABC):
             train = replace(train, resample=True) if dynamic else binarized(train, "train")
             val, test = binarized(val, "val"), binarized(test, "test")
             others = None if others is None else binarized(others, "others")
-        return Splits(train, val, test, parts.class_names, others, parts.stream)
+        return Splits(train, val, test, parts.class_names, others, parts.stream, parts.notes)
 
     def _check(self, parts: Parts) -> None:
         """Refuse empty splits, and splits that disagree in shape, data type or scale."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -58,20 +60,29 @@ class Decoded(Dataset):
             DataError: a file cannot be decoded, or the cache cannot be written.
         """
         source = Source(base.absolute(), parts, decoder)
+        names = {part: _names(base, paths) for part, paths in parts.items()}
         fingerprint, size = source.stat()
         few = source.images <= FEW_IMAGES and size <= FEW_BYTES
         if self.cache == "none" or (self.cache == "auto" and few):
             return {
-                name: Split(decode_images(paths, decoder), labels[name], scale=255.0)
-                for name, paths in parts.items()
+                part: Split(
+                    decode_images(paths, decoder), labels[part], scale=255.0, names=names[part]
+                )
+                for part, paths in parts.items()
             }
         files = cached(source, fingerprint, None if self.cache == "auto" else self.cache)
         return {
-            name: Split(
+            part: Split(
                 mapped(file),
-                labels[name],
+                labels[part],
                 scale=255.0,
-                mapped=Mapped(file, torch.arange(len(parts[name]))),
+                mapped=Mapped(file, torch.arange(len(parts[part]))),
+                names=names[part],
             )
-            for name, file in files.items()
+            for part, file in files.items()
         }
+
+
+def _names(base: Path, paths: Sequence[Path]) -> NDArray[np.str_]:
+    """The paths below `base`, str [N]."""
+    return np.array([path.relative_to(base).as_posix() for path in paths], dtype=np.str_)

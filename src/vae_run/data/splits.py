@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.webdataset.stream import Stream
@@ -55,8 +57,12 @@ class Split:
             of disentanglement compare codes with them.
         unordered: the columns of `factors` that are categorical.
         mapped: which of `images` belong to the split, if they are memory-mapped; None: all of
-            them, in memory. Labels and factors have only the split's N rows; with `mapped` they
-            stay on the CPU too.
+            them, in memory. Labels, factors and names have only the split's N rows; with `mapped`
+            they stay on the CPU too.
+        names: str [N], what each image is called, such as its file below the dataset's folder;
+            None: the images have no names.
+        index: int64 [N] on the CPU, the place of each image in the source's split that it was read
+            from, before classes were chosen and sets were cut; None: 0 to N-1.
     """
 
     images: Tensor
@@ -66,6 +72,8 @@ class Split:
     factors: Tensor | None = None
     unordered: tuple[int, ...] = ()
     mapped: Mapped | None = None
+    names: NDArray[np.str_] | None = None
+    index: Tensor | None = None
 
     def __len__(self) -> int:
         return self.images.shape[0] if self.mapped is None else len(self.mapped.rows)
@@ -160,10 +168,12 @@ class Split:
         """The sub-split of the images `index` (int64 [M], on the device of `images`)."""
         labels = None if self.labels is None else self.labels[index]
         factors = None if self.factors is None else self.factors[index]
+        names = None if self.names is None else self.names[index.cpu().numpy()]
+        places = index.cpu() if self.index is None else self.index[index.cpu()]
+        chosen = replace(self, labels=labels, factors=factors, names=names, index=places)
         if self.mapped is None:
-            return replace(self, images=self.images[index], labels=labels, factors=factors)
-        rows = self.mapped.rows[index]
-        return replace(self, labels=labels, factors=factors, mapped=replace(self.mapped, rows=rows))
+            return replace(chosen, images=self.images[index])
+        return replace(chosen, mapped=replace(self.mapped, rows=self.mapped.rows[index]))
 
 
 @dataclass(frozen=True)
@@ -177,6 +187,7 @@ class Splits:
         stream: the training images, if they are read from disk in every epoch; `train` is then a
             sample of them, used wherever something is fitted to or measured on training images.
             None: `train` has all training images.
+        notes: sentences about how the source was understood and what of it was left out.
     """
 
     train: Split
@@ -185,6 +196,7 @@ class Splits:
     class_names: tuple[str, ...] | None = None
     others: Split | None = None
     stream: Stream | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def train_size(self) -> int:

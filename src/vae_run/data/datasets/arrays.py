@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from vae_run.data.array_images import stored_images
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
 from vae_run.data.dataset import Dataset, Parts, TestSize
 from vae_run.data.splits import Split
@@ -69,7 +69,7 @@ class Arrays(Dataset):
             if labels_name in found.files and "train" in found.files:
                 raise DataError(f"{where} is missing, but there is `{labels_name}`")
             return None
-        images, scale = _images(where, _array(where, name, found))
+        images, scale = stored_images(where, _array(where, name, found))
         if labels_name not in found.files:
             return Split(images, None, scale)
         labels = _array(f"dataset.path={path}: array `{labels_name}`", labels_name, found)
@@ -93,32 +93,3 @@ def _array(where: str, name: str, found: Any) -> Any:
     with found.zip.open(info) as member:
         read_header(member, info)
     return found[name]
-
-
-def _images(where: str, array: Any) -> tuple[Tensor, float]:
-    """The images as uint8 or float32 [N, *E], and their scale."""
-    if array.dtype == np.uint8 or array.dtype == np.bool_:
-        scale = 255.0 if array.dtype == np.uint8 else 1.0
-        array = array.astype(np.uint8, copy=False)
-    elif array.dtype.kind == "f":
-        scale = 1.0
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32, copy=False)
-    else:
-        raise DataError(f"{where} is {array.dtype}; expected uint8, bool, or floats")
-    if array.ndim not in (2, 3, 4) or array.size == 0:
-        raise DataError(
-            f"{where} has shape {array.shape}; expected [N, F], [N, H, W], [N, C, H, W] or "
-            "[N, H, W, C] with at least one image"
-        )
-    if array.dtype == np.float32 and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise DataError(
-            f"{where} has {bad} values that are NaN or infinite in float32; replace them, or "
-            "remove their images"
-        )
-    if array.ndim == 3:
-        array = array[:, None]
-    elif array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] not in (1, 3):
-        array = array.transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(array)), scale
