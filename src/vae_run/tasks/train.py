@@ -116,6 +116,8 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         f"{parameter_count(experiment.model):,}",
         device,
     )
+    for note in splits.notes:
+        log.info("%s", note)
     sizes = {"train": splits.train_size, "val": len(splits.val), "test": len(splits.test)}
     about = {
         "images": sizes,
