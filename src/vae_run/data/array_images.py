@@ -63,6 +63,21 @@ def read_images(
     Raises:
         DataError: it has another type or shape, or values that are not finite.
     """
+    array, scale = _typed(where, array)
+    notes: tuple[str, ...] = ()
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4:
+        last = has_channels_last(array.shape[1:], layout, event_shape)
+        notes = _axes_note(where, array.shape, layout, last=last)
+        if last:
+            array, more = _coloured(where, array, scale, background, event_shape)
+            array, notes = array.transpose(0, 3, 1, 2), notes + more
+    return Stored(torch.from_numpy(np.ascontiguousarray(array)), scale, notes)
+
+
+def _typed(where: str, array: Any) -> tuple[Any, float]:
+    """`array` as uint8 or float32, after a check of its shape and values; and its scale."""
     if array.dtype == np.uint8 or array.dtype == np.bool_:
         scale = 255.0 if array.dtype == np.uint8 else 1.0
         array = array.astype(np.uint8, copy=False)
@@ -83,16 +98,7 @@ def read_images(
             f"{where} has {bad} values that are NaN or infinite in float32; replace them, or "
             "remove their images"
         )
-    notes: tuple[str, ...] = ()
-    if array.ndim == 3:
-        array = array[:, None]
-    elif array.ndim == 4:
-        last = has_channels_last(array.shape[1:], layout, event_shape)
-        notes = _axes_note(where, array.shape, layout, last=last)
-        if last:
-            array, more = _coloured(where, array, scale, background, event_shape)
-            array, notes = array.transpose(0, 3, 1, 2), notes + more
-    return Stored(torch.from_numpy(np.ascontiguousarray(array)), scale, notes)
+    return array, scale
 
 
 def has_channels_last(
@@ -101,8 +107,8 @@ def has_channels_last(
     """Whether images of `shape` (three sizes) are [H, W, C], and not [C, H, W].
 
     A known `event_shape` decides if it fits one of the two orders only. Else a first axis of 1 or 3
-    is that of the channels, or a last axis of 1 or 3; else the last, if it is at most 4 and the
-    smallest, or if the first two are equal and it is not (bands of square pictures).
+    is that of the channels, or a last axis of 1 or 3; else the one beside two equal sizes, those
+    of square pictures; else the last, if it is at most 4 and the smallest.
     """
     if layout != "auto":
         return layout == "channels_last"
@@ -115,7 +121,9 @@ def has_channels_last(
             return fits_last
     if first in (1, 3) or last in (1, 3):
         return first not in (1, 3)
-    return (last <= 4 and last < first and last <= second) or first == second != last
+    if (first == second) != (second == last):
+        return first == second
+    return last <= 4 and last < first and last <= second
 
 
 def _axes_note(where: str, shape: Sequence[int], layout: Layout, *, last: bool) -> tuple[str, ...]:

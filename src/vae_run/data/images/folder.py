@@ -131,7 +131,8 @@ def loose_note(folders: Mapping[str, Path], files: Mapping[str, list[Path]]) -> 
 
 def _told(others: Counter[str]) -> str:
     """How many files of each ending there are, the most frequent first."""
-    kinds = [f"{count:,} {ending}" for ending, count in others.most_common(10)]
+    ordered = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f"{count:,} {ending}" for ending, count in ordered[:10]]
     return f": {', '.join(kinds)}" if kinds else ""
 
 
