@@ -24,9 +24,7 @@ from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import evaluation_batches
 from vae_run.data.datasets.digits import Digits
 from vae_run.runs import checkpoint_file
-from vae_run.runs.run_directory import RunDirectory
-from vae_run.tasks.check import data, draw_first
-from vae_run.tasks.train import prepare
+from vae_run.tasks.check import data, draw_some
 from vae_run.training.experiment import assemble
 
 CPU = torch.device("cpu")
@@ -242,7 +240,7 @@ def test_check_tells_how_the_data_were_understood(tmp_path: Path) -> None:
         "not read: more",
         "0 bad, 1 ok",
     ]
-    draw_first(made, tmp_path / "sheet.png")
+    draw_some(made, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         colours = {tuple(colour) for colour in np.asarray(sheet).reshape(-1, 3).tolist()}
     level = int(made.splits.train.stored(slice(0, 1))[0, 0, 0, 0])
@@ -252,7 +250,7 @@ def test_check_tells_how_the_data_were_understood(tmp_path: Path) -> None:
         unlabelled.splits, train=replace(unlabelled.splits.train, labels=None)
     )
     assert ("classes", "none: the images have no labels") in data(unlabelled)
-    draw_first(unlabelled, tmp_path / "vectors.png")
+    draw_some(unlabelled, tmp_path / "vectors.png")
 
 
 def test_check_draws_into_no_file_that_is_there(vae_run: Run, tmp_path: Path) -> None:
@@ -266,13 +264,13 @@ def test_check_draws_into_no_file_that_is_there(vae_run: Run, tmp_path: Path) ->
 
 
 def test_how_the_data_were_understood_is_logged_when_a_run_starts(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    vae_run: Run, tmp_path: Path
 ) -> None:
-    settings = check(composed("dataset=arrays", f"dataset.path={save_arrays(tmp_path)}"))
-    caplog.set_level("INFO")
-    prepare(settings, RunDirectory(tmp_path))
-    for words in ("not read: more", "labels of the classes: 0 bad, 1 ok"):
-        assert caplog.text.count(words) == 1
+    words = ("dataset=arrays", f"dataset.path={save_arrays(tmp_path)}", "network.widths=[4]")
+    finished = vae_run(*words, "trainer.steps=1", "evaluation.figures=[]", "latent_dim=2")
+    assert finished.code == 0, finished.said
+    for said in ("not read: more", "labels of the classes: 0 bad, 1 ok"):
+        assert finished.said.count(said) == 1
 
 
 # --- sample, encode, reconstruct --------------------------------------------------------------

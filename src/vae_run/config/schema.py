@@ -47,7 +47,7 @@ class Common(BaseModel):
 class Check(Common):
     """Keys of `task=check`."""
 
-    output: str | None = None  # the picture to write, of the first images
+    output: str | None = None  # the picture to write, of training images
     overwrite: bool = False  # whether `output` may replace a file
 
 

@@ -1,4 +1,4 @@
-"""A contact sheet: the first images of a data set, and what the encoder sees of them.
+"""A contact sheet: images of a data set, and what the encoder sees of them.
 
 Letters: B images, E event shape.
 """
@@ -33,8 +33,9 @@ def contact_sheet(
         names: what to write below each of the B images.
     """
     clean, remark = events(target, 1)
-    columns = min(COLUMNS, columns_that_fit(clean.shape[1:]), len(clean))
-    bands = max(1, min(BANDS, len(clean) // columns))
+    columns = min(COLUMNS, columns_that_fit(clean.shape[1:]))
+    bands = min(BANDS, -(-len(clean) // columns))
+    columns = min(columns, len(clean) // bands)
     count, kinds = bands * columns, [clean]
     if input is not None:
         seen = events(input, 1)[0]
@@ -47,7 +48,7 @@ def contact_sheet(
         captions.append([str(name) for name in names[band * columns : (band + 1) * columns]])
     return Grid(
         cells,
-        f"The first {count} training images",
+        f"{count} training images",
         [". ".join(text for text in (note, remark) if text)],
         row_names=["clean", "corrupted"] * bands if input is not None else [],
         captions=captions,

@@ -25,10 +25,12 @@ from vae_run.training.experiment import Experiment, assemble
 MEBI = 2**20
 MOST_CLASSES = 30
 """Classes that are listed."""
+MOST_DRAWN = 48
+"""Images of the contact sheet."""
 
 
 def main(call: Call) -> None:
-    """Print the summary of the configured experiment, and draw its first images if asked to."""
+    """Print the summary of the configured experiment, and draw training images if asked to."""
     fixed = call.settings.of(Check)
     path = None if fixed.output is None else check_output(fixed.output, (".png",))
     if path is not None and path.exists() and not fixed.overwrite:
@@ -39,8 +41,8 @@ def main(call: Call) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows = [*parts(call), *data(experiment), *model(experiment), *training(experiment)]
     if path is not None:
-        draw_first(experiment, path)
-    rows.append(("first images", str(path or "output=FILE.png draws them as the model sees them")))
+        draw_some(experiment, path)
+    rows.append(("drawn", str(path or "output=FILE.png draws images as the model sees them")))
     for name, text in rows:
         table.add_row(Text(name, "bold"), Text(text))
     console.print(table)
@@ -105,15 +107,17 @@ def _counts(labels: torch.Tensor) -> dict[int, int]:
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
-def draw_first(experiment: Experiment, path: Path) -> None:
-    """Write the contact sheet of the first training images, with what the encoder sees of them."""
+def draw_some(experiment: Experiment, path: Path) -> None:
+    """Write a contact sheet of evenly spaced training images and what the encoder sees of them."""
     splits = experiment.splits
-    batch = first_batch(experiment.view(splits.train), 48)
+    few = min(MOST_DRAWN, len(splits.train))
+    spaced = torch.linspace(0, len(splits.train) - 1, few, device=splits.train.images.device)
+    batch = first_batch(experiment.view(splits.train.take(spaced.long())))
     seen = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
     labels = [] if batch.label is None else batch.label.tolist()
     names = [class_name(label, splits.class_names or ()) for label in labels]
     low, high = splits.train.extent
-    note = f"Of {splits.train_size:,}, with values from {low:.4g} to {high:.4g}"
+    note = f"Evenly spaced among {len(splits.train):,}, with values from {low:.4g} to {high:.4g}"
     write_png(path, plots.contact_sheet(batch.target.cpu(), seen, note, names))
 
 

@@ -81,6 +81,8 @@ def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
     ):
         tracker.hparams(hyperparameters(settings.raw, call.choices))
         experiment = prepare(settings, run, splits)
+        for note in experiment.splits.notes:
+            log.info("%s", note)
         if settings.fixed.init_from is not None:
             warm_start(experiment, settings.fixed.init_from)
         tracker.text("config", f"```yaml\n{OmegaConf.to_yaml(dict(settings.raw))}```")
@@ -116,8 +118,6 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         f"{parameter_count(experiment.model):,}",
         device,
     )
-    for note in splits.notes:
-        log.info("%s", note)
     sizes = {"train": splits.train_size, "val": len(splits.val), "test": len(splits.test)}
     about = {
         "images": sizes,
