@@ -199,7 +199,7 @@ def test_numbers_that_name_folders_are_the_labels(tmp_path: Path) -> None:
     splits = folder(tmp_path / "from_1", classes=["7", 10])
     assert greys(splits.train) == {1, 2}
     assert splits.class_names is None
-    assert "are the numbers" in splits.notes[0]
+    assert splits.notes == ("labels of the classes are the numbers that name them",)
 
 
 def test_classes_are_in_natural_order_and_chosen_by_name(tmp_path: Path) -> None:

@@ -39,12 +39,14 @@ def numbered(names: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...] | No
     return {name: place for place, name in enumerate(ordered)}, tuple(ordered) or None
 
 
-def class_names_note(names: Sequence[str] | None, limit: int = 12) -> tuple[str, ...]:
-    """A sentence that says which label each class has; none without names."""
-    if not names:
+def labels_note(label: Mapping[str, int], limit: int = 12) -> tuple[str, ...]:
+    """A sentence that says which label each class has; none without classes."""
+    if not label:
         return ()
-    told = ", ".join(f"{label} {name}" for label, name in enumerate(names[:limit]))
-    more = len(names) - limit
+    if all(name.isdecimal() and int(name) == number for name, number in label.items()):
+        return ("labels of the classes are the numbers that name them",)
+    told = ", ".join(f"{number} {name}" for name, number in [*label.items()][:limit])
+    more = len(label) - limit
     return (f"labels of the classes: {told}" + (f", and {more:,} more" if more > 0 else ""),)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vae_run.data.array_images import Background, Layout, read_images
 from vae_run.data.array_names import Roles, read_labels, roles
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
-from vae_run.data.class_labels import class_names_note, numbered
+from vae_run.data.class_labels import labels_note, numbered
 from vae_run.data.dataset import Dataset, Parts, TestSize
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
@@ -88,7 +88,7 @@ class Arrays(Dataset):
             )
             splits[split] = Split(stored.images, None, stored.scale)
             notes += stored.notes if split == "train" else ()
-        labels, class_names = _labels(named, own, found, splits)
+        labels, class_names, place = _labels(named, own, found, splits)
         splits = {
             name: Split(split.images, labels.get(name), split.scale)
             for name, split in splits.items()
@@ -100,14 +100,16 @@ class Arrays(Dataset):
             splits.get("test"),
             class_names,
             self.test_size,
-            notes=(*notes, *class_names_note(class_names)),
+            notes=(*notes, *labels_note(place)),
         )
 
 
 def _labels(
     named: str, own: Roles, found: Any, splits: Mapping[str, Split]
-) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    """The labels int64 [N] of each split that has some, and the names of the classes."""
+) -> tuple[dict[str, Tensor], tuple[str, ...] | None, dict[str, int]]:
+    """The labels int64 [N] of each split that has some, the names of labels 0, 1, ..., and the
+    label of each class that has a name.
+    """
     read: dict[str, NDArray[Any]] = {}
     for split, name in own.labels.items():
         where = f"{named}: array `{name}`"
@@ -117,6 +119,7 @@ def _labels(
         kinds = ", ".join(f"`{own.labels[split]}` {read[split].dtype}" for split in read)
         raise DataError(f"{named}: labels are text in one split and numbers in another ({kinds})")
     given = None if own.class_names is None else _given_names(named, own.class_names, found)
+    named_so = {name: label for label, name in enumerate(given or ())}
     if not texts:
         for split, labels in read.items():
             if given is not None and not 0 <= labels.min() <= labels.max() < len(given):
@@ -124,7 +127,8 @@ def _labels(
                     f"{named}: array `{own.labels[split]}` has labels from {labels.min()} to "
                     f"{labels.max()}, but `{own.class_names}` names {len(given)} classes"
                 )
-        return {split: torch.from_numpy(labels) for split, labels in read.items()}, given
+        numbers = {split: torch.from_numpy(labels) for split, labels in read.items()}
+        return numbers, given, named_so
     place, class_names = numbered(name for labels in texts for name in labels.tolist())
     if given is not None:
         unknown = sorted(set(place) - set(given))
@@ -132,11 +136,12 @@ def _labels(
             raise DataError(
                 f"{named}: `{own.class_names}` does not name {unknown[:10]}, which are labels"
             )
-        place, class_names = {name: label for label, name in enumerate(given)}, given
-    return {
+        place, class_names = named_so, given
+    numbers = {
         split: torch.tensor([place[name] for name in labels.tolist()])
         for split, labels in read.items()
-    }, class_names
+    }
+    return numbers, class_names, place
 
 
 def _given_names(named: str, name: str, found: Any) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from vae_run.data.class_labels import class_names_note, numbered
+from vae_run.data.class_labels import labels_note, numbered
 from vae_run.data.dataset import ImageSize, Parts, TestSize, height_and_width
 from vae_run.data.decoded_dataset import Decoded
 from vae_run.data.images.decoder import Decoder
@@ -72,13 +72,11 @@ class ImageFolder(Decoded):
             for part, own in classes.items()
         }
         splits = self.decode(root, files, labels, self.decoder())
-        if label and class_names is None:
-            notes += ("labels of the classes are the numbers that their folders are named by",)
         return Parts(
             splits["train"],
             splits.get("val"),
             splits.get("test"),
             class_names,
             self.test_size,
-            notes=(*notes, *class_names_note(class_names)),
+            notes=(*notes, *labels_note(label)),
         )
