@@ -7,14 +7,14 @@ script does; only tests of processes (signals, imports) start one, with `python_
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
 import io
 import logging
 import os
+import pickle
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 from filelock import FileLock
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.hydra import Hydra
-from hydra.plugins.config_source import ConfigResult
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
 from vae_run.cli.main import main
 from vae_run.config.options import CONF
 
 if TYPE_CHECKING:
+    from hydra._internal.defaults_list import DefaultsList
+
     from vae_run.data.splits import Splits
 
 SMALL = ("device=cpu", "network.widths=[16]", "trainer.epochs=2", "evaluation.figures=[]")
@@ -66,27 +72,55 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _files_are_parsed_once() -> Iterator[None]:
-    """Hydra parses a configuration file once for each version of it, not in each command.
+def _options_are_composed_once() -> Iterator[None]:
+    """Hydra merges the files of the same options once, not in each command.
 
-    A command reads 30 files of `conf/` and of Hydra twice, in 0.1 s; there are a thousand commands.
+    A command reads and merges 30 files of `conf/` and of Hydra, which takes longer than many a
+    training; there are a thousand commands. Values are set and checked anew in each. Folders of a
+    test's own are always read.
     """
-    parsed: dict[tuple[object, ...], ConfigResult] = {}
-    parse = FileConfigSource.load_config
+    lists: dict[tuple[object, ...], DefaultsList] = {}
+    merged: dict[tuple[object, ...], bytes] = {}
+    make_list = config_loader_impl.create_defaults_list
+    merge = ConfigLoaderImpl._compose_config_from_defaults_list
 
-    def load_config(source: FileConfigSource, config_path: str) -> ConfigResult:
-        file = Path(source.path) / config_path
-        try:
-            stat = file.with_name(file.name.removesuffix(".yaml") + ".yaml").stat()
-        except OSError:
-            return parse(source, config_path)
-        version = (source.path, source.provider, config_path, stat.st_mtime_ns, stat.st_size)
-        if version not in parsed:
-            parsed[version] = parse(source, config_path)
-        return copy.deepcopy(parsed[version])
+    def packaged(repo: IConfigRepository) -> tuple[str, ...] | None:
+        paths = tuple(source.path for source in repo.get_sources())
+        own = any(path and not path.startswith("hydra") and Path(path) != CONF for path in paths)
+        return None if own else paths
+
+    def create_defaults_list(
+        repo: IConfigRepository,
+        config_name: str | None,
+        overrides_list: list[Override],
+        prepend_hydra: bool,
+        skip_missing: bool,
+    ) -> DefaultsList:
+        paths = packaged(repo)
+        known = [one for one in overrides_list if not one.is_sweep_override()]
+        groups = [one for one in known if repo.group_exists(one.key_or_group)]
+        if paths is None or any(isinstance(one.value(), dict) for one in groups):
+            return make_list(repo, config_name, overrides_list, prepend_hydra, skip_missing)
+        key = (paths, config_name, *(one.input_line for one in groups), prepend_hydra, skip_missing)
+        if key not in lists:
+            lists[key] = make_list(repo, config_name, groups, prepend_hydra, skip_missing)
+        return replace(lists[key], config_overrides=[one for one in known if one not in groups])
+
+    def compose(
+        loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
+    ) -> DictConfig:
+        paths = packaged(repo)
+        if paths is None:
+            return merge(loader, defaults, repo)
+        key = (paths, *(astuple(default) for default in defaults))
+        if key not in merged:
+            merged[key] = pickle.dumps(merge(loader, defaults, repo))
+        found: DictConfig = pickle.loads(merged[key])
+        return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FileConfigSource, "load_config", load_config)
+        patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
         yield
 
 
