@@ -28,10 +28,11 @@ import pytest
 from filelock import FileLock
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
 from vae_run.cli.main import main
@@ -73,14 +74,16 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _options_are_composed_once() -> Iterator[None]:
-    """Hydra merges the files of the same options once, not in each command.
+    """Hydra reads each file once, and merges those of the same options once, not in each command.
 
     A command reads and merges 30 files of `conf/` and of Hydra, which takes longer than many a
     training; there are a thousand commands. Values are set and checked anew in each. Folders of a
     test's own are always read.
     """
+    files: dict[tuple[object, ...], bytes] = {}
     lists: dict[tuple[object, ...], DefaultsList] = {}
     merged: dict[tuple[object, ...], bytes] = {}
+    load = ConfigRepository.load_config
     make_list = config_loader_impl.create_defaults_list
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
 
@@ -88,6 +91,15 @@ def _options_are_composed_once() -> Iterator[None]:
         paths = tuple(source.path for source in repo.get_sources())
         own = any(path and not path.startswith("hydra") and Path(path) != CONF for path in paths)
         return None if own else paths
+
+    def load_config(repo: ConfigRepository, config_path: str) -> ConfigResult | None:
+        paths = packaged(repo)
+        if paths is None:
+            return load(repo, config_path)
+        if (paths, config_path) not in files:
+            files[paths, config_path] = pickle.dumps(load(repo, config_path))
+        result: ConfigResult | None = pickle.loads(files[paths, config_path])
+        return result
 
     def create_defaults_list(
         repo: IConfigRepository,
@@ -119,6 +131,7 @@ def _options_are_composed_once() -> Iterator[None]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", load_config)
         patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
         yield
