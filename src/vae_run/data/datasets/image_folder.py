@@ -15,7 +15,7 @@ from vae_run.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_ENDINGS = (
+ENDINGS = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
 )  # fmt: skip
 
@@ -41,6 +41,10 @@ class ImageFolder(Decoded):
     channels: Literal[1, 3] = 3
     test_size: TestSize = 0.2
 
+    def decoder(self) -> Decoder:
+        """Decodes a file to the pixels that the splits have."""
+        return Decoder(self.channels, *height_and_width(self.image_size))
+
     def read(self) -> Parts:
         """uint8 [N, C, H, W] of scale 255; DataError names a bad file, or a folder without any."""
         root = Path(os.path.expanduser(self.path))
@@ -63,7 +67,7 @@ class ImageFolder(Decoded):
         else:
             parts = [root]
         named = {part.name if part != root else "train": part for part in parts}
-        files = {name: _image_files(part) for name, part in named.items()}
+        files = {name: image_files(part) for name, part in named.items()}
         classes = {name: _classes(part, files[name]) for name, part in named.items()}
         names = sorted({name for chosen in classes.values() for name in chosen or ()})
         number = {name: place for place, name in enumerate(names)}
@@ -71,8 +75,7 @@ class ImageFolder(Decoded):
             part: None if own is None else torch.tensor([number[name] for name in own])
             for part, own in classes.items()
         }
-        decoder = Decoder(self.channels, *height_and_width(self.image_size))
-        splits = self.decode(root, files, labels, decoder)
+        splits = self.decode(root, files, labels, self.decoder())
         return Parts(
             splits["train"],
             splits.get("val"),
@@ -82,10 +85,13 @@ class ImageFolder(Decoded):
         )
 
 
-def _image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path, key: str = "dataset.path") -> list[Path]:
     """All image files below `folder` except hidden ones, sorted by the parts of their paths.
 
     Links are followed, except those to a folder that contains them.
+
+    Raises:
+        DataError: there are none, which `key` is told to be wrong for; or a folder is unreadable.
     """
     found: list[Path] = []
     inside = {folder: {_identity(folder)}}
@@ -106,10 +112,10 @@ def _image_files(folder: Path) -> list[Path]:
             else:
                 inside[where / child] = above | {own}
         for file in files:
-            if file.lower().endswith(_ENDINGS) and not file.startswith("."):
+            if file.lower().endswith(ENDINGS) and not file.startswith("."):
                 found.append(where / file)
     if not found:
-        raise DataError(f"dataset.path: no image files below {folder} ({' '.join(_ENDINGS)})")
+        raise DataError(f"{key}: no image files below {folder} ({' '.join(ENDINGS)})")
     return sorted(found)
 
 
