@@ -23,7 +23,7 @@ from vae_run.data.user_arrays import ARRAYS, read_array_file
 from vae_run.errors import DataError
 
 OWN = ("train", "val", "test")
-"""The words that stand for the run's own splits, and the folders that image_folder takes for them."""
+"""The words for the run's own splits; image_folder takes folders of these names for them."""
 
 
 @runtime_checkable
@@ -138,7 +138,7 @@ def read_input(
 
 
 def label_of(name: str, class_names: Sequence[str]) -> int | None:
-    """The label of the class `name`; of a run whose classes have no names, a number names itself."""
+    """The label of the class `name`; where classes have no names, a number names itself."""
     if name in class_names:
         return list(class_names).index(name)
     return int(name) if not class_names and name.isdecimal() and len(name) < 19 else None
@@ -175,8 +175,8 @@ def _pictures(path: Path) -> list[Path]:
         return image_files(path, "input")
     if path.suffix.lower() not in ENDINGS:
         raise DataError(
-            f"input: {path} is read neither as a picture ({' '.join(ENDINGS)}) nor as an array file "
-            f"({' '.join(ARRAYS)}), because of its ending; convert or rename it."
+            f"input: {path} ends neither as a picture ({' '.join(ENDINGS)}) nor as an "
+            f"array file ({' '.join(ARRAYS)}); convert or rename it."
         )
     return [path]
 

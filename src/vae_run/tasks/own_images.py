@@ -195,6 +195,6 @@ def _lacks_labels(images: UserImages, class_names: Sequence[str]) -> DataError:
             f"of the run ({', '.join(class_names)}). Rename the folders, or {remedy}."
         )
     return DataError(
-        f"input: {images.source} has no labels, and the run's model is conditional. Use a .npz with "
-        f"arrays images and labels, or a folder of class folders, or {remedy}."
+        f"input: {images.source} has no labels, and the run's model is conditional. Use a .npz "
+        f"with arrays images and labels, or a folder of class folders, or {remedy}."
     )

@@ -129,7 +129,8 @@ def contributions(view: View) -> list[tuple[Tensor, Tensor]]:
     for batch in view.batches():
         output = view.model.given(batch.label).reconstruct(batch.input)
         parts = (output - batch.target).cpu().double().square() / output.shape[1]
-        found.append(tuple(parts.topk(min(MOST_COLUMNS, parts.shape[1]), dim=1)))
+        values, places = parts.topk(min(MOST_COLUMNS, parts.shape[1]), dim=1)
+        found.append((values, places))
     return found
 
 
@@ -138,9 +139,9 @@ def by_column(run: Trained, largest: Sequence[tuple[Tensor, Tensor]]) -> dict[st
     if not largest:
         return {}
     values, places = (torch.cat(parts).numpy() for parts in zip(*largest, strict=True))
-    known = getattr(run.settings.build("dataset"), "column_names", None)
-    named = known is not None and len(known) == run.event_shape[0]
-    names = np.array(list(known) if named else [str(i) for i in range(run.event_shape[0])])
+    known = list(getattr(run.settings.build("dataset"), "column_names", None) or ())
+    numbers = [str(place) for place in range(run.event_shape[0])]
+    names = np.array(known if len(known) == len(numbers) else numbers)
     found: dict[str, NDArray[Any]] = {}
     for rank in range(values.shape[1]):
         found[f"column_{rank + 1}"] = names[places[:, rank]]

@@ -80,7 +80,7 @@ def _why_kept(path: Path, inputs: Sequence[Path]) -> str:
 
 
 def write_table(path: Path, columns: Columns) -> None:
-    """Write the columns, each of N rows, as `.npz`, `.csv` or `.parquet`, by the ending of `path`."""
+    """Write columns of N rows each as `.npz`, `.csv` or `.parquet`, by the ending of `path`."""
     suffix = path.suffix.lower()
     if suffix == ".npz":
         write_arrays(path, columns)

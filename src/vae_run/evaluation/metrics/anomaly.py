@@ -67,13 +67,13 @@ def scores(view: View) -> dict[str, Tensor]:
     of the training images as the code has dimensions, and `pca_32` of 32. Images are scored as
     they are, whatever corruption the model was trained with.
     """
-    assert view.train is not None, "principal components need the training images"
+    train, view = view.train, replace(view, corruption=NoCorruption())
+    assert train is not None, "principal components need the training images"
     of_model = list(model_scores(view))
     found = {name: torch.cat([terms[name] for terms in of_model]) for name in of_model[0]}
     for name in ("reconstruction", "kl"):
         found.pop(name, None)
-    view = replace(view, corruption=NoCorruption())
-    found |= _by_components(view, view.train)
+    found |= _by_components(view, train)
     if bounded(view):
         found["log_likelihood"] = -each_image(view)[0]
     return found
