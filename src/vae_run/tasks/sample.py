@@ -23,6 +23,9 @@ from vae_run.tasks.user_files import GridPicture, check_output
 
 log = logging.getLogger("vae_run")
 
+PIECE = 256
+"""Images that are decoded at a time at most: a network takes many times the memory of its output."""
+
 
 def main(call: Call) -> None:
     """Draw `n` images with `seed`: a `.png` grid, or a `.npz` with `images` and their codes `z`.
@@ -56,8 +59,9 @@ def main(call: Call) -> None:
 
 def decoded(run: Trained, z: Tensor, labels: Tensor | None) -> Iterator[Tensor]:
     """Means of p(x|z), [B, *E] on the CPU, of the codes z [n, D], a batch at a time."""
-    for start in range(0, len(z), run.batch_size):
-        part = slice(start, start + run.batch_size)
+    size = min(run.batch_size, PIECE)
+    for start in range(0, len(z), size):
+        part = slice(start, start + size)
         with torch.inference_mode():
             yield run.model.decode(z[part], None if labels is None else labels[part]).mean.cpu()
 

@@ -90,8 +90,8 @@ class Decoder:
         except Image.DecompressionBombError as error:
             most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
             raise DataError(
-                f"cannot read the image {named}: it has more than {most:,} pixels; make it smaller, "
-                "or cut it into tiles"
+                f"cannot read the image {named}: it has more than {most:,} pixels; make it "
+                "smaller, or cut it into tiles"
             ) from error
         except UnidentifiedImageError as error:
             raise _unreadable(named, "it is not an image of a known format") from error
