@@ -193,6 +193,24 @@ def test_another_range_is_refused_or_told(
     assert "scale them" not in finished.said
 
 
+def test_grey_pixels_are_told_to_a_run_on_binary_ones(train: Train, vae_run: Run) -> None:
+    """And a likelihood of two levels gives bytes no probability."""
+    binary = ("dataset.binarize=static", "likelihood=categorical", "trainer.steps=2")
+    run = train(Path.cwd() / "run", *binary, "trainer.epochs=null")
+    np.save("grey.npy", np.full((2, 8, 8), 100, np.uint8))
+    np.save("bool.npy", np.ones((2, 8, 8), np.bool_))
+    for name, told in (("grey", True), ("bool", False)):
+        finished = vae_run("task=encode", f"run={run}", f"input={name}.npy", "output=z.npz")
+        assert finished.code == 0, finished.said
+        assert ("has grey pixels" in finished.said.replace("\n", " ")) == told
+    typed = ("task=score", f"run={run}", "output=s.npz", "sheet=none")
+    refused = vae_run(*typed, "input=grey.npy")
+    assert refused.code == 3
+    assert "gives probabilities to 2 grey levels" in refused.said
+    assert vae_run(*typed, "input=grey.npy", "metric=mse").code == 0
+    assert vae_run(*typed, "input=bool.npy").code == 0
+
+
 # --- score ------------------------------------------------------------------------------------
 
 

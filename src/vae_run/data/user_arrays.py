@@ -40,11 +40,10 @@ def read_array_file(path: Path, event_shape: Sequence[int]) -> tuple[Split, Name
         DataError: the file is missing or damaged, or its images have another type or shape than the
             run's.
     """
-    arrays = _loaded(path)
-    name = _images_name(path, list(arrays))
+    name, arrays = _loaded(path)
     where = f"input: {path}" + (f": array `{name}`" if name else "")
     split = _images(where, arrays[name], event_shape)
-    found = next((arrays[key] for key in ("labels", f"{name}_labels") if key in arrays), None)
+    found = arrays.get("labels", arrays.get(f"{name}_labels"))
     names = arrays.get("names")
     if names is not None and (names.dtype.kind != "U" or names.shape != (len(split),)):
         names = None
@@ -57,18 +56,21 @@ def read_array_file(path: Path, event_shape: Sequence[int]) -> tuple[Split, Name
     return numbered, names, None
 
 
-def _loaded(path: Path) -> Mapping[str, Any]:
-    """The arrays of a file by name; that of a .npy file has the name ""."""
+def _loaded(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The name of the array of images, "" in a .npy file; and this array, labels and names."""
     named = f"input: {path}"
     with open(regular(path, named), "rb") as file:
         try:
             if file.read(6) == b"\x93NUMPY":
-                return {"": _array(file, path.stat().st_size, named)}
+                return "", {"": _array(file, path.stat().st_size, named)}
             if not zipfile.is_zipfile(file):
                 raise ValueError("it is neither .npy nor a complete .npz archive")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                return {name: _member(archive, name, named) for name in archive.files}
+                name = _images_name(path, archive.files)
+                wanted = [name, "labels", f"{name}_labels", "names"]
+                held = [each for each in wanted if each in archive.files]
+                return name, {each: _member(archive, each, named) for each in held}
         except DataError:
             raise
         except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header

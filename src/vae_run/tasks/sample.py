@@ -24,7 +24,7 @@ from vae_run.tasks.user_files import GridPicture, check_output
 log = logging.getLogger("vae_run")
 
 PIECE = 256
-"""Images that are decoded at a time at most: a network takes many times the memory of its output."""
+"""Images that are decoded at a time at most; a network takes many times the memory of these."""
 
 
 def main(call: Call) -> None:
