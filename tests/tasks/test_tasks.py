@@ -7,20 +7,27 @@ import hashlib
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from parts import composed, experiment
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vae_run import load
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import evaluation_batches
 from vae_run.data.datasets.digits import Digits
 from vae_run.runs import checkpoint_file
+from vae_run.tasks.check import data, draw_some
+from vae_run.training.experiment import assemble
+
+CPU = torch.device("cpu")
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -211,6 +218,59 @@ def test_check_refuses_data_outside_of_the_likelihood(vae_run: Run, tmp_path: Pa
     assert "[-1, 3]" in finished.said
     assert "likelihood=gaussian" in finished.said
     assert vae_run(*typed, "likelihood=gaussian").code == 0
+
+
+def save_arrays(folder: Path) -> str:
+    """A file of 40 images of classes `ok` and `bad`, 10 of them to test on, and an unread array."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 6, 9), np.uint8)
+    kinds = np.array(["ok", "ok", "bad", "ok"] * 10)
+    path = folder / "d.npz"
+    np.savez(path, x_train=pixels, y_train=kinds, x_test=pixels[:10], y_test=kinds[:10], more=kinds)
+    return str(path)
+
+
+def test_check_tells_how_the_data_were_understood(tmp_path: Path) -> None:
+    words = ("dataset=arrays", f"dataset.path={save_arrays(tmp_path)}", "dataset.val_size=4")
+    made = assemble(check(composed(*words, "corruption=masking", "dataset.classes=[ok]")), CPU)
+    rows = data(made)
+    assert ("class", "1 ok: train 26  val 4  test 8") in rows
+    assert [text.partition(": ")[2] for name, text in rows if name == "data"] == [
+        "x_train is read as train, y_train is read as train_labels, x_test is read as test, "
+        "y_test is read as test_labels",
+        "not read: more",
+        "0 bad, 1 ok",
+    ]
+    draw_some(made, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        colours = {tuple(colour) for colour in np.asarray(sheet).reshape(-1, 3).tolist()}
+    level = int(made.splits.train.stored(slice(0, 1))[0, 0, 0, 0])
+    assert (level,) * 3 in colours
+    unlabelled = experiment("corruption=none", shape=(7,))
+    unlabelled.splits = replace(
+        unlabelled.splits, train=replace(unlabelled.splits.train, labels=None)
+    )
+    assert ("classes", "none: the images have no labels") in data(unlabelled)
+    draw_some(unlabelled, tmp_path / "vectors.png")
+
+
+def test_check_draws_into_no_file_that_is_there(vae_run: Run, tmp_path: Path) -> None:
+    typed = ("task=check", "network.widths=[4]", "output=deep/sheet.png")
+    assert vae_run(*typed).code == 0
+    refused = vae_run(*typed)
+    assert refused.code == 1
+    assert "overwrite=true" in refused.said
+    assert vae_run(*typed, "overwrite=true").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_how_the_data_were_understood_is_logged_when_a_run_starts(
+    vae_run: Run, tmp_path: Path
+) -> None:
+    words = ("dataset=arrays", f"dataset.path={save_arrays(tmp_path)}", "network.widths=[4]")
+    finished = vae_run(*words, "trainer.steps=1", "evaluation.figures=[]", "latent_dim=2")
+    assert finished.code == 0, finished.said
+    for said in ("not read: more", "labels of the classes: 0 bad, 1 ok"):
+        assert finished.said.count(said) == 1
 
 
 # --- sample, encode, reconstruct --------------------------------------------------------------

@@ -44,6 +44,13 @@ class Common(BaseModel):
     sweep: Sweep
 
 
+class Check(Common):
+    """Keys of `task=check`."""
+
+    output: str | None = None  # the picture to write, of training images
+    overwrite: bool = False  # whether `output` may replace a file
+
+
 class Resume(Common):
     """Keys of `task=resume`."""
 
@@ -102,7 +109,7 @@ class Ensemble(Common):
 
 TASKS: Mapping[str, type[Common]] = {
     "train": Common,
-    "check": Common,
+    "check": Check,
     "resume": Resume,
     "evaluate": OnCheckpoint,
     "sample": Sample,

@@ -3,6 +3,7 @@
 Letters: N images, E event shape, (C, H, W) images.
 """
 
+import logging
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vae_run.data.array_images import stored_images
+from vae_run.data.array_images import read_images
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
+
+log = logging.getLogger(__name__)
 
 ARRAYS = (".npz", ".npy")
 """Endings of array files."""
@@ -27,11 +30,18 @@ _REMEDY = "write it again with numpy, or name another file"
 Names = NDArray[np.str_] | None
 
 
-def read_array_file(path: Path, event_shape: Sequence[int]) -> tuple[Split, Names, Names]:
+def read_array_file(
+    path: Path, event_shape: Sequence[int], **reading: Any
+) -> tuple[Split, Names, Names]:
     """The images in `path`, what they are called, and the names of their classes.
 
     An archive's images are its array `images`, or its only array besides `labels`, `NAME_labels`
     and `names`. Labels are whole numbers, or names of classes.
+
+    Args:
+        path: of the file.
+        event_shape: E of the run's images.
+        reading: `layout` and `background` of `read_images`, where the run's dataset has them.
 
     Returns:
         the images with their labels, if these are numbers; str [N] or None; str [N] or None.
@@ -42,7 +52,7 @@ def read_array_file(path: Path, event_shape: Sequence[int]) -> tuple[Split, Name
     """
     name, arrays = _loaded(path)
     where = f"input: {path}" + (f": array `{name}`" if name else "")
-    split = _images(where, arrays[name], event_shape)
+    split = _images(where, arrays[name], tuple(event_shape), reading)
     found = arrays.get("labels", arrays.get(f"{name}_labels"))
     names = arrays.get("names")
     if names is not None and (names.dtype.kind != "U" or names.shape != (len(split),)):
@@ -101,11 +111,12 @@ def _images_name(path: Path, held: Sequence[str]) -> str:
     return names[0]
 
 
-def _images(where: str, array: Any, event_shape: Sequence[int]) -> Split:
-    """`array` as training stores it, with its axes in the order of the run's."""
-    expected = tuple(event_shape)
-    images, scale = stored_images(where, array)
-    if images.shape[1:] != expected:
+def _images(where: str, array: Any, expected: tuple[int, ...], reading: Mapping[str, Any]) -> Split:
+    """`array` as training stores it, with its axes in the order of the run's, `expected`."""
+    stored = read_images(where, array, event_shape=expected, **reading)
+    for note in stored.notes:
+        log.info("%s", note)
+    if stored.images.shape[1:] != expected:
         found = tuple(array.shape)
         known = [expected, (math.prod(expected),)]
         if len(expected) == 3:
@@ -118,8 +129,8 @@ def _images(where: str, array: Any, event_shape: Sequence[int]) -> Split:
             )
         if len(expected) == 3 and found[1:] == (*expected[1:], expected[0]) != expected:
             array = np.moveaxis(array, -1, 1)
-        images, scale = stored_images(where, array.reshape(len(array), -1))
-    return Split(images.reshape(-1, *expected), scale=scale)
+        stored = read_images(where, array.reshape(len(array), -1))
+    return Split(stored.images.reshape(-1, *expected), scale=stored.scale)
 
 
 def _checked_labels(path: Path, labels: Any, count: int) -> Any:

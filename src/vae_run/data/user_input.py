@@ -3,6 +3,7 @@
 Letters: N images, E event shape.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
@@ -15,15 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.dataset import Dataset
-from vae_run.data.datasets.image_folder import ENDINGS, image_files
 from vae_run.data.images.decode_pool import decode_images
 from vae_run.data.images.decoder import Decoder
+from vae_run.data.images.folder import ENDINGS, classes_below, files_below, unread_note
+from vae_run.data.split_names import SPLITS
 from vae_run.data.splits import Split
 from vae_run.data.user_arrays import ARRAYS, read_array_file
 from vae_run.errors import DataError
 
-OWN = ("train", "val", "test")
-"""The words for the run's own splits; image_folder takes folders of these names for them."""
+log = logging.getLogger(__name__)
+
+OWN = tuple(SPLITS)
+"""The words for the run's own splits."""
+_SPLIT_FOLDERS = {word for words in SPLITS.values() for word in words}
+"""Folders that image_folder takes for splits, in lower case."""
 
 
 @runtime_checkable
@@ -120,7 +126,9 @@ def read_input(
                 f"input: {told} names {len(found)} files, one of them {arrays[0]}. Give one array "
                 "file alone, or pictures alone."
             )
-        split, names, classes = read_array_file(arrays[0], event_shape)
+        known = ("layout", "background")
+        reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
+        split, names, classes = read_array_file(arrays[0], event_shape, **reading)
         images = replace(UserImages.of_split(split, str(arrays[0])), names=names, classes=classes)
         return _labelled(images, class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
@@ -172,7 +180,10 @@ def _expanded(word: str) -> list[Path]:
 def _pictures(path: Path) -> list[Path]:
     """The picture `path`, or all pictures below the folder `path`."""
     if path.is_dir():
-        return image_files(path, "input")
+        files, others = files_below(path, "input")
+        for note in unread_note(path, [others]):
+            log.info("%s", note)
+        return files
     if path.suffix.lower() not in ENDINGS:
         raise DataError(
             f"input: {path} ends neither as a picture ({' '.join(ENDINGS)}) nor as an "
@@ -193,9 +204,12 @@ def _classes(
     if base is None or base in {path.parent for path in paths}:
         folders = [path.absolute().parent.name for path in paths]
         return np.array(folders) if set(folders) <= set(class_names) else None
+    children = {path.name.lower() for path in base.iterdir() if path.is_dir()}
+    if not children & set(SPLITS["train"]):
+        found = classes_below(base, list(paths))
+        return None if found is None else np.array(found)
     below = [path.relative_to(base).parts for path in paths]
-    if (base / OWN[0]).is_dir():
-        below = [parts[1:] if parts[0] in OWN else parts for parts in below]
+    below = [parts[1:] if parts[0].lower() in _SPLIT_FOLDERS else parts for parts in below]
     return np.array([p[0] for p in below]) if all(len(parts) > 1 for parts in below) else None
 
 

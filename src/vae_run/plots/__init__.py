@@ -12,6 +12,7 @@ vermillion and counted under the title. Whatever is left out for want of room is
 May import nothing else of vae-run.
 """
 
+from vae_run.plots.contact_sheet import contact_sheet
 from vae_run.plots.curves import learning_curves
 from vae_run.plots.dimensions import (
     Marginal,
@@ -35,6 +36,7 @@ __all__ = [
     "Point",
     "aggregate_posterior",
     "anomaly_histograms",
+    "contact_sheet",
     "frontier",
     "interpolations",
     "kl_bars",

@@ -8,7 +8,7 @@ import torch
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import first_batch
+from vae_run.evaluation.first_images import class_name, first_batch
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -21,4 +21,7 @@ def reconstructions(view: View) -> Image:
     batch = first_batch(view, 16)
     corrupted = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
     output = view.model.given(batch.label).reconstruct(batch.input).cpu()
-    return plots.reconstructions(batch.target.cpu(), corrupted, output, batch.label)
+    names = None
+    if batch.label is not None:
+        names = [class_name(label, view.class_names) for label in batch.label.tolist()]
+    return plots.reconstructions(batch.target.cpu(), corrupted, output, names)
