@@ -183,9 +183,8 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Every image of `split` once, in order (or the first `limit`), with fixed noise.
 
-    The noise depends only on the image's index in the split: not on the run's seed, the batch
-    size or earlier evaluations. `first` is the index of the first image in the whole of which
-    `split` is a piece.
+    The noise depends only on an image's index, which counts from `first`: not on the run's seed,
+    the batch size or earlier evaluations.
     """
     device, shape = split.device, split.event_shape
     samples, latent_dim = noise
