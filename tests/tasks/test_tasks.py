@@ -253,9 +253,11 @@ def test_check_tells_how_the_data_were_understood(tmp_path: Path) -> None:
     draw_some(unlabelled, tmp_path / "vectors.png")
 
 
-def test_check_draws_into_no_file_that_is_there(vae_run: Run, tmp_path: Path) -> None:
+def test_check_draws_into_no_file_of_the_user(vae_run: Run, tmp_path: Path) -> None:
     typed = ("task=check", "network.widths=[4]", "output=deep/sheet.png")
     assert vae_run(*typed).code == 0
+    assert vae_run(*typed).code == 0, "it is the program's own"
+    Image.new("RGB", (4, 4)).save("deep/sheet.png")
     refused = vae_run(*typed)
     assert refused.code == 1
     assert "overwrite=true" in refused.said
@@ -367,7 +369,8 @@ def test_encode_and_reconstruct_read_files_of_every_kind(
         finished = vae_run("task=encode", f"run={vae}", f"input={name}", "output=codes.npz")
         assert finished.code == 0, finished.said
         codes = np.load(tmp_path / "codes.npz")
-        assert sorted(codes.files) == ["mean", "scale"]
+        named = ["names"] if name in ("folder", "first.png") else []
+        assert codes.files == [*named, "index", "mean", "scale"]
         assert codes["mean"] == pytest.approx(q.mean.detach().numpy()[:count], rel=1e-5), name
         assert codes["scale"] == pytest.approx(q.stddev.detach().numpy()[:count], rel=1e-5), name
         typed = ("task=reconstruct", f"run={vae}", f"input={name}", "output=again.npz")
@@ -389,7 +392,7 @@ def test_a_deterministic_code_has_no_scale(
     typed = ("task=encode", f"run={dae}", "input=x.npy", "output=z.npz", "checkpoint=last")
     assert vae_run(*typed).code == 0
     codes = np.load(tmp_path / "z.npz")
-    assert codes.files == ["mean"]
+    assert codes.files == ["index", "mean"]
     expected = load(dae, checkpoint="last").encode(images).mean.detach().numpy()
     assert codes["mean"] == pytest.approx(expected, rel=1e-5)
 
@@ -409,22 +412,21 @@ def test_the_users_files_are_checked(
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04no archive")
     (tmp_path / "hollow").mkdir()
     bad = {
-        "missing.npz": "there is no file",
+        "missing.npz": "input: there is no file missing.npz",
         "small.npy": "[5, 7, 8]",
         "bent.npy": "[5, 16, 4]",
-        "empty.npy": "[0, 8, 8]",
-        "nan.npy": "not finite",
+        "empty.npy": "(0, 8, 8)",
+        "nan.npy": "NaN or infinite",
         "text.npy": "text.npy",
-        "two.npz": "a, b",
+        "two.npz": "input: two.npz holds a, b",
         "none.npz": "none.npz",
         "broken.png": "broken.png",
         "broken.npz": "broken.npz",
-        "hollow": "holds no pictures",
+        "hollow": "no image files below hollow",
     }
     for name, words in bad.items():
         finished = vae_run("task=encode", f"run={vae}", f"input={name}", "output=z.npz")
         assert finished.code == 3, (name, finished.said)
-        assert "input:" in finished.said, name
         assert words in finished.said, name
         assert "Traceback" not in finished.said
     assert not (tmp_path / "z.npz").exists()

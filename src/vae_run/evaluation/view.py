@@ -18,7 +18,8 @@ class View:
 
     `epoch` is the time that the objective's warm-up reads; batches carry fixed noise. `train` is
     the training split, for metrics that fit something to it, and `others` are the test images
-    whose classes were left out, where this is the test split.
+    whose classes were left out, where this is the test split. `first` is the index of the first
+    image in the whole of which `split` is a piece; noise depends on it.
     """
 
     model: LatentVariableModel
@@ -34,6 +35,7 @@ class View:
     others: Split | None = None
     class_names: tuple[str, ...] = ()
     manifold_label: int | None = None
+    first: int = 0
 
     @property
     def size(self) -> int:
@@ -47,4 +49,5 @@ class View:
             batch_size=self.batch_size,
             noise=(self.objective.samples, self.latent_dim),
             limit=self.limit,
+            first=self.first,
         )

@@ -25,6 +25,7 @@ from vae_run.plots.frontier import Point, frontier
 from vae_run.plots.images import interpolations, manifold, reconstructions, samples, traversals
 from vae_run.plots.robustness import Panel, robustness
 from vae_run.plots.scatter import Density, scatter
+from vae_run.plots.strangest import strangest
 from vae_run.plots.sweep import Line, sweep_curves
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "samples",
     "scatter",
     "spectrum",
+    "strangest",
     "sweep_curves",
     "traversals",
 ]

@@ -13,9 +13,9 @@ from vae_run import plots
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Check
 from vae_run.data.splits import Splits
-from vae_run.errors import ConfigError
 from vae_run.evaluation.first_images import class_name, first_batch
 from vae_run.models.networks import parameter_count
+from vae_run.system.array_archive import MARK
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.files import write_png
@@ -32,11 +32,9 @@ MOST_DRAWN = 48
 def main(call: Call) -> None:
     """Print the summary of the configured experiment, and draw training images if asked to."""
     fixed = call.settings.of(Check)
-    path = None if fixed.output is None else check_output(fixed.output, (".png",))
-    if path is not None and path.exists() and not fixed.overwrite:
-        raise ConfigError(
-            f"output: {path} exists already. Give another name, or overwrite=true to replace it."
-        )
+    path = None
+    if fixed.output is not None:
+        path = check_output(fixed.output, (".png",), overwrite=fixed.overwrite)
     experiment = assemble(call.settings, choose_device(call.settings.fixed.device))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows = [*parts(call), *data(experiment), *model(experiment), *training(experiment)]
@@ -118,7 +116,7 @@ def draw_some(experiment: Experiment, path: Path) -> None:
     names = [class_name(label, splits.class_names or ()) for label in labels]
     low, high = splits.train.extent
     note = f"Evenly spaced among {len(splits.train):,}, with values from {low:.4g} to {high:.4g}"
-    write_png(path, plots.contact_sheet(batch.target.cpu(), seen, note, names))
+    write_png(path, plots.contact_sheet(batch.target.cpu(), seen, note, names), MARK)
 
 
 def model(experiment: Experiment) -> list[tuple[str, str]]:

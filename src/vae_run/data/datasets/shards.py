@@ -130,9 +130,13 @@ class Shards(Dataset):
             if names is not None
         }
 
+    def decoder(self) -> Decoder:
+        """Decodes a file to the pixels that the splits have."""
+        return Decoder(self.channels, *height_and_width(self.image_size))
+
     def read(self) -> Parts:
         """uint8 [N, C, H, W] of scale 255; `train` is the sample. DataError names a bad shard."""
-        decoder = Decoder(self.channels, *height_and_width(self.image_size))
+        decoder = self.decoder()
         shards = {
             split: tar_shards.shards(names, self._folder, f"dataset.{split}")
             for split, names in self._names().items()

@@ -91,6 +91,12 @@ class Decoder:
                 ready = self._fitted(image).convert("L" if self.channels == 1 else "RGB")
         except DataError:
             raise
+        except Image.DecompressionBombError as error:
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            raise DataError(
+                f"cannot read the image {named}: it has more than {most:,} pixels; make it "
+                "smaller, or cut it into tiles"
+            ) from error
         except UnidentifiedImageError as error:
             raise _unreadable(named, "it is not an image of a known format") from error
         except Exception as error:  # a damaged file can end in any of them
