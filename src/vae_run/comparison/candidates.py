@@ -98,6 +98,8 @@ def _read(run: RunDirectory, name: str) -> Candidate:
         config, metrics, status = run.config(), run.metrics(), run.read_status()
         data = str(run.environment().get("dataset_fingerprint") or "")
         settings = {**decisive(config, run), "data": data[:12]}
+        if data:  # where they lie does not matter
+            settings = {k: v for k, v in settings.items() if not has_effect(k, Effect.LOCATION)}
         rows = declared(run.path).quantities
     except (CheckpointError, ValueError) as error:
         return Candidate(name, "unreadable", str(error), {}, 0, {}, "", 0)

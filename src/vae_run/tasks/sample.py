@@ -11,12 +11,12 @@ from torch import Tensor
 from vae_run import plots
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Sample, Settings
-from vae_run.data.splits import Splits
-from vae_run.errors import CheckpointError
 from vae_run.evaluation.codes import codes
 from vae_run.evaluation.first_images import class_name
 from vae_run.evaluation.view import View
+from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.files import write_png
+from vae_run.tasks.run_data import read_own_data
 from vae_run.tasks.trained_model import Trained, trained
 from vae_run.tasks.user_files import check_output, write_arrays, write_grid
 
@@ -55,14 +55,10 @@ def use_sampler(run: Trained, settings: Settings) -> None:
     """Replace the prior by the sampler, fitted to codes of the run's own training images.
 
     Raises:
-        CheckpointError: those images have another shape than the model's.
+        DataError: those images have another shape than the model's.
     """
-    splits: Splits = run.settings.build("dataset").load()
-    if splits.event_shape != run.event_shape:
-        raise CheckpointError(
-            f"run: the run's dataset now holds images of shape {list(splits.event_shape)}, and its "
-            f"model was trained on {list(run.event_shape)}."
-        )
+    source = RunDirectory.existing(settings.of(Sample).run)
+    splits = read_own_data(source, run.settings, run.event_shape)
     latent_dim = run.settings.fixed.latent_dim
     sampler = settings.build("sampler", latent_dim=latent_dim).to(run.device)
     train = splits.train.to(run.device)

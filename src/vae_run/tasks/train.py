@@ -95,17 +95,15 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
     """
     device = choose_device(settings.fixed.device)
     distributed.refuse(settings)
+    own = run.environment().get("dataset_fingerprint")
     with at_once(), distributed.in_turn():
+        if own is not None:  # before a model is built for data that may have another shape
+            splits = settings.build("dataset").load() if splits is None else splits
+            refuse_other_data(run, splits.fingerprint())
         experiment = assemble(settings, device, splits=splits)
         splits = experiment.splits
-        fingerprint = splits.fingerprint()
+        fingerprint = own or splits.fingerprint()
     distributed.check_same(fingerprint)
-    if run.environment().get("dataset_fingerprint", fingerprint) != fingerprint:
-        raise CheckpointError(
-            f"{run.path / 'environment.json'}: the run was begun with other data than the dataset "
-            "holds now (dataset_fingerprint). Restore the files, or start a new run with "
-            f"'init_from={run.path}'."
-        )
     log.info(
         "%s images of %s (%d train, %d val, %d test), %s parameters, on %s",
         f"{splits.train_size + len(splits.val) + len(splits.test):,}",
@@ -126,6 +124,21 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
     run.write_environment(device, fingerprint, about)
     experiment.evaluation.declared().write(run.path)
     return experiment
+
+
+def refuse_other_data(run: RunDirectory, fingerprint: str) -> None:
+    """Refuse data of another `fingerprint` than those that `run` was begun with.
+
+    Raises:
+        CheckpointError: they have another.
+    """
+    if run.fingerprint() != fingerprint:
+        raise CheckpointError(
+            f"{run.path / 'environment.json'}: the run was begun with other data than the dataset "
+            f"holds now (dataset_fingerprint {run.fingerprint():.8}, now {fingerprint:.8}). "
+            "Restore the files, or name where they lie with dataset.path or dataset.root, or start "
+            f"a new run with 'init_from={run.path}'."
+        )
 
 
 def warm_start(experiment: Experiment, source: str) -> None:
