@@ -65,28 +65,16 @@ def continued(
     records how this ends. `splits` are the data, if they are loaded already.
     """
     with run.locked(), logged(run.path):
-        own, found = run.config(), run.newest()
-        saved, file = found or (None, run.last)
-        config, progress = run.located(), Progress()
-        if saved is not None:
-            # What an earlier resume extended is in the checkpoint: `.hydra/` stays as it was.
-            with checkpoint_file.understood(file):
-                config["trainer"] = {**config["trainer"], **saved["trainer"]}
-                progress = Progress(**saved["progress"])
-        places = newly_typed(call, config["dataset"])
-        if call.settings.fixed.task == "resume":
-            config = call.on_top_of(config, allowed=ALLOWED, why=WHY, before=run.choices())
-        else:  # a job of a sweep
-            config["dataset"] = {**config["dataset"], **places}
+        saved, file = run.newest() or (None, run.last)
+        config, progress, places = extended(run, call, saved, file)
         settings = check(config, trust=call.settings.fixed.trust)
-        trainer = settings.build("trainer")
-        over = trainer.why_over(progress) if saved is not None else None
+        over = None if saved is None else settings.build("trainer").why_over(progress)
         if over is not None and run.read_status().get("state") == "completed":
             log.info("%s: %s", run.path, nothing_to_do(over, progress, settings))
             yield None
             return
         with completed_unless_begun(run), run.recorded(), enough_memory(settings):
-            for line in () if places else data_location.told(own, run.path):
+            for line in () if places else data_location.told(run.config(), run.path):
                 log.info("%s", line)
             experiment = prepare(settings, run, splits)
             if places:
@@ -94,9 +82,32 @@ def continued(
             restore(experiment, run, saved, file)
             step = progress.step if saved is not None or run.has_history() else None
             with tracked(run.path, settings.build("tracker"), step) as tracker:
-                told = {**config, "dataset": own["dataset"]}
+                told = {**config, "dataset": run.config()["dataset"]}
                 tracker.hparams(hyperparameters(told, run.choices()))
                 yield Training(experiment, run, tracker, saved)
+
+
+def extended(
+    run: RunDirectory, call: Call, saved: Mapping[str, Any] | None, file: Path
+) -> tuple[dict[str, Any], Progress, dict[str, Any]]:
+    """How `run` goes on from the checkpoint `saved`, read from `file`.
+
+    Returns:
+        Its configuration, with what `call` changes; where it stands; and what `call` says of where
+        its data lie.
+    """
+    config, progress = run.located(), Progress()
+    if saved is not None:
+        # What an earlier resume extended is in the checkpoint: `.hydra/` stays as it was.
+        with checkpoint_file.understood(file):
+            config["trainer"] = {**config["trainer"], **saved["trainer"]}
+            progress = Progress(**saved["progress"])
+    places = newly_typed(call, config["dataset"])
+    if call.settings.fixed.task == "resume":
+        config = call.on_top_of(config, allowed=ALLOWED, why=WHY, before=run.choices())
+    else:  # a job of a sweep
+        config["dataset"] = {**config["dataset"], **places}
+    return config, progress, places
 
 
 def newly_typed(call: Call, dataset: Mapping[str, Any]) -> dict[str, Any]:

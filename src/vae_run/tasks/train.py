@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
 from vae_run.models.networks import parameter_count
 from vae_run.runs import checkpoint_file
+from vae_run.runs.failed_start import nothing_left
 from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.runs.run_log import logged
@@ -69,11 +71,14 @@ def main(call: Call) -> None:
 def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
     """A new run in `call.directory`, ready to train; its `status.json` records how this ends.
 
-    `splits` are the data, if they are loaded already.
+    If it fails before its first step, it leaves nothing. `splits` are the data, if they are loaded
+    already.
     """
     run, settings = RunDirectory(call.directory), call.settings
+    before = os.listdir(run.path)
     with (
         run.locked(),
+        nothing_left(run, before),
         logged(run.path),
         run.recorded(),
         enough_memory(settings),

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from vae_run.sweeps.executors.process_pool import Running
 
 
+NOT_BEGUN = "it failed before its first step, or the launcher did not start it"
+"""What is known of a job of another plugin's launcher that has left no run directory."""
+
+
 @dataclass(frozen=True)
 class CheckedJob:
     """A job that may run: its overrides, and the configuration that they make."""
@@ -151,7 +155,7 @@ class LedgerSweep:
             for entry in entries:
                 ledger.take_state(entry)
                 if entry.state == "running":
-                    entry.state, entry.message = "failed", "the launcher did not start it"
+                    entry.state, entry.message = "failed", NOT_BEGUN
                 ended(entry)
             ledger.save()
 
