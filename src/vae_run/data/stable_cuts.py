@@ -81,8 +81,8 @@ def cut(
     ):
         if wanted and not chosen.any():
             raise DataError(
-                f"dataset.split_by=name: none of {len(split)} images falls into {name}. Add images, "
-                "make dataset.test_size or dataset.val_size greater, or choose another "
+                f"dataset.split_by=name: none of {len(split)} images falls into {name}. Add "
+                "images, make dataset.test_size or dataset.val_size greater, or choose another "
                 "dataset.split_seed"
             )
     train, val, test = (chosen.nonzero()[:, 0] for chosen in found)
