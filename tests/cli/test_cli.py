@@ -114,14 +114,6 @@ def test_missing_files_of_ones_own_exit_with_3(vae_run: Run, tmp_path: Path) -> 
         assert str(path) in finished.said
 
 
-def test_a_run_that_fails_on_its_data_says_so_in_its_status(vae_run: Run, tmp_path: Path) -> None:
-    finished = vae_run("dataset=arrays", "dataset.path=nowhere.npz", "hydra.run.dir=failing")
-    assert finished.code == 3
-    status = OmegaConf.load(tmp_path / "failing" / "status.json")
-    assert status.state == "failed"
-    assert "nowhere.npz" in status.message
-
-
 def test_a_missing_run_exits_with_3(vae_run: Run, tmp_path: Path) -> None:
     for task in ("evaluate", "resume", "sample output=x.png"):
         finished = vae_run(*f"task={task}".split(), "run=nowhere")

@@ -22,7 +22,12 @@ CONFIG = {
     "latent_dim": 2,
     "sweep": {"dir": "a", "mark": None},
     "trainer": {"_target_": "vae_run.training.gradient.Gradient", "epochs": 3, "log_every": 50},
-    "dataset": {"_target_": "vae_run.data.datasets.mnist.MNIST", "root": "data", "val_size": 0.1},
+    "dataset": {
+        "_target_": "vae_run.data.datasets.mnist.MNIST",
+        "root": "data",
+        "val_size": 0.1,
+        **{"path": "a", "memory": 2.0, "cache": "auto", "download": True},
+    },
 }
 
 
@@ -38,7 +43,15 @@ def changed(key, value):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("sweep.dir", "b"), ("device", "cuda"), ("trainer.log_every", 7), ("dataset.root", "/x")],
+    [
+        ("sweep.dir", "b"),
+        ("device", "cuda"),
+        ("trainer.log_every", 7),
+        ("dataset.root", "/x"),
+        ("dataset.memory", 1.0),
+        ("dataset.cache", "none"),
+        ("dataset.download", False),
+    ],
 )
 def test_what_cannot_change_the_result_leaves_the_identity(key, value):
     assert identity(changed(key, value)) == identity(CONFIG)
@@ -47,10 +60,17 @@ def test_what_cannot_change_the_result_leaves_the_identity(key, value):
 @pytest.mark.parametrize(
     ("key", "value"),
     [("seed", 1), ("latent_dim", 3), ("trainer.epochs", 4), ("dataset.val_size", 0.2),
+     ("dataset.path", "b"), ("dataset.split_by", "name"),
      ("trainer._target_", "mine.Trainer"), ("latent_dim", "2")],
 )  # fmt: skip
 def test_what_can_change_the_result_makes_another_job(key, value):
     assert identity(changed(key, value)) != identity(CONFIG)
+
+
+def test_a_ledger_of_before_knows_its_jobs_though_keys_were_added():
+    """The hash is what it was when memory, cache and download counted, by their defaults."""
+    assert identity(CONFIG) == "e436e5b44e2c"
+    assert identity(changed("dataset.split_by", "index")) == identity(CONFIG)
 
 
 def test_the_order_of_keys_is_no_part_of_the_identity():

@@ -95,6 +95,7 @@ def test_failed_jobs_do_not_end_the_sweep(vae_run: Run, tmp_path: Path) -> None:
     assert float(rows[2]["val/elbo"]) < 0
     assert "3 jobs, 1 not completed" in finished.out
     assert "Traceback" not in finished.said
+    assert len([path for path in (tmp_path / "data").iterdir() if path.is_dir()]) == 2
 
 
 def test_a_diverging_job_is_told_from_a_failed_one(vae_run: Run, tmp_path: Path) -> None:

@@ -108,21 +108,22 @@ def test_links_lead_to_reports_and_logs(swept: tuple[Path, Finished]) -> None:
     assert sorted(link for link in links if link.endswith("report.html")) == sorted(
         f"{path.parent.name}/report.html" for path in folder.glob("*/report.html")
     )
-    assert sum(link.endswith("train.log") for link in links) == 2
+    assert not [link for link in links if link.endswith("train.log")], "no failed job has begun"
 
 
-def test_failures_are_told_with_their_error_and_log(swept: tuple[Path, Finished]) -> None:
+def test_failures_are_told_with_their_error(swept: tuple[Path, Finished]) -> None:
     folder, finished = swept
     failed = [row for row in rows(folder) if row["state"] == "failed"]
     assert len(failed) == 2
     told = "".join(finished.out.split())  # a cell that is too long goes on in the next line
     for row in failed:
         assert "<b>.npz" in row["message"]
-        assert str(Path("s") / row["run"] / "train.log").replace(" ", "") in told
+        assert row["message"].replace(" ", "") in told
+        assert not (folder / row["run"]).exists(), "it failed before its first step"
     assert "4 jobs, 2 not completed (2 failed)" in finished.out
 
 
-def test_hparams_are_those_of_all_jobs_the_failed_ones_too(swept: tuple[Path, Finished]) -> None:
+def test_hparams_are_those_of_all_jobs_that_began(swept: tuple[Path, Finished]) -> None:
     """Asked of TensorBoard's own plugin: columns, their types, cells, and what is sorted."""
     folder, _ = swept
     events = EventMultiplexer()
@@ -143,8 +144,8 @@ def test_hparams_are_those_of_all_jobs_the_failed_ones_too(swept: tuple[Path, Fi
     for name, kind in (("latent_dim", number), ("objective.beta", number), ("model", text)):
         assert columns[name].type == kind, name
     differing = {name for name, info in columns.items() if info.differs}
-    assert {"model", "dataset.path"} <= differing
-    assert "latent_dim" not in differing
+    assert "model" in differing
+    assert not {"latent_dim", "dataset.path"} & differing
     metrics = {info.name.tag for info in experiment.metric_infos}
     assert {"val/elbo", "test/elbo", "test/mse"} <= metrics
 
@@ -160,15 +161,12 @@ def test_hparams_are_those_of_all_jobs_the_failed_ones_too(swept: tuple[Path, Fi
             slice_size=10,
         ),
     ).run()
-    assert len(found.session_groups) == 4
+    assert len(found.session_groups) == 2
     for group in found.session_groups:
         kinds = {value.WhichOneof("kind") for value in group.hparams.values()}
         assert kinds == {"number_value", "string_value", "bool_value"}
-        failed = "_b_" in group.name
-        succeeded = group.sessions[0].status == api_pb2.STATUS_SUCCESS
-        tags = {value.name.tag for value in group.metric_values}
-        assert succeeded != failed
-        assert ("test/mse" in tags) != failed
+        assert group.sessions[0].status == api_pb2.STATUS_SUCCESS
+        assert "test/mse" in {value.name.tag for value in group.metric_values}
         assert ("objective.beta" in group.hparams) == ("model=vae" in group.name)
 
 

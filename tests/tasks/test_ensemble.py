@@ -116,7 +116,7 @@ def test_members_of_other_data_or_corruption_are_refused(
 def test_other_mistakes_are_told(runs: Path, vae_run: Run, tmp_path: Path) -> None:
     for typed, code, words in (
         ([f"runs={runs}/seed-0"], 3, "matches 1 run;"),
-        ([f"runs={runs}/nothing*"], 3, "matches no runs"),
+        ([f"runs={runs}/nothing*"], 3, "matches no run."),
         ([f"runs={runs}/*", "latent_dim=3"], 1, "latent_dim: task=ensemble takes the runs as"),
         ([f"runs={runs}/*", "output=table.txt"], 1, "output: found table.txt"),
         ([], 1, "runs: a value is needed"),

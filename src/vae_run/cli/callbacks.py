@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,22 @@ class Gate(Callback):
     Hydra turns an exception of a callback into a warning, so a refusal ends the process instead.
     """
 
+    def __init__(self) -> None:
+        self._made: list[Path] = []
+
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with ending():
             _check(config)
             _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
             if config.task == "train":
                 refuse_unknown_source(config.init_from)
-                _claim(Path(config.hydra.run.dir), "hydra.run.dir")
+                self._made = _claim(Path(config.hydra.run.dir), "hydra.run.dir")
                 _mention_sweep(config)
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        for directory in self._made:  # empty if the start has failed before its first step
+            with suppress(OSError):
+                directory.rmdir()
 
 
 def _check(config: DictConfig) -> None:
@@ -59,13 +68,19 @@ def _refuse_unknown_of_hydra(overrides: list[str]) -> None:
                 )
 
 
-def _claim(directory: Path, key: str) -> None:
-    """Make the run directory `directory`; refuse one that another run has, or has just claimed."""
+def _claim(directory: Path, key: str) -> list[Path]:
+    """Make the run directory `directory`; refuse one that another run has, or has just claimed.
+
+    Returns:
+        The directories that were not there before, the innermost first.
+    """
     try:
+        made = [path for path in (directory, *directory.parents) if not path.exists()]
         if (directory / "status.json").exists():
             raise FileExistsError
         directory.mkdir(parents=True, exist_ok=True)
         (directory / ".hydra").mkdir()
+        return [path.absolute() for path in made]
     except FileExistsError as error:
         if directory.is_file():
             raise ConfigError(f"{key}: {directory} is a file. Choose another directory.") from error

@@ -5,6 +5,7 @@ torch is imported with the task, so that `--help` and `--cfg` are quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -45,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if asked.multirun:
             ranks.refuse_several("--multirun")
         refuse_none(typed, folders(CONF, typed))
-        taken = of_the_run(typed) if "task=evaluate" in typed else []
+        taken = of_the_run(typed) if {"task=evaluate", "task=resume"} & set(typed) else []
         hydra_api.run([*taken, *typed, *ranks.followers_words()], _job, CONF)
     sys.exit(Outcome.exit_code)
 
@@ -72,6 +73,8 @@ def call_of(config: DictConfig) -> Call:
     from vae_run.config.invocation import Call
 
     context = HydraConfig.get()
+    if context.job.chdir:  # Hydra has entered the run directory; paths mean what was typed
+        os.chdir(context.runtime.cwd)
     return Call(
         check(plain(config)),
         Path(context.runtime.output_dir),

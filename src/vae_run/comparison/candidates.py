@@ -12,7 +12,7 @@ from typing import Any
 from vae_run.config.keys import flat
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.quantity import Quantity, declared
-from vae_run.runs.identity import Effect, has_effect
+from vae_run.runs.identity import ADDED_SINCE, Effect, has_effect
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tracking.history import history
 
@@ -98,6 +98,8 @@ def _read(run: RunDirectory, name: str) -> Candidate:
         config, metrics, status = run.config(), run.metrics(), run.read_status()
         data = str(run.environment().get("dataset_fingerprint") or "")
         settings = {**decisive(config, run), "data": data[:12]}
+        if data:  # where they lie does not matter
+            settings = {k: v for k, v in settings.items() if not has_effect(k, Effect.LOCATION)}
         rows = declared(run.path).quantities
     except (CheckpointError, ValueError) as error:
         return Candidate(name, "unreadable", str(error), {}, 0, {}, "", 0)
@@ -137,7 +139,8 @@ def decisive(config: Mapping[str, Any], run: RunDirectory) -> dict[str, Any]:
     if preset := run.choices().get("model"):
         found["model"] = preset
     for key, value in flat(config):
-        if key == "seed" or has_effect(key, Effect.NONE, Effect.MEASURED):
+        limited = has_effect(key, Effect.NONE, Effect.MEASURED)
+        if key == "seed" or limited or (key, value) in ADDED_SINCE.items():
             continue
         name = key.removesuffix("._target_")
         found[name] = str(value).rpartition(".")[2] if name != key else _plain(value)

@@ -55,6 +55,19 @@ def seeded(device: torch.device | str, *key: object) -> torch.Generator:
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+def go_on(generator: torch.Generator, state: Tensor) -> None:
+    """Continue `generator` from `state`, which a generator on any device may have saved.
+
+    Devices have generators of different kinds. From the state of another kind the sequence does not
+    go on; a new one begins, which depends on that state alone.
+    """
+    if state.shape == generator.get_state().shape:
+        generator.set_state(state)
+        return
+    digest = hashlib.sha256(state.cpu().numpy().tobytes()).digest()
+    generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
 class TrainingBatches:
     """An endless, seeded and resumable sequence of training batches.
 
@@ -138,7 +151,7 @@ class TrainingBatches:
         self._order_generator.set_state(state["order"])
         self._shuffle()
         self._position = state["position"]
-        self._noise_generator.set_state(state["noise"])
+        go_on(self._noise_generator, state["noise"])
 
 
 def share_of(whole: int) -> tuple[slice, tuple[int, int] | None]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vae_run.data.memory_map import scratch
 from vae_run.data.splits import Split
+from vae_run.errors import DataError
 
 _SEEDS = {
     "train": 0x5EED_B1_01,
@@ -48,3 +49,24 @@ def binarized(split: Split, name: Literal["train", "val", "test", "others"]) -> 
         return replace(split, images=images, scale=1.0, resample=False, mapped=mapped)
     images = torch.cat([*samples(), torch.empty((0, *split.event_shape), dtype=torch.uint8)])
     return replace(split, images=images, scale=1.0, resample=False)
+
+
+def refuse_not_grey(name: str, split: Split, mode: str) -> None:
+    """Refuse pixel values outside [0, 1], which are no probabilities.
+
+    Args:
+        name: of the split in the message.
+        split: what is to be binarized.
+        mode: `static` or `dynamic`.
+
+    Raises:
+        DataError: there are some.
+    """
+    if not len(split):
+        return
+    low, high = split.extent
+    if not (low >= 0 and high <= 1):
+        raise DataError(
+            f"dataset.binarize={mode}: {name} has values from {low:g} to {high:g}, but only data "
+            "in [0, 1] can become binary pixels; set dataset.binarize=none or rescale the data"
+        )

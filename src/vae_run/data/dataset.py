@@ -11,9 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vae_run.data.binarize import binarized
+from vae_run.data.binarize import binarized, refuse_not_grey
 from vae_run.data.class_labels import of_classes
 from vae_run.data.splits import Split, Splits
+from vae_run.data.stable_cuts import cut, positions, shares
 from vae_run.data.webdataset.stream import Stream
 from vae_run.errors import DataError
 
@@ -66,6 +67,9 @@ class Dataset(ABC):
         val_size: size of the validation set, if the dataset has none of its own: a share of the
             training data in [0, 1), or a number of images; 0: train on everything.
         split_seed: seed of the choice of images for the validation and test sets.
+        split_by: what decides it besides: `index`, the place in the source, so that sizes are
+            exact; `name`, the name of each image, or its bytes where it has none, so that images
+            that are added move no other image from one set to another.
         classes: keep only the images of these labels, or of classes by their names, in every
             split; labels keep their numbers.
         binarize: `static` samples every pixel once with a fixed seed; `dynamic` samples the
@@ -79,6 +83,7 @@ class Dataset(ABC):
 
     val_size: Share | Count = 0.1
     split_seed: Annotated[int, Field(ge=0)] = 0
+    split_by: Literal["index", "name"] = "index"
     classes: Annotated[list[int | str], Field(min_length=1)] | None = None
     binarize: Literal["none", "static", "dynamic"] = "none"
 
@@ -121,7 +126,7 @@ class Dataset(ABC):
             others = None if others is None else others.in_memory()
         if self.binarize != "none":
             for name, split in (("train", train), ("val", val), ("test", test)):
-                self._check_grey(name, split)
+                refuse_not_grey(name, split, self.binarize)
             dynamic = self.binarize == "dynamic"
             train = replace(train, resample=True) if dynamic else binarized(train, "train")
             val, test = binarized(val, "val"), binarized(test, "test")
@@ -156,7 +161,10 @@ class Dataset(ABC):
         source = parts.train if parts.test is None else parts.test
         assert source.labels is not None, "`of_classes` has checked it"
         left = source.take((~torch.isin(source.labels, wanted)).nonzero()[:, 0])
-        if parts.test is None and len(left):
+        if parts.test is None and self.split_by == "name":
+            chosen = positions(left, self.split_seed) < shares(parts.test_size, 0)[0]
+            left = left.take(torch.from_numpy(chosen).nonzero()[:, 0])
+        elif parts.test is None and len(left):
             order = torch.randperm(len(left), generator=self._cuts())
             count = min(_count("test_size", parts.test_size, len(left)), len(left))
             left = left.take(order[:count].sort().values)
@@ -166,6 +174,13 @@ class Dataset(ABC):
         """A new generator of the random numbers that decide which images are cut."""
         return torch.Generator().manual_seed(self.split_seed)
 
+    def _cut_by_name(self, parts: Parts) -> tuple[Split, Split, Split]:
+        """As `_cut`, by the names of the images in place of their order."""
+        test_size = parts.test_size if parts.test is None else 0
+        sizes = (test_size, self.val_size if parts.val is None else 0)
+        train, val, test = (parts.train.take(i) for i in cut(parts.train, *sizes, self.split_seed))
+        return train, parts.val or val, parts.test or test
+
     def _cut(self, parts: Parts) -> tuple[Split, Split, Split]:
         """Train, val and test; those that the dataset lacks are cut from train, test first."""
         total, train = len(parts.train), parts.train
@@ -174,6 +189,8 @@ class Dataset(ABC):
         vals = _count("val_size", self.val_size, total - tests) if cut else 0
         if parts.test is None and tests == 0:
             raise DataError("dataset.test_size=0: the test set needs at least one image")
+        if self.split_by == "name" and parts.stream is None:
+            return self._cut_by_name(parts)
         if tests + vals >= total:
             sizes = f"dataset.val_size={self.val_size}" if parts.val is None else ""
             if parts.test is None:
@@ -191,18 +208,6 @@ class Dataset(ABC):
         if tests + vals:
             train = train.take(order[tests + vals :].sort().values)
         return train, val, test
-
-    def _check_grey(self, name: str, split: Split) -> None:
-        """Refuse pixel values outside [0, 1], which are no probabilities."""
-        if not len(split):
-            return
-        low, high = split.extent
-        if not (low >= 0 and high <= 1):
-            raise DataError(
-                f"dataset.binarize={self.binarize}: {name} has values from {low:g} "
-                f"to {high:g}, but only data in [0, 1] can become binary pixels; "
-                "set dataset.binarize=none or rescale the data"
-            )
 
 
 def height_and_width(size: int | list[int]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vae_run.corruptions import Corruption
-from vae_run.data.batches import Batch, TrainingBatches, share_of
+from vae_run.data.batches import Batch, TrainingBatches, go_on, share_of
 from vae_run.data.images.decode_pool import cores
 from vae_run.data.splits import Split, sent
 from vae_run.data.webdataset.stream import Stream, decode
@@ -111,7 +111,7 @@ class StreamedBatches(TrainingBatches):
         self._epoch, self._position = state["epoch"], state["position"]
         if self._position >= self.stream.images:
             self._epoch, self._position = self._epoch + 1, 0
-        self._noise_generator.set_state(state["noise"])
+        go_on(self._noise_generator, state["noise"])
         if self._position:
             log.info(
                 "reading %s images of this epoch again, without decoding", f"{self._position:,}"

@@ -6,7 +6,6 @@ keeps them in `quantities.json`, so that readers which lack the metric's class k
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, replace
@@ -17,7 +16,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from vae_run.errors import CheckpointError
-from vae_run.system.files import write_atomically
+from vae_run.system.files import write_json
 
 NATS = "nats per image"
 FILE = "quantities.json"
@@ -163,8 +162,7 @@ class Declared:
         captions = {**(before.captions or {}), **(self.captions or {})}
         if rows or captions:
             entries = [asdict(row) for row in rows.values()]
-            text = json.dumps({"quantities": entries, "captions": captions}, indent=2)
-            write_atomically(directory / FILE, f"{text}\n".encode())
+            write_json(directory / FILE, {"quantities": entries, "captions": captions})
 
 
 _DECLARED = TypeAdapter(Declared)

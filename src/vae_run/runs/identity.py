@@ -21,18 +21,40 @@ class Effect(Enum):
     """Only what is measured and drawn of the weights, which stay the same."""
     LENGTH = auto()
     """Only how long training goes on, so that `task=resume` may change it."""
+    LOCATION = auto()
+    """Only where the data are read from: with data of the same fingerprint, nothing."""
+
+
+HELD = ("dataset.root", "dataset.cache", "dataset.memory", "dataset.download")
+"""Keys of where data of a known content lie, and of how they are held."""
 
 
 EFFECTS: Mapping[str, Effect] = {
     **dict.fromkeys(("task", "run", "runs", "trust", "sweep", "device", "tracker"), Effect.NONE),
     **dict.fromkeys(("input", "output", "checkpoint", "n", "label"), Effect.NONE),
-    "dataset.root": Effect.NONE,
+    **dict.fromkeys(HELD, Effect.NONE),
+    "dataset.path": Effect.LOCATION,
     **dict.fromkeys(("trainer.log_every", "trainer.checkpoint_seconds"), Effect.NONE),
     "trainer.compile": Effect.NONE,
     "evaluation": Effect.MEASURED,
     **dict.fromkeys(("trainer.epochs", "trainer.steps", "trainer.max_time"), Effect.LENGTH),
+    "trainer.patience": Effect.LENGTH,
 }
 """Keys and groups with a limited effect; what is not listed can change the weights."""
+
+PLACES = ("dataset.path", *HELD)
+"""Keys that `task=resume` may change, as long as the data have the run's own fingerprint."""
+
+HASHED_AS: Mapping[str, Any] = {
+    "dataset.cache": "auto",
+    "dataset.memory": 2.0,
+    "dataset.download": True,
+}
+"""Keys without effect that identities once counted. They are hashed with their defaults, so that
+the ledgers of earlier sweeps still know their jobs."""
+
+ADDED_SINCE: Mapping[str, Any] = {"dataset.split_by": "index"}
+"""Keys that earlier configurations lack, with the value that leaves a job what it was."""
 
 
 def keys_with(*effects: Effect) -> tuple[str, ...]:
@@ -51,7 +73,9 @@ def identity(config: Mapping[str, Any]) -> str:
     Args:
         config: plain and nested, without Hydra's own part. Keys without effect do not count.
     """
-    text = json.dumps(telling(config), sort_keys=True, ensure_ascii=False, default=str)
+    values = telling(config)
+    values |= {key: HASHED_AS[key] for key, _ in flat(config) if key in HASHED_AS}
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -63,5 +87,5 @@ def telling(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: first(value) if key.endswith("_target_") and isinstance(value, str) else value
         for key, value in flat(config)
-        if not has_effect(key, Effect.NONE)
+        if not has_effect(key, Effect.NONE) and (key, value) not in ADDED_SINCE.items()
     }

@@ -14,7 +14,7 @@ from vae_run.config.check import check
 from vae_run.config.renamed import ADDED, updated
 from vae_run.config.schema import Settings
 from vae_run.errors import CheckpointError, DamagedError, Interrupted
-from vae_run.runs import checkpoint_file, lock
+from vae_run.runs import checkpoint_file, data_location, lock
 from vae_run.runs.environment import environment
 from vae_run.runs.saved_json import ENVIRONMENT, NUMBER, STATUS, read_json, typed
 from vae_run.runs.saved_yaml import read_yaml
@@ -26,10 +26,16 @@ log = logging.getLogger("vae_run")
 
 
 class RunDirectory:
-    """The files of one run, by name."""
+    """The files of one run, by name.
+
+    Attributes:
+        path: the directory.
+        stepped: whether this process has made a step of training.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.stepped = False
         self._known: dict[str, Any] = {}
 
     @classmethod
@@ -87,7 +93,11 @@ class RunDirectory:
         Its parts are classes of vae-run or of packages in `trust`. The tracker is left out, so that
         a model can be loaded where the package of its run's tracker is not installed.
         """
-        return check({**self.config(), **ADDED}, trust=trust)
+        return check({**self.located(), **ADDED}, trust=trust)
+
+    def located(self) -> dict[str, Any]:
+        """The run's own configuration, with paths as this process can open them."""
+        return data_location.located(self.config(), self.path)
 
     def choices(self) -> dict[str, str]:
         """The option that the run was started with in each group."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 from vae_run.errors import DivergedError, Interrupted, explain_os_error
 from vae_run.runs.saved_json import read_if_whole
-from vae_run.system.files import write_json
+from vae_run.system.files import json_text, write_json
 
 FILE = "status.json"
 
@@ -30,7 +29,7 @@ def write_status(run: Path, content: Mapping[str, Any]) -> None:
     try:
         write_json(run / FILE, content)
     except OSError:  # a full disk still has room for what the file itself occupies
-        text = json.dumps(content)
+        text = json_text(content)
         with (run / FILE).open("r+", encoding="utf-8") as file:
             file.write(text)
             file.truncate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -67,4 +68,5 @@ class SweepDisplay:
         elif entry.state in ("interrupted", "pruned"):
             console.print(f"{line}  {escape(entry.message)}")
         else:
-            console.print(f"{line}  {escape(entry.message)}  ({escape(log)})")
+            where = f"  ({escape(log)})" if Path(log).exists() else ""  # it never began
+            console.print(f"{line}  {escape(entry.message)}{where}")

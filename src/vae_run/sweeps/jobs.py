@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from vae_run.cli.exit_codes import Outcome, report_error
 from vae_run.cli.hydra_api import find_plugins, trusted
 from vae_run.cli.main import call_of
 from vae_run.cli.resolvers import register_resolvers
+from vae_run.runs.run_log import LOG
 from vae_run.sweeps.executors.job_end import ErrorReport, RunReport
 from vae_run.sweeps.executors.worker import report
 
@@ -90,7 +92,18 @@ class HydraJob:
             report_error(error)
         if Outcome.error:
             report(ErrorReport(Outcome.error))
+            if not self.tracebacks:
+                self._discard_log()
         return Outcome.exit_code
+
+    def _discard_log(self) -> None:
+        """Remove the log of a job that has left nothing else: it holds the reported message."""
+        sweep = HydraConfig.get().sweep
+        directory = Path(str(sweep.dir), str(sweep.subdir))
+        with suppress(OSError):
+            if [path.name for path in directory.iterdir()] == [LOG]:
+                (directory / LOG).unlink()
+                directory.rmdir()
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ def _report(directory: Path, error: Exception | None) -> None:
 
     code, message = 0, ""
     if error is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-        with also_in_file(directory / "train.log"):
+        # A job that failed before its first step has left no directory.
+        with also_in_file(directory / LOG) if directory.is_dir() else nullcontext():
             code, message = report_error(error), str(error).split("\n")[0]
     report(RunReport(directory.name, code, message))

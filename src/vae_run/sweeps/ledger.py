@@ -19,7 +19,7 @@ from filelock import Timeout
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.runs.identity import identity
 from vae_run.runs.saved_json import read_if_whole
-from vae_run.system.files import write_atomically
+from vae_run.system.files import json_text, write_atomically
 from vae_run.system.lock_files import acquire, lock_file
 
 FORMAT = 1
@@ -176,8 +176,8 @@ class Ledger:
 
     def _text(self) -> str:
         """The file's content, with one line for each job: faster by far than an indented tree."""
-        start = json.dumps({"format": FORMAT, "about": self.about}, indent=1).removesuffix("\n}")
-        jobs = (f"  {json.dumps(name)}: {json.dumps(vars(e))}" for name, e in self.jobs.items())
+        start = json_text({"format": FORMAT, "about": self.about}, indent=1).removesuffix("\n}")
+        jobs = (f"  {json.dumps(name)}: {json_text(vars(e))}" for name, e in self.jobs.items())
         listed = ",\n".join(jobs)
         return f'{start},\n "jobs": {{\n{listed}\n }}\n}}\n'
 

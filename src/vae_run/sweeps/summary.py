@@ -198,7 +198,8 @@ def failures_table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Table:
         first = members[0]
         job = first["run"].split("-")[0]
         more = f" and {len(members) - 1:,} more" if len(members) > 1 else ""
-        file = folder / first["run"] / "train.log"
+        log_file = folder / first["run"] / "train.log"
+        file = log_file if log_file.exists() else ""  # a job that failed before its first step
         message = first["message"].split("\n")[0]
         table.add_row(*map(escape, (f"{job}{more}", first["state"], message, str(file))))
     if len(alike) > MOST_ROWS:

@@ -36,13 +36,17 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as indented JSON; numbers that are not finite are left out.
+def json_text(content: Any, indent: int | None = None) -> str:
+    """`content` as JSON; numbers that are not finite are left out.
 
     JSON has no NaN and no infinity: such an entry of a mapping is absent, one of a list is null.
     """
-    text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
-    write_atomically(path, text.encode())
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as indented JSON; numbers that are not finite are left out (`json_text`)."""
+    write_atomically(path, f"{json_text(content, indent=2)}\n".encode())
 
 
 def _is_finite(value: Any) -> bool:

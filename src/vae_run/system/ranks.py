@@ -102,7 +102,7 @@ def seen_by_this(run: Path) -> Path:
     (view / "checkpoints").mkdir()
     for file in (run / "checkpoints").glob("*.pt"):
         (view / "checkpoints" / file.name).symlink_to(file.resolve())
-    for name in ("status.json", "environment.json", "history.csv"):
+    for name in ("status.json", "environment.json", "history.csv", "data.json"):
         if (run / name).exists():
             shutil.copyfile(run / name, view / name)
     return view

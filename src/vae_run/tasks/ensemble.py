@@ -11,12 +11,12 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from glob import glob
 from pathlib import Path
 
 import torch
 from rich.table import Table
 
+from vae_run.comparison.candidates import find
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Ensemble
 from vae_run.errors import CheckpointError, ConfigError
@@ -28,8 +28,9 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.files import write_csv, write_json
+from vae_run.tasks.run_data import read_data
 from vae_run.tasks.user_files import check_output
-from vae_run.training.experiment import Experiment, assemble
+from vae_run.training.experiment import assemble
 
 log = logging.getLogger("vae_run")
 
@@ -62,8 +63,10 @@ def main(call: Call) -> None:
     runs = members(fixed.runs)
     refuse_differing(runs)
     device = choose_device(fixed.device)
-    first = assemble(runs[0].settings(fixed.trust), device)
-    refuse_other_data(first, runs[0])
+    settings = runs[0].settings(fixed.trust)
+    splits, other = read_data(runs[0], settings)
+    refuse_other_data(other, runs[0])
+    first = assemble(settings, device, splits=splits)
     models = [load(run, fixed.checkpoint, fixed.trust).to(device).eval() for run in runs]
     batch_size = call.settings.parts["evaluation"]["batch_size"]
     found = {
@@ -79,20 +82,17 @@ def main(call: Call) -> None:
 
 
 def members(pattern: str | Sequence[str]) -> list[RunDirectory]:
-    """The runs among the directories that match `pattern`, or any of several.
+    """The runs that `pattern` finds, or any of several, as for `task=compare`.
 
     Raises:
-        CheckpointError: fewer than two of them are runs.
+        CheckpointError: a pattern finds none, or there are fewer than two.
     """
     patterns = [pattern] if isinstance(pattern, str) else pattern
-    found = {path for each in patterns for path in glob(each, recursive=True)}
-    runs = [RunDirectory(Path(path)) for path in sorted(found)]
-    runs = [run for run in runs if run.config_file.is_file()]
+    runs = [RunDirectory(path) for path in find(patterns)]
     if len(runs) < 2:
         raise CheckpointError(
-            f"runs: {pattern} matches {len(runs) or 'no'} run{'s' * (len(runs) != 1)}; an ensemble "
-            "needs two or more. Give a pattern of run directories, quoted: "
-            "'runs=outputs/DAY/SWEEP/*'."
+            f"runs: {pattern} matches 1 run; an ensemble needs two or more. Give a folder of "
+            "runs, or a pattern of run directories, quoted: 'runs=outputs/DAY/SWEEP/*'."
         )
     return runs
 
@@ -119,13 +119,13 @@ def refuse_differing(runs: Sequence[RunDirectory]) -> None:
             )
 
 
-def refuse_other_data(experiment: Experiment, run: RunDirectory) -> None:
+def refuse_other_data(other: str | None, run: RunDirectory) -> None:
     """Refuse data that have changed since `run` was trained.
 
     Raises:
-        CheckpointError: they have.
+        CheckpointError: they have, to data of the fingerprint `other`.
     """
-    if experiment.splits.to(torch.device("cpu")).fingerprint() != run.fingerprint():
+    if other is not None:
         raise CheckpointError(
             f"runs: the data have changed since {run.path} was trained: the fingerprint in its "
             "environment.json is another. Restore the files, or train again."

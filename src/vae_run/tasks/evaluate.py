@@ -19,6 +19,7 @@ from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.files import write_pictures
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoint
+from vae_run.tasks.run_data import read_data, refuse_other_shape
 from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import assemble
@@ -41,17 +42,20 @@ def main(call: Call) -> None:
     """Evaluate the run that `run` names."""
     fixed = call.settings.of(OnCheckpoint)
     run = RunDirectory.existing(fixed.run)
-    config = call.on_top_of(run.config(), allowed=ALLOWED, why=WHY)
+    config = call.on_top_of(run.located(), allowed=ALLOWED, why=WHY)
     config.pop("checkpoint", None)
     settings, device = check(config, trust=fixed.trust), choose_device(fixed.device)
-    classes = checkpoint_file.read(run.best if fixed.checkpoint == "best" else run.last).get(
-        "classes"
-    )
-    experiment = assemble(settings, device, classes)
+    file = run.best if fixed.checkpoint == "best" else run.last
+    saved = checkpoint_file.read(file)
+    splits, other = read_data(run, settings)
+    with checkpoint_file.understood(file):
+        event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
+    refuse_other_shape(splits, settings, event_shape)
+    experiment = assemble(settings, device, saved.get("classes"), splits)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     metrics = measure(experiment, epoch)
     pictures = draw_all(experiment, epoch)
-    name = evaluation_name(call)
+    name = evaluation_name(call, other)
     place = run.path if name is None else run.path / "evaluations" / name
     declared = experiment.evaluation.declared()
     if name is None:
@@ -64,6 +68,12 @@ def main(call: Call) -> None:
         write_pictures(place / "figures", pictures)
         write_evaluation_report(run, place, call.overrides)
     show(metrics)
+    if other is not None:
+        log.info(
+            "not the data that the run was trained on (dataset_fingerprint %.8s, the run's is "
+            "%.8s): the run's own metrics stay as they are",
+            *(other, run.fingerprint()),
+        )
     log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
 
 
@@ -86,17 +96,29 @@ def add_to_run(
     write_report(run)
 
 
-def evaluation_name(call: Call) -> str | None:
-    """The folder below `evaluations/`, or None where the results are the run's own."""
-    conditions = [
-        override
-        for override in call.overrides
-        if override.lstrip("+~").split("=")[0].split(".")[0] in CONDITIONS
-    ]
+def evaluation_name(call: Call, other: str | None) -> str | None:
+    """The folder below `evaluations/`, or None where the results are the run's own.
+
+    Args:
+        call: of the task; it is named by the words that change what is measured. Words on a
+            dataset count only where they name other data than the run's own.
+        other: the fingerprint of the data, if it is not that of the run's own. Without such words
+            it is the name.
+    """
+    conditions = [word for word in call.overrides if _group(word) in CONDITIONS]
+    if other is None:
+        conditions = [word for word in conditions if _group(word) != "dataset"]
+    elif not any(_group(word) == "dataset" for word in conditions):
+        conditions.append(f"data-{other[:8]}")
     if call.settings.of(OnCheckpoint).checkpoint == "last":
         conditions.append("last")
     name = re.sub(r"[^\w.=,+-]+", "_", ",".join(sorted(conditions)))
     return name[:120] or None
+
+
+def _group(word: str) -> str:
+    """The group that the override `word` belongs to."""
+    return word.lstrip("+~").split("=")[0].split(".")[0]
 
 
 def show(metrics: dict[str, dict[str, float]]) -> None:

@@ -21,6 +21,7 @@ from vae_run.data.dataset import Dataset
 from vae_run.data.splits import Splits
 from vae_run.data.user_input import OWN, UserImages, read_input
 from vae_run.errors import ConfigError, DataError
+from vae_run.tasks.run_data import read_data, refuse_other_shape
 from vae_run.tasks.trained_model import Trained
 
 log = logging.getLogger("vae_run")
@@ -62,12 +63,13 @@ def own_splits(run: Trained, key: str = "input") -> Splits:
     Raises:
         DataError: they are missing, or they are not those that the run was trained on.
     """
-    dataset: Dataset = run.settings.build("dataset")
-    splits = dataset.load()
-    if splits.fingerprint() != run.run.fingerprint():
+    splits, other = read_data(run.run, run.settings)
+    refuse_other_shape(splits, run.settings, run.event_shape)
+    if other is not None:
         raise DataError(
-            f"{key}: the data of {dataset} have changed since {run.run.path} was trained (the "
-            "dataset_fingerprint in its environment.json is another). Restore them, or train again."
+            f"{key}: the data of {run.settings.build('dataset')} have changed since {run.run.path} "
+            f"was trained (dataset_fingerprint was {run.run.fingerprint():.8}, is {other:.8}). "
+            "Restore them, or train again."
         )
     return splits
 

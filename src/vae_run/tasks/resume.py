@@ -10,13 +10,15 @@ from typing import Any
 
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
-from vae_run.config.schema import Resume
+from vae_run.config.schema import Resume, Settings
 from vae_run.data.splits import Splits
-from vae_run.runs import checkpoint_file
-from vae_run.runs.identity import Effect, keys_with
+from vae_run.errors import DivergedError, Interrupted
+from vae_run.runs import checkpoint_file, data_location
+from vae_run.runs.identity import PLACES, Effect, keys_with
 from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.runs.run_log import logged
+from vae_run.runs.status import write_status
 from vae_run.system import ranks
 from vae_run.system.signals import StopRequests
 from vae_run.tasks.train import Training, prepare, warm_start
@@ -29,7 +31,7 @@ from vae_run.training.progress import Progress
 
 log = logging.getLogger("vae_run")
 
-ALLOWED = (*keys_with(Effect.LENGTH), "tracker")
+ALLOWED = (*keys_with(Effect.LENGTH), "tracker", "device", *PLACES)
 WHY = (
     "task=resume goes on with the run as it was configured; only "
     f"{', '.join(ALLOWED)} may change. Start a new run with init_from=DIR to change more."
@@ -63,34 +65,87 @@ def continued(
     records how this ends. `splits` are the data, if they are loaded already.
     """
     with run.locked(), logged(run.path):
-        config, found = run.config(), run.newest()
-        saved, file = found or (None, run.last)
-        progress = Progress()
-        if saved is not None:
-            # What an earlier resume extended is in the checkpoint: `.hydra/` stays as it was.
-            with checkpoint_file.understood(file):
-                config["trainer"] = {**config["trainer"], **saved["trainer"]}
-                progress = Progress(**saved["progress"])
-        if call.settings.fixed.task == "resume":
-            config = call.on_top_of(config, allowed=ALLOWED, why=WHY, before=run.choices())
+        saved, file = run.newest() or (None, run.last)
+        config, progress, places = extended(run, call, saved, file)
         settings = check(config, trust=call.settings.fixed.trust)
-        over = saved is not None and settings.build("trainer").is_over(progress)
-        if over and run.read_status().get("state") == "completed":
-            epoch = progress.step / progress.steps_per_epoch
-            log.info(
-                "%s: is complete at epoch %.4g; nothing to do. Extend it with trainer.epochs=N.",
-                run.path,
-                epoch,
-            )
+        over = None if saved is None else settings.build("trainer").why_over(progress)
+        if over is not None and run.read_status().get("state") == "completed":
+            log.info("%s: %s", run.path, nothing_to_do(over, progress, settings))
             yield None
             return
-        with run.recorded(), enough_memory(settings):
+        with completed_unless_begun(run), run.recorded(), enough_memory(settings):
+            for line in () if places else data_location.told(run.config(), run.path):
+                log.info("%s", line)
             experiment = prepare(settings, run, splits)
+            if places:
+                data_location.record(run.path, places)
             restore(experiment, run, saved, file)
             step = progress.step if saved is not None or run.has_history() else None
             with tracked(run.path, settings.build("tracker"), step) as tracker:
-                tracker.hparams(hyperparameters(config, run.choices()))
+                told = {**config, "dataset": run.config()["dataset"]}
+                tracker.hparams(hyperparameters(told, run.choices()))
                 yield Training(experiment, run, tracker, saved)
+
+
+def extended(
+    run: RunDirectory, call: Call, saved: Mapping[str, Any] | None, file: Path
+) -> tuple[dict[str, Any], Progress, dict[str, Any]]:
+    """How `run` goes on from the checkpoint `saved`, read from `file`.
+
+    Returns:
+        Its configuration, with what `call` changes; where it stands; and what `call` says of where
+        its data lie.
+    """
+    config, progress = run.located(), Progress()
+    if saved is not None:
+        # What an earlier resume extended is in the checkpoint: `.hydra/` stays as it was.
+        with checkpoint_file.understood(file):
+            config["trainer"] = {**config["trainer"], **saved["trainer"]}
+            progress = Progress(**saved["progress"])
+    places = newly_typed(call, config["dataset"])
+    if call.settings.fixed.task == "resume":
+        config = call.on_top_of(config, allowed=ALLOWED, why=WHY, before=run.choices())
+    else:  # a job of a sweep
+        config["dataset"] = {**config["dataset"], **places}
+    return config, progress, places
+
+
+def newly_typed(call: Call, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What `call` says of where the data lie, where that is not what `dataset` has."""
+    typed = call.settings.raw["dataset"]
+    names = {key.removeprefix("dataset.") for key in call.typed_keys if key in PLACES}
+    return {
+        name: typed[name] for name in sorted(names & set(typed)) if typed[name] != dataset.get(name)
+    }
+
+
+def nothing_to_do(over: str, progress: Progress, settings: Settings) -> str:
+    """Why a completed run does not go on, and which key lets it.
+
+    Args:
+        over: why it is over, as the trainer says it.
+        progress: where it stands.
+        settings: with what was typed.
+    """
+    where = f"is complete at epoch {progress.epoch:.4g}; nothing to do. "
+    if over != "finished":
+        key = next(key for key in keys_with(Effect.LENGTH) if key in over)
+        return f"{where}What ended it: {over}. It goes on with a greater {key}, or {key}=null."
+    steps = settings.parts["trainer"].get("steps") is not None
+    return f"{where}Extend it with trainer.{'steps' if steps else 'epochs'}=N."
+
+
+@contextmanager
+def completed_unless_begun(run: RunDirectory) -> Iterator[None]:
+    """Leave the status of a completed run as it was if resuming it fails before its first step."""
+    before = run.read_status()
+    try:
+        yield
+    except Exception as error:
+        failed = not isinstance(error, (Interrupted, DivergedError))
+        if failed and before.get("state") == "completed" and not run.stepped:
+            write_status(run.path, before)
+        raise
 
 
 def restore(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
 from vae_run.models.networks import parameter_count
 from vae_run.runs import checkpoint_file
+from vae_run.runs.failed_start import nothing_left
 from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.runs.run_log import logged
@@ -69,11 +71,14 @@ def main(call: Call) -> None:
 def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
     """A new run in `call.directory`, ready to train; its `status.json` records how this ends.
 
-    `splits` are the data, if they are loaded already.
+    If it fails before its first step, it leaves nothing. `splits` are the data, if they are loaded
+    already.
     """
     run, settings = RunDirectory(call.directory), call.settings
+    before = os.listdir(run.path)
     with (
         run.locked(),
+        nothing_left(run, before),
         logged(run.path),
         run.recorded(),
         enough_memory(settings),
@@ -97,17 +102,15 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
     """
     device = choose_device(settings.fixed.device)
     distributed.refuse(settings)
+    own = run.environment().get("dataset_fingerprint")
     with at_once(), distributed.in_turn():
+        if own is not None:  # before a model is built for data that may have another shape
+            splits = settings.build("dataset").load() if splits is None else splits
+            refuse_other_data(run, splits.fingerprint())
         experiment = assemble(settings, device, splits=splits)
         splits = experiment.splits
-        fingerprint = splits.fingerprint()
+        fingerprint = own or splits.fingerprint()
     distributed.check_same(fingerprint)
-    if run.environment().get("dataset_fingerprint", fingerprint) != fingerprint:
-        raise CheckpointError(
-            f"{run.path / 'environment.json'}: the run was begun with other data than the dataset "
-            "holds now (dataset_fingerprint). Restore the files, or start a new run with "
-            f"'init_from={run.path}'."
-        )
     log.info(
         "%s images of %s (%d train, %d val, %d test), %s parameters, on %s",
         f"{splits.train_size + len(splits.val) + len(splits.test):,}",
@@ -128,6 +131,21 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
     run.write_environment(device, fingerprint, about)
     experiment.evaluation.declared().write(run.path)
     return experiment
+
+
+def refuse_other_data(run: RunDirectory, fingerprint: str) -> None:
+    """Refuse data of another `fingerprint` than those that `run` was begun with.
+
+    Raises:
+        CheckpointError: they have another.
+    """
+    if run.fingerprint() != fingerprint:
+        raise CheckpointError(
+            f"{run.path / 'environment.json'}: the run was begun with other data than the dataset "
+            f"holds now (dataset_fingerprint {run.fingerprint():.8}, now {fingerprint:.8}). "
+            "Restore the files, or name where they lie with dataset.path or dataset.root, or start "
+            f"a new run with 'init_from={run.path}'."
+        )
 
 
 def warm_start(experiment: Experiment, source: str) -> None:

@@ -94,8 +94,8 @@ class ClosedForm(Trainer):
     def plan(self, train_size: int) -> str:
         return "none: one pass over the data"
 
-    def is_over(self, progress: Progress) -> bool:
-        return progress.step > 0
+    def why_over(self, progress: Progress) -> str | None:
+        return "finished" if progress.step > 0 else None
 
     def train(
         self,
@@ -127,6 +127,7 @@ class ClosedForm(Trainer):
             history = History(run.path / "history.csv")
             history.add({"epoch": 1, "step": 1} | {f"val/{k}": v for k, v in values.items()})
             history.finish()
+        run.stepped = True
         run.status(epoch=1.0, step=1)
         run.best.parent.mkdir(exist_ok=True)
         state = {"model": experiment.model.state_dict(), "step": 1, "epoch": 1.0}

@@ -142,6 +142,7 @@ class Loop:
 
     def take(self, record: StepRecord) -> None:
         """Count a step; log, evaluate and close the epoch where they are due."""
+        self.run.stepped = True
         self.progress.step = record.step
         self.progress.examples += record.size
         self.meter.add(record)

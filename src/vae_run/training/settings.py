@@ -107,6 +107,3 @@ class GradientSettings:
         if self.max_time is not None and progress.seconds >= self.max_time:
             return f"{self.max_time:g} s of training are over (trainer.max_time)"
         return None
-
-    def is_over(self, progress: Progress) -> bool:
-        return self.why_over(progress) is not None

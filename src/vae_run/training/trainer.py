@@ -50,5 +50,12 @@ class Trainer(ABC):
         """How many steps training on `train_size` images would take, as text."""
 
     @abstractmethod
+    def why_over(self, progress: Progress) -> str | None:
+        """The reason why a training at `progress` ends, or None if it does not.
+
+        It is "finished" at the planned end; any other reason names the key that ends it earlier.
+        """
+
     def is_over(self, progress: Progress) -> bool:
         """Whether a training at `progress` is over."""
+        return self.why_over(progress) is not None

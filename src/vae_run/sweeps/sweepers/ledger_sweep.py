@@ -18,11 +18,16 @@ from vae_run.sweeps.composer import Composer
 from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides
 from vae_run.sweeps.ledger import TO_DO, Entry, Ledger
+from vae_run.sweeps.same_data import MovedJobs
 from vae_run.sweeps.scheduler import Scheduler
 from vae_run.system.device import choose_device
 
 if TYPE_CHECKING:
     from vae_run.sweeps.executors.process_pool import Running
+
+
+NOT_BEGUN = "it failed before its first step, or the launcher did not start it"
+"""What is known of a job of another plugin's launcher that has left no run directory."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +92,20 @@ class LedgerSweep:
     ) -> dict[str, Entry]:
         """Put jobs into the ledger; the entry of each by its identity, equal jobs once.
 
+        A job that was begun with the same data at another path is the same job.
+
         Args:
             ledger: of the sweep.
             jobs: to enter.
             swept: the keys that vary, from which directories get their names.
         """
-        entries = {}
+        entries, moved = {}, MovedJobs(ledger)
         for job in jobs:
-            identity, entry = ledger.add(job.settings.raw, job.overrides, swept)
+            if (known := moved.find(job.settings)) is not None:
+                identity, entry = known
+                entry.overrides = job.overrides  # where its data lie now
+            else:
+                identity, entry = ledger.add(job.settings.raw, job.overrides, swept)
             entries[identity] = entry
         ledger.save()
         if not (self.folder / "multirun.yaml").exists():
@@ -151,7 +162,7 @@ class LedgerSweep:
             for entry in entries:
                 ledger.take_state(entry)
                 if entry.state == "running":
-                    entry.state, entry.message = "failed", "the launcher did not start it"
+                    entry.state, entry.message = "failed", NOT_BEGUN
                 ended(entry)
             ledger.save()
 
