@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from rich.table import Table
+from rich.text import Text
 
 from vae_run.config.invocation import Call
 from vae_run.evaluation.first_images import first_batch
@@ -23,7 +24,7 @@ def main(call: Call) -> None:
     experiment = assemble(call.settings, choose_device(call.settings.fixed.device))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, text in (*parts(call), *data(experiment), *model(experiment), *training(experiment)):
-        table.add_row(f"[bold]{name}[/]" if name else "", text)
+        table.add_row(Text(name, style="bold"), text)
     console.print(table)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from vae_run.config.commands import shell_word
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Settings
 from vae_run.data.splits import Splits
@@ -104,7 +105,7 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         raise CheckpointError(
             f"{run.path / 'environment.json'}: the run was begun with other data than the dataset "
             "holds now (dataset_fingerprint). Restore the files, or start a new run with "
-            f"'init_from={run.path}'."
+            f"{shell_word('init_from', run.path)}."
         )
     log.info(
         "%s images of %s (%d train, %d val, %d test), %s parameters, on %s",
