@@ -91,20 +91,21 @@ def unreadable(error: OverrideParseException) -> str:
     key, equals, value = word.partition("=")
     _, marker, call = why.partition(" while evaluating ")
     if marker:  # a function or its arguments, in a value whose form is right
-        reason = " ".join(line.strip() for line in call.splitlines() if line.strip())
+        lines = [line.strip() for line in call.partition("': ")[2].splitlines() if line.strip()]
+        reason = ". ".join(lines)
         hint = ""
         if "NoneType" in reason:
             hint = f" Values of which one is null are listed without a function: {key}=null,..."
         elif "Unknown function" in reason:
             hint = f" {_quotes(key, value)}"
-        return f"{word}: {reason.rstrip('.')}.{hint}"
+        return f"{word}: {reason}.{hint}"
     start = f"{word}: this cannot be read as KEY=VALUE."
     if not equals:
         return f"{start} There is no = in it."
     if parsed(f"{key}=0") is None:
         return f"{start} The text before its first =, {key!r}, is no key."
     if any(value.count(left) > value.count(right) for left, right in ("[]", "()", "{}")):
-        start += " A bracket is not closed; a list is quoted for the shell: 'network.widths=[8,4]'."
+        return f"{start} Close its brackets. Quote a list for the shell: 'network.widths=[8,4]'."
     return f"{start} {_quotes(key, value)}"
 
 

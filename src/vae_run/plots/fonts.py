@@ -22,7 +22,7 @@ def shown(text: str) -> str:
     if drawable(text) and text.isprintable():
         return text
     return "".join(
-        one if _font_with(one) else one.encode("ascii", "backslashreplace").decode() for one in text
+        one if _font_with(one) else one.encode("unicode_escape").decode() for one in text
     )
 
 

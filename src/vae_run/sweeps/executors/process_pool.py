@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,14 +17,13 @@ from functools import cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from multiprocessing.util import get_temp_dir
 from types import FrameType
 from typing import Any
 
-from vae_run.errors import RunError
 from vae_run.sweeps.executors import worker
 from vae_run.sweeps.executors.job_end import Cause, ErrorReport, JobEnd, RunReport, StopRequest
 from vae_run.sweeps.executors.worker import WorkerEnvironment
+from vae_run.system.temporary_folder import use_short_temporary_folder
 
 TICK = 0.25
 """Seconds between two looks at the running jobs."""
@@ -38,31 +36,10 @@ def processes() -> BaseContext:
     """How processes are made: forked from one that has imported everything, where that is safe."""
     if sys.platform == "darwin":
         return multiprocessing.get_context("spawn")  # macOS frameworks do not survive a fork
-    _use_short_temporary_folder()
+    use_short_temporary_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vae_run.sweeps.executors.preload"])
     return context
-
-
-def _use_short_temporary_folder() -> None:
-    """Let multiprocessing keep its sockets in /tmp where the path of TMPDIR is too long for one.
-
-    The address of a Unix socket has 108 bytes at most (Linux; 104 on macOS). multiprocessing makes
-    its folder once, at the first call, and processes that it starts inherit it.
-    """
-    socket = len("/pymp-12345678/listener-12345678") + 1
-    if len(os.fsencode(tempfile.gettempdir())) + socket <= 104:
-        return
-    before, tempfile.tempdir = tempfile.tempdir, "/tmp"
-    try:
-        get_temp_dir()
-    except OSError as error:
-        raise RunError(
-            f"TMPDIR: {before} is too long a path for the sockets of a sweep's processes, and /tmp "
-            f"cannot be written to ({error.strerror}). Set TMPDIR to a shorter path."
-        ) from error
-    finally:
-        tempfile.tempdir = before
 
 
 def warm_up(threads: int) -> None:
