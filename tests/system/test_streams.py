@@ -42,7 +42,7 @@ def test_a_command_works_on_a_terminal_that_is_not_utf_8(tmp_path: Path) -> None
     for words, code, told in (
         (["--cfg", "job", "init_from=猫"], 0, "\\u732b"),
         (["dataset=猫"], 1, "error: dataset=\\u732b: "),
-        (["task=check", "device=cpu", "network.widths=[4]"], 0, "digits"),
+        (["task=check", "device=cpu", "network.widths=[4]"], 0, "model=vae"),
     ):
         out, err = ascii_stream(), ascii_stream()
         with (
