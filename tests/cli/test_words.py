@@ -68,6 +68,12 @@ def test_a_word_with_a_meaning_in_hydra_keeps_it(word: str, multirun: bool) -> N
     assert understood([word], multirun=multirun) == [word]
 
 
+@pytest.mark.parametrize("path", ["[a]", "{a}", "true", "a,b", "1e3"])
+@pytest.mark.parametrize("key", ["run", "hydra.run.dir", "init_from"])
+def test_where_only_one_path_makes_sense_it_is_one_path(key: str, path: str) -> None:
+    assert text_of(understood([f"{key}={path}"], multirun=False), key) == path
+
+
 def test_the_folder_of_a_sweep_is_one_path() -> None:
     (word,) = understood(["sweep.dir=a=1,b=2"], multirun=True)
     assert text_of([word], "sweep.dir") == "a=1,b=2"

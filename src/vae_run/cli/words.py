@@ -25,6 +25,9 @@ LISTS = ("runs", "input")
 NEVER_SWEPT = ("run", "output", "sweep.dir", "hydra.run.dir", "hydra.sweep.dir")
 """Keys whose values do not differ between the jobs of a sweep."""
 
+ONE_PATH = (*NEVER_SWEPT, "init_from")
+"""Keys whose value is one path, and never a list, a number or a truth value."""
+
 
 @cache
 def _parser() -> OverridesParser:
@@ -72,8 +75,10 @@ def _is_misread_path(word: str, multirun: bool) -> bool:
         several = ("," in value and swept) or (name in LISTS and value.startswith("["))
         return not several and parsed(_as_path(word)) is not None
     if found.is_sweep_override():
-        return not swept and name in (*NEVER_SWEPT, "init_from")
+        return not swept and name in ONE_PATH
     read = found.value()
+    if name in ONE_PATH:
+        return not (read is None or isinstance(read, str))
     return isinstance(read, (int, float)) and not isinstance(read, bool)
 
 

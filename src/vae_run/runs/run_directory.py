@@ -40,7 +40,7 @@ class RunDirectory:
         Raises:
             CheckpointError: there is none.
         """
-        run = cls(Path(path))
+        run = cls(Path(path).expanduser())
         if not run.config_file.is_file():
             raise CheckpointError(
                 f"{key}: {path} holds no run (there is no {run.config_file}). Expected a directory "
