@@ -132,6 +132,8 @@ def test_options_may_stand_between_overrides() -> None:
     assert asked.multirun
     assert asked.config_dir == "x"
     assert asked.overrides == ["device=cpu", "seed=0,1", "latent_dim=2"]
+    swept = ["hydra.mode=MULTIRUN", "init_from=a,b"]
+    assert hydra_api.parse(swept).overrides == swept
 
 
 def test_commands_of_a_report_can_be_pasted(

@@ -54,7 +54,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """
     parser = _parser()
     parsed = parser.parse_intermixed_args(list(words))
-    parsed.overrides = understood(parsed.overrides, multirun=parsed.multirun)
+    multirun = parsed.multirun or "hydra.mode=MULTIRUN" in parsed.overrides
+    parsed.overrides = understood(parsed.overrides, multirun=multirun)
     if parsed.config_dir is not None:
         parsed.config_dir = os.path.expanduser(parsed.config_dir)
     if parsed.experimental_rerun is not None:
