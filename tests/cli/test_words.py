@@ -154,6 +154,5 @@ def test_commands_of_a_report_can_be_pasted(
     assert again.code == 1
     resumed = vae_run(*shlex.split(again.err.split("go on with it: ")[1])[1:], "trainer.steps=3")
     assert resumed.code == 0, resumed.said
-    assert "'init_from=" not in resumed.said
     asked = vae_run("task=evaluate", f"run={run}", "corruption.level=0.5", "device=cpu")
     assert "corruption.level" in asked.err, "the run's corruption, none, has no level"
