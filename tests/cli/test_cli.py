@@ -130,7 +130,7 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(vae: Path, vae_run: Run
     finished = vae_run(f"hydra.run.dir={vae}", "seed=1")
     assert finished.code == 1
     assert "hydra.run.dir:" in finished.err
-    assert f"task=resume 'run={vae}'" in finished.err
+    assert f"vae-run task=resume run={vae}" in finished.err
     assert {path: path.stat().st_mtime_ns for path in vae.rglob("*")} == before
 
 

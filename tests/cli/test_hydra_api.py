@@ -72,7 +72,7 @@ def test_the_environment_is_restored_after_an_error(
     if set_before is not None:
         monkeypatch.setenv(hydra_api.FULL_ERROR, set_before)
     with pytest.raises(hydra.errors.HydraException, match="modle"):
-        hydra_api.run(["modle=vae"], lambda _: None, CONF)
+        hydra_api.run(hydra_api.parse(["modle=vae"]), lambda _: None, CONF)
     assert os.environ.get(hydra_api.FULL_ERROR) == set_before
 
 
@@ -80,7 +80,7 @@ def test_the_job_that_hydra_is_asked_for_is_run(tmp_path: Path) -> None:
     given = []
     register_resolvers()
     hydra_api.run(
-        ["latent_dim=7", f"hydra.run.dir={tmp_path / 'run'}"],
+        hydra_api.parse(["latent_dim=7", f"hydra.run.dir={tmp_path / 'run'}"]),
         lambda config: given.append(config.latent_dim),
         CONF,
     )

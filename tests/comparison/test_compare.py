@@ -337,3 +337,12 @@ def test_the_command_refuses_what_it_cannot_do(vae_run: Run, tmp_path: Path) -> 
     said = " ".join(finished.said.split())
     assert "not ranked: elbo is of different likelihoods (likelihood: Bernoulli, Laplace)" in said
     assert (tmp_path / "out" / "compare.html").is_file()
+
+
+def test_a_folder_is_found_by_its_name_with_brackets(tmp_path: Path) -> None:
+    """A path that exists is no pattern: [beta] would stand for one letter."""
+    run = build(tmp_path / "sweep=1,é [beta]" / "000", {"elbo": 1.0}, {"elbo": 1.0}, seed=0)
+    build(tmp_path / "sweep=1,é b" / "000", {"elbo": 1.0}, {"elbo": 1.0}, seed=0)
+    assert find([str(run)]) == [run]
+    assert find([str(run.parent)]) == [run]
+    assert find([str(tmp_path / "sweep=1,é [b]")]) == [tmp_path / "sweep=1,é b" / "000"]

@@ -190,3 +190,16 @@ def test_wrong_keys_of_a_sweep_are_refused_before_anything_runs(vae_run, words, 
     assert finished.code == 1
     assert message in finished.err.replace("\n", " "), finished.err
     assert not Path("s").exists()
+
+
+@pytest.mark.scale
+def test_a_sweep_runs_with_a_long_temporary_folder(
+    tmp_path: Path, python_environment: dict[str, str]
+) -> None:
+    """Its path is longer than the address of a socket may be."""
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    sweep = Sweep(tmp_path, {**python_environment, "TMPDIR": str(folder)}, *TWO)
+    code, said = sweep.run("seed=0,1", "trainer.steps=2")
+    assert code == 0, said
+    assert sweep.states() == ["completed"] * 2

@@ -10,6 +10,7 @@ from vae_run.sweeps.search.settings import SearchSettings
 from vae_run.sweeps.search.space import Numbers
 from vae_run.sweeps.search.space_syntax import read_space, with_whole_numbers
 from vae_run.sweeps.settings import checked
+from vae_run.sweeps.sweepers.grid import grid
 
 WORDS = ["latent_dim=interval(2,64)", "objective.beta=interval(1,4)", "seed=3"]
 
@@ -50,3 +51,16 @@ def test_errors_of_a_schema_carry_the_full_key(keys, key):
     with pytest.raises(ConfigError) as refused:
         checked(keys, SearchSettings, "hydra.sweeper")
     assert refused.value.key == f"hydra.sweeper.{key}"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("latent_dim=range(2,8,0)", r"latent_dim: found latent_dim=range\(2,8,0\): .* not be zero"),
+        ("optimizer.lr=range(0.1,0.2,0.0)", r"optimizer.lr: found .*: Invalid range values"),
+        ("seed=range(5,2)", r"seed: found seed=range\(5,2\), which holds nothing"),
+    ],
+)
+def test_a_range_without_values_is_refused_in_a_grid(word, told):
+    with pytest.raises(ConfigError, match=told):
+        grid(OverridesParser.create().parse_overrides([word]))

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 def said(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is said on a terminal of 120 columns."""
     file = io.StringIO()
-    console = Console(file=file, width=120, highlight=False, soft_wrap=True, color_system=None)
+    console = Console(
+        file=file, width=120, markup=False, highlight=False, soft_wrap=True, color_system=None
+    )
     for module in (summary, tables):
         monkeypatch.setattr(module, "console", console)
     return file

@@ -9,8 +9,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from vae_run.cli.composition import plain
+from vae_run.cli.composition import plain, put_home_for_tilde, refuse_without_package
 from vae_run.cli.exit_codes import ending
+from vae_run.config.commands import command, override
 from vae_run.errors import ConfigError, explain_os_error
 
 
@@ -25,6 +26,8 @@ class Gate(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with ending():
+            put_home_for_tilde(config)
+            refuse_without_package(config)
             _check(config)
             _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
             if config.task == "train":
@@ -36,6 +39,11 @@ class Gate(Callback):
         for directory in self._made:  # empty if the start has failed before its first step
             with suppress(OSError):
                 directory.rmdir()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with ending():
+            put_home_for_tilde(config)
+            refuse_without_package(config)
 
 
 def _check(config: DictConfig) -> None:
@@ -84,9 +92,10 @@ def _claim(directory: Path, key: str) -> list[Path]:
     except FileExistsError as error:
         if directory.is_file():
             raise ConfigError(f"{key}: {directory} is a file. Choose another directory.") from error
+        again = command("task=resume", override("run", directory))
         raise ConfigError(
             f"{key}: {directory} already holds a run. Choose another directory, or go on with it: "
-            f"vae-run task=resume 'run={directory}'"
+            f"{again}"
         ) from error
     except OSError as error:
         raise ConfigError(f"{key}: {explain_os_error(error)}") from error

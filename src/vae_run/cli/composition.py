@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 from omegaconf.errors import MissingMandatoryValue
 
+from vae_run.cli.words import ambiguous, text_of
 from vae_run.config.groups import GROUPS, OPTIONAL
-from vae_run.config.keys import misplaced_key, nearest, unknown_key
+from vae_run.config.keys import flat, is_path, misplaced_key, nearest, unknown_key
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.runs.saved_yaml import read_yaml
 
 TAKEN = ("dataset", "corruption")
 """Groups whose keys `task=evaluate` may change without naming the run's option again."""
+
+GLOBAL = ("experiment", "model", "task")
+"""Groups whose files change keys of the whole configuration."""
 
 CONTAINERS = {*GROUPS, *OPTIONAL, "model", "experiment", "task"}
 
@@ -36,7 +41,68 @@ def plain(config: DictConfig) -> dict[str, Any]:
         key = str(error.full_key or error).split(": ")[-1]
         raise ConfigError(f"{key}: a value is needed; say {key}=...") from error
     assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return {str(key): _at_home(str(key), value) for key, value in values.items()}
+
+
+def _at_home(key: str, value: Any) -> Any:
+    """`value`, where `key` is one of a path, with the home folder for a `~` at its beginning.
+
+    Raises:
+        ConfigError: the home folder is not known.
+    """
+    if isinstance(value, dict):
+        return {name: _at_home(f"{key}.{name}", item) for name, item in value.items()}
+    if isinstance(value, list) and is_path(key):
+        return [_at_home(key, item) for item in value]
+    if not (isinstance(value, str) and value.startswith("~") and is_path(key)):
+        return value
+    path = os.path.expanduser(value)
+    if path.startswith("~"):
+        raise ConfigError(
+            f"{key}: found {value}, but there is no such home folder. Set HOME, or give the whole "
+            f"path; a folder with this name is written ./{value}."
+        )
+    return path
+
+
+def put_home_for_tilde(config: DictConfig) -> None:
+    """Change every path of a composed configuration that begins with `~` to the home folder's.
+
+    Hydra itself makes `hydra.run.dir`, and saves the configuration, without asking `plain`.
+
+    Raises:
+        ConfigError: the home folder is not known.
+    """
+    own: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    values: Any = OmegaConf.to_container(own)
+    paths = [key for key, _ in flat(values) if is_path(key)]
+    with read_write(config), read_write(config.hydra):
+        for key in (*paths, "hydra.run.dir", "hydra.sweep.dir"):
+            found = OmegaConf.select(config, key, throw_on_missing=False)
+            value = OmegaConf.to_container(found) if isinstance(found, ListConfig) else found
+            if (path := _at_home(key, value)) != value:
+                OmegaConf.update(config, key, path)
+
+
+def refuse_without_package(config: DictConfig) -> None:
+    """Refuse a preset, experiment or task whose file lacks the line `# @package _global_`.
+
+    Without it Hydra puts the file's keys below the name of the group, where they have no effect.
+
+    Raises:
+        ConfigError: it is lacking; the message names the file.
+    """
+    for group in GLOBAL:
+        if not isinstance(config.get(group), DictConfig):
+            continue
+        option = config.hydra.runtime.choices.get(group)
+        sources = [Path(source.path) for source in config.hydra.runtime.config_sources]
+        files = [source / group / f"{option}.yaml" for source in sources]
+        file = next((file for file in files if file.is_file()), f"{group}/{option}.yaml")
+        raise ConfigError(
+            f"{file}: its first line must be '# @package _global_'. Without it, its keys belong "
+            f"to {group}, and not to the configuration that it changes."
+        )
 
 
 def of_the_run(typed: Sequence[str]) -> list[str]:
@@ -49,15 +115,15 @@ def of_the_run(typed: Sequence[str]) -> list[str]:
     interpolation.
     """
     keys = {word.split("=", 1)[0].lstrip("+~") for word in typed}
-    runs = [word.split("=", 1)[1] for word in typed if word.startswith("run=")]
+    run = text_of(typed, "run")
     groups = [
         group
         for group in TAKEN
         if group not in keys and any(key.startswith(f"{group}.") for key in keys)
     ]
-    if len(runs) != 1 or not groups:
+    if run is None or not groups:
         return []
-    saved = Path(runs[0].strip("'\"")) / ".hydra"
+    saved = Path(run).expanduser() / ".hydra"
     try:
         choices = read_yaml(saved / "hydra.yaml", resolve=False)["hydra"]["runtime"]["choices"]
         before = [str(word) for word in read_yaml(saved / "overrides.yaml", resolve=False)]
@@ -86,6 +152,8 @@ def explain(error: Exception, conf: Path) -> str:
         if key in known:
             return misplaced_key(key)
         return unknown_key(key, known)
+    if match := re.search(r"Ambiguous value for argument '(.+?)'\n", text, re.DOTALL):
+        return ambiguous(match[1])
     if match := re.search(r"Could not find '(\w+)/([^']+)'", text):
         return _unknown_option(match[1], match[2], text)
     if match := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):

@@ -23,7 +23,7 @@ class Outcome:
     Attributes:
         exit_code: the greatest of the jobs that have ended.
         error: the first line of the last error that ended a job.
-        typed: the words of the command line.
+        typed: the overrides of the command line, as Hydra is given them.
         tracebacks: whether an error is shown with its traceback, as HYDRA_FULL_ERROR=1 asks.
     """
 
@@ -33,9 +33,9 @@ class Outcome:
     tracebacks: ClassVar[bool] = False
 
     @classmethod
-    def begin(cls, words: tuple[str, ...]) -> None:
+    def begin(cls) -> None:
         """Forget what an earlier command of this process left behind."""
-        cls.exit_code, cls.error, cls.typed = 0, "", words
+        cls.exit_code, cls.error, cls.typed = 0, "", ()
         cls.tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -79,10 +79,9 @@ def message(error: Exception) -> str:
     if isinstance(error, RunError):
         return str(error)
     if isinstance(error, hydra.errors.OverrideParseException):
-        return (
-            f"{error.override}: this cannot be read as KEY=VALUE. Quote a value with brackets, "
-            "spaces, * or =, and close its brackets: 'network.widths=[400,200]'."
-        )
+        from vae_run.cli.words import unreadable
+
+        return unreadable(error)
     if isinstance(error, (OmegaConfBaseException, hydra.errors.HydraException)):
         from vae_run.cli.composition import explain
 

@@ -24,6 +24,8 @@ from hydra.core.plugins import Plugins
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from vae_run.cli.words import understood
+
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that makes Hydra raise errors instead of printing them and exiting."""
 
@@ -43,11 +45,19 @@ _BASE = {} if hasattr(hydra.utils, "execution_whitelist") else {"version_base": 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The command line `words`, read by Hydra's own parser.
 
+    Options may stand anywhere between the overrides. Overrides that give a path are read as
+    `cli.words` says; a folder for `--config-dir` may begin with `~`.
+
     Raises:
         SystemExit: with code 2 for options that argparse refuses, 0 after `--version`.
+        ConfigError: a word is not Unicode text.
     """
     parser = _parser()
-    parsed = parser.parse_args(list(words))
+    parsed = parser.parse_intermixed_args(list(words))
+    multirun = parsed.multirun or "hydra.mode=MULTIRUN" in parsed.overrides
+    parsed.overrides = understood(parsed.overrides, multirun=multirun)
+    if parsed.config_dir is not None:
+        parsed.config_dir = os.path.expanduser(parsed.config_dir)
     if parsed.experimental_rerun is not None:
         parser.error("--experimental-rerun is not supported; use task=resume run=DIR")
     return parsed
@@ -59,11 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(words: Sequence[str], task: TaskFunction, conf: Path) -> None:
-    """Do what the command line `words` asks of Hydra: run `task`, sweep it, or show things.
+def run(asked: argparse.Namespace, task: TaskFunction, conf: Path) -> None:
+    """Do what a command line asks of Hydra: run `task`, sweep it, or show things.
 
     Args:
-        words: as typed after the name of the program.
+        asked: the command line, as `parse` returns it.
         task: is given the composed configuration of each job.
         conf: the folder with `config.yaml`.
 
@@ -74,7 +84,7 @@ def run(words: Sequence[str], task: TaskFunction, conf: Path) -> None:
         version.setbase(_BASE["version_base"])
     with _raising(), trusted():
         _run_hydra(
-            args=parse(words),
+            args=asked,
             args_parser=_parser(),
             task_function=task,
             config_path=str(conf),

@@ -21,9 +21,11 @@ from vae_run.cli.composition import of_the_run, plain
 from vae_run.cli.exit_codes import Outcome, ending, report_error
 from vae_run.cli.help import text
 from vae_run.cli.resolvers import register_resolvers
+from vae_run.config.commands import override
 from vae_run.config.options import CONF, folders, refuse_none
 from vae_run.errors import Interrupted
 from vae_run.system import ranks
+from vae_run.system.streams import writing_any_text
 
 if TYPE_CHECKING:
     from vae_run.config.invocation import Call
@@ -36,18 +38,22 @@ def main(words: Sequence[str] | None = None) -> None:
         words: what is typed after `vae-run`; None: what this process was started with.
     """
     typed = tuple(sys.argv[1:] if words is None else words)
-    Outcome.begin(typed)
-    asked = hydra_api.parse(typed)
-    if asked.help:  # Hydra's own help reads every option's file first
-        print(text(CONF, typed))
-        return
-    register_resolvers()
-    with ending():
+    Outcome.begin()
+    with writing_any_text(), ending():
+        asked = hydra_api.parse(typed)
+        if asked.help:  # Hydra's own help reads every option's file first
+            print(text(CONF, typed))
+            return
+        register_resolvers()
         if asked.multirun:
             ranks.refuse_several("--multirun")
-        refuse_none(typed, folders(CONF, typed))
-        taken = of_the_run(typed) if {"task=evaluate", "task=resume"} & set(typed) else []
-        hydra_api.run([*taken, *typed, *ranks.followers_words()], _job, CONF)
+        Outcome.typed = tuple(asked.overrides)
+        refuse_none(asked.overrides, folders(CONF, typed))
+        of_one = {"task=evaluate", "task=resume"} & set(asked.overrides)
+        taken = of_the_run(asked.overrides) if of_one else []
+        elsewhere = [] if ranks.leads() else [override("hydra.run.dir", ranks.scratch() / "run")]
+        asked.overrides = [*taken, *asked.overrides, *elsewhere]
+        hydra_api.run(asked, _job, CONF)
     sys.exit(Outcome.exit_code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from datetime import datetime
 
@@ -19,7 +20,9 @@ def register_resolvers() -> None:
     def sweep_dir(given: str | None) -> str:
         """The folder of a multirun: `sweep.dir`, or a new one under outputs/."""
         now = datetime.now()
-        return given or f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-sweep-{token}"
+        if given:
+            return os.path.expanduser(given)
+        return f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-sweep-{token}"
 
     register_resolver("vae_run.unique", unique, cached=False)
     register_resolver("vae_run.sweep_dir", sweep_dir, cached=True)

@@ -61,8 +61,8 @@ def find(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         runs = [
             hydra.parents[1]
-            for place in sorted(glob(str(Path(pattern).expanduser()), recursive=True))
-            for hydra in _below(Path(place))
+            for place in _matching(Path(pattern).expanduser())
+            for hydra in _below(place)
         ]
         if not runs:
             raise CheckpointError(
@@ -71,6 +71,13 @@ def find(patterns: Sequence[str]) -> list[Path]:
             )
         found |= dict.fromkeys(runs)
     return list(found)
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """What `pattern` matches; a path that exists is taken as it is, brackets included."""
+    if pattern.exists():
+        return [pattern]
+    return [Path(place) for place in sorted(glob(str(pattern), recursive=True))]
 
 
 def _below(place: Path) -> list[Path]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from vae_run.comparison.ranking import Comparison
 from vae_run.comparison.statistics import ALL_PAIRS, Estimate
@@ -33,7 +33,7 @@ def groups_table(comparison: Comparison, tags: Sequence[str], most: int | None =
     keys = comparison.short_keys()
     table = Table(box=None, header_style="bold")
     for name in ("rank", *keys):
-        table.add_column(escape(name), no_wrap=True)
+        table.add_column(name, no_wrap=True)
     for name in ("seeds", *tags):
         table.add_column(name, no_wrap=True, justify="right")
     said = comparison.ranked and len(comparison.groups) > 1
@@ -45,8 +45,13 @@ def groups_table(comparison: Comparison, tags: Sequence[str], most: int | None =
         cells += [str(len(group.runs)), *(interval(group.estimate(tag)) for tag in tags)]
         if said:
             cells.append(ranges([other + 1 for other in comparison.better_than(index)]))
-        table.add_row(*(escape(cell) for cell in cells))
+        table.add_row(*cells)
     return table
+
+
+def red_name(name: str, message: str) -> Text:
+    """A line on a run that is left out: its name in red, and why."""
+    return Text.assemble((name, "red"), f": {message}")
 
 
 def told(comparison: Comparison) -> list[str]:

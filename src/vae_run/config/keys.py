@@ -24,6 +24,21 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+PATHS = ("run", "runs", "init_from", "input", "output")
+"""Keys outside of groups whose values are paths, or lists of paths."""
+
+
+def is_path(key: str) -> bool:
+    """Whether the value of the full `key` is a path of the user's, or a list of such paths.
+
+    In a group or a section it is told by the last part of its name, so that parts from outside the
+    package are included: `dataset.root`, `sweep.dir`, `hydra.run.dir`.
+    """
+    section, _, name = key.rpartition(".")
+    places = ("path", "root", "cache", "dir", "directory", "folder", "file")
+    return key in PATHS or (bool(section) and name in places)
+
+
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(full key, value) of every leaf of a nested mapping."""
     for key, value in config.items():

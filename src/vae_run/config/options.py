@@ -18,9 +18,9 @@ def folders(conf: Path, arguments: Sequence[str]) -> list[Path]:
     found = [conf]
     for word, following in pairwise([*arguments, ""]):
         if word in ("--config-dir", "-cd"):
-            found.append(Path(following))
+            found.append(Path(following).expanduser())
         elif word.startswith("--config-dir="):
-            found.append(Path(word.split("=", 1)[1]))
+            found.append(Path(word.split("=", 1)[1]).expanduser())
     return found
 
 

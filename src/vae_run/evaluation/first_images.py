@@ -5,8 +5,10 @@ Letters: N images, D latent dimensions.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,10 +16,13 @@ from torch import Tensor
 
 from vae_run.data.batches import Batch
 from vae_run.models.distributions.kl import kl_per_dimension
+from vae_run.plots.fonts import drawable
 
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
     from vae_run.models.latent_variable_model import LatentVariableModel
+
+log = logging.getLogger("vae_run")
 
 FEW = 512
 """Images that `first_batch` takes: enough for quantiles and for the order of KL."""
@@ -43,8 +48,21 @@ def first_batch(view: View, count: int = FEW) -> Batch:
 
 
 def class_name(label: int, class_names: Sequence[str]) -> str:
-    """What the dataset calls the images labelled `label`."""
-    return class_names[label] if 0 <= label < len(class_names) else str(label)
+    """What a picture calls the images labelled `label`: their name, or else their number."""
+    named = 0 <= label < len(class_names) and _can_be_drawn(tuple(class_names))
+    return class_names[label] if named else str(label)
+
+
+@cache
+def _can_be_drawn(names: tuple[str, ...]) -> bool:
+    """Whether the fonts of this machine can write `names`; that they cannot is said once."""
+    if all(map(drawable, names)):
+        return True
+    log.info(
+        "no font of this machine can write all class names; pictures show their numbers: %s",
+        ", ".join(f"{label} is {name}" for label, name in enumerate(names)),
+    )
+    return False
 
 
 def of_class(view: View, label: int | None) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vae_run.plots.fonts import families, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,18 +36,22 @@ def rgb(colour: str) -> Picture:
     return np.frombuffer(bytes.fromhex(colour[1:]), dtype=np.uint8)
 
 
-def _font(size: float, bold: bool = False) -> FontProperties:
+def _font(string: str, size: float, bold: bool = False) -> FontProperties:
     from matplotlib.font_manager import FontProperties
 
-    return FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    weight = "bold" if bold else "normal"
+    return FontProperties(family=families(string), size=size, weight=weight)
 
 
 def text_width(string: str, size: float, bold: bool = False) -> float:
     """Width in pixels of a line of text."""
     from matplotlib.backends.backend_agg import RendererAgg
 
+    string = shown(string)
     renderer: Any = RendererAgg(1, 1, _DPI)  # type: ignore[no-untyped-call]
-    width = renderer.get_text_width_height_descent(string, _font(size, bold), ismath=False)[0]
+    width = renderer.get_text_width_height_descent(string, _font(string, size, bold), ismath=False)[
+        0
+    ]
     return float(width)
 
 
@@ -118,11 +125,12 @@ class Sheet:
 
         if not string:
             return
+        string = shown(string)
         self.figure.text(
             x,
             self.height - y,
             string,
-            fontproperties=_font(size, bold),
+            fontproperties=_font(string, size, bold),
             color=colour,
             ha=align,
             va="center_baseline",
@@ -161,5 +169,8 @@ class Sheet:
 
     def picture(self) -> Picture:
         """The finished page as uint8 [height, width, 3]."""
-        self._canvas.draw()
+        with warnings.catch_warnings():
+            # The bold face of a font may lack what its regular face has.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            self._canvas.draw()
         return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()

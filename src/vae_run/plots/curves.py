@@ -23,6 +23,7 @@ from vae_run.plots.canvas import (
     text_width,
 )
 from vae_run.plots.cells import value_range
+from vae_run.plots.fonts import DEFAULT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,6 +145,4 @@ def style(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axes.tick_params(
-        length=0, pad=5, labelsize=SMALL, labelcolor=INK, labelfontfamily="DejaVu Sans"
-    )
+    axes.tick_params(length=0, pad=5, labelsize=SMALL, labelcolor=INK, labelfontfamily=DEFAULT)

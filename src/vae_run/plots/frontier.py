@@ -23,6 +23,7 @@ from vae_run.plots.canvas import (
     shorten,
 )
 from vae_run.plots.curves import short, style
+from vae_run.plots.fonts import DEFAULT, families, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +71,7 @@ def frontier(lines: Mapping[str, Sequence[Point]], notes: Sequence[str]) -> Pict
     x_name = "rate: KL(q(z|x) || p(z)), nats per image"
     sheet.text(middle, top + _PLOT[1] + 34, x_name, size=SMALL, align="center")
     y_name = "distortion: reconstruction, nats per image"
-    axes.set_ylabel(y_name, fontsize=SMALL, color=INK, family="DejaVu Sans")
+    axes.set_ylabel(y_name, fontsize=SMALL, color=INK, family=DEFAULT)
     return sheet.picture()
 
 
@@ -85,12 +86,12 @@ def _draw(axes: Axes, points: Sequence[Point], colour: str) -> None:
     axes.plot(rates, distortions, color=colour, linewidth=1.8, marker="o", markersize=6)
     for point in known:
         axes.annotate(
-            point.name,
+            shown(point.name),
             (point.rate, point.distortion),
             xytext=(7, 7),
             textcoords="offset points",
             fontsize=SMALL,
-            family="DejaVu Sans",
+            family=families(point.name),
             color=INK,
             parse_math=False,
         )
@@ -122,6 +123,6 @@ def _equal_elbo(axes: Axes, points: Sequence[Point]) -> None:
             xytext=(4, -12),
             textcoords="offset points",
             fontsize=9,
-            family="DejaVu Sans",
+            family=DEFAULT,
             color=MUTED,
         )

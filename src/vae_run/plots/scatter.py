@@ -22,6 +22,7 @@ from vae_run.plots.canvas import (
     shorten,
 )
 from vae_run.plots.curves import style
+from vae_run.plots.fonts import DEFAULT, families, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +94,7 @@ def scatter(
         _key(sheet, MARGIN + _INSET + _SIDE + 20 + _KEY * (index // 25), y, index, name)
     middle = MARGIN + _INSET + _SIDE / 2
     sheet.text(middle, top + _SIDE + 32, axes_names[0], size=SMALL, align="center")
-    axes.set_ylabel(axes_names[1], fontsize=SMALL, color=INK, family="DejaVu Sans")
+    axes.set_ylabel(axes_names[1], fontsize=SMALL, color=INK, family=DEFAULT)
     return sheet.picture()
 
 
@@ -124,9 +125,9 @@ def _name(axes: Axes, points: Array, name: str) -> None:
     axes.text(
         x,
         y,
-        shorten(name, 60, BODY),
+        shown(shorten(name, 60, BODY)),
         fontsize=BODY,
-        family="DejaVu Sans",
+        family=families(name),
         weight="bold",
         color=INK,
         ha="center",

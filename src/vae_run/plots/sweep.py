@@ -25,6 +25,7 @@ from vae_run.plots.canvas import (
     text_width,
 )
 from vae_run.plots.curves import short, style, write_title
+from vae_run.plots.fonts import families, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -234,7 +235,7 @@ def _mark(axes: Axes, marks: Mapping[str, float]) -> None:
     for name, place in marks.items():
         axes.axvline(place, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
         axes.annotate(
-            name,
+            shown(name),
             (place, 1.0),
             xycoords=blended_transform_factory(axes.transData, axes.transAxes),
             xytext=(0, 2),
@@ -243,6 +244,6 @@ def _mark(axes: Axes, marks: Mapping[str, float]) -> None:
             va="bottom",
             fontsize=SMALL,
             color=INK,
-            family="DejaVu Sans",
+            family=families(name),
             parse_math=False,
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vae_run.config.commands import command, override
 from vae_run.config.keys import flat
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Place, Quantities, Quantity, Section, declared
@@ -44,7 +44,7 @@ def write_report(run: RunDirectory) -> Path:
         title=run.path.name,
         subtitle=_subtitle(choices),
         about="",
-        command=shlex.join(["vae-run", *overrides]),
+        command=command(*overrides),
         facts=[*_data(environment), *_training(run, metrics), *_machine(environment, config)],
         headlines=_headlines(metrics, table),
         sections=_sections(metrics, table),
@@ -65,14 +65,13 @@ def write_evaluation_report(run: RunDirectory, place: Path, overrides: Sequence[
     """Write the smaller `report.html` of an evaluation of `run` whose files lie in `place`."""
     typed = [word for word in overrides if not word.startswith(("task=", "run="))]
     metrics, table = RunDirectory(place).metrics(), quantities_of([place])
-    command = shlex.join(["vae-run", "task=evaluate", f"run={run.path}", *typed])
     page = render(
         "report.html",
         title=place.name,
         subtitle=f"Evaluation of {run.path.name}",
         about="The same model on other data, under another corruption, or at its last checkpoint; "
         "the run's own metrics are in its own report.",
-        command=command,
+        command=command("task=evaluate", override("run", run.path), *typed),
         facts=[],
         headlines=_headlines(metrics, table),
         sections=_sections(metrics, table),
@@ -192,11 +191,11 @@ def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 def _commands(path: Path) -> dict[str, str]:
     """What can be done with the run next, by what it is for."""
-    run = short_path(path)
+    run = override("run", short_path(path))
     words = {
-        "train for longer": ["task=resume", f"run={run}", "trainer.epochs=N"],
-        "measure everything": ["task=evaluate", f"run={run}", "evaluation=full"],
-        "draw images": ["task=sample", f"run={run}", "n=100", "output=samples.png"],
-        "encode your images": ["task=encode", f"run={run}", "input=FILE.npz", "output=codes.npz"],
+        "train for longer": ["task=resume", run, "trainer.epochs=N"],
+        "measure everything": ["task=evaluate", run, "evaluation=full"],
+        "draw images": ["task=sample", run, "n=100", "output=samples.png"],
+        "encode your images": ["task=encode", run, "input=FILE.npz", "output=codes.npz"],
     }
-    return {what: shlex.join(["vae-run", *arguments]) for what, arguments in words.items()}
+    return {what: command(*arguments) for what, arguments in words.items()}

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vae_run.comparison.ranking import Comparison
+from vae_run.config.commands import command, override, shell_word
 from vae_run.errors import CheckpointError
 from vae_run.reports.comparison import tables
 from vae_run.reports.page import pictures, render
@@ -62,6 +63,8 @@ def write_sweep_page(
         jobs=[_job(folder, row, swept, figures) for row in rows],
         figures=figures,
         folder=_quoted(folder),
+        same_folder=shell_word("sweep.dir", short_path(folder.resolve())),
+        compare=command("task=compare", override("runs", short_path(folder.resolve()))),
         pictures=pictures(folder, CAPTIONS),
         **({"comparison": None} if comparison is None else tables(comparison, PAIRS_IN)),
     )
@@ -103,7 +106,7 @@ def _command(folder: Path) -> str:
     try:
         words = read_yaml(folder / "multirun.yaml", resolve=False)["hydra"]["overrides"]
         own = [word for word in words["hydra"] if not word.startswith("hydra.mode=")]
-        return shlex.join(["vae-run", "-m", *map(str, [*words["task"], *own])])
+        return command("-m", *map(str, [*words["task"], *own]))
     except (CheckpointError, LookupError, TypeError, AttributeError):
         return ""
 

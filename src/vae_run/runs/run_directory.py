@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from vae_run.config.check import check
+from vae_run.config.commands import command, override
 from vae_run.config.renamed import ADDED, updated
 from vae_run.config.schema import Settings
 from vae_run.errors import CheckpointError, DamagedError, Interrupted
@@ -45,7 +46,7 @@ class RunDirectory:
         Raises:
             CheckpointError: there is none.
         """
-        run = cls(Path(path))
+        run = cls(Path(path).expanduser())
         if not run.config_file.is_file():
             raise CheckpointError(
                 f"{key}: {path} holds no run (there is no {run.config_file}). Expected a directory "
@@ -215,9 +216,8 @@ class RunDirectory:
             try:
                 yield
             except Stop as stop:
-                raise Interrupted(
-                    f"interrupted; go on with: vae-run task=resume 'run={self.path}'", stop.number
-                ) from None
+                again = command("task=resume", override("run", self.path))
+                raise Interrupted(f"interrupted; go on with: {again}", stop.number) from None
         except BaseException as error:
             state, message = ended(error)
             try:

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
-from vae_run.cli.composition import plain
+from vae_run.cli.composition import plain, refuse_without_package
 from vae_run.cli.hydra_api import apply_overrides
 
 
@@ -77,6 +77,7 @@ class Composer:
                 run_mode=RunMode.RUN,
             )
             choices = config.hydra.runtime.choices
+            refuse_without_package(config)
             self._choices[groups] = {str(key): str(choices[key]) for key in choices}
             with read_write(config), open_dict(config):
                 del config["hydra"]

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from vae_run.sweeps.ledger import Entry
 from vae_run.system.console import console, numbers
@@ -61,12 +61,12 @@ class SweepDisplay:
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done)
         place = f"{self.done}/{self.total}" if self.total else str(self.done)
-        style = STYLES.get(entry.state, "red")
-        line = f"{place:>9}  [{style}]{entry.state}[/]  {escape(entry.directory)}"
         if entry.state == "completed":
-            console.print(f"{line}  {numbers(metrics)}  {seconds:.1f} s")
+            more = f"{numbers(metrics)}  {seconds:.1f} s"
         elif entry.state in ("interrupted", "pruned"):
-            console.print(f"{line}  {escape(entry.message)}")
+            more = entry.message
         else:
-            where = f"  ({escape(log)})" if Path(log).exists() else ""  # it never began
-            console.print(f"{line}  {escape(entry.message)}{where}")
+            where = f"  ({log})" if Path(log).exists() else ""  # it never began
+            more = f"{entry.message}{where}"
+        state = (entry.state, STYLES.get(entry.state, "red"))
+        console.print(Text.assemble(f"{place:>9}  ", state, f"  {entry.directory}  {more}"))

@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn, JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from vae_run.cli.composition import put_home_for_tilde
 from vae_run.cli.exit_codes import Outcome, report_error
 from vae_run.cli.hydra_api import find_plugins, trusted
 from vae_run.cli.main import call_of
@@ -62,6 +63,7 @@ class HydraJob:
         """Run it in this process, by `task_function`."""
         context, config = self.application.context, self.application.config
         composed = context.config_loader.load_sweep_config(config, list(self.overrides))
+        put_home_for_tilde(composed)
         with open_dict(composed):
             composed.hydra.job.id = str(self.number)
             composed.hydra.job.num = self.number

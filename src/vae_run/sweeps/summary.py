@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison.candidates import read
 from vae_run.comparison.ranking import Comparison, compare
-from vae_run.comparison.tables import groups_table, told, widest
+from vae_run.comparison.tables import groups_table, red_name, told, widest
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Place
@@ -154,14 +153,14 @@ def jobs_table(
     """A row for each job: the overrides that differ, the state, and the metrics `tags`."""
     table = Table(box=None, header_style="bold")
     for name in ("job", *swept, "state"):
-        table.add_column(escape(name), no_wrap=True)
+        table.add_column(name, no_wrap=True)
     for name in tags:
         table.add_column(name, no_wrap=True, justify="right")
     for entry in rows:
         cells = [entry["run"].split("-")[0], *(entry.get(key, "") for key in swept), entry["state"]]
         cells += [f"{entry[name]:.4g}" if name in entry else "" for name in tags]
         style = "" if entry["state"] in ("completed", "pruned") else "red"
-        table.add_row(*map(escape, cells), style=style)
+        table.add_row(*cells, style=style)
     return table
 
 
@@ -176,11 +175,11 @@ def show_settings(comparison: Comparison, shown: Sequence[str]) -> None:
         first = "best" if comparison.ranked else "first"
         console.print(f"The {first} {MOST_ROWS} settings; {left:,} more are in sweep.html.")
     for line in told(comparison):
-        console.print(escape(line))
+        console.print(line)
     for refusal in comparison.refusals:
         log.warning("not ranked: %s", refusal)
     for run, why in comparison.rest:
-        console.print(f"[red]{escape(run.name)}[/]: {escape(why)}")
+        console.print(red_name(run.name, why))
 
 
 def failures_table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -201,7 +200,7 @@ def failures_table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Table:
         log_file = folder / first["run"] / "train.log"
         file = log_file if log_file.exists() else ""  # a job that failed before its first step
         message = first["message"].split("\n")[0]
-        table.add_row(*map(escape, (f"{job}{more}", first["state"], message, str(file))))
+        table.add_row(f"{job}{more}", first["state"], message, str(file))
     if len(alike) > MOST_ROWS:
         table.add_row("...", "", f"{len(alike) - MOST_ROWS:,} more errors are in sweep.html", "")
     return table

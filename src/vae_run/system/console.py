@@ -15,7 +15,10 @@ from rich.text import Text
 
 # A file or a pipe has no width: tables in it are not truncated.
 _free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-console = Console(highlight=False, soft_wrap=True, width=160 if _free else None)
+# Names of files and classes may hold brackets or colons: no text is read as markup or as emoji.
+console = Console(
+    markup=False, emoji=False, highlight=False, soft_wrap=True, width=160 if _free else None
+)
 log = logging.getLogger("vae_run")
 
 
@@ -60,7 +63,7 @@ def also_in_file(path: Path) -> Iterator[None]:
 
     If several runs share a process, each in its own context, a file gets the messages of its run.
     """
-    handler = _LogFile(path, encoding="utf-8", delay=True)
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(lambda record: _own_file.get(path) == path)
     log.addHandler(handler)

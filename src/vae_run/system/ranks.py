@@ -85,11 +85,6 @@ def scratch() -> Path:
     return path
 
 
-def followers_words() -> list[str]:
-    """Command line arguments that are added for processes other than rank 0."""
-    return [] if leads() else [f"hydra.run.dir='{scratch() / 'run'}'"]
-
-
 def seen_by_this(run: Path) -> Path:
     """The run directory `run` for this process to resume; other ranks than 0 have a copy.
 

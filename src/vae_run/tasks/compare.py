@@ -7,12 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
-from vae_run.comparison.tables import groups_table, told
+from vae_run.comparison.tables import groups_table, red_name, told
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Compare
 from vae_run.errors import ConfigError
@@ -69,11 +67,11 @@ def show(comparison: Comparison) -> None:
     if comparison.groups:
         console.print(groups_table(comparison, tags))
     for line in told(comparison):
-        console.print(escape(line))
+        console.print(line)
     for refusal in comparison.refusals:
         log.warning("not ranked: %s", refusal)
     for run, why in comparison.rest:
-        console.print(f"[red]{escape(run.name)}[/]: {escape(f'{run.state}  {why}'.strip())}")
+        console.print(red_name(run.name, f"{run.state}  {why}".strip()))
 
 
 def run_rows(comparison: Comparison) -> list[dict[str, Any]]:

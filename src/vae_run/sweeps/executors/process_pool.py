@@ -23,6 +23,7 @@ from typing import Any
 from vae_run.sweeps.executors import worker
 from vae_run.sweeps.executors.job_end import Cause, ErrorReport, JobEnd, RunReport, StopRequest
 from vae_run.sweeps.executors.worker import WorkerEnvironment
+from vae_run.system.temporary_folder import use_short_temporary_folder
 
 TICK = 0.25
 """Seconds between two looks at the running jobs."""
@@ -35,6 +36,7 @@ def processes() -> BaseContext:
     """How processes are made: forked from one that has imported everything, where that is safe."""
     if sys.platform == "darwin":
         return multiprocessing.get_context("spawn")  # macOS frameworks do not survive a fork
+    use_short_temporary_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vae_run.sweeps.executors.preload"])
     return context

@@ -52,8 +52,10 @@ def main(job: Callable[[], int], environment: WorkerEnvironment, pool: Connectio
     with environment.log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stdout, sys.stderr = (
+        open(number, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
+        for number in (1, 2)
+    )
     faulthandler.enable(sys.stderr)
     global _pool
     _pool = pool

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from vae_run.config.commands import override
 from vae_run.errors import RunError
 from vae_run.sweeps.executors.job_end import JobEnd
 from vae_run.sweeps.executors.process_pool import Job, Pool
@@ -129,12 +130,6 @@ def number_of(directory: str) -> int:
 def directory_overrides(folder: Path, directory: str) -> list[str]:
     """The overrides that put a job's run into `directory` of `folder`."""
     return [
-        f"hydra.sweep.{key}={_quoted(str(value))}"
+        override(f"hydra.sweep.{key}", value)
         for key, value in (("dir", folder), ("subdir", directory))
     ]
-
-
-def _quoted(text: str) -> str:
-    """`text` as a value that Hydra's parser reads as a string."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.markup import escape
-
+from vae_run.config.commands import shell_word
 from vae_run.errors import ConfigError, RunError
 from vae_run.runs.identity import telling
 from vae_run.runs.run_directory import RunDirectory
@@ -26,9 +25,9 @@ def announce(study: Study, axes: Mapping[str, Axis], trials: int, ledger: Ledger
         parts.append(f"{asked - waiting} done before")
     if waiting:
         parts.append(f"{waiting} taken up again")
-    console.print(f"{', '.join(parts)}, in {escape(str(ledger.folder))}")
+    console.print(f"{', '.join(parts)}, in {ledger.folder}")
     for key, axis in axes.items():
-        console.print(f"  {key}: {escape(str(axis))}")
+        console.print(f"  {key}: {axis}")
 
 
 def write_down(ledger: Ledger, study: Study) -> None:
@@ -58,7 +57,7 @@ def conclude(ledger: Ledger, study: Study) -> None:
     for directory, values, overrides in best:
         found = numbers(dict(zip(objective, values, strict=True)))
         line = f"best  {found}  {overrides}  {ledger.folder / directory}"
-        console.print(escape(line))
+        console.print(line)
     tried = {directory for directory, _ in study.directories()}
     states = [entry.state for entry in ledger.jobs.values() if entry.directory in tried]
     if failed := states.count("failed"):
@@ -68,7 +67,7 @@ def conclude(ledger: Ledger, study: Study) -> None:
     if stopped := states.count("interrupted"):
         raise RunError(
             f"{stopped} of the search's jobs were stopped; the same command with "
-            f"sweep.dir={ledger.folder} goes on with them."
+            f"{shell_word('sweep.dir', ledger.folder)} goes on with them."
         )
     if not best:
         raise RunError("no trial has a value of the objective: there is no best one.")

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.markup import escape
-
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.executors.job_end import Cause
@@ -63,7 +61,7 @@ class Trials:
             entry = self.place(trial.point)
         except ConfigError as error:
             why = str(error).split("\n")[0]
-            console.print(f"trial {trial.number}: not possible. {escape(why)}")
+            console.print(f"trial {trial.number}: not possible. {why}")
             self.study.fail(trial, why)
             return None
         news = self.study.note(trial, entry.directory)
@@ -77,7 +75,7 @@ class Trials:
         else:
             self._report_end(trial, entry)
         if news:
-            name = escape(entry.directory)
+            name = entry.directory
             console.print(f"trial {trial.number} is as {name}, and takes its result")
         return None
 
@@ -114,7 +112,7 @@ class Trials:
                 self.refusal = ConfigError(
                     f"hydra.sweeper.objective: {why} Choose a metric that every trial has."
                 )
-        console.print(f"trial {trial.number}: {escape(why)}")
+        console.print(f"trial {trial.number}: {why}")
         self.study.fail(trial, why)
 
     def tick(self, running: dict[str, Running]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from pydantic import BaseModel, ConfigDict
 
 from vae_run.config.keys import flat
@@ -67,7 +68,7 @@ def grid(overrides: list[Override]) -> dict[str, list[str]]:
     """For each key the overrides that set it, one for each value; the last one typed counts.
 
     Raises:
-        ConfigError: a key is given an interval, which has no values to list.
+        ConfigError: a key is given an interval or a range that has no values to list.
     """
     axes = {}
     for override in overrides:
@@ -75,13 +76,28 @@ def grid(overrides: list[Override]) -> dict[str, list[str]]:
         if not override.is_sweep_override():
             axes[key] = [f"{key}={override.get_value_element_as_str()}"]
         elif override.is_discrete_sweep():
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            axes[key] = [f"{key}={value}" for value in _listed(key, override)]
         else:
             raise ConfigError(
                 f"{key}: found {override.input_line}, a range without steps, which a grid cannot "
                 "list. Name the values, or search: hydra/sweeper=optuna."
             )
     return axes
+
+
+def _listed(key: str, override: Override) -> list[str]:
+    """The values of a sweep.
+
+    Raises:
+        ConfigError: there are none, or a range has a step of zero.
+    """
+    try:
+        values = list(override.sweep_string_iterator())
+    except (ValueError, HydraException) as error:
+        raise ConfigError(f"{key}: found {override.input_line}: {error}.") from error
+    if not values:
+        raise ConfigError(f"{key}: found {override.input_line}, which holds nothing.")
+    return values
 
 
 def filtered(

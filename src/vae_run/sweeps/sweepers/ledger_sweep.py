@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from vae_run.cli.callbacks import refuse_unknown_source
 from vae_run.config.check import check
+from vae_run.config.commands import shell_word
 from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError, Interrupted, RunError
 from vae_run.sweeps.composer import Composer
@@ -141,9 +142,8 @@ class LedgerSweep:
         batches = self.launcher.batches(entries, lambda words: check(self.composer.compose(words)))
         received = scheduler.run(self.launcher.pool(), batches, self.launcher.batch_job)
         if received is not None:
-            raise Interrupted(
-                f"interrupted; the same command with sweep.dir={ledger.folder} goes on.", received
-            )
+            same = shell_word("sweep.dir", ledger.folder)
+            raise Interrupted(f"interrupted; the same command with {same} goes on.", received)
 
     def _launch_plugin(
         self, ledger: Ledger, entries: Sequence[Entry], ended: Callable[[Entry], None]
@@ -177,7 +177,8 @@ def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:
     again = len(unfinished(wrong))
     if wrong:
         codes = [entry.exit_code or 1 for entry in wrong]
-        hint = f" The same command with sweep.dir={ledger.folder} takes up {again} again."
+        same = shell_word("sweep.dir", ledger.folder)
+        hint = f" The same command with {same} takes up {again} again."
         raise JobsFailedError(
             f"{len(wrong)} of the sweep's jobs did not complete.{hint if again else ''}",
             max(code if 1 <= code <= 4 else 1 for code in codes),

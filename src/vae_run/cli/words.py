@@ -1,0 +1,128 @@
+"""Words of the command line that Hydra's grammar refuses, or takes for something else than a path.
+
+Hydra reads `run=lr=0.1`, `output=a,b` and `input=(1).npy` as something else than the text after the
+first `=`, or not at all. Where a key takes a path, such a word can only mean this text, so that it
+gets the quotes that Hydra asks for. A word with a meaning in Hydra's grammar keeps it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from functools import cache
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+
+from vae_run.config.commands import quoted
+from vae_run.config.keys import is_path
+from vae_run.errors import ConfigError
+
+LISTS = ("runs", "input")
+"""Keys that take several paths as well."""
+
+NEVER_SWEPT = ("run", "output", "sweep.dir", "hydra.run.dir", "hydra.sweep.dir")
+"""Keys whose values do not differ between the jobs of a sweep."""
+
+ONE_PATH = (*NEVER_SWEPT, "init_from")
+"""Keys whose value is one path, and never a list, a number or a truth value."""
+
+
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+def parsed(word: str) -> Override | None:
+    """What Hydra reads in `word`; None where it can read nothing."""
+    try:
+        found: Override = _parser().parse_overrides([word])[0]
+    except HydraException:
+        return None
+    return found
+
+
+def understood(words: Sequence[str], *, multirun: bool) -> list[str]:
+    """The overrides `words`, where a path that Hydra would not read as one text is quoted for it.
+
+    Raises:
+        ConfigError: a word is not Unicode text.
+    """
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise ConfigError(
+                f"{word.encode(errors='backslashreplace').decode()}: is not text in UTF-8. Rename "
+                "the file or folder that it names."
+            )
+    return [_as_path(word) if _is_misread_path(word, multirun) else word for word in words]
+
+
+def _as_path(word: str) -> str:
+    key, _, value = word.partition("=")
+    return f"{key}={quoted(value)}"
+
+
+def _is_misread_path(word: str, multirun: bool) -> bool:
+    """Whether `word` gives a path to a key of one, but Hydra reads something else."""
+    key, equals, value = word.partition("=")
+    name = key.lstrip("+")
+    if not (equals and value and is_path(name)):
+        return False
+    found = parsed(word)
+    swept = multirun and name not in NEVER_SWEPT
+    if found is None:
+        several = ("," in value and swept) or (name in LISTS and value.startswith("["))
+        return not several and parsed(_as_path(word)) is not None
+    if found.is_sweep_override():
+        return not swept and name in ONE_PATH
+    read = found.value()
+    if name in ONE_PATH:
+        return not (read is None or isinstance(read, str))
+    return isinstance(read, (int, float)) and not isinstance(read, bool)
+
+
+def text_of(words: Sequence[str], key: str) -> str | None:
+    """The text that the last of `words` that sets `key` gives it; None if there is none."""
+    given = [word for word in words if word.partition("=")[0].lstrip("+") == key]
+    found = parsed(given[-1]) if given else None
+    value = None if found is None or found.is_sweep_override() else found.value()
+    return value if isinstance(value, str) else None
+
+
+def unreadable(error: OverrideParseException) -> str:
+    """The message for a word that Hydra cannot read: what is wrong with it, and what helps."""
+    word, why = error.override, str(error).split("\nSee http")[0]
+    key, equals, value = word.partition("=")
+    _, marker, call = why.partition(" while evaluating ")
+    if marker:  # a function or its arguments, in a value whose form is right
+        lines = [line.strip() for line in call.partition("': ")[2].splitlines() if line.strip()]
+        reason = ". ".join(lines)
+        hint = ""
+        if "NoneType" in reason:
+            hint = f" Values of which one is null are listed without a function: {key}=null,..."
+        elif "Unknown function" in reason:
+            hint = f" {_quotes(key, value)}"
+        return f"{word}: {reason}.{hint}"
+    start = f"{word}: this cannot be read as KEY=VALUE."
+    if not equals:
+        return f"{start} There is no = in it."
+    if parsed(f"{key}=0") is None:
+        return f"{start} The text before its first =, {key!r}, is no key."
+    if any(value.count(left) > value.count(right) for left, right in ("[]", "()", "{}")):
+        return f"{start} Close its brackets. Quote a list for the shell: 'network.widths=[8,4]'."
+    return f"{start} {_quotes(key, value)}"
+
+
+def ambiguous(word: str) -> str:
+    """The message for the override `word` with several values in a command without -m."""
+    key, _, value = word.partition("=")
+    return (
+        f"{word}: several values are a sweep, which needs -m. A list has brackets: "
+        f"{shlex.quote(f'{key}=[{value}]')}. {_quotes(key, value)}"
+    )
+
+
+def _quotes(key: str, value: str) -> str:
+    word = shlex.quote(f"{key}={quoted(value)}")
+    return f"One text with such characters has Hydra's quotes within the shell's: {word}."

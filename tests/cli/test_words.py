@@ -1,0 +1,162 @@
+"""Words that Hydra's grammar refuses or misreads: taken as paths, or answered with what helps."""
+
+from __future__ import annotations
+
+import html
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+
+from vae_run.cli import hydra_api
+from vae_run.cli.words import parsed, text_of, understood, unreadable
+from vae_run.errors import ConfigError
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+TINY = (
+    *("device=cpu", "network.widths=[8]", "trainer.steps=2", "evaluation.figures=[]"),
+    "evaluation.metrics=[mse]",
+)
+PATHS = (
+    "lr=0.1",
+    "lr=0.1,b",
+    "[beta",
+    "a[1]",
+    "a(1)",
+    "it's",
+    'a"b',
+    "~/x",
+    "a#b",
+    "猫",
+    "'a",
+    "7",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("key", ["run", "hydra.run.dir", "+output", "dataset.path"])
+def test_a_path_is_taken_as_it_is_typed(key: str, path: str) -> None:
+    (word,) = understood([f"{key}={path}"], multirun=False)
+    assert text_of([word], key.lstrip("+")) == path
+    assert understood([word], multirun=False) == [word], "reading it again changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("word", "multirun"),
+    [
+        ("run=outputs/a b", False),
+        ("run='a=b'", False),
+        ("run=a\\=b", False),
+        ("runs=[a,b]", False),
+        ("runs=[a=1,b=2]", False),
+        ("runs=a,b", False),
+        ("input=a,b", False),
+        ("dataset.path=a,b", True),
+        ("dataset.path=a=1,b=2", True),
+        ("init_from=a,b", True),
+        ("dataset.cache=false", False),
+        ("dataset.root=null", False),
+        ("hydra.run.dir=${now:%Y}/a", False),
+        ("hydra.launcher.runs=4", True),
+        ("likelihood=a=b", False),
+    ],
+)
+def test_a_word_with_a_meaning_in_hydra_keeps_it(word: str, multirun: bool) -> None:
+    assert understood([word], multirun=multirun) == [word]
+
+
+@pytest.mark.parametrize("path", ["[a]", "{a}", "true", "a,b", "1e3"])
+@pytest.mark.parametrize("key", ["run", "hydra.run.dir", "init_from"])
+def test_where_only_one_path_makes_sense_it_is_one_path(key: str, path: str) -> None:
+    assert text_of(understood([f"{key}={path}"], multirun=False), key) == path
+
+
+def test_the_folder_of_a_sweep_is_one_path() -> None:
+    (word,) = understood(["sweep.dir=a=1,b=2"], multirun=True)
+    assert text_of([word], "sweep.dir") == "a=1,b=2"
+    (word,) = understood(["sweep.dir=a,b"], multirun=True)
+    assert text_of([word], "sweep.dir") == "a,b"
+
+
+def test_text_that_is_not_unicode_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"run=\\udcff: is not text in UTF-8"):
+        understood(["run=\udcff"], multirun=False)
+
+
+def refusal(word: str) -> str:
+    with pytest.raises(OverrideParseException) as caught:
+        OverridesParser.create().parse_overrides([word])
+    return unreadable(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("seed=randint(3)", "seed=randint(3): Unknown function 'randint'. Available: bool,choice"),
+        ("lr=choice(null,1.0)", "listed without a function: lr=null,..."),
+        ("seed=range(a)", "mismatch type argument start: str is incompatible with"),
+        ("x=int(a)", "invalid literal for int() with base 10: 'a'."),
+        ("network.widths=[8,4", "Close its brackets. Quote a list for the shell: '"),
+        ("a b=3", "The text before its first =, 'a b', is no key."),
+        ("latent_dim", "There is no = in it."),
+    ],
+)
+def test_the_message_says_what_is_wrong_with_a_word(word: str, told: str) -> None:
+    message = refusal(word)
+    assert told in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("value", ["lr=0.1", "a[1]", 'é"x', "it's"])
+def test_the_remedy_in_a_message_works(value: str) -> None:
+    remedy = refusal(f"dataset.name={value}").split("within the shell's: ")[1].removesuffix(".")
+    (word,) = shlex.split(remedy)
+    read = parsed(word)
+    assert read is not None
+    assert read.value() == value
+
+
+def test_several_values_without_m_are_told_their_three_forms(vae_run: Run) -> None:
+    refused = vae_run("latent_dim=2,3")
+    assert refused.code == 1
+    assert "latent_dim=2,3: several values are a sweep, which needs -m." in refused.err
+    assert "'latent_dim=[2,3]'" in refused.err
+    assert "'latent_dim=\"2,3\"'" in refused.err
+
+
+def test_options_may_stand_between_overrides() -> None:
+    asked = hydra_api.parse(["device=cpu", "-m", "seed=0,1", "--config-dir", "x", "latent_dim=2"])
+    assert asked.multirun
+    assert asked.config_dir == "x"
+    assert asked.overrides == ["device=cpu", "seed=0,1", "latent_dim=2"]
+    swept = ["hydra.mode=MULTIRUN", "init_from=a,b"]
+    assert hydra_api.parse(swept).overrides == swept
+
+
+def test_commands_of_a_report_can_be_pasted(
+    vae_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run in a folder of the home folder with a hard name, and what its report says to do."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    made = vae_run(*TINY, "hydra.run.dir=~/lr=0.1,b [é]")
+    assert made.code == 0, made.said
+    run = tmp_path / "home" / "lr=0.1,b [é]"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"], "no folder is named ~"
+    text = html.unescape(re.sub(r"<[^>]*>", "\n", (run / "report.html").read_text("utf-8")))
+    (line,) = (line for line in text.splitlines() if "task=sample" in line)
+    sampled = vae_run(*shlex.split(line)[1:])
+    assert sampled.code == 0, sampled.said
+    assert (tmp_path / "samples.png").is_file()
+    again = vae_run(*TINY, f"hydra.run.dir={run}")
+    assert again.code == 1
+    resume = shlex.split(again.err.split("go on with it: ")[1])
+    assert resume[:2] == ["vae-run", "task=resume"]
+    assert text_of(resume[2:], "run") == str(run)
+    asked = vae_run("task=evaluate", f"run={run}", "corruption.level=0.5", "device=cpu")
+    assert "corruption.level" in asked.err, "the run's corruption, none, has no level"

@@ -1,0 +1,63 @@
+"""Output on terminals of any encoding, and text that looks like markup."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import vae_run
+from vae_run.cli.main import main
+from vae_run.system.console import console
+from vae_run.system.streams import writing_any_text
+
+
+def ascii_stream() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+
+
+def written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode("ascii")
+
+
+def test_what_a_terminal_cannot_show_is_written_as_codes() -> None:
+    out, err = ascii_stream(), ascii_stream()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with writing_any_text():
+            console.print("猫: 1.5 ± 0.1 − 2 …")
+            print("\udcff", file=err)
+        with pytest.raises(UnicodeEncodeError):
+            print("猫")
+    assert written(out) == "\\u732b: 1.5 +- 0.1 - 2 ...\n"
+    assert written(err) == "\\udcff\n"
+
+
+def test_a_command_works_on_a_terminal_that_is_not_utf_8(tmp_path: Path) -> None:
+    for words, code, told in (
+        (["--cfg", "job", "init_from=猫"], 0, "\\u732b"),
+        (["dataset=猫"], 1, "error: dataset=\\u732b: "),
+        (["task=check", "device=cpu", "network.widths=[4]"], 0, "model=vae"),
+    ):
+        out, err = ascii_stream(), ascii_stream()
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(words)
+        assert ended.value.code == code
+        assert told in written(out) + written(err)
+
+
+def test_no_text_is_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print("sw [beta] [/] :cat: \\[x]")
+    assert capsys.readouterr().out == "sw [beta] [/] :cat: \\[x]\n"
+    sources = list(Path(vae_run.__file__).parent.rglob("*.py"))
+    markup = re.compile(r"rich\.markup|\[/\]")  # the console would show it as it is
+    assert [file for file in sources if markup.search(file.read_text("utf-8"))] == []
