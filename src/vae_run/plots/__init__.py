@@ -23,6 +23,7 @@ from vae_run.plots.dimensions import (
 from vae_run.plots.frontier import Point, frontier
 from vae_run.plots.images import interpolations, manifold, reconstructions, samples, traversals
 from vae_run.plots.robustness import Panel, robustness
+from vae_run.plots.rows import rows
 from vae_run.plots.scatter import Density, scatter
 from vae_run.plots.sweep import Line, sweep_curves
 
@@ -41,6 +42,7 @@ __all__ = [
     "manifold",
     "reconstructions",
     "robustness",
+    "rows",
     "samples",
     "scatter",
     "spectrum",

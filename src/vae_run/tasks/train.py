@@ -107,8 +107,9 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
             f"'init_from={run.path}'."
         )
     log.info(
-        "%s images of %s (%d train, %d val, %d test), %s parameters, on %s",
+        "%s %s of %s (%d train, %d val, %d test), %s parameters, on %s",
         f"{splits.train_size + len(splits.val) + len(splits.test):,}",
+        splits.noun,
         "x".join(str(size) for size in splits.event_shape),
         splits.train_size,
         len(splits.val),

@@ -48,6 +48,7 @@ class Experiment:
             epoch,
             importance_samples=self.evaluation.importance_samples,
             class_names=self.splits.class_names or (),
+            table=self.splits.table,
             manifold_label=self.evaluation.manifold_label,
             train=self.splits.train,
             others=self.splits.others if split is self.splits.test else None,
@@ -84,6 +85,8 @@ class Experiment:
             "levels": self.splits.levels,
             "classes": None if classes is None else classes.tolist(),
             "class_names": list(self.splits.class_names or ()),
+            "columns": list(self.splits.columns or ()),
+            "table": None if self.splits.table is None else self.splits.table.state(),
         }
 
 
@@ -193,7 +196,8 @@ def assemble(
                 f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
             )
     torch.manual_seed(settings.fixed.seed)
-    model = build_model(settings, splits.event_shape, splits.levels, classes).to(device)
+    blocks = () if splits.table is None else splits.table.blocks
+    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks).to(device)
     return Experiment(
         settings,
         device,

@@ -1,5 +1,6 @@
 """The datasets, one file each.
 
-May import data.array_images, data.checks, data.dataset, data.decoded_dataset, data.download,
-data.images, data.matlab_reader, data.splits, data.webdataset.
+May import config, data.array_images, data.checks, data.columns, data.dataset, data.decoded_dataset,
+data.download, data.images, data.matlab_reader, data.splits, data.table_features, data.table_file,
+data.webdataset.
 """

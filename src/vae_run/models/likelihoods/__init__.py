@@ -17,6 +17,7 @@ from vae_run.models.likelihoods.discrete import (
     GridLikelihood,
     LogisticMixtureLikelihood,
 )
+from vae_run.models.likelihoods.mixed import MixedLikelihood
 
 __all__ = [
     "BernoulliLikelihood",
@@ -29,4 +30,5 @@ __all__ = [
     "LaplaceLikelihood",
     "Likelihood",
     "LogisticMixtureLikelihood",
+    "MixedLikelihood",
 ]
