@@ -21,7 +21,8 @@ def standardised(splits: Splits) -> Splits:
     constant = [
         column.name
         for column, place in fitted.places()
-        if column.categories is None and not bool((splits.train.images[:, place.start].diff() != 0).any())
+        if column.categories is None
+        and not bool((splits.train.images[:, place.start].diff() != 0).any())
     ]
     notes = splits.notes
     if constant:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_run.data.columns import Column, Columns
-from vae_run.data.table_file import in_order, kind, missing, numbers, texts
+from vae_run.data.table_file import in_order, kind, missing, numbers, texts, whole
 from vae_run.errors import DataError
 
 MISSING = "missing"
@@ -66,7 +66,7 @@ def understood(named: str, table: Any, reading: Reading) -> tuple[Columns, tuple
             found.append(Column(name))
             if missing(values) and reading.missing == "indicator":
                 found.append(Column(f"{name} missing", ("no", "yes"), indicates=name))
-            if different <= FEW and (numbers(values) % 1 == 0).all():
+            if different <= FEW and whole(values):
                 said["few"].append(name)
     _refuse(named, said, found)
     return Columns(tuple(found)), _notes(table, reading, said)

@@ -60,7 +60,9 @@ def kind(values: Any) -> str | None:
     texts = (types.is_string, types.is_large_string, types.is_string_view)
     if types.is_boolean(of) or any(is_text(of) for is_text in texts):
         return "category"
-    return kind(values.dictionary_decode()) and "category" if types.is_dictionary(of) else None
+    if types.is_dictionary(of):
+        return "category" if kind(values.cast(of.value_type)) is not None else None
+    return None
 
 
 def numbers(values: Any) -> NDArray[np.float64]:
@@ -81,7 +83,7 @@ def texts(values: Any) -> NDArray[np.object_]:
     from pyarrow import types
 
     if types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        values = values.cast(values.type.value_type)
     if types.is_floating(values.type) or types.is_decimal(values.type):
         own = numbers(values)
         held = ~np.isnan(own)
@@ -108,3 +110,10 @@ def missing(values: Any) -> int:
     if types.is_floating(values.type):
         lost = int(np.isnan(numbers(values)).sum())
     return lost
+
+
+def whole(values: Any) -> bool:
+    """Whether a column is stored as integers."""
+    from pyarrow import types
+
+    return bool(types.is_integer(values.type))

@@ -53,7 +53,7 @@ def rows(
     )
     colours[~np.isfinite(stacked)] = np.nan
     cells = colours.transpose(1, 0, 2, 3)[:, :, :, None].repeat(len(shown), axis=3)
-    order = f"{' above '.join(shown)}. " if len(shown) > 1 else ""
+    order = f"{' above '.join(shown).capitalize()}. " if len(shown) > 1 else ""
     said = f"{note}. {order}Numbers: blue −{REACH:g}, white 0, orange {REACH:g} standard deviations"
     said += ". Categories: white 0, dark 1" * bool(kinds.any())
     if total > MOST_ROWS:
