@@ -70,7 +70,7 @@ def of_vae_run(folder: Path, data: Table, epochs: int) -> tuple[np.ndarray, floa
     with torch.inference_mode():
         scores = -model.decode(model.encode(x).mean).log_prob(x)
     metrics = json.loads((run / "metrics.json").read_text())
-    return scores.numpy(), float(metrics["train_seconds"])
+    return scores.numpy(), float(metrics["train"]["train_seconds"])
 
 
 def of_others(train: np.ndarray, test: np.ndarray, seed: int):

@@ -91,6 +91,7 @@ def own_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         Image.fromarray(image).save(folder / "images" / f"{i:02d}.png")
     return {
         "arrays": [f"dataset.path={folder / 'arrays.npz'}"],
+        "windows": [f"dataset.path={folder / 'arrays.npz'}"],
         "image_folder": [f"dataset.path={folder / 'images'}", "dataset.image_size=6"],
         "table": ["dataset.path=rows.csv", "likelihood=mixed"],
         "torch": ["dataset.factory=parts.grey"],

@@ -17,6 +17,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 OURS = [
     "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba",
     "image_folder", "arrays", "sprites", "shards", "table", "static_mnist", "medmnist", "torch",
+    "windows",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ NUMBERS = [0, 4, 7]
 def mixed(*words, shape=(8,), blocks=BLOCKS):
     settings = check(composed("likelihood=mixed", *words))
     return settings.build(
-        "likelihood", event_shape=shape, blocks=blocks, projection=lambda k: nn.Identity()
+        "likelihood", event_shape=shape, one_hot=blocks, projection=lambda k: nn.Identity()
     )
 
 

@@ -27,12 +27,12 @@ def build_model(
     event_shape: tuple[int, ...],
     levels: int | None = None,
     classes: Sequence[int] | None = None,
-    blocks: Sequence[tuple[int, int]] = (),
+    one_hot: Sequence[tuple[int, int]] = (),
 ) -> LatentVariableModel:
     """The model for images of `event_shape`, on the CPU, initialised with torch's global generator.
 
     `levels`, the number of grey levels of the data, is needed by `discrete` likelihoods,
-    `classes`, the labels of the training images, by `condition=label`, and `blocks`, the (start,
+    `classes`, the labels of the training images, by `condition=label`, and `one_hot`, the (start,
     stop) of the one-hot features of a table's columns, by `MixedLikelihood`.
     """
     latent_dim, classes = settings.fixed.latent_dim, _conditioned(settings, classes)
@@ -49,7 +49,7 @@ def build_model(
         "likelihood",
         event_shape=event_shape,
         levels=levels,
-        blocks=blocks,
+        one_hot=one_hot,
         projection=decoder.projection,
     )
     if getattr(network, "tied", False):

@@ -4,10 +4,11 @@ Nothing here knows a file, a writer or a model. Drawing uses matplotlib's object
 no global state), so that it leaves a user's own plots alone; matplotlib is imported when the first
 picture is drawn.
 
-E is the event shape: images (C, H, W) or (H, W), or vectors (F,), which become small line plots on
-one common scale. Images are floats in [0, 1], clipped for display; one channel is grey, three are
-RGB, any other number is averaged and the picture says so. Values that are not finite are drawn in
-vermillion and counted under the title. Whatever is left out for want of room is said there too.
+E is the event shape: images (C, H, W); or vectors (F,) or windows (C, L), curves over time, which
+become small line plots on one common scale. Images are floats in [0, 1], clipped for display; one
+channel is grey, three are RGB, any other number is averaged and the picture says so. Values that
+are not finite are drawn in vermillion and counted under the title. Whatever is left out for want
+of room is said there too.
 
 May import nothing else of vae-run.
 """

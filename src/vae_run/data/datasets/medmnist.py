@@ -91,10 +91,10 @@ class MedMNIST(Dataset):
         if found is None:
             self._download(places[0])
             found = places[0]
-        splits = {split: self._split(found, split) for split in _SPLITS}
+        train, val, test = (self._split(found, split) for split in _SPLITS)
         names = CLASSES[self.name]
         notes = () if names else ("An image has many labels at once; they are left out.",)
-        return Parts(**splits, class_names=names, notes=notes)
+        return Parts(train, val, test, class_names=names, notes=notes)
 
     def _download(self, goal: Path) -> None:
         """Have the package `medmnist` download the file `goal`, with its checksum.

@@ -48,13 +48,15 @@ class StaticMNIST(Dataset):
         root = Path(os.path.expanduser(self.root))
         for folder in (root / "binarized_mnist", root):
             if (archive := folder / "binarized_mnist.npz").exists():
-                return Parts(**{name: self._archived(archive, name) for name in _SPLITS})
+                train, val, test = (self._archived(archive, name) for name in _SPLITS)
+                return Parts(train, val, test)
             files = {
                 name: folder / f"binarized_mnist_{names[0]}.amat" for name, names in _SPLITS.items()
             }
             lacking = [file.name for file in files.values() if not file.exists()]
             if not lacking:
-                return Parts(**{name: self._text(file, name) for name, file in files.items()})
+                train, val, test = (self._text(file, name) for name, file in files.items())
+                return Parts(train, val, test)
             if len(lacking) < len(files):
                 raise DataError(f"{folder} lacks {', '.join(lacking)}, published at {SOURCE}")
         raise DataError(

@@ -37,13 +37,13 @@ class MixedLikelihood(Likelihood):
         *,
         event_shape: tuple[int, ...],
         projection: Projection,
-        blocks: Sequence[tuple[int, int]] = (),
+        one_hot: Sequence[tuple[int, int]] = (),
         sigma: Annotated[float, Field(ge=1e-3)] | Literal["learned"] = "learned",
         floor: Annotated[float, Field(gt=0, lt=1)] = 0.01,
     ) -> None:
-        """`blocks` are the (start, stop) of the one-hot features of each column of categories."""
+        """`one_hot` are the (start, stop) of the one-hot features of each column of categories."""
         super().__init__(event_shape=event_shape, projection=projection)
-        self.blocks, self.floor = tuple((start, stop) for start, stop in blocks), floor
+        self.blocks, self.floor = tuple((start, stop) for start, stop in one_hot), floor
         if isinstance(sigma, str):
             start = torch.full(event_shape, raw_scale(self.start - floor))
             self.rho = nn.Parameter(start)

@@ -54,7 +54,7 @@ class Conv(Network):
         if len(event_shape) != 3:
             raise ConfigError(
                 f"network=conv needs images [C, H, W], but the data are vectors of shape "
-                f"{list(event_shape)}: use network=mlp."
+                f"{list(event_shape)}: use network=mlp, or conv1d for curves over time."
             )
         sizes = [(event_shape[1], event_shape[2])]
         for _ in range(levels):
