@@ -46,6 +46,9 @@ def build_model(
     likelihood = settings.build(
         "likelihood", event_shape=event_shape, levels=levels, projection=decoder.projection
     )
+    if network.by_activation:
+        posterior.initialise()
+        likelihood.initialise()
     if getattr(network, "tied", False):
         tie(encoder, posterior, decoder, likelihood.projection)
     if network.spectral_norm:

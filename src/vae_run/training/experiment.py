@@ -20,6 +20,7 @@ from vae_run.evaluation.view import View
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective
+from vae_run.training.moments import moments
 
 log = logging.getLogger("vae_run")
 
@@ -193,7 +194,12 @@ def assemble(
                 f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
             )
     torch.manual_seed(settings.fixed.seed)
-    model = build_model(settings, splits.event_shape, splits.levels, classes).to(device)
+    model = build_model(settings, splits.event_shape, splits.levels, classes)
+    found = moments(splits.train)
+    model.likelihood.start_scale(found.deviation)
+    if settings.build("network").by_activation:
+        model.likelihood.start_at(found.mean.float(), found.deviation)
+    model.to(device)
     return Experiment(
         settings,
         device,

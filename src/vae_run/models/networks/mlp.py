@@ -79,7 +79,8 @@ class MLP(Network):
     def _stack(self, size: int, widths: Widths) -> tuple[list[nn.Module], int]:
         layers: list[nn.Module] = []
         for width in widths:
-            layers += [nn.Linear(size, width), self._activation()]
+            layer = self.hidden(nn.Linear(size, width), both_ways=self.tied)
+            layers += [layer, self._activation()]
             size = width
         return layers, size
 
