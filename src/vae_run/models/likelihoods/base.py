@@ -67,15 +67,17 @@ class Likelihood(nn.Module, ABC):
                 begin at the mean of the channel.
             deviation: root mean square of the pixels' differences from `mean`.
         """
-        parameters = self.start(mean, deviation)
         named = self.projection.named_parameters()
         bias = next((p for name, p in named if name.endswith("bias")), None)
+        parameters = self.start(mean, deviation)
         if parameters is None or bias is None:
             return
+        if bias.numel() == len(parameters) * len(mean) < parameters.numel():
+            channels = mean.flatten(1).mean(1)
+            parameters = self.start(channels, deviation)
+            assert parameters is not None
         if bias.numel() == parameters.numel():
             bias.copy_(parameters.reshape(bias.shape))
-        elif bias.numel() == parameters.shape[0] * parameters.shape[1]:
-            bias.copy_(parameters.flatten(2).mean(2).reshape(bias.shape))
 
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """[*K, B, k, *E] split into k float32 tensors [*K, B, *E]."""
