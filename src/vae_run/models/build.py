@@ -52,6 +52,9 @@ def build_model(
         one_hot=one_hot,
         projection=decoder.projection,
     )
+    if network.by_activation:
+        posterior.initialise()
+        likelihood.initialise()
     if getattr(network, "tied", False):
         tie(encoder, posterior, decoder, likelihood.projection)
     if network.spectral_norm:

@@ -17,6 +17,7 @@ from torch.nn.functional import normalize, softplus
 
 from vae_run.models.distributions.degenerate import Delta
 from vae_run.models.distributions.sphere import VonMisesFisher, tail_rule
+from vae_run.models.networks.initialisation import SMALL, initialise_head
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -35,6 +36,14 @@ class Posterior(nn.Module, ABC):
     """Whether q has a mean and a variance in closed form."""
     spherical = False
     """Whether codes have norm 1, so that a density over R^D cannot be their prior."""
+
+    def initialise(self) -> None:
+        """Draw the initial weights for features of size 1, in place of PyTorch's own.
+
+        Codes, or their means, then differ between images by about 1, and scales are about 1
+        for all images, as under a standard normal prior.
+        """
+        return  # a posterior without such weights keeps its own
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
@@ -70,6 +79,9 @@ class DeltaPosterior(Posterior):
         super().__init__()
         self.projection = nn.Linear(features, latent_dim)
 
+    def initialise(self) -> None:
+        initialise_head(self.projection, 1.0)
+
     def forward(self, features: Tensor) -> Delta:
         return Delta(self.projection(features).float(), validate_args=False)
 
@@ -88,6 +100,9 @@ class NormalPosterior(Posterior):
     def __init__(self, *, features: int, latent_dim: int) -> None:
         super().__init__()
         self.projection = nn.Linear(features, 2 * latent_dim)
+
+    def initialise(self) -> None:
+        initialise_head(self.projection, 1.0, SMALL)
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.projection(features).float().chunk(2, dim=-1)
@@ -122,6 +137,11 @@ class FullNormalPosterior(Posterior):
         with torch.no_grad():  # start near a diagonal covariance
             self.projection.weight[2 * latent_dim :] *= 0.1
             self.projection.bias[2 * latent_dim :] = 0.0
+
+    def initialise(self) -> None:
+        initialise_head(self.projection, 1.0)
+        with torch.no_grad():
+            self.projection.weight[self.latent_dim :] *= SMALL
 
     def forward(self, features: Tensor) -> Distribution:
         size = self.latent_dim
@@ -197,6 +217,11 @@ class VonMisesFisherPosterior(Posterior):
         self.floor = floor
         self.projection = nn.Linear(features, latent_dim + 1)
         self.register_buffer("rule", tail_rule(), persistent=False)
+
+    def initialise(self) -> None:
+        initialise_head(self.projection, 1.0)
+        with torch.no_grad():
+            self.projection.weight[-1] *= SMALL
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from vae_run.evaluation.view import View
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective
+from vae_run.training.moments import moments
 
 log = logging.getLogger("vae_run")
 
@@ -197,7 +198,12 @@ def assemble(
             )
     torch.manual_seed(settings.fixed.seed)
     blocks = () if splits.table is None else splits.table.blocks
-    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks).to(device)
+    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks)
+    found = moments(splits.train)
+    model.likelihood.start_scale(found.deviation)
+    if settings.build("network").by_activation:
+        model.likelihood.start_at(found.mean.float(), found.deviation)
+    model.to(device)
     return Experiment(
         settings,
         device,

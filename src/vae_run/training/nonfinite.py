@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,9 +21,14 @@ class DivergenceCheck:
     Each method raises DivergedError; the last good checkpoint is kept.
     """
 
-    def __init__(self, allowed: int, checkpoint: Path) -> None:
-        """Allow for `allowed` skipped steps; messages name the `checkpoint` that is kept."""
-        self._allowed, self._checkpoint = allowed, checkpoint
+    def __init__(
+        self, allowed: int, checkpoint: Path, advice: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """Allow for `allowed` skipped steps; messages name the `checkpoint` that is kept.
+
+        `advice`, called when training has diverged, says what is wrong with the data, if anything.
+        """
+        self._allowed, self._checkpoint, self._advice = allowed, checkpoint, advice
 
     def count(self, skipped: Sequence[int], before: int) -> None:
         """Warn of the steps that were `skipped`, `before` of them earlier on.
@@ -67,8 +72,10 @@ class DivergenceCheck:
             raise self._diverged(f"by step {step}: a weight is not finite")
 
     def _diverged(self, what: str) -> DivergedError:
+        advice = self._advice()
         return DivergedError(
             f"training diverged {what}. The last good checkpoint is kept in {self._checkpoint}. "
-            "Lower optimizer.lr, set trainer.clip_norm, or allow for some with "
+            + (f"{advice} Or lower" if advice else "Lower")
+            + " optimizer.lr, set trainer.clip_norm, or allow for some with "
             "trainer.skip_nonfinite."
         )

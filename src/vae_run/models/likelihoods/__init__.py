@@ -1,6 +1,6 @@
 """Likelihoods p(x|z): heads on the decoder's features; one class an option.
 
-May import models.distributions.
+May import models.distributions, models.networks.
 """
 
 from vae_run.models.likelihoods.base import Likelihood
