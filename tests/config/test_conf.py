@@ -32,6 +32,7 @@ PARTS = [(group, option) for group, option in OPTIONS if group in GROUPS]
 NEEDED = {
     ("task", "encode"): ["run=x", "input=x.npz", "output=y.npz"],
     ("task", "reconstruct"): ["run=x", "input=x.npz", "output=y.npz"],
+    ("task", "score"): ["run=x", "input=x.npz", "output=y.npz"],
     ("task", "sample"): ["run=x", "output=y.npz"],
     ("task", "ensemble"): ["runs=x"],
     ("task", "compare"): ["runs=x"],

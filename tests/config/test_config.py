@@ -215,20 +215,31 @@ def test_a_configuration_is_left_as_it_was():
         (["task=evaluate", "run=r"], {"run": "r", "checkpoint": "best"}),
         (
             ["task=sample", "run=r", "output=o.png"],
-            {"run": "r", "checkpoint": "best", "n": 64, "label": None, "output": "o.png"},
+            {
+                **{"run": "r", "checkpoint": "best", "n": 64, "label": None},
+                **{"output": "o.png", "overwrite": False},
+            },
         ),
         *(
             (
                 [f"task={task}", "run=r", "input=i.npz", "output=o.npz"],
                 {
-                    **{"run": "r", "checkpoint": "best", "label": None},
+                    **{"run": "r", "checkpoint": "best", "label": None, "overwrite": False},
                     **{"input": "i.npz", "output": "o.npz"},
+                    **more,
                 },
             )
-            for task in ("encode", "reconstruct")
+            for task, more in (
+                ("encode", {}),
+                ("reconstruct", {}),
+                ("score", {"metric": None, "sheet": "auto"}),
+            )
         ),
         (["task=compare", "runs=[a,b]"], {"runs": ["a", "b"], "metric": None, "output": None}),
-        (["task=ensemble", "runs=a"], {"runs": "a", "checkpoint": "best", "output": None}),
+        (
+            ["task=ensemble", "runs=a"],
+            {"runs": "a", "checkpoint": "best", "output": None, "overwrite": False},
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and value else "",
 )

@@ -1,11 +1,13 @@
 """The user's own .npz file."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from vae_run.data.array_images import has_channels_last
 from vae_run.data.datasets.arrays import Arrays
 from vae_run.errors import DataError
 
@@ -29,6 +31,10 @@ def save(folder: Path, **arrays: np.ndarray) -> str:
         (GREY.reshape(10, 3, 4, 2), (3, 4, 2), 255.0),
         (GREY.reshape(10, 3, 8, 1), (3, 8, 1), 255.0),  # channels first where either would do
         (GREY.reshape(10, 2, 3, 4), (2, 3, 4), 255.0),
+        (GREY.reshape(10, 3, 2, 4), (3, 2, 4), 255.0),
+        (GREY.reshape(10, 2, 2, 6), (6, 2, 2), 255.0),  # six bands of square pictures
+        (GREY.reshape(10, 6, 2, 2), (6, 2, 2), 255.0),
+        (GREY.reshape(10, 4, 3, 2), (2, 4, 3), 255.0),
         (GREY > 99, (1, 4, 6), 1.0),
         (GREY.astype(np.float64), (1, 4, 6), 1.0),
         (GREY.astype(">f4"), (1, 4, 6), 1.0),
@@ -72,7 +78,9 @@ def test_own_splits_and_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"images": GREY, "y": GREY}, "has no array `train`; it holds images, y"),
+        ({"a": GREY, "b": GREY}, "has no array `train`; it holds a, b"),
+        ({"train": GREY, "x_train": GREY}, "`train` and `x_train` could both be `train`;"),
+        ({"train": GREY, "train_y": [0] * 10, "y": [0] * 10}, "both be `train_labels`"),
         ({"train": GREY.astype(np.int32)}, "array `train` is int32; expected uint8, bool, or"),
         ({"train": GREY.astype(complex)}, "array `train` is complex128"),
         ({"train": GREY[:0]}, r"array `train` has shape \(0, 4, 6\)"),
@@ -81,7 +89,20 @@ def test_own_splits_and_labels(tmp_path: Path) -> None:
         ({"train": GREY, "test": GREY[:, :3]}, r"npz\): the event shape of test is \(1, 3, 6\)"),
         ({"train": GREY, "val": GREY / 255}, "data type of val is float32, that of train is uint8"),
         ({"train": GREY, "train_labels": np.arange(9)}, "`train_labels` is int64 .* 10 images"),
-        ({"train": GREY, "train_labels": np.ones(10)}, "`train_labels` is float64"),
+        ({"train": GREY, "train_labels": np.ones(10)}, "float64 .* whole numbers or text.*astype"),
+        ({"train": GREY, "train_labels": np.eye(10)[:, :4] > 0}, "whole numbers or text.*argmax"),
+        (
+            {"train": GREY, "train_labels": ["a"] * 10, "test": GREY, "test_labels": range(10)},
+            r"text in one split and numbers in another \(`train_labels` <U1, `test_labels` int64",
+        ),
+        (
+            {"train": GREY, "train_labels": ["a"] * 10, "class_names": ["b", "c"]},
+            r"`class_names` does not name \['a'\]",
+        ),
+        (
+            {"train": GREY, "train_labels": range(10), "class_names": ["b", "c"]},
+            "labels from 0 to 9, but `class_names` names 2 classes",
+        ),
         (
             {"train": GREY, "val_labels": np.arange(3)},
             "`val` is missing, but there is `val_labels`",
@@ -116,3 +137,123 @@ def test_binarize_needs_data_between_0_and_1(tmp_path: Path) -> None:
         Arrays(path=path, binarize="dynamic").load()
     path = save(tmp_path, train=GREY / 255)
     assert set(Arrays(path=path, binarize="static").load().train.images.unique().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x_train", "y_train", "x_test", "y_test"),
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        ("X", "targets", "X_testing", "testing-y"),
+        ("training", "train_label", "Test", "test_target"),
+    ],
+)
+def test_the_usual_names_of_arrays_are_understood_and_said(names: tuple, tmp_path: Path) -> None:
+    arrays = (GREY, np.arange(10), GREY[:3], np.arange(3))
+    path = save(tmp_path, **dict(zip(names, arrays, strict=True)), extra=GREY)
+    splits = Arrays(path=path, val_size=0).load()
+    assert torch.equal(splits.train.images[:, 0], torch.from_numpy(GREY))
+    assert splits.train.labels is not None
+    assert splits.test.labels is not None
+    assert splits.train.labels.tolist() == list(range(10))
+    assert splits.test.labels.tolist() == [0, 1, 2]
+    assert f"{names[0]} is read as train" in splits.notes[0]
+    assert splits.notes[1].endswith("data.npz: not read: extra")
+
+
+def test_one_set_is_cut(tmp_path: Path) -> None:
+    splits = Arrays(path=save(tmp_path, images=GREY, labels=np.arange(10)), test_size=4).load()
+    assert [len(s) for s in (splits.train, splits.val, splits.test)] == [5, 1, 4]
+    assert len(Arrays(path=save(tmp_path, arr_0=GREY), test_size=4).load().test) == 4
+
+
+def test_labels_that_are_text_are_classes_in_natural_order(tmp_path: Path) -> None:
+    kinds = np.array(["c10", "c9", "c9", "good", "c10", "c9", "c9", "c9", "c9", "c9"])
+    path = save(tmp_path, train=GREY, train_labels=kinds, test=GREY, test_labels=kinds.astype("S"))
+    splits = Arrays(path=path, val_size=0).load()
+    assert splits.class_names == ("c9", "c10", "good")
+    assert splits.train.labels is not None
+    assert splits.test.labels is not None
+    assert splits.train.labels.tolist() == [1, 0, 0, 2, 1, 0, 0, 0, 0, 0]
+    assert splits.test.labels.tolist() == splits.train.labels.tolist()
+    chosen = Arrays(path=path, val_size=0, classes=["good", "c10"]).load()
+    assert chosen.train.index is not None
+    assert chosen.train.index.tolist() == [0, 3, 4]
+    with pytest.raises(DataError, match=r"no class 'c1'; the classes are \['c9', 'c10', 'good'\]"):
+        Arrays(path=path, classes=["c1"]).load()
+    ordered = save(
+        tmp_path, train=GREY, train_labels=kinds, class_names=np.array(["good", "c9", "c10"])
+    )
+    splits = Arrays(path=ordered, val_size=0, test_size=1).load()
+    assert splits.class_names == ("good", "c9", "c10")
+    assert splits.notes == ("labels of the classes: 0 good, 1 c9, 2 c10",)
+    numbers = Arrays(path=save(tmp_path, train=GREY, y_train=np.arange(1, 11).astype(str)))
+    found = torch.cat([s.labels for s in (numbers.load().train, numbers.load().test)])
+    assert set(found.tolist()) <= set(range(1, 11)), "text that is a number is that label"
+
+
+def test_bands_and_layouts(tmp_path: Path) -> None:
+    bands = np.random.default_rng(0).integers(0, 256, (10, 5, 6, 7), np.uint8)
+    path = save(tmp_path, train=bands, test=bands[:, :, :, :])
+    first = Arrays(path=path, val_size=0).load()
+    assert first.event_shape == (5, 6, 7)
+    assert "5 channels of 6 x 7 pixels; dataset.layout=channels_last" in first.notes[0]
+    last = Arrays(path=path, val_size=0, layout="channels_last").load()
+    assert np.array_equal(last.test.images.numpy(), bands.transpose(0, 3, 1, 2))
+    assert last.notes == ()
+    square = Arrays(path=save(tmp_path, train=bands[:, :, :5]), val_size=0).load()
+    assert square.event_shape == (7, 5, 5)
+    assert "channels last: 7 channels of 5 x 5 pixels" in square.notes[0]
+
+
+def test_a_known_shape_settles_the_order_of_axes() -> None:
+    assert has_channels_last((4, 4, 2), event_shape=(2, 4, 4))
+    assert not has_channels_last((4, 4, 2), event_shape=(4, 4, 2))
+    assert has_channels_last((3, 8, 1), event_shape=(1, 3, 8))
+    assert has_channels_last((8, 8, 4), event_shape=(3, 8, 8)), "with transparency"
+    assert not has_channels_last((3, 8, 1), event_shape=(2, 2, 2))
+
+
+def test_the_fourth_channel_of_pictures_is_transparency(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 4), np.uint8)
+    bands = Arrays(path=save(tmp_path, train=pixels), val_size=0).load()
+    assert bands.event_shape == (4, 8, 8)
+    assert "the fourth channel is kept" in bands.notes[1]
+    pixels[..., 3] = 255
+    solid = Arrays(path=save(tmp_path, train=pixels, test=pixels), val_size=0).load()
+    assert np.array_equal(solid.train.images.numpy(), pixels[..., :3].transpose(0, 3, 1, 2))
+    assert "opaque everywhere" in solid.notes[1]
+    pixels[:, 0, :, 3] = 0
+    for array, top in ((pixels, 255), (pixels.astype(np.float32) / 255, 1)):
+        for background, level in (("white", top), ("black", 0)):
+            path = save(tmp_path, train=array, test=array)
+            seen = Arrays(path=path, val_size=0, background=background).load().test.images
+            assert seen.shape[1:] == (3, 8, 8)
+            assert (seen[:, :, 0] == level).all()
+            assert np.array_equal(seen[:, :, 1:].numpy(), array[:, 1:, :, :3].transpose(0, 3, 1, 2))
+    path = save(tmp_path, train=pixels)
+    assert Arrays(path=path, background="none").load().event_shape == (4, 8, 8)
+    first = save(tmp_path, train=pixels.transpose(0, 3, 1, 2))
+    assert Arrays(path=first).load().event_shape == (4, 8, 8), "as torch stores four channels"
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (
+            GREY.astype(np.float32),
+            r"floats in \[0, 239\].*Divide them by 255, or store them as uint8",
+        ),
+        (GREY / 119.5 - 1, r"floats in \[-1, 1\].*Scale them to \[0, 1\]"),
+        ((GREY > 99).astype(np.uint8), "no value above 1.*Store binary images as bool"),
+        (GREY / 255, None),
+        (GREY > 99, None),
+        (GREY.reshape(10, 24).astype(float), None),  # a vector may have any unit
+    ],
+)
+def test_values_that_mean_something_else_are_warned_of(
+    array: np.ndarray, said: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Arrays(path=save(tmp_path, train=array)).load()
+    assert (said is None) == (caplog.text == "")
+    assert said is None or re.search(said, caplog.text)

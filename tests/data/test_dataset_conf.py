@@ -50,7 +50,7 @@ def test_yaml_agrees_with_the_constructor(name: str, monkeypatch: pytest.MonkeyP
         ("val_size", [0, 0.0, 0.5, 1, 6000], [1.0, 1.5, -1, -0.1, "many", None]),
         ("test_size", [0.5, 1, 6000], [0, 0.0, 1.0, -1]),
         ("split_seed", [0, 7], [-1, 0.5]),
-        ("classes", [None, [0], [3, 1]], [[], 3, ["cat"]]),
+        ("classes", [None, [0], [3, "cat"], ["2"]], [[], 3, "cat", [1.5]]),
         ("binarize", ["none", "static", "dynamic"], ["both", True]),
         ("image_size", [1, 64, [32, 48]], [0, -3, [32], [1, 2, 3], 6.5]),
         ("channels", [1, 3], [2, "3"]),

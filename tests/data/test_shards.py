@@ -34,6 +34,7 @@ from vae_run.data.datasets.shards import Shards
 from vae_run.data.splits import Splits
 from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.data.webdataset import tar_shards
+from vae_run.data.webdataset.sample_names import cut_at_last_dot
 from vae_run.data.webdataset.stream import Stream
 from vae_run.data.webdataset.tar_shards import Sample
 from vae_run.errors import ConfigError, DataError
@@ -406,6 +407,37 @@ def test_jobs_of_a_sweep_train_alone(folder: Path) -> None:
     assert "streamed" in found.reasons()[0]
 
 
+# Dots in names
+
+
+@pytest.mark.parametrize(
+    ("names", "last"),
+    [
+        (["d.5/a.0001.png", "d.5/a.0002.png"], True),
+        (["a.1.cls", "a.1.JPG", "a.2.cls"], True),
+        (["a.seg.png", "a.jpg"], False),
+        (["a.png", "b.0.png"], False),
+        (["a.txt", "a.cls"], False),
+        (["README", "a.1.png"], True),
+        ([], False),
+    ],
+)
+def test_where_a_name_ends(names: list[str], last: bool) -> None:
+    assert cut_at_last_dot(names) == last
+
+
+def test_names_with_dots_are_whole_names(folder: Path) -> None:
+    for split, count in (("train", 12), ("test", 3)):
+        names = [f"v1.5/IMG.{n:04d}.{kind}" for n in range(count) for kind in ("png", "cls")]
+        members(*names)(folder / f"{split}-0000.tar")
+    splits = dataset(folder, train="train-0000.tar", val=None, sample=100).load()
+    assert splits.stream is not None
+    assert (splits.stream.images, len(splits.train), len(splits.test)) == (12, 12, 3)
+    keys = sorted(sample.key for sample in splits.stream.epoch(0, 0))
+    assert keys == [f"v1.5/IMG.{n:04d}" for n in range(12)]
+    assert "cut at their last dot" in splits.notes[0]
+
+
 # What is wrong with a shard is told, with its name
 
 
@@ -465,7 +497,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no tar file": (lambda path: path.write_bytes(b"no" * 3000), "uncompressed tar file"),
     "no sample": (members(), "holds no sample"),
     "no image": (members("a.png", "a.cls", "b.cls"), "sample b has no images"),
-    "another ending": (members("a.b.png"), r"sample a has no images.*found: b\.png"),
+    "another ending": (members("a.b.txt"), r"sample a has no images.*found: b\.txt.*first dot"),
     "two images": (members("a.png", "a.jpg"), "sample a has 2 images"),
     "members apart": (
         members("a.png", "a.cls", "b.png", "b.cls", "a.txt"),

@@ -199,6 +199,15 @@ def test_nothing_without_a_density_to_draw_from():
         check(composed("evaluation=generation", "prior=flat"))
 
 
+def test_nothing_where_pixels_would_be_clipped():
+    made = view("likelihood=gaussian")
+    below = replace(made.split, images=made.split.images - 0.01)
+    for metric in (generation, fid):  # fid ends before it asks for its libraries and weights
+        assert measured(metric, replace(made, split=below)) == {}
+    assert measured(generation, replace(made, train=below)) == {}
+    assert measured(generation, made) != {}
+
+
 def test_bytes_are_rounded_and_have_three_colours():
     images = torch.tensor([[0.0, 0.5 / 255 + 1e-4, 0.999, 1.0, -0.3, 1.7]]).reshape(1, 1, 2, 3)
     found = as_bytes(images)

@@ -439,7 +439,7 @@ def test_tasks_take_labels_from_the_file_or_the_key(
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     wrong = {
         "encode": [
-            ("bare.npz", [], 3, "has no array labels"),
+            ("bare.npz", [], 3, "bare.npz has no labels"),
             ("both.npz", ["label=8"], 1, "label: found 8"),
         ],
         "reconstruct": [

@@ -388,3 +388,14 @@ assert "matplotlib" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_strangest_stand_above_their_reconstructions() -> None:
+    images, output = palette(3), palette(6)[3:]
+    scores, names = np.array([3.0, 2.0, 1.0]), ["a.png", "b.png", "c.png"]
+    picture = plots.strangest(images, output, scores, names, 50, "squared error per pixel")
+    places = [box(picture, [index, 77, 200]) for index in range(6)]
+    for above, below in zip(places[:3], places[3:], strict=True):
+        assert above[2:] == below[2:], "in one column"
+        assert above[1] < below[0]
+    assert places[0][3] < places[1][2] < places[2][2], "in order"

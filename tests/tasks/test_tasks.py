@@ -7,20 +7,27 @@ import hashlib
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from parts import composed, experiment
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vae_run import load
+from vae_run.config.check import check
 from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import evaluation_batches
 from vae_run.data.datasets.digits import Digits
 from vae_run.runs import checkpoint_file
+from vae_run.tasks.check import data, draw_some
+from vae_run.training.experiment import assemble
+
+CPU = torch.device("cpu")
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -213,6 +220,59 @@ def test_check_refuses_data_outside_of_the_likelihood(vae_run: Run, tmp_path: Pa
     assert vae_run(*typed, "likelihood=gaussian").code == 0
 
 
+def save_arrays(folder: Path) -> str:
+    """A file of 40 images of classes `ok` and `bad`, 10 of them to test on, and an unread array."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 6, 9), np.uint8)
+    kinds = np.array(["ok", "ok", "bad", "ok"] * 10)
+    path = folder / "d.npz"
+    np.savez(path, x_train=pixels, y_train=kinds, x_test=pixels[:10], y_test=kinds[:10], more=kinds)
+    return str(path)
+
+
+def test_check_tells_how_the_data_were_understood(tmp_path: Path) -> None:
+    words = ("dataset=arrays", f"dataset.path={save_arrays(tmp_path)}", "dataset.val_size=4")
+    made = assemble(check(composed(*words, "corruption=masking", "dataset.classes=[ok]")), CPU)
+    rows = data(made)
+    assert ("class", "1 ok: train 26  val 4  test 8") in rows
+    assert [text.partition(": ")[2] for name, text in rows if name == "data"] == [
+        "x_train is read as train, y_train is read as train_labels, x_test is read as test, "
+        "y_test is read as test_labels",
+        "not read: more",
+        "0 bad, 1 ok",
+    ]
+    draw_some(made, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        colours = {tuple(colour) for colour in np.asarray(sheet).reshape(-1, 3).tolist()}
+    level = int(made.splits.train.stored(slice(0, 1))[0, 0, 0, 0])
+    assert (level,) * 3 in colours
+    unlabelled = experiment("corruption=none", shape=(7,))
+    unlabelled.splits = replace(
+        unlabelled.splits, train=replace(unlabelled.splits.train, labels=None)
+    )
+    assert ("classes", "none: the images have no labels") in data(unlabelled)
+    draw_some(unlabelled, tmp_path / "vectors.png")
+
+
+def test_check_draws_into_no_file_that_is_there(vae_run: Run, tmp_path: Path) -> None:
+    typed = ("task=check", "network.widths=[4]", "output=deep/sheet.png")
+    assert vae_run(*typed).code == 0
+    refused = vae_run(*typed)
+    assert refused.code == 1
+    assert "overwrite=true" in refused.said
+    assert vae_run(*typed, "overwrite=true").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_how_the_data_were_understood_is_logged_when_a_run_starts(
+    vae_run: Run, tmp_path: Path
+) -> None:
+    words = ("dataset=arrays", f"dataset.path={save_arrays(tmp_path)}", "network.widths=[4]")
+    finished = vae_run(*words, "trainer.steps=1", "evaluation.figures=[]", "latent_dim=2")
+    assert finished.code == 0, finished.said
+    for said in ("not read: more", "labels of the classes: 0 bad, 1 ok"):
+        assert finished.said.count(said) == 1
+
+
 # --- sample, encode, reconstruct --------------------------------------------------------------
 
 
@@ -307,7 +367,8 @@ def test_encode_and_reconstruct_read_files_of_every_kind(
         finished = vae_run("task=encode", f"run={vae}", f"input={name}", "output=codes.npz")
         assert finished.code == 0, finished.said
         codes = np.load(tmp_path / "codes.npz")
-        assert sorted(codes.files) == ["mean", "scale"]
+        named = ["names"] if name in ("folder", "first.png") else []
+        assert codes.files == [*named, "index", "mean", "scale"]
         assert codes["mean"] == pytest.approx(q.mean.detach().numpy()[:count], rel=1e-5), name
         assert codes["scale"] == pytest.approx(q.stddev.detach().numpy()[:count], rel=1e-5), name
         typed = ("task=reconstruct", f"run={vae}", f"input={name}", "output=again.npz")
@@ -329,7 +390,7 @@ def test_a_deterministic_code_has_no_scale(
     typed = ("task=encode", f"run={dae}", "input=x.npy", "output=z.npz", "checkpoint=last")
     assert vae_run(*typed).code == 0
     codes = np.load(tmp_path / "z.npz")
-    assert codes.files == ["mean"]
+    assert codes.files == ["index", "mean"]
     expected = load(dae, checkpoint="last").encode(images).mean.detach().numpy()
     assert codes["mean"] == pytest.approx(expected, rel=1e-5)
 
@@ -349,22 +410,21 @@ def test_the_users_files_are_checked(
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04no archive")
     (tmp_path / "hollow").mkdir()
     bad = {
-        "missing.npz": "there is no file",
+        "missing.npz": "input: there is no file missing.npz",
         "small.npy": "[5, 7, 8]",
         "bent.npy": "[5, 16, 4]",
         "empty.npy": "[0, 8, 8]",
-        "nan.npy": "not finite",
+        "nan.npy": "NaN or infinite",
         "text.npy": "text.npy",
-        "two.npz": "a, b",
+        "two.npz": "input: two.npz holds a, b",
         "none.npz": "none.npz",
         "broken.png": "broken.png",
         "broken.npz": "broken.npz",
-        "hollow": "holds no pictures",
+        "hollow": "no image files below hollow",
     }
     for name, words in bad.items():
         finished = vae_run("task=encode", f"run={vae}", f"input={name}", "output=z.npz")
         assert finished.code == 3, (name, finished.said)
-        assert "input:" in finished.said, name
         assert words in finished.said, name
         assert "Traceback" not in finished.said
     assert not (tmp_path / "z.npz").exists()

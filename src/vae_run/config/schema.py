@@ -44,6 +44,13 @@ class Common(BaseModel):
     sweep: Sweep
 
 
+class Check(Common):
+    """Keys of `task=check`."""
+
+    output: str | None = None  # the picture to write, of training images
+    overwrite: bool = False  # whether `output` may replace a file
+
+
 class Resume(Common):
     """Keys of `task=resume`."""
 
@@ -56,20 +63,31 @@ class OnCheckpoint(Resume):
     checkpoint: Literal["best", "last"] = "best"
 
 
-class Sample(OnCheckpoint):
+class Output(OnCheckpoint):
+    """Keys of the tasks on one checkpoint that write a file."""
+
+    output: str  # the file to write
+    overwrite: bool = False  # whether a file may be replaced that vae-run did not write
+    label: int | str | None = None  # the class of all images, for a conditional model
+
+
+class Sample(Output):
     """Keys of `task=sample`."""
 
     n: Annotated[int, Field(ge=1)]  # images to draw
-    label: int | None = None  # the class of all images, for a conditional model
-    output: str  # the file to write
 
 
-class OnImages(OnCheckpoint):
+class OnImages(Output):
     """Keys of `task=encode` and `task=reconstruct`, which read the user's own images."""
 
-    input: str  # a file of images, or a folder of pictures
-    label: int | None = None  # the class of all images, for a conditional model
-    output: str  # the file to write
+    input: str | list[str]  # files, folders or patterns of them; or train, val, test
+
+
+class Score(OnImages):
+    """Keys of `task=score`."""
+
+    metric: Literal["elbo", "mse", "log_likelihood"] | None = None  # the score; None: elbo, or mse
+    sheet: str = "auto"  # the contact sheet of the strangest; none, or a file
 
 
 class Compare(Common):
@@ -86,16 +104,18 @@ class Ensemble(Common):
     runs: str | list[str]  # patterns of run directories
     checkpoint: Literal["best", "last"] = "best"
     output: str | None = None  # the file to write
+    overwrite: bool = False  # whether a file may be replaced that vae-run did not write
 
 
 TASKS: Mapping[str, type[Common]] = {
     "train": Common,
-    "check": Common,
+    "check": Check,
     "resume": Resume,
     "evaluate": OnCheckpoint,
     "sample": Sample,
     "encode": OnImages,
     "reconstruct": OnImages,
+    "score": Score,
     "compare": Compare,
     "ensemble": Ensemble,
 }

@@ -179,11 +179,13 @@ def evaluation_batches(
     batch_size: int,
     noise: tuple[int, int],
     limit: int | None = None,
+    first: int = 0,
 ) -> Iterator[Batch]:
     """Every image of `split` once, in order (or the first `limit`), with fixed noise.
 
     The noise depends only on the image's index in the split: not on the run's seed, the batch
-    size or earlier evaluations.
+    size or earlier evaluations. Where `split` is a piece of a larger one, `first` is the index of
+    its first image there, so that the noise is that of the whole.
     """
     device, shape = split.device, split.event_shape
     samples, latent_dim = noise
@@ -200,13 +202,14 @@ def evaluation_batches(
 
     for start in range(0, total, batch_size):
         stop = min(start + batch_size, total)
+        places = first + start, first + stop
         target = split.pixels(slice(start, stop))
         if split.resample:
-            grey = _per_image(uniform, start, stop, device, "evaluation binarization")
+            grey = _per_image(uniform, *places, device, "evaluation binarization")
             assert grey is not None
             target = (grey < target).to(target.dtype)
-        drawn = _per_image(corrupting, start, stop, device, "evaluation corruption")
-        codes = _per_image(normal, start, stop, device, "evaluation noise")
+        drawn = _per_image(corrupting, *places, device, "evaluation corruption")
+        codes = _per_image(normal, *places, device, "evaluation noise")
         assert codes is not None
         label = split.label(slice(start, stop))
         yield Batch(corruption.apply(target, drawn), target, codes.transpose(0, 1), label)

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vae_run.data.binarize import binarized
+from vae_run.data.class_labels import of_classes
 from vae_run.data.columns import Columns
 from vae_run.data.splits import Split, Splits
 from vae_run.data.standardize import standardised
@@ -69,7 +70,8 @@ class Dataset(ABC):
         val_size: size of the validation set, if the dataset has none of its own: a share of the
             training data in [0, 1), or a number of images; 0: train on everything.
         split_seed: seed of the choice of images for the validation and test sets.
-        classes: keep only the images of these labels, in every split; labels keep their numbers.
+        classes: keep only the images of these labels, or of classes by their names, in every
+            split; labels keep their numbers.
         binarize: `static` samples every pixel once with a fixed seed; `dynamic` samples the
             training images anew each time they are visited, and val and test as in `static`.
         known_factors: whether the splits have `factors`.
@@ -81,7 +83,7 @@ class Dataset(ABC):
 
     val_size: Share | Count = 0.1
     split_seed: Annotated[int, Field(ge=0)] = 0
-    classes: Annotated[list[int], Field(min_length=1)] | None = None
+    classes: Annotated[list[int | str], Field(min_length=1)] | None = None
     binarize: Literal["none", "static", "dynamic"] = "none"
 
     @abstractmethod
@@ -114,9 +116,9 @@ class Dataset(ABC):
         self._check(parts)
         others = None
         if self.classes is not None:
-            wanted = torch.tensor(sorted(set(self.classes)))
-            chosen = self._choose(parts, wanted)
-            parts, others = chosen, self._left_out(parts, wanted)
+            kept, wanted = of_classes(parts.named(), self.classes, parts.class_names)
+            others = self._left_out(parts, wanted)
+            parts = replace(parts, **kept)  # type: ignore[arg-type]
         train, val, test = self._cut(parts)
         if self.keeps_in_memory(sum(len(s) * s.image_bytes for s in (train, val, test))):
             train, val, test = train.in_memory(), val.in_memory(), test.in_memory()
@@ -154,31 +156,10 @@ class Dataset(ABC):
                         "all splits need the same"
                     )
 
-    def _choose(self, parts: Parts, wanted: Tensor) -> Parts:
-        """Keep the images whose label is in `wanted` (int64 [M])."""
-        key = f"dataset.classes={self.classes}"
-        kept: dict[str, Split] = {}
-        for name, split in parts.named().items():
-            if split.labels is None:
-                raise DataError(
-                    f"{key}: {name} has no labels to choose by; set dataset.classes=null"
-                )
-            present = torch.unique(split.labels)
-            lacking = wanted if name == "train" else wanted[:0]
-            lacking = lacking[~torch.isin(lacking, present)]
-            kept[name] = split.take(torch.isin(split.labels, wanted).nonzero()[:, 0])
-            if len(lacking) or not len(kept[name]):
-                raise DataError(
-                    f"{key}: {name} has no image labelled "
-                    f"{(lacking if len(lacking) else wanted).tolist()}; its labels are "
-                    f"{_shortened(present.tolist())}"
-                )
-        return replace(parts, **kept)  # type: ignore[arg-type]
-
     def _left_out(self, parts: Parts, wanted: Tensor) -> Split | None:
         """The test images of all other labels, or as large a share of train as test is cut from."""
         source = parts.train if parts.test is None else parts.test
-        assert source.labels is not None, "`_choose` has checked it"
+        assert source.labels is not None, "`of_classes` has checked it"
         left = source.take((~torch.isin(source.labels, wanted)).nonzero()[:, 0])
         if parts.test is None and len(left):
             order = torch.randperm(len(left), generator=self._cuts())
@@ -243,8 +224,3 @@ def _count(key: str, size: float | int, available: int) -> int:
             f"dataset.{key}={size}: expected a share in [0, 1) or a whole number of images"
         )
     return max(1, round(size * available)) if size > 0 else 0
-
-
-def _shortened(labels: list[int], limit: int = 100) -> str:
-    """A list as text, truncated to `limit` entries."""
-    return str(labels) if len(labels) <= limit else f"{str(labels[:limit])[:-1]}, ...]"

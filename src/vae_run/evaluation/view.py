@@ -20,7 +20,8 @@ class View:
     `epoch` is the time that the objective's warm-up reads; batches carry fixed noise. `train` is
     the training split, for metrics that fit something to it, and `others` are the test images
     whose classes were left out, where this is the test split. `table` are the columns that the
-    features were made from, if the data are rows of a table.
+    features were made from, if the data are rows of a table. `first` is the index of the first
+    image in the whole of which `split` is a piece; noise depends on it.
     """
 
     model: LatentVariableModel
@@ -37,6 +38,7 @@ class View:
     class_names: tuple[str, ...] = ()
     table: Columns | None = None
     manifold_label: int | None = None
+    first: int = 0
 
     @property
     def size(self) -> int:
@@ -50,4 +52,5 @@ class View:
             batch_size=self.batch_size,
             noise=(self.objective.samples, self.latent_dim),
             limit=self.limit,
+            first=self.first,
         )

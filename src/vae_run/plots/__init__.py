@@ -13,6 +13,7 @@ of room is said there too.
 May import nothing else of vae-run.
 """
 
+from vae_run.plots.contact_sheet import contact_sheet
 from vae_run.plots.curves import learning_curves
 from vae_run.plots.dimensions import (
     Marginal,
@@ -26,6 +27,7 @@ from vae_run.plots.images import interpolations, manifold, reconstructions, samp
 from vae_run.plots.robustness import Panel, robustness
 from vae_run.plots.rows import rows
 from vae_run.plots.scatter import Density, scatter
+from vae_run.plots.strangest import strangest
 from vae_run.plots.sweep import Line, sweep_curves
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Point",
     "aggregate_posterior",
     "anomaly_histograms",
+    "contact_sheet",
     "frontier",
     "interpolations",
     "kl_bars",
@@ -47,6 +50,7 @@ __all__ = [
     "samples",
     "scatter",
     "spectrum",
+    "strangest",
     "sweep_curves",
     "traversals",
 ]

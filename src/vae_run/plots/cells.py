@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WIDEST, TALLEST = 992, 768  # pixels that all cells of a picture may take up together
+_MANY_OUTSIDE = 0.05
+"""Share of pixels off [0, 1] from which on a picture says so; means of p(x|z) leave it by a bit."""
 SMALLEST, LARGEST = 48, 168  # pixels of a tile's longer side: to be readable, to be of use
 
 
 def events(images: Tensor, leading: int) -> tuple[Array, str]:
     """Cells [*leading, H, W, 3], [*leading, F] or [*leading, C, L], and a remark.
 
-    They are made from a tensor [*leading, *E].
-    What is not finite becomes NaN. The remark is empty unless channels had to be averaged.
+    They are made from a tensor [*leading, *E]. What is not finite becomes NaN. The remark is empty
+    unless channels had to be averaged, or many pixels leave [0, 1], the range that is drawn.
     """
     cells: Array = images.detach().cpu().float().numpy()
     if 0 in cells.shape or not 1 <= cells.ndim - leading <= 3:
@@ -37,6 +39,10 @@ def events(images: Tensor, leading: int) -> tuple[Array, str]:
     if channels not in (1, 3):
         cells = cells.mean(axis=-3, keepdims=True)
         remark = f"Grey is the mean of {channels} channels"
+    outside = float(((cells < 0) | (cells > 1)).mean())
+    if outside > _MANY_OUTSIDE:
+        clipped = f"{outside:.0%} of the pixels leave [0, 1] and are clipped"
+        remark = f"{remark}; {clipped}" if remark else clipped
     cells = np.moveaxis(cells, -3, -1)
     return np.broadcast_to(cells, (*cells.shape[:-1], 3)), remark
 

@@ -79,12 +79,15 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_atomically(path, csv_text(rows, columns_of(rows)).encode())
 
 
-def write_png(path: Path, picture: NDArray[Any]) -> None:
-    """Write a picture, uint8 [height, width, 3]."""
+def write_png(path: Path, picture: NDArray[Any], remark: str = "") -> None:
+    """Write a picture, uint8 [height, width, 3]; a `remark` is kept in the file as its comment."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
+    buffer, about = io.BytesIO(), PngInfo()
+    if remark:
+        about.add_text("Comment", remark)
+    Image.fromarray(picture).save(buffer, format="PNG", pnginfo=about)
     write_atomically(path, buffer.getvalue())
 
 

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from pathlib import Path
 
 import torch
 from rich.table import Table
+from rich.text import Text
 
+from vae_run import plots
 from vae_run.config.invocation import Call
-from vae_run.evaluation.first_images import first_batch
+from vae_run.config.schema import Check
+from vae_run.data.splits import Splits
+from vae_run.evaluation.first_images import class_name, first_batch
 from vae_run.models.networks import parameter_count
+from vae_run.system.array_archive import MARK
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
+from vae_run.system.files import write_png
+from vae_run.tasks.user_files import check_output
 from vae_run.training.experiment import Experiment, assemble
 
 MEBI = 2**20
+MOST_CLASSES = 30
+"""Classes that are listed."""
+MOST_DRAWN = 48
+"""Images of the contact sheet."""
 
 
 def main(call: Call) -> None:
-    """Print the summary of the configured experiment."""
+    """Print the summary of the configured experiment, and draw training images if asked to."""
+    fixed = call.settings.of(Check)
+    path = None
+    if fixed.output is not None:
+        path = check_output(fixed.output, (".png",), overwrite=fixed.overwrite)
     experiment = assemble(call.settings, choose_device(call.settings.fixed.device))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, text in (*parts(call), *data(experiment), *model(experiment), *training(experiment)):
-        table.add_row(f"[bold]{name}[/]" if name else "", text)
+    rows = [*parts(call), *data(experiment), *model(experiment), *training(experiment)]
+    if path is not None:
+        draw_some(experiment, path)
+    rows.append(("drawn", str(path or "output=FILE.png draws images as the model sees them")))
+    for name, text in rows:
+        table.add_row(Text(name, "bold"), Text(text))
     console.print(table)
 
 
@@ -58,7 +77,46 @@ def data(experiment: Experiment) -> list[tuple[str, str]]:
             "range",
             f"[{low:.4g}, {high:.4g}] in train; {type(likelihood).__name__} models {support}",
         ),
+        *classes(splits),
+        *(("data", note) for note in splits.notes),
     ]
+
+
+def classes(splits: Splits) -> list[tuple[str, str]]:
+    """Each class, with its number of images in train, val and test."""
+    if splits.train.labels is None:
+        return [("classes", "none: the images have no labels")]
+    held = [split.labels for split in (splits.train, splits.val, splits.test)]
+    counts = [{} if labels is None else _counts(labels) for labels in held]
+    present = sorted({label for count in counts for label in count})
+    rows = []
+    for label in present[:MOST_CLASSES]:
+        name = class_name(label, splits.class_names or ())
+        called = str(label) if name == str(label) else f"{label} {name}"
+        train, val, test = (f"{count.get(label, 0):,}" for count in counts)
+        rows.append(("class", f"{called}: train {train}  val {val}  test {test}"))
+    if more := present[MOST_CLASSES:]:
+        rows.append(("class", f"and {len(more):,} more, up to {more[-1]}"))
+    return rows
+
+
+def _counts(labels: torch.Tensor) -> dict[int, int]:
+    found, counts = torch.unique(labels, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def draw_some(experiment: Experiment, path: Path) -> None:
+    """Write a contact sheet of evenly spaced training images and what the encoder sees of them."""
+    splits = experiment.splits
+    few = min(MOST_DRAWN, len(splits.train))
+    spaced = torch.linspace(0, len(splits.train) - 1, few, device=splits.train.images.device)
+    batch = first_batch(experiment.view(splits.train.take(spaced.long())))
+    seen = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
+    labels = [] if batch.label is None else batch.label.tolist()
+    names = [class_name(label, splits.class_names or ()) for label in labels]
+    low, high = splits.train.extent
+    note = f"Evenly spaced among {len(splits.train):,}, with values from {low:.4g} to {high:.4g}"
+    write_png(path, plots.contact_sheet(batch.target.cpu(), seen, note, names), MARK)
 
 
 def model(experiment: Experiment) -> list[tuple[str, str]]:
@@ -69,7 +127,7 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
         for name, module in whole.named_children()
     ]
     rows.append(("total", f"{parameter_count(whole):,} parameters"))
-    batch = first_batch(replace(experiment.view(experiment.splits.train)), 64)
+    batch = first_batch(experiment.view(experiment.splits.train), 64)
     with torch.no_grad():
         terms = experiment.objective(whole.given(batch.label), batch, math.inf)
     start = "  ".join(f"{name} {float(value.mean()):.4g}" for name, value in terms.items())

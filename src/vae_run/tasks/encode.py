@@ -1,30 +1,47 @@
-"""`task=encode run=DIR input=FILE output=FILE.npz`: latent means and scales of your own data."""
+"""`task=encode run=DIR input=FILE output=FILE`: latent means and scales of your own data."""
 
 from __future__ import annotations
 
 import logging
 
 import torch
+from torch import Tensor
 
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnImages
+from vae_run.evaluation.codes import evaluating
+from vae_run.tasks.own_images import identity, inputs_of, own_images
 from vae_run.tasks.trained_model import trained
-from vae_run.tasks.user_files import check_output, write_arrays
+from vae_run.tasks.user_files import TABLES, check_output, write_table
 
 log = logging.getLogger("vae_run")
 
 
 def main(call: Call) -> None:
-    """Write `mean` [N, D] and, where the code is random, `scale` [N, D]."""
+    """Write a row for each image: `mean` [D], `scale` [D] where the code is random, and its name.
+
+    Means are those that the run's own evaluation has, bit for bit, for the same images in batches
+    of the same size. They are codes of the images as they are, without the run's corruption.
+    """
     fixed = call.settings.of(OnImages)
-    path = check_output(fixed.output, (".npz",))
+    inputs = inputs_of(fixed.input)
+    path = check_output(fixed.output, TABLES, overwrite=fixed.overwrite, inputs=inputs)
     run = trained(call)
-    images, labels = run.own_images(fixed)
-    with torch.inference_mode():
-        codes = [given.encode(batch) for batch, given in run.batches(images, labels)]
-        found = {"mean": torch.cat([q.mean for q in codes])}
-        scales = [run.model.posterior.scale(q) for q in codes]
-        if any(scale is not None for scale in scales):
-            found["scale"] = torch.cat([scale for scale in scales if scale is not None])
-    write_arrays(path, **found)
-    log.info("codes of %d images in %s (%s)", len(images), path, ", ".join(found))
+    images = own_images(run, fixed)
+    means, scales = list[Tensor](), list[Tensor]()
+    with evaluating(run.model):
+        for batch, model in run.batches(images):
+            q = model.encode(batch.input)
+            means.append(q.mean.cpu())
+            scale = model.posterior.scale(q)
+            scales += [] if scale is None else [scale.cpu()]
+    found = {"mean": torch.cat(means).numpy()}
+    if scales:
+        found["scale"] = torch.cat(scales).numpy()
+    plural = path.suffix.lower() == ".npz"
+    names = ("names", "labels", "split", "index") if plural else ("name", "label", "split", "index")
+    about = identity(images, names)
+    if plural and images.classes is not None and images.labels is not None:
+        about |= {"labels": images.labels.numpy(), "classes": images.classes}
+    write_table(path, {**about, **found})
+    log.info("codes of %d images in %s (%s)", len(images), path, ", ".join([*about, *found]))

@@ -33,7 +33,10 @@ from vae_run.training.experiment import Experiment, assemble
 
 log = logging.getLogger("vae_run")
 
-ALLOWED = ("task", "runs", "output", "checkpoint", "device", "trust", "evaluation.batch_size")
+ALLOWED = (
+    *("task", "runs", "output", "overwrite", "checkpoint", "device", "trust"),
+    "evaluation.batch_size",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ def main(call: Call) -> None:
     """Measure the runs that `runs` names, and the mean of their reconstructions."""
     fixed = call.settings.of(Ensemble)
     call.refuse_all_but(*ALLOWED)
-    output = None if fixed.output is None else check_output(fixed.output, (".csv", ".json"))
+    output = None
+    if fixed.output is not None:
+        output = check_output(fixed.output, (".csv", ".json"), overwrite=fixed.overwrite)
     runs = members(fixed.runs)
     refuse_differing(runs)
     device = choose_device(fixed.device)

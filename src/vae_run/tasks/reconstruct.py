@@ -6,13 +6,20 @@ With a denoising family the input counts as corrupted already, and the output is
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
 
-import torch
+from torch import Tensor
 
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnImages
-from vae_run.tasks.trained_model import trained
-from vae_run.tasks.user_files import check_output, write_arrays, write_grid
+from vae_run.data.user_input import UserImages
+from vae_run.evaluation.codes import evaluating
+from vae_run.system.array_archive import array_archive
+from vae_run.tasks.own_images import identity, inputs_of, own_images
+from vae_run.tasks.trained_model import Trained, trained
+from vae_run.tasks.user_files import GridPicture, check_output
 
 log = logging.getLogger("vae_run")
 
@@ -20,16 +27,37 @@ log = logging.getLogger("vae_run")
 def main(call: Call) -> None:
     """Write decode(encode(x).mean).mean as a `.png` grid, or as `images` in a `.npz`."""
     fixed = call.settings.of(OnImages)
-    path = check_output(fixed.output, (".png", ".npz"))
+    inputs = inputs_of(fixed.input)
+    path = check_output(fixed.output, (".png", ".npz"), overwrite=fixed.overwrite, inputs=inputs)
     run = trained(call)
-    images, labels = run.own_images(fixed)
-    with torch.inference_mode():
-        output = torch.cat(
-            [given.reconstruct(batch).cpu() for batch, given in run.batches(images, labels)]
-        )
-    if path.suffix.lower() == ".png":
-        write_grid(path, output)
-    else:
-        write_arrays(path, images=output)
-    error = float((output - images).square().mean())
+    images = own_images(run, fixed)
+    error = write(path, run, images) / (len(images) * math.prod(run.event_shape))
     log.info("%d reconstructions in %s (mse against the input %.4g)", len(images), path, error)
+
+
+def write(path: Path, run: Trained, images: UserImages) -> float:
+    """Write the reconstructions batch by batch; returns the sum of squared errors."""
+    total = 0.0
+
+    def pieces() -> Iterator[Tensor]:
+        nonlocal total
+        with evaluating(run.model):
+            for batch, model in run.batches(images):
+                output = model.reconstruct(batch.input).cpu()
+                total += float((output - batch.target.cpu()).double().square().sum())
+                yield output
+
+    if path.suffix.lower() == ".png":
+        grid = GridPicture(len(images), run.event_shape)
+        for piece in pieces():
+            grid.add(piece)
+        grid.write(path)
+        return total
+    with array_archive(path) as archive:
+        shape = (len(images), *run.event_shape)
+        with archive.growing("images", shape, "float32") as append:
+            for piece in pieces():
+                append(piece.numpy())
+        for name, values in identity(images, ("names", "labels", "split", "index")).items():
+            archive.add(name, values)
+    return total

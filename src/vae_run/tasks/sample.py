@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -11,16 +12,19 @@ from torch import Tensor
 from vae_run import plots
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Sample, Settings
-from vae_run.data.splits import Splits
-from vae_run.errors import CheckpointError
 from vae_run.evaluation.codes import codes
 from vae_run.evaluation.first_images import class_name
 from vae_run.evaluation.view import View
+from vae_run.system.array_archive import MARK, array_archive
 from vae_run.system.files import write_png
+from vae_run.tasks.own_images import own_splits
 from vae_run.tasks.trained_model import Trained, trained
-from vae_run.tasks.user_files import check_output, write_arrays, write_grid
+from vae_run.tasks.user_files import GridPicture, check_output
 
 log = logging.getLogger("vae_run")
+
+PIECE = 256
+"""Images that are decoded at a time at most; a network takes many times the memory of these."""
 
 
 def main(call: Call) -> None:
@@ -29,40 +33,57 @@ def main(call: Call) -> None:
     A conditional model draws images of the class `label`, or of all classes in turn.
     """
     fixed = call.settings.of(Sample)
-    path = check_output(fixed.output, (".png", ".npz"))
+    path = check_output(fixed.output, (".png", ".npz"), overwrite=fixed.overwrite)
     run = trained(call, "sampler")
-    run.model.checked(fixed.label)
+    label = run.number(fixed.label)
     if "sampler" in call.settings.parts:
         use_sampler(run, call.settings)
     model, labels = run.model, run.model.in_turn(fixed.n)
-    if fixed.label is not None and labels is not None:
-        labels = torch.full_like(labels, fixed.label)
+    if label is not None and labels is not None:
+        labels = torch.full_like(labels, label)
     torch.manual_seed(fixed.seed)
     with torch.inference_mode():
         z = model.posterior.nearest(model.latent_prior().sample((fixed.n,)))
-        images = model.decode(z, labels).mean
     source = f"{fixed.n} images from {model.prior.description}"
     if path.suffix.lower() == ".npz":
-        write_arrays(path, images=images, z=z, **({} if labels is None else {"labels": labels}))
-    elif labels is None or fixed.label is not None:
-        write_grid(path, images)
+        write_npz(path, run, z, labels)
+    elif labels is None or label is not None:
+        grid = GridPicture(fixed.n, run.event_shape)
+        for images in decoded(run, z, labels):
+            grid.add(images)
+        grid.write(path)
     else:
-        write_classes(path, images, run, source)
+        write_classes(path, torch.cat(list(decoded(run, z, labels))), run, source)
     log.info("%s in %s", source, path)
+
+
+def decoded(run: Trained, z: Tensor, labels: Tensor | None) -> Iterator[Tensor]:
+    """Means of p(x|z), [B, *E] on the CPU, of the codes z [n, D], a batch at a time."""
+    size = min(run.batch_size, PIECE)
+    for start in range(0, len(z), size):
+        part = slice(start, start + size)
+        with torch.inference_mode():
+            yield run.model.decode(z[part], None if labels is None else labels[part]).mean.cpu()
+
+
+def write_npz(path: Path, run: Trained, z: Tensor, labels: Tensor | None) -> None:
+    """Write `images`, `z` and, for a conditional model, `labels`."""
+    with array_archive(path) as archive:
+        with archive.growing("images", (len(z), *run.event_shape), "float32") as append:
+            for images in decoded(run, z, labels):
+                append(images.numpy())
+        archive.add("z", z.cpu().numpy())
+        if labels is not None:
+            archive.add("labels", labels.cpu().numpy())
 
 
 def use_sampler(run: Trained, settings: Settings) -> None:
     """Replace the prior by the sampler, fitted to codes of the run's own training images.
 
     Raises:
-        CheckpointError: those images have another shape than the model's.
+        DataError: these images are missing, or have changed.
     """
-    splits: Splits = run.settings.build("dataset").load()
-    if splits.event_shape != run.event_shape:
-        raise CheckpointError(
-            f"run: the run's dataset now holds images of shape {list(splits.event_shape)}, and its "
-            f"model was trained on {list(run.event_shape)}."
-        )
+    splits = own_splits(run, "sampler")
     latent_dim = run.settings.fixed.latent_dim
     sampler = settings.build("sampler", latent_dim=latent_dim).to(run.device)
     train = splits.train.to(run.device)
@@ -78,4 +99,4 @@ def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None
     """Write a `.png` with a column for every class."""
     assert run.model.classes is not None
     names = [class_name(label, run.class_names) for label in run.model.classes.tolist()]
-    write_png(path, plots.samples(images.cpu(), f"{source}, classes in turn", names))
+    write_png(path, plots.samples(images.cpu(), f"{source}, classes in turn", names), MARK)

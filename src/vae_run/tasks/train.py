@@ -81,6 +81,8 @@ def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
     ):
         tracker.hparams(hyperparameters(settings.raw, call.choices))
         experiment = prepare(settings, run, splits)
+        for note in experiment.splits.notes:
+            log.info("%s", note)
         if settings.fixed.init_from is not None:
             warm_start(experiment, settings.fixed.init_from)
         tracker.text("config", f"```yaml\n{OmegaConf.to_yaml(dict(settings.raw))}```")

@@ -1,61 +1,113 @@
-"""The trained model of a run, for the tasks that apply it to the user's own data."""
+"""The trained model of a run, for the tasks that apply it to the user's own data.
+
+Letters: N images, E event shape.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from vae_run.config.invocation import Call
-from vae_run.config.schema import OnCheckpoint, OnImages, Settings
+from vae_run.config.schema import OnCheckpoint, Settings
+from vae_run.corruptions import NoCorruption
+from vae_run.data.batches import Batch
+from vae_run.data.user_input import UserImages, label_of
 from vae_run.errors import ConfigError
+from vae_run.evaluation.view import View
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs import checkpoint_file
 from vae_run.runs.load import load_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.device import choose_device
-from vae_run.tasks.user_files import read_images, read_labels
 
-BATCH = 1000
-"""Images that are processed at a time."""
-ALLOWED = ("checkpoint", "device", "precision", "seed", "n", "label", "input", "output")
+log = logging.getLogger("vae_run")
+
+ALLOWED = (
+    *("checkpoint", "device", "precision", "seed", "n", "label", "input", "output", "overwrite"),
+    *("metric", "sheet", "evaluation.batch_size"),
+    *("task", "run", "trust", "hydra"),
+)
+"""Keys, and groups, that may be given with the tasks on a trained model."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's model in eval mode on its device, with the run's own settings."""
+    """A run's model in eval mode on its device, with the run's own settings.
 
+    Attributes:
+        extent: least and greatest value of the training data; None: the checkpoint has it not.
+        batch_size: images that are processed at a time, as many as in the run's own evaluation.
+    """
+
+    run: RunDirectory
     settings: Settings
     model: LatentVariableModel
     device: torch.device
     event_shape: tuple[int, ...]
+    batch_size: int
+    levels: int | None = None
+    extent: tuple[float, float] | None = None
     class_names: tuple[str, ...] = ()
 
-    def batches(
-        self, images: Tensor, labels: Tensor | None
-    ) -> Iterator[tuple[Tensor, LatentVariableModel]]:
-        """`images` [N, *E] in batches on the device, each with the model given its labels."""
-        for start in range(0, len(images), BATCH):
-            part = slice(start, start + BATCH)
-            given = self.model.checked(None if labels is None else labels[part])
-            yield images[part].to(self.device), given
+    def view(self, images: UserImages, start: int, stop: int) -> View:
+        """The model before the images `start` to `stop`, clean, on the device.
 
-    def own_images(self, fixed: OnImages) -> tuple[Tensor, Tensor | None]:
-        """The images [N, *E] of `input`, and for a conditional model their labels [N].
+        Noise is that of the place of an image among all of `images`.
+        """
+        return View(
+            self.model,
+            # Of the objective a view needs only how many posterior samples it draws.
+            self.settings.build("objective", train_size=len(images)),
+            NoCorruption(),
+            images.split(start, stop).to(self.device),
+            self.settings.fixed.latent_dim,
+            self.batch_size,
+            importance_samples=self.settings.parts["evaluation"]["importance_samples"],
+            class_names=self.class_names,
+            first=start,
+        )
+
+    def views(self, images: UserImages, size: int | None = None) -> Iterator[View]:
+        """The model before `size` images at a time; None: `batch_size`."""
+        size = self.batch_size if size is None else size
+        for start in range(0, len(images), size):
+            yield self.view(images, start, min(start + size, len(images)))
+
+    def batches(self, images: UserImages) -> Iterator[tuple[Batch, LatentVariableModel]]:
+        """Batches of `images`, each with the model given its labels."""
+        for view in self.views(images):
+            for batch in view.batches():
+                yield batch, self.model.given(batch.label)
+
+    def number(self, label: int | str | None) -> int | None:
+        """The label that the key `label` gives, by number or by name.
 
         Raises:
-            DataError: the file is missing or unreadable, or lacks what the model needs.
-            ConfigError: `label` is no class of the model.
+            ConfigError: it is no class of the model.
         """
-        self.model.checked(fixed.label)
-        images = read_images(fixed.input, self.event_shape)
-        if self.model.classes is None:
-            return images, None
-        if fixed.label is not None:
-            return images, torch.full((len(images),), fixed.label)
-        return images, read_labels(fixed.input, len(images))
+        if label is None:
+            return None
+        name = str(label)
+        found = label_of(name, self.class_names)
+        known = None if self.model.classes is None else self.model.classes.tolist()
+        if isinstance(label, int) and (found is None or known is None or label in known):
+            if found not in (None, label):
+                log.warning(
+                    "label=%d is the class number %d, named %s; for the class named %d say "
+                    "\"label='%d'\"", label, label, self.class_names[label], label, label,
+                )  # fmt: skip
+            found = label
+        if found is None:
+            raise ConfigError(
+                f"label: found {name}; the classes of the run are {', '.join(self.class_names)}."
+            )
+        self.model.checked(found)
+        return found
 
 
 def trained(call: Call, *allowed: str) -> Trained:
@@ -71,16 +123,29 @@ def trained(call: Call, *allowed: str) -> Trained:
     """
     fixed = call.settings.of(OnCheckpoint)
     for key in call.typed_keys:
-        if key.split(".")[0] not in (*ALLOWED, *allowed, "task", "run", "trust", "hydra"):
+        if not {key, key.split(".")[0]} & {*ALLOWED, *allowed}:
             raise ConfigError(
                 f"{key}: task={fixed.task} takes the model as the run has it; its keys may not be "
                 "given."
             )
-    run = RunDirectory.existing(fixed.run)
+    run = RunDirectory.existing(str(Path(fixed.run).expanduser()))
     settings = run.settings(fixed.trust)
     file = run.best if fixed.checkpoint == "best" else run.last
     state = checkpoint_file.read(file)
     device = choose_device(fixed.device)
     model = load_model(settings, state, file).to(device).eval()
-    names = tuple(state.get("class_names") or ())
-    return Trained(settings, model, device, tuple(state["event_shape"]), names)
+    with checkpoint_file.understood(file):
+        extent = None if state.get("extent") is None else (state["extent"][0], state["extent"][1])
+    typed = "evaluation.batch_size" in call.typed_keys
+    parts = call.settings.parts if typed else settings.parts
+    return Trained(
+        run,
+        settings,
+        model,
+        device,
+        tuple(state["event_shape"]),
+        int(parts["evaluation"]["batch_size"]),
+        state.get("levels"),
+        extent,
+        tuple(state.get("class_names") or ()),
+    )

@@ -1,156 +1,158 @@
-"""The user's own files of images and codes, which tasks on a trained model read and write."""
+"""The files that tasks on a trained model write: what may be replaced, tables, and grids of images.
+
+Letters: N images, E event shape, C H W channels and pixels.
+"""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vae_run.errors import ConfigError, DataError
-from vae_run.system.files import write_atomically, write_png
+from vae_run.errors import ConfigError
+from vae_run.system.array_archive import MARK, is_marked, write_arrays
+from vae_run.system.files import csv_text, write_atomically, write_json, write_png
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-
-
-def read_images(name: str, event_shape: tuple[int, ...]) -> Tensor:
-    """Images [N, *E] in [0, 1] from a `.npz`, a `.npy`, a picture, or a folder of pictures.
-
-    An archive's array is `images`, or its only one besides `labels`. uint8 is divided by 255,
-    floats are taken as they are; pictures are resized to E.
-
-    Raises:
-        DataError: the file is missing or unreadable, or its images are not of shape E.
-    """
-    path = Path(name)
-    try:
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-            if not files:
-                raise DataError(f"input: {path} holds no pictures ({', '.join(PICTURES)}).")
-            return torch.cat([_picture(file, event_shape) for file in files])
-        if path.suffix.lower() in PICTURES:
-            return _picture(path, event_shape)
-        return _array(path, event_shape)
-    except FileNotFoundError as error:
-        raise DataError(f"input: there is no file {path}.") from error
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"input: {path} cannot be read: {error}") from error
+Columns = Mapping[str, NDArray[Any]]
+"""Columns of a table by name: arrays [N], or [N, D], which are D columns in CSV and Parquet."""
+TABLES = (".npz", ".csv", ".parquet")
+"""Endings of the tables that `write_table` writes."""
 
 
-def read_labels(name: str, count: int) -> Tensor:
-    """The array `labels` of an archive of `count` images: int64 [count].
-
-    Raises:
-        DataError: there is none, or it is not that many whole numbers.
-    """
-    path, remedy = Path(name), "give the class of all images with label=N"
-    if path.suffix.lower() != ".npz":
-        raise DataError(
-            f"input: {path} has no labels, and the run's model is conditional. Use a .npz with "
-            f"arrays images and labels, or {remedy}."
-        )
-    with np.load(path, allow_pickle=False) as archive:
-        if "labels" not in archive.files:
-            raise DataError(
-                f"input: {path} has no array labels, and the run's model is conditional. Add it, "
-                f"or {remedy}."
-            )
-        labels = archive["labels"]
-    if labels.dtype.kind not in "biu" or labels.shape not in ((count,), (count, 1)):
-        raise DataError(
-            f"input: {path}: labels is {labels.dtype} {labels.shape}; expected {count} whole "
-            "numbers, one an image."
-        )
-    return torch.from_numpy(labels.reshape(-1).astype(np.int64))
-
-
-def _array(path: Path, event_shape: tuple[int, ...]) -> Tensor:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.lib.npyio.NpzFile):
-        others = [file for file in loaded.files if file != "labels"]
-        names = ["images"] if "images" in others else others
-        if len(names) != 1:
-            held = ", ".join(names) or "nothing"
-            raise DataError(f"input: {path} holds {held}; expected one array, or one named images.")
-        loaded = loaded[names[0]]
-    scale = 255.0 if loaded.dtype == np.uint8 else 1.0
-    images = torch.from_numpy(np.ascontiguousarray(loaded, dtype=np.float32)) / scale
-    found, known = tuple(images.shape), [event_shape, (math.prod(event_shape),)]
-    if len(event_shape) == 3:
-        channels, *size = event_shape
-        known += [(*size, channels)] + ([tuple(size)] if channels == 1 else [])
-    if found[1:] not in known or len(images) == 0:
-        raise DataError(
-            f"input: {path} has shape {list(found)}, but the run's images are "
-            f"[N, {', '.join(map(str, event_shape))}]."
-        )
-    if len(event_shape) == 3 and found[1:] == (*event_shape[1:], event_shape[0]) != event_shape:
-        images = images.permute(0, 3, 1, 2)
-    if not bool(torch.isfinite(images).all()):
-        raise DataError(f"input: {path} holds values that are not finite.")
-    return images.reshape(-1, *event_shape)
-
-
-def _picture(path: Path, event_shape: tuple[int, ...]) -> Tensor:
-    from PIL import Image
-
-    if len(event_shape) != 3 or event_shape[0] not in (1, 3):
-        raise DataError(
-            f"input: the run's data are {list(event_shape)}, which is no picture; use .npz."
-        )
-    channels, height, width = event_shape
-    with Image.open(path) as file:
-        picture = file.convert("L" if channels == 1 else "RGB").resize((width, height))
-    pixels = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0)
-    return pixels.reshape(height, width, channels).permute(2, 0, 1)[None]
-
-
-def check_output(name: str, suffixes: tuple[str, ...]) -> Path:
+def check_output(
+    name: str,
+    suffixes: tuple[str, ...],
+    *,
+    overwrite: bool = False,
+    key: str = "output",
+    inputs: Sequence[Path] = (),
+) -> Path:
     """The path `name`, whose folder is created.
 
+    Args:
+        name: as given; it may begin with `~`.
+        suffixes: the endings that the task writes.
+        overwrite: whether any file may be replaced.
+        key: the name of the path in messages.
+        inputs: the files that the task reads.
+
     Raises:
-        ConfigError: the suffix is none of `suffixes`.
+        ConfigError: the suffix is none of `suffixes`; or, without `overwrite`, there is a file that
+            this program did not mark as its own, or that lies in a run, or that is an input.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.suffix.lower() not in suffixes:
         raise ConfigError(
-            f"output: found {name}, expected a name that ends in {' or '.join(suffixes)}."
+            f"{key}: found {name}, expected a name that ends in {' or '.join(suffixes)}."
+        )
+    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise ConfigError(
+            f"{key}: {name} needs the package pyarrow, which is not installed: "
+            "pip install 'vae-run[table]'. Or name a .csv file."
+        )
+    if path.is_dir():
+        raise ConfigError(f"{key}: {name} is a folder; name a file in it.")
+    if path.exists() and not overwrite and (why := _why_kept(path, inputs)):
+        raise ConfigError(
+            f"{key}: {name} exists, and {why}. Give another name, or say overwrite=true."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def write_arrays(path: Path, **arrays: Tensor) -> None:
-    """Write the named arrays as a compressed `.npz`."""
+def _why_kept(path: Path, inputs: Sequence[Path]) -> str:
+    """Why the file at `path` may not be replaced; empty if it may."""
+    if any(each.exists() and each.samefile(path) for each in inputs):
+        return "it is the input"
+    if any((folder / ".hydra" / "config.yaml").is_file() for folder in path.resolve().parents):
+        return "it is a file of a run"
+    if not (path.is_file() and is_marked(path)):
+        return "it does not say that vae-run wrote it"
+    return ""
+
+
+def write_table(path: Path, columns: Columns) -> None:
+    """Write columns of N rows each as `.npz`, `.csv` or `.parquet`, by the ending of `path`."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        write_arrays(path, columns)
+    elif suffix == ".csv":
+        flat = flattened(columns)
+        rows = (dict(zip(flat, values, strict=True)) for values in zip(*flat.values(), strict=True))
+        write_atomically(path, csv_text(rows, list(flat)).encode())
+    else:
+        _write_parquet(path, flattened(columns))
+
+
+def write_rows(path: Path, about: Mapping[str, Any], columns: Columns) -> None:
+    """Write JSON: the entries of `about`, and `images`, a list with a mapping for each row."""
+    flat = {name: values.tolist() for name, values in flattened(columns).items()}
+    rows = [dict(zip(flat, each, strict=True)) for each in zip(*flat.values(), strict=True)]
+    write_json(path, {"about": MARK, **about, "images": rows})
+
+
+def flattened(columns: Columns) -> dict[str, NDArray[Any]]:
+    """Every column of two dimensions as NAME_0, NAME_1, ..."""
+    flat: dict[str, NDArray[Any]] = {}
+    for name, values in columns.items():
+        if values.ndim == 1:
+            flat[name] = values
+        else:
+            wide = values.reshape(len(values), -1)
+            flat |= {f"{name}_{place}": wide[:, place] for place in range(wide.shape[1])}
+    return flat
+
+
+def _write_parquet(path: Path, flat: Columns) -> None:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    table = arrow.table({name: arrow.array(values) for name, values in flat.items()})
     buffer = io.BytesIO()
-    plain: dict[str, Any] = {name: array.cpu().numpy() for name, array in arrays.items()}
-    np.savez_compressed(buffer, **plain)
+    parquet.write_table(table.replace_schema_metadata({"about": MARK}), buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def write_grid(path: Path, images: Tensor) -> None:
-    """Write images [N, C, H, W] as a square grid in a `.png`, with a pixel between them.
+class GridPicture:
+    """A square grid of n images [C, H, W] with a pixel between them, filled piece by piece."""
 
-    Raises:
-        ConfigError: they are no pictures of one or three channels.
-    """
-    if images.dim() != 4 or images.shape[1] not in (1, 3):
-        raise ConfigError(
-            f"output: data of shape {list(images.shape[1:])} are no pictures; use .npz."
+    def __init__(self, n: int, event_shape: Sequence[int], key: str = "output") -> None:
+        """`key` is blamed.
+
+        Raises:
+            ConfigError: the images are no pictures of one or three channels.
+        """
+        if len(event_shape) != 3 or event_shape[0] not in (1, 3):
+            raise ConfigError(
+                f"{key}: data of shape {list(event_shape)} are no pictures; use .npz."
+            )
+        channels, self.height, self.width = event_shape
+        self.columns, self.count = math.ceil(math.sqrt(n)), 0
+        rows = -(-n // self.columns)
+        shape = (rows * (self.height + 1) + 1, self.columns * (self.width + 1) + 1, channels)
+        self.pixels = np.zeros(shape, np.uint8)
+
+    def add(self, images: Tensor) -> None:
+        """Lay the next images [B, C, H, W] into the grid; they are clipped to [0, 1]."""
+        grey = (images.cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        for place, image in enumerate(grey, self.count):
+            top = 1 + (place // self.columns) * (self.height + 1)
+            left = 1 + (place % self.columns) * (self.width + 1)
+            self.pixels[top : top + self.height, left : left + self.width] = image
+        self.count += len(grey)
+
+    def write(self, path: Path) -> None:
+        """Write the grid as a `.png`; a small one is enlarged by a whole factor."""
+        scale = max(1, 512 // max(self.pixels.shape[:2]))
+        large = (
+            self.pixels.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else self.pixels
         )
-    n, channels, height, width = images.shape
-    columns = math.ceil(math.sqrt(n))
-    rows = -(-n // columns)
-    grid = torch.zeros(channels, rows * (height + 1) + 1, columns * (width + 1) + 1)
-    for i, image in enumerate(images.cpu().clamp(0, 1)):
-        top, left = 1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1)
-        grid[:, top : top + height, left : left + width] = image
-    pixels = (grid * 255).round().byte().permute(1, 2, 0).expand(-1, -1, 3).numpy()
-    scale = max(1, 512 // max(pixels.shape[:2]))
-    write_png(path, pixels.repeat(scale, axis=0).repeat(scale, axis=1))
+        write_png(path, np.broadcast_to(large, (*large.shape[:2], 3)), MARK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -78,12 +79,18 @@ class Experiment:
         made: torch.optim.Optimizer = self.settings.build("optimizer", params=trained)
         return made
 
+    @cached_property
+    def extent(self) -> tuple[float, float]:
+        """Least and greatest value of the training data."""
+        return self.splits.train.extent
+
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of the data, so that its model can be built and used again."""
         classes = self.model.classes
         return {
             "event_shape": list(self.splits.event_shape),
             "levels": self.splits.levels,
+            "extent": list(self.extent),
             "classes": None if classes is None else classes.tolist(),
             "class_names": list(self.splits.class_names or ()),
             "columns": list(self.splits.columns or ()),

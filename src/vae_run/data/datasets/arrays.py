@@ -1,21 +1,28 @@
 """Arrays in one .npz file."""
 
+import logging
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from vae_run.data.array_images import stored_images
+from vae_run.data.array_images import Background, Layout, read_images
+from vae_run.data.array_names import Roles, read_labels, roles
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
+from vae_run.data.class_labels import labels_note, numbered
 from vae_run.data.dataset import Dataset, Parts, TestSize
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
-_SPLITS = ("train", "val", "test")
+log = logging.getLogger(__name__)
+
 _REMEDY = "write it again with numpy.savez, or name another file"
 
 
@@ -23,17 +30,27 @@ _REMEDY = "write it again with numpy.savez, or name another file"
 class Arrays(Dataset):
     """The arrays `train` and, optionally, `val`, `test`, `train_labels`, ... of an .npz file.
 
-    Images are [N, F], [N, H, W], [N, C, H, W], or [N, H, W, C] if C is 1 or 3 and the second
-    dimension is not. uint8 is scaled from [0, 255] to [0, 1]; bool is 0 or 1; floats are not
-    scaled. Labels are integers [N] or [N, 1].
+    Other usual names are understood too (`array_names.roles`). Images are [N, F], [N, H, W],
+    [N, C, H, W] or [N, H, W, C]. uint8 is scaled from [0, 255] to [0, 1]; bool is 0 or 1; floats
+    are not scaled. Labels are integers or text, [N] or [N, 1]. Text is numbered in the order of an
+    array `class_names`, or else in natural order (`class_labels.numbered`).
 
     Attributes:
         path: the .npz file.
+        layout: the order of four axes; `auto` finds it from their sizes
+            (`array_images.has_channels_last`).
+        background: what shows through transparent pixels of [N, H, W, 4]; `none` keeps the fourth
+            channel.
         test_size: size of the test set, if there is no array `test`: a share in (0, 1) or a number
             of images.
     """
 
+    pictures: ClassVar[bool] = True
+    """Whether values are expected in [0, 1]."""
+
     path: str
+    layout: Layout = "auto"
+    background: Background = "white"
     test_size: TestSize = 0.2
 
     def read(self) -> Parts:
@@ -50,40 +67,121 @@ class Arrays(Dataset):
                     raise ValueError("it is not a zip archive, or an incomplete one")
                 file.seek(0)
                 found = np.load(file, allow_pickle=False)
-                splits = {name: self._split(path, name, found) for name in _SPLITS}
+                return self._parts(named, found)
             except DataError:
                 raise
             except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
                 raise DataError(f"{named} cannot be read as .npz: {error}; {_REMEDY}") from error
-        train = splits["train"]
-        if train is None:
-            held = ", ".join(found.files) or "nothing"
-            raise DataError(f"dataset.path={path} has no array `train`; it holds {held}")
-        return Parts(train, splits["val"], splits["test"], test_size=self.test_size)
 
-    def _split(self, path: Path, name: str, found: Any) -> Split | None:
-        """The split `name`, or None if the file has no array of that name."""
-        labels_name = f"{name}_labels"
-        where = f"dataset.path={path}: array `{name}`"
-        if name not in found.files:
-            if labels_name in found.files and "train" in found.files:
-                raise DataError(f"{where} is missing, but there is `{labels_name}`")
-            return None
-        images, scale = stored_images(where, _array(where, name, found))
-        if labels_name not in found.files:
-            return Split(images, None, scale)
-        labels = _array(f"dataset.path={path}: array `{labels_name}`", labels_name, found)
-        if labels.dtype.kind not in "biu" or labels.shape not in ((len(images),), (len(images), 1)):
-            raise DataError(
-                f"dataset.path={path}: array `{labels_name}` is {labels.dtype} {labels.shape}; "
-                f"expected integers, one for each of the {len(images)} images of `{name}`"
+    def _parts(self, named: str, found: Any) -> Parts:
+        """The splits that the archive `found` holds, with their labels."""
+        own = roles(named, found.files)
+        if "train" not in own.images:
+            held = ", ".join(found.files) or "nothing"
+            raise DataError(f"{named} has no array `train`; it holds {held}")
+        notes, splits = list(own.notes), dict[str, Split]()
+        for split, name in own.images.items():
+            where = f"{named}: array `{name}`"
+            stored = read_images(
+                where,
+                _array(where, name, found),
+                layout=self.layout,
+                background=self.background,
+                event_shape=splits["train"].event_shape if "train" in splits else None,
             )
-        if labels.dtype.kind == "u" and labels.max(initial=0) > np.iinfo(np.int64).max:
+            splits[split] = Split(stored.images, None, stored.scale)
+            notes += stored.notes if split == "train" else ()
+        labels, class_names, place = _labels(named, own, found, splits)
+        splits = {
+            name: Split(split.images, labels.get(name), split.scale)
+            for name, split in splits.items()
+        }
+        if self.pictures:
+            _warn_of_range(f"{named}: array `{own.images['train']}`", splits["train"])
+        return Parts(
+            splits["train"],
+            splits.get("val"),
+            splits.get("test"),
+            class_names,
+            self.test_size,
+            notes=(*notes, *labels_note(place)),
+        )
+
+
+def _labels(
+    named: str, own: Roles, found: Any, splits: Mapping[str, Split]
+) -> tuple[dict[str, Tensor], tuple[str, ...] | None, dict[str, int]]:
+    """The labels int64 [N] of each split that has some, the names of labels 0, 1, ..., and the
+    label of each class that has a name.
+    """
+    read: dict[str, NDArray[Any]] = {}
+    for split, name in own.labels.items():
+        where = f"{named}: array `{name}`"
+        read[split] = read_labels(where, _array(where, name, found), len(splits[split]))
+    texts = [labels for labels in read.values() if labels.dtype.kind == "U"]
+    if texts and len(texts) < len(read):
+        kinds = ", ".join(f"`{own.labels[split]}` {read[split].dtype}" for split in read)
+        raise DataError(f"{named}: labels are text in one split and numbers in another ({kinds})")
+    given = None if own.class_names is None else _given_names(named, own.class_names, found)
+    named_so = {name: label for label, name in enumerate(given or ())}
+    if not texts:
+        for split, labels in read.items():
+            if given is not None and not 0 <= labels.min() <= labels.max() < len(given):
+                raise DataError(
+                    f"{named}: array `{own.labels[split]}` has labels from {labels.min()} to "
+                    f"{labels.max()}, but `{own.class_names}` names {len(given)} classes"
+                )
+        numbers = {split: torch.from_numpy(labels) for split, labels in read.items()}
+        return numbers, given, named_so
+    place, class_names = numbered(name for labels in texts for name in labels.tolist())
+    if given is not None:
+        unknown = sorted(set(place) - set(given))
+        if unknown:
             raise DataError(
-                f"dataset.path={path}: array `{labels_name}` has labels of 2**63 or more; number "
-                "the classes from 0"
+                f"{named}: `{own.class_names}` does not name {unknown[:10]}, which are labels"
             )
-        return Split(images, torch.from_numpy(labels.reshape(-1).astype(np.int64)), scale)
+        place, class_names = named_so, given
+    numbers = {
+        split: torch.tensor([place[name] for name in labels.tolist()])
+        for split, labels in read.items()
+    }
+    return numbers, class_names, place
+
+
+def _given_names(named: str, name: str, found: Any) -> tuple[str, ...]:
+    """The array of the names of labels 0, 1, ..."""
+    where = f"{named}: array `{name}`"
+    names = _array(where, name, found)
+    if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) < len(names):
+        raise DataError(
+            f"{where} is {names.dtype} {names.shape}; expected different texts [classes]"
+        )
+    return tuple(names.tolist())
+
+
+def _warn_of_range(where: str, train: Split) -> None:
+    """Warn of images whose values mean something else than they seem to."""
+    if len(train.event_shape) == 1:  # vectors may have any unit
+        return
+    low, high = train.extent
+    if train.scale == 255.0 and high == 1 / 255:
+        log.warning(
+            "%s is uint8 with no value above 1, and is read as black pixels of 256 grey levels. "
+            "Store binary images as bool.",
+            where,
+        )
+    elif low < 0 or high > 1:
+        levels = low >= 0 and high <= 255
+        remedy = "Divide them by 255, or store them as uint8" if levels else "Scale them to [0, 1]"
+        log.warning(
+            "%s holds floats in [%.4g, %.4g], which are taken as they are; images are expected in "
+            "[0, 1]. %s; otherwise metrics of pictures (psnr, ssim, Frechet distances) are absent, "
+            "and pictures are clipped.",
+            where,
+            low,
+            high,
+            remedy,
+        )
 
 
 def _array(where: str, name: str, found: Any) -> Any:

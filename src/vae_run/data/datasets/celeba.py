@@ -48,6 +48,10 @@ class CelebA(Decoded, Downloaded):
         """Download and unpack 1.4 GB; torchvision needs the package gdown for it."""
         kin(folder, download=True)
 
+    def decoder(self) -> Decoder:
+        """Decodes a file to the pixels that the splits have."""
+        return Decoder(3, self.image_size, self.image_size, _CROP)
+
     def read_files(self, root: Path) -> Parts:
         """uint8 [N, 3, H, H] of scale 255: 12 KiB per image at 64 pixels, 2.3 GiB in all."""
         partition = _read_rows(root / self.files()[0], 0)
@@ -66,8 +70,7 @@ class CelebA(Decoded, Downloaded):
                 if (found < 0).any():
                     raise damaged(root / self.files()[2], "it lacks some images of the partition")
                 labels[split] = found
-        decoder = Decoder(3, self.image_size, self.image_size, _CROP)
-        splits = self.decode(root / "celeba", files, labels, decoder)
+        splits = self.decode(root / "celeba", files, labels, self.decoder())
         return Parts(splits["train"], splits["val"], splits["test"], class_names)
 
     def _marks(self, root: Path) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """A folder of image files."""
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,30 +7,36 @@ from typing import Literal
 
 import torch
 
+from vae_run.data.class_labels import labels_note, numbered
 from vae_run.data.dataset import ImageSize, Parts, TestSize, height_and_width
 from vae_run.data.decoded_dataset import Decoded
 from vae_run.data.images.decoder import Decoder
+from vae_run.data.images.folder import (
+    classes_below,
+    files_below,
+    loose_note,
+    split_folders,
+    unread_note,
+)
+from vae_run.data.images.transparency import BACKGROUNDS
 from vae_run.errors import DataError
-
-log = logging.getLogger(__name__)
-
-_ENDINGS = (
-    ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(Decoded):
     """All image files below a folder, resized to cover `image_size` and cropped at the centre.
 
-    If there is a sub-folder `train`, it and `val` and `test` (if they exist) are the splits;
-    otherwise the splits are cut from all images below `path`. If every image of a split is in a
-    sub-folder, the sub-folder's name is its class; labels number the sorted names of all splits.
+    If there is a sub-folder `train`, it and `val` and `test` (if they exist) are the splits, in
+    any case and in other usual words (`folder.split_folders`); otherwise the splits are cut from
+    all images below `path`. If every image of a split is in a sub-folder, the sub-folder's name is
+    its class; names that are numbers are the labels, others are numbered in natural order
+    (`class_labels.numbered`).
 
     Attributes:
         path: the folder.
         image_size: height and width in pixels, one number for both or [height, width].
         channels: 1 for grey, 3 for colour; images of the other kind are converted.
+        background: what shows through transparent pixels, whatever colour is stored there.
         test_size: size of the test set, if there is no folder `test`: a share in (0, 1) or a number
             of images.
     """
@@ -39,7 +44,13 @@ class ImageFolder(Decoded):
     path: str
     image_size: ImageSize = 64
     channels: Literal[1, 3] = 3
+    background: Literal["white", "black"] = "white"
     test_size: TestSize = 0.2
+
+    def decoder(self) -> Decoder:
+        """Decodes a file to the pixels that the splits have."""
+        size = height_and_width(self.image_size)
+        return Decoder(self.channels, *size, background=BACKGROUNDS[self.background])
 
     def read(self) -> Parts:
         """uint8 [N, C, H, W] of scale 255; DataError names a bad file, or a folder without any."""
@@ -49,76 +60,23 @@ class ImageFolder(Decoded):
             raise DataError(
                 f"dataset.path={self.path}: expected a folder of images, but it {found}"
             )
-        if (root / "train").is_dir():
-            parts = [root / name for name in ("train", "val", "test") if (root / name).is_dir()]
-            others = {path.name for path in root.iterdir() if path.is_dir()}
-            others = {name for name in others if not name.startswith(".")}
-            others -= {part.name for part in parts}
-            if others:
-                log.warning(
-                    "%s: not read, because there is a folder train: %s",
-                    root,
-                    ", ".join(sorted(others)),
-                )
-        else:
-            parts = [root]
-        named = {part.name if part != root else "train": part for part in parts}
-        files = {name: _image_files(part) for name, part in named.items()}
-        classes = {name: _classes(part, files[name]) for name, part in named.items()}
-        names = sorted({name for chosen in classes.values() for name in chosen or ()})
-        number = {name: place for place, name in enumerate(names)}
+        folders, notes = split_folders(root)
+        walked = {name: files_below(folder) for name, folder in folders.items()}
+        files = {name: found for name, (found, _) in walked.items()}
+        notes += unread_note(root, [others for _, others in walked.values()])
+        notes += loose_note(folders, files)
+        classes = {name: classes_below(folder, files[name]) for name, folder in folders.items()}
+        label, class_names = numbered(name for own in classes.values() for name in own or ())
         labels = {
-            part: None if own is None else torch.tensor([number[name] for name in own])
+            part: None if own is None else torch.tensor([label[name] for name in own])
             for part, own in classes.items()
         }
-        decoder = Decoder(self.channels, *height_and_width(self.image_size))
-        splits = self.decode(root, files, labels, decoder)
+        splits = self.decode(root, files, labels, self.decoder())
         return Parts(
             splits["train"],
             splits.get("val"),
             splits.get("test"),
-            class_names=tuple(names) or None,
-            test_size=self.test_size,
+            class_names,
+            self.test_size,
+            notes=(*notes, *labels_note(label)),
         )
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """All image files below `folder` except hidden ones, sorted by the parts of their paths.
-
-    Links are followed, except those to a folder that contains them.
-    """
-    found: list[Path] = []
-    inside = {folder: {_identity(folder)}}
-
-    def refuse(error: OSError) -> None:
-        raise DataError(
-            f"cannot read the folder {error.filename}: {error.strerror}; change its permissions, "
-            "or move it away"
-        ) from error
-
-    for name, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        where = Path(name)
-        above = inside.pop(where)
-        folders[:] = [child for child in folders if not child.startswith(".")]
-        for child in list(folders):
-            if (own := _identity(where / child)) in above:
-                folders.remove(child)
-            else:
-                inside[where / child] = above | {own}
-        for file in files:
-            if file.lower().endswith(_ENDINGS) and not file.startswith("."):
-                found.append(where / file)
-    if not found:
-        raise DataError(f"dataset.path: no image files below {folder} ({' '.join(_ENDINGS)})")
-    return sorted(found)
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
-
-
-def _classes(folder: Path, files: list[Path]) -> list[str] | None:
-    """The sub-folder of each file, or None if any file is in `folder` itself."""
-    below = [file.relative_to(folder).parts for file in files]
-    return [parts[0] for parts in below] if all(len(parts) > 1 for parts in below) else None

@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 Names = Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]
 _SLAB = 1024
 """Number of samples that are decoded together."""
+_DOTS = (
+    "dataset.train: names of samples are cut at their last dot, as there is no image if they are "
+    "cut at their first, as WebDataset does"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +130,13 @@ class Shards(Dataset):
             if names is not None
         }
 
+    def decoder(self) -> Decoder:
+        """Decodes a file to the pixels that the splits have."""
+        return Decoder(self.channels, *height_and_width(self.image_size))
+
     def read(self) -> Parts:
         """uint8 [N, C, H, W] of scale 255; `train` is the sample. DataError names a bad shard."""
-        decoder = Decoder(self.channels, *height_and_width(self.image_size))
+        decoder = self.decoder()
         shards = {
             split: tar_shards.shards(names, self._folder, f"dataset.{split}")
             for split, names in self._names().items()
@@ -142,7 +150,8 @@ class Shards(Dataset):
             log.info("dataset.images=%d would avoid counting them", images)
         sample = self._sample(train, images, decoder)
         stream = Stream(tuple(train), images, self.buffer, decoder, sample.labels is not None)
-        return Parts(sample, held.get("val"), held["test"], stream=stream)
+        notes = (_DOTS,) if tar_shards.has_dots_in_names(train[0]) else ()
+        return Parts(sample, held.get("val"), held["test"], stream=stream, notes=notes)
 
     def _all(self, split: str, shards: Sequence[Shard], decoder: Decoder) -> Split:
         """All images of `shards`."""

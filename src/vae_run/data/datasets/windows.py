@@ -4,6 +4,7 @@ Letters: N windows, C channels, L steps of time.
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from vae_run.data.dataset import Parts
 from vae_run.data.datasets.arrays import Arrays
@@ -22,12 +23,15 @@ class Windows(Arrays):
         channels_last: whether the arrays are [N, L, C].
     """
 
+    pictures: ClassVar[bool] = False
     channels_last: bool = False
 
     def read(self) -> Parts:
         """float32 [N, C, L]. DataError names the array that is wrong."""
         parts = super().read()
-        return replace(parts, **{name: self._curves(name, s) for name, s in parts.named().items()})
+        curves = {name: self._curves(name, split) for name, split in parts.named().items()}
+        train, val, test = curves["train"], curves.get("val"), curves.get("test")
+        return replace(parts, train=train, val=val, test=test)
 
     def _curves(self, name: str, split: Split) -> Split:
         images = split.images

@@ -1,4 +1,4 @@
 """Image files decoded to arrays, by threads or processes, once or at every start.
 
-May import system.
+May import data.split_names, system.
 """

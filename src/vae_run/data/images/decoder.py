@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, __version__
 
+from vae_run.data.images.transparency import opaque
 from vae_run.errors import DataError
 
-DECODER = f"1, Pillow {__version__}"
+DECODER = f"2, Pillow {__version__}"
 """Version of the decoding: caches of another version are not used."""
 
 
@@ -33,12 +34,15 @@ class Decoder:
         height, width: H and W. The image is rotated as its EXIF orientation says, scaled to cover
             them, and cropped at the centre.
         crop: if given, a central square with this side in pixels is cut out and resized instead.
+        background: grey level of 255 that shows through transparent pixels, whatever colour is
+            stored there.
     """
 
     channels: int
     height: int
     width: int
     crop: int | None = None
+    background: int = 255
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -87,6 +91,12 @@ class Decoder:
                 ready = self._fitted(image).convert("L" if self.channels == 1 else "RGB")
         except DataError:
             raise
+        except Image.DecompressionBombError as error:
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            raise DataError(
+                f"cannot read the image {named}: it has more than {most:,} pixels; make it "
+                "smaller, or cut it into tiles"
+            ) from error
         except UnidentifiedImageError as error:
             raise _unreadable(named, "it is not an image of a known format") from error
         except Exception as error:  # a damaged file can end in any of them
@@ -99,10 +109,9 @@ class Decoder:
         if self.crop is not None:
             left, top = (round((side - self.crop) / 2) for side in image.size)
             square = image.crop((left, top, left + self.crop, top + self.crop))
-            return square.resize(size, Image.Resampling.BILINEAR)
-        if image.mode in ("1", "P", "PA"):  # palettes cannot be interpolated
-            image = image.convert("RGBA")
-        return ImageOps.fit(ImageOps.exif_transpose(image), size, Image.Resampling.BILINEAR)
+            return opaque(square, self.background).resize(size, Image.Resampling.BILINEAR)
+        upright = opaque(ImageOps.exif_transpose(image), self.background)
+        return ImageOps.fit(upright, size, Image.Resampling.BILINEAR)
 
 
 def _unreadable(named: str, why: str) -> DataError:

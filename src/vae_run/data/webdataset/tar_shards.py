@@ -8,15 +8,14 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from vae_run.data.checks import regular
+from vae_run.data.webdataset.sample_names import ENDINGS, at_first_dot, at_last_dot, cut_at_last_dot
 from vae_run.errors import ConfigError, DataError
 
-ENDINGS = ("jpg", "jpeg", "png", "webp", "ppm")
-"""File name endings of the image of a sample, in lower or upper case."""
 LABEL = "cls"
 """File name ending of the label of a sample, an integer as text."""
 MOST_SHARDS = 1_000_000
@@ -126,7 +125,8 @@ def samples(shard: Shard) -> Iterator[Sample]:
             held = ", ".join(name for name in group if not name.startswith("__")) or "nothing"
             raise shard.error(
                 f"sample {key} has {len(images) or 'no'} images, expected one member that ends in "
-                f"{', '.join(ENDINGS)}, next to its other members (found: {held})"
+                f"{', '.join(ENDINGS)}, next to its other members (found: {held[:200]}). The "
+                "members of a sample have the same name up to their first dot"
             )
         yield Sample(shard, key, group[images[0]], _label(shard, key, group.get(LABEL)))
 
@@ -173,13 +173,26 @@ def _label(shard: Shard, key: str, text: bytes | None) -> int | None:
     return label
 
 
+def has_dots_in_names(shard: Shard) -> bool:
+    """Whether dots are part of the names of the samples of `shard` (`cut_at_last_dot`)."""
+    return cut_at_last_dot(member["fname"] for member in _members(shard, contents=False))
+
+
 def _groups(shard: Shard, *, contents: bool) -> Iterator[dict[str, Any]]:
     """The members of each sample by their endings, and its `__key__`."""
     from webdataset.tariterators import group_by_keys
 
-    found = 0
+    found, members = 0, _members(shard, contents)
+    first: list[dict[str, Any]] = []
+
+    def names() -> Iterator[str]:
+        for member in members:
+            first.append(member)
+            yield member["fname"]
+
+    keys = at_last_dot if cut_at_last_dot(names()) else at_first_dot
     try:
-        for group in group_by_keys(_members(shard, contents)):
+        for group in group_by_keys(chain(first, members), keys=keys):
             found += 1
             yield group
     except ValueError as error:  # from webdataset: two members have the same name

@@ -20,6 +20,7 @@ from vae_run.objectives.base import elbo_terms
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
+    from vae_run.data.splits import Split
     from vae_run.evaluation.view import View
 
 MOST = 1e300
@@ -66,24 +67,48 @@ def scores(view: View) -> dict[str, Tensor]:
     of the training images as the code has dimensions, and `pca_32` of 32. Images are scored as
     they are, whatever corruption the model was trained with.
     """
-    assert view.train is not None, "principal components need the training images"
-    model, principal = view.model, components(view.train, max(USUAL, view.latent_dim))
-    view = replace(view, corruption=NoCorruption())
-    bounded = model.posterior.stochastic and model.prior.generative
+    train, view = view.train, replace(view, corruption=NoCorruption())
+    assert train is not None, "principal components need the training images"
+    of_model = list(model_scores(view))
+    found = {name: torch.cat([terms[name] for terms in of_model]) for name in of_model[0]}
+    for name in ("reconstruction", "kl"):
+        found.pop(name, None)
+    found |= _by_components(view, train)
+    if bounded(view):
+        found["log_likelihood"] = -each_image(view)[0]
+    return found
+
+
+def bounded(view: View) -> bool:
+    """Whether the family has an ELBO."""
+    return view.model.posterior.stochastic and view.model.prior.generative
+
+
+def model_scores(view: View) -> Iterator[dict[str, Tensor]]:
+    """For each batch the scores `mse` and, where the family has it, `elbo`; float64 [B] each.
+
+    Beside `elbo` stand its two parts, `reconstruction` = -log p(x|z) and `kl`, in nats.
+    """
+    for batch in replace(view, corruption=NoCorruption()).batches():
+        x, model = batch.target, view.model.given(batch.label)
+        error = wide(model.reconstruct(x)) - wide(x)
+        terms = {"mse": error.square().flatten(1).mean(1)}
+        if bounded(view):
+            _, _, reconstruction, kl = elbo_terms(model, batch)
+            terms["elbo"] = wide(reconstruction + kl)
+            terms |= {"reconstruction": wide(reconstruction), "kl": wide(kl)}
+        yield {name: values.cpu() for name, values in terms.items()}
+
+
+def _by_components(view: View, train: Split) -> dict[str, Tensor]:
+    """The scores `pca` and `pca_32` of `scores`."""
+    principal = components(train, max(USUAL, view.latent_dim))
     found: dict[str, list[Tensor]] = {}
     for batch in view.batches():
         x = batch.target
-        images = {"mse": wide(model.reconstruct(x))}
         for name, size in (("pca", view.latent_dim), (f"pca_{USUAL}", USUAL)):
-            images[name] = principal.first(size).reconstruct(x)
-        of_batch = {n: (y - wide(x)).square().flatten(1).mean(1) for n, y in images.items()}
-        if bounded:
-            _, _, reconstruction, kl = elbo_terms(model, batch)
-            of_batch["elbo"] = wide(reconstruction + kl)
-        for name, values in of_batch.items():
-            found.setdefault(name, []).append(values.cpu())
-    if bounded:
-        found["log_likelihood"] = [-each_image(view)[0]]
+            error = principal.first(size).reconstruct(x) - wide(x)
+            found.setdefault(name, []).append(error.square().flatten(1).mean(1).cpu())
     return {name: torch.cat(values) for name, values in found.items()}
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from vae_run.data.download import PROBE_SECONDS, reachable
 from vae_run.errors import ConfigError, DataError
 from vae_run.evaluation.base import metric
+from vae_run.evaluation.metrics.reconstruction import in_unit_interval
 from vae_run.evaluation.samples import generated
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def fid(view: View) -> dict[str, float]:
     as bytes, grey in three equal colours, brought to 299x299 with antialiasing. The 2048 features
     are torch-fidelity's port of the original network. Figures of different numbers of images, or
     of other implementations, cannot be compared. Nothing without a density to sample codes from,
-    for other than one or three channels, or fewer than 2 images.
+    for other than one or three channels, fewer than 2 images, or pixels that leave [0, 1].
 
     Raises:
         ConfigError: torchmetrics or torch-fidelity is not installed.
@@ -102,6 +103,8 @@ def fid(view: View) -> dict[str, float]:
     """
     shape = view.split.event_shape
     if not view.model.prior.ready or len(shape) != 3 or shape[0] not in (1, 3) or view.size < 2:
+        return {}
+    if not in_unit_interval(view.split):
         return {}
     prepare()
     library = import_module("torchmetrics.image.fid")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vae_run.evaluation.base import metric
 from vae_run.evaluation.codes import few
+from vae_run.evaluation.metrics.reconstruction import in_unit_interval
 from vae_run.evaluation.random_features import RandomConv
 from vae_run.evaluation.samples import generated
 
@@ -45,9 +46,12 @@ def generation(view: View) -> dict[str, float]:
     `RandomConv`, in units of their root mean variance among N training images;
     `frechet_random_conv_train` is the distance of these from the split: what a perfect model
     reaches with so few images. Distances of different N, data or features cannot be compared.
-    Nothing without a density to sample codes from, for vectors, or fewer than 6 images.
+    Nothing without a density to sample codes from, for vectors, fewer than 6 images, or pixels that
+    leave [0, 1], where samples are clipped.
     """
     if view.train is None or not view.model.prior.ready or len(view.split.event_shape) != 3:
+        return {}
+    if not (in_unit_interval(view.split) and in_unit_interval(view.train)):
         return {}
     judged = few(view, MOST_IMAGES)
     seen = few(replace(view, split=view.train, limit=None), judged.size)

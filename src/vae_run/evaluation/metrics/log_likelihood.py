@@ -59,7 +59,10 @@ def log_likelihood(view: View) -> dict[str, float]:
 def each_image(view: View) -> tuple[Tensor, Tensor]:
     """The bound in nats and the effective sample size of every image, float64 [N] each."""
     values, sizes = [], []
-    for chunk, batch in enumerate(replace(view, batch_size=NOISE_CHUNK).batches()):
+    if view.first % NOISE_CHUNK:
+        raise ValueError(f"pieces begin at multiples of {NOISE_CHUNK}, not at {view.first}")
+    chunks = replace(view, batch_size=NOISE_CHUNK).batches()
+    for chunk, batch in enumerate(chunks, view.first // NOISE_CHUNK):
         sums = _Weights()
         for log_w in _log_weights(view, batch, chunk):
             sums.add(log_w)

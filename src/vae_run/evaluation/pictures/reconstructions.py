@@ -8,7 +8,7 @@ import torch
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import first_batch
+from vae_run.evaluation.first_images import class_name, first_batch
 from vae_run.evaluation.table_rows import of_rows
 
 if TYPE_CHECKING:
@@ -26,4 +26,7 @@ def reconstructions(view: View) -> Image:
         given = {} if corrupted is None else {"corrupted": corrupted}
         shown = {"original": batch.target, **given, "reconstruction": output}
         return of_rows(view.table, shown, "Reconstructions", f"{len(output)} rows")
-    return plots.reconstructions(batch.target.cpu(), corrupted, output, batch.label)
+    names = None
+    if batch.label is not None:
+        names = [class_name(label, view.class_names) for label in batch.label.tolist()]
+    return plots.reconstructions(batch.target.cpu(), corrupted, output, names)

@@ -1,0 +1,143 @@
+"""Arrays in the user's own .npz and .npy files, brought to the event shape of a run.
+
+Letters: N images, E event shape, (C, H, W) images.
+"""
+
+import logging
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vae_run.data.array_images import read_images
+from vae_run.data.checks import read_header, refuse_more_than_memory, regular
+from vae_run.data.splits import Split
+from vae_run.errors import DataError
+
+log = logging.getLogger(__name__)
+
+ARRAYS = (".npz", ".npy")
+"""Endings of array files."""
+_BESIDE = ("labels", "names", "index", "split", "classes", "z")
+"""Arrays of an archive that are not images."""
+_REMEDY = "write it again with numpy, or name another file"
+
+Names = NDArray[np.str_] | None
+
+
+def read_array_file(
+    path: Path, event_shape: Sequence[int], **reading: Any
+) -> tuple[Split, Names, Names]:
+    """The images in `path`, what they are called, and the names of their classes.
+
+    An archive's images are its array `images`, or its only array besides `labels`, `NAME_labels`
+    and `names`. Labels are whole numbers, or names of classes.
+
+    Args:
+        path: of the file.
+        event_shape: E of the run's images.
+        reading: `layout` and `background` of `read_images`, where the run's dataset has them.
+
+    Returns:
+        the images with their labels, if these are numbers; str [N] or None; str [N] or None.
+
+    Raises:
+        DataError: the file is missing or damaged, or its images have another type or shape than the
+            run's.
+    """
+    name, arrays = _loaded(path)
+    where = f"input: {path}" + (f": array `{name}`" if name else "")
+    split = _images(where, arrays[name], tuple(event_shape), reading)
+    found = arrays.get("labels", arrays.get(f"{name}_labels"))
+    names = arrays.get("names")
+    if names is not None and (names.dtype.kind != "U" or names.shape != (len(split),)):
+        names = None
+    if found is None:
+        return split, names, None
+    labels = _checked_labels(path, found, len(split))
+    if labels.dtype.kind == "U":
+        return split, names, labels
+    numbered = Split(split.images, torch.from_numpy(labels.astype(np.int64)), split.scale)
+    return numbered, names, None
+
+
+def _loaded(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The name of the array of images, "" in a .npy file; and this array, labels and names."""
+    named = f"input: {path}"
+    with open(regular(path, named), "rb") as file:
+        try:
+            if file.read(6) == b"\x93NUMPY":
+                return "", {"": _array(file, path.stat().st_size, named)}
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is neither .npy nor a complete .npz archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                name = _images_name(path, archive.files)
+                wanted = [name, "labels", f"{name}_labels", "names"]
+                held = [each for each in wanted if each in archive.files]
+                return name, {each: _member(archive, each, named) for each in held}
+        except DataError:
+            raise
+        except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
+            raise DataError(f"{named} cannot be read: {error}; {_REMEDY}.") from error
+
+
+def _array(file: IO[bytes], size: int, named: str) -> Any:
+    refuse_more_than_memory(size, named)
+    file.seek(0)
+    return np.load(file, allow_pickle=False)
+
+
+def _member(archive: Any, name: str, named: str) -> Any:
+    info = archive.zip.getinfo(f"{name}.npy")
+    refuse_more_than_memory(info.file_size, f"{named}: array `{name}`")
+    with archive.zip.open(info) as member:
+        read_header(member, info)
+    return archive[name]
+
+
+def _images_name(path: Path, held: Sequence[str]) -> str:
+    """The name of the array of images."""
+    others = [n for n in held if n not in _BESIDE and not n.endswith("_labels")]
+    names = ["images"] if "images" in others else others
+    if len(names) != 1:
+        told = ", ".join(names) or "nothing"
+        raise DataError(f"input: {path} holds {told}; expected one array, or one named images.")
+    return names[0]
+
+
+def _images(where: str, array: Any, expected: tuple[int, ...], reading: Mapping[str, Any]) -> Split:
+    """`array` as training stores it, with its axes in the order of the run's, `expected`."""
+    stored = read_images(where, array, event_shape=expected, **reading)
+    for note in stored.notes:
+        log.info("%s", note)
+    if stored.images.shape[1:] != expected:
+        found = tuple(array.shape)
+        known = [expected, (math.prod(expected),)]
+        if len(expected) == 3:
+            channels, *size = expected
+            known += [(*size, channels)] + ([tuple(size)] if channels == 1 else [])
+        if found[1:] not in known:
+            raise DataError(
+                f"{where} has shape {list(found)}, but the run's images are "
+                f"[N, {', '.join(map(str, expected))}]."
+            )
+        if len(expected) == 3 and found[1:] == (*expected[1:], expected[0]) != expected:
+            array = np.moveaxis(array, -1, 1)
+        stored = read_images(where, array.reshape(len(array), -1))
+    return Split(stored.images.reshape(-1, *expected), scale=stored.scale)
+
+
+def _checked_labels(path: Path, labels: Any, count: int) -> Any:
+    """`labels` as [N], whole numbers or text."""
+    if labels.dtype.kind not in "biuU" or labels.shape not in ((count,), (count, 1)):
+        raise DataError(
+            f"input: {path}: labels is {labels.dtype} {labels.shape}; expected {count} whole "
+            "numbers or names of classes, one an image."
+        )
+    return labels.reshape(-1)

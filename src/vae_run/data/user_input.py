@@ -1,0 +1,224 @@
+"""The user's own images, read as the dataset of a run reads its own, and piece by piece.
+
+Letters: N images, E event shape.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vae_run.data.dataset import Dataset
+from vae_run.data.images.decode_pool import decode_images
+from vae_run.data.images.decoder import Decoder
+from vae_run.data.images.folder import ENDINGS, classes_below, files_below, unread_note
+from vae_run.data.split_names import SPLITS
+from vae_run.data.splits import Split
+from vae_run.data.user_arrays import ARRAYS, read_array_file
+from vae_run.errors import DataError
+
+log = logging.getLogger(__name__)
+
+OWN = tuple(SPLITS)
+"""The words for the run's own splits."""
+_SPLIT_FOLDERS = {word for words in SPLITS.values() for word in words}
+"""Folders that image_folder takes for splits, in lower case."""
+
+
+@runtime_checkable
+class DecodesFiles(Protocol):
+    """A dataset of image files, which says how one of them becomes pixels."""
+
+    def decoder(self) -> Decoder:
+        """Decodes a file to the pixels that the splits have."""
+        ...
+
+
+@dataclass(frozen=True)
+class UserImages:
+    """N images, of which `split` reads any piece.
+
+    Attributes:
+        source: what they were read from, in messages.
+        size: N.
+        read: the images from one index up to another, without labels.
+        levels: as of `Split`: 256 for bytes, 2 for bool, None for floats.
+        extent: least and greatest pixel value.
+        names: str [N], the file of each image, or what the archive calls it; or None.
+        classes: str [N], the name of each image's class; or None.
+        labels: int64 [N], the number of each image's class; or None.
+        index: int64 [N], the place of each image in its source, or in the split it belongs to.
+        part: `train`, `val` or `test` for the run's own images, else None.
+    """
+
+    source: str
+    size: int
+    read: Callable[[int, int], Split]
+    levels: int | None = 256
+    extent: tuple[float, float] = (0.0, 1.0)
+    names: NDArray[np.str_] | None = None
+    classes: NDArray[np.str_] | None = None
+    labels: Tensor | None = None
+    index: Tensor | None = None
+    part: str | None = None
+
+    def __len__(self) -> int:
+        return self.size
+
+    def split(self, start: int, stop: int) -> Split:
+        """The images `start` to `stop` with their labels, on the CPU.
+
+        Raises:
+            DataError: a file cannot be decoded.
+        """
+        labels = None if self.labels is None else self.labels[start:stop]
+        return replace(self.read(start, stop), labels=labels)
+
+    @classmethod
+    def of_split(cls, split: Split, source: str, part: str | None = None) -> "UserImages":
+        """The images of a split that has been read already."""
+        return cls(
+            source,
+            len(split),
+            lambda start, stop: split.take(torch.arange(start, stop)),
+            split.levels,
+            split.extent,
+            split.names,
+            None,
+            split.labels,
+            torch.arange(len(split)) if split.index is None else split.index,
+            part,
+        )
+
+
+def read_input(
+    words: str | Sequence[str],
+    dataset: Dataset,
+    event_shape: Sequence[int],
+    class_names: Sequence[str] = (),
+) -> UserImages:
+    """The images in the files that `words` name, as `dataset` reads its own.
+
+    Args:
+        words: a picture, an array file (.npz or .npy), a folder with pictures below it, or a
+            pattern of them; or a list.
+        dataset: of the run; it decodes pictures, if it is one of image files.
+        event_shape: E of the run's images.
+        class_names: what the run calls the label i, at index i.
+
+    Raises:
+        DataError: a file is missing, unreadable, or holds no images of shape E.
+    """
+    given = [words] if isinstance(words, str) else list(words)
+    found = [path for word in given for path in _expanded(word)]
+    told = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
+    arrays = [path for path in found if path.suffix.lower() in ARRAYS]
+    if arrays:
+        if len(found) > 1:
+            raise DataError(
+                f"input: {told} names {len(found)} files, one of them {arrays[0]}. Give one array "
+                "file alone, or pictures alone."
+            )
+        known = ("layout", "background")
+        reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
+        split, names, classes = read_array_file(arrays[0], event_shape, **reading)
+        images = replace(UserImages.of_split(split, str(arrays[0])), names=names, classes=classes)
+        return _labelled(images, class_names)
+    base = found[0] if len(found) == 1 and found[0].is_dir() else None
+    paths = [file for path in found for file in _pictures(path)]
+    decoder = _decoder(dataset, event_shape)
+    images = UserImages(
+        told,
+        len(paths),
+        lambda start, stop: Split(decode_images(paths[start:stop], decoder), scale=255.0),
+        names=np.array([str(p if base is None else p.relative_to(base).as_posix()) for p in paths]),
+        classes=_classes(paths, base, class_names),
+        index=torch.arange(len(paths)),
+    )
+    return _labelled(images, class_names)
+
+
+def label_of(name: str, class_names: Sequence[str]) -> int | None:
+    """The label of the class `name`; where classes have no names, a number names itself."""
+    if name in class_names:
+        return list(class_names).index(name)
+    return int(name) if not class_names and name.isdecimal() and len(name) < 19 else None
+
+
+def _labelled(images: UserImages, class_names: Sequence[str]) -> UserImages:
+    """`images` with the labels of the run that their classes have, if it knows all of them."""
+    if images.classes is None or images.labels is not None:
+        return images
+    number = {name: label_of(name, class_names) for name in np.unique(images.classes).tolist()}
+    if None in number.values():
+        return images
+    return replace(images, labels=torch.tensor([number[name] for name in images.classes.tolist()]))
+
+
+def _expanded(word: str) -> list[Path]:
+    """What a word names: a file, a folder, or those that match it as a pattern, sorted."""
+    path = Path(word).expanduser()
+    if path.exists():
+        return [path]
+    if not has_magic(word):
+        raise DataError(f"input: there is no file {path}.")
+    known = (*ENDINGS, *ARRAYS)
+    found = [Path(name) for name in sorted(glob(str(path), recursive=True))]
+    found = [each for each in found if each.is_dir() or each.suffix.lower() in known]
+    if not found:
+        raise DataError(f"input: no file matches {path} and ends in {' '.join(known)}.")
+    return found
+
+
+def _pictures(path: Path) -> list[Path]:
+    """The picture `path`, or all pictures below the folder `path`."""
+    if path.is_dir():
+        files, others = files_below(path, "input")
+        for note in unread_note(path, [others]):
+            log.info("%s", note)
+        return files
+    if path.suffix.lower() not in ENDINGS:
+        raise DataError(
+            f"input: {path} ends neither as a picture ({' '.join(ENDINGS)}) nor as an "
+            f"array file ({' '.join(ARRAYS)}); convert or rename it."
+        )
+    return [path]
+
+
+def _classes(
+    paths: Sequence[Path], base: Path | None, class_names: Sequence[str]
+) -> NDArray[np.str_] | None:
+    """The class of each picture, by its folder; None if any of them has none.
+
+    Below one given folder it is the sub-folder, below the folders `train`, `val` and `test` if
+    there are any. Of pictures that were named otherwise it is their folder, if all of these are
+    classes of the run.
+    """
+    if base is None or base in {path.parent for path in paths}:
+        folders = [path.absolute().parent.name for path in paths]
+        return np.array(folders) if set(folders) <= set(class_names) else None
+    children = {path.name.lower() for path in base.iterdir() if path.is_dir()}
+    if not children & set(SPLITS["train"]):
+        found = classes_below(base, list(paths))
+        return None if found is None else np.array(found)
+    below = [path.relative_to(base).parts for path in paths]
+    below = [parts[1:] if parts[0].lower() in _SPLIT_FOLDERS else parts for parts in below]
+    return np.array([p[0] for p in below]) if all(len(parts) > 1 for parts in below) else None
+
+
+def _decoder(dataset: Dataset, event_shape: Sequence[int]) -> Decoder:
+    """What decodes pictures to the shape of the run's images, as `dataset` does."""
+    if isinstance(dataset, DecodesFiles):
+        return dataset.decoder()
+    if len(event_shape) != 3 or event_shape[0] not in (1, 3):
+        raise DataError(
+            f"input: the run's data are {list(event_shape)}, which is no picture; use .npz."
+        )
+    return Decoder(*event_shape)

@@ -1,0 +1,174 @@
+"""`task=score run=DIR input=FILE output=FILE`: anomaly scores of your own images, strangest first.
+
+Letters: N images, F entries of a vector.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vae_run import plots
+from vae_run.config.invocation import Call
+from vae_run.config.schema import Score
+from vae_run.data.batches import NOISE_CHUNK
+from vae_run.data.user_input import UserImages
+from vae_run.errors import ConfigError
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.metrics.anomaly import MOST, model_scores
+from vae_run.evaluation.metrics.log_likelihood import each_image
+from vae_run.evaluation.view import View
+from vae_run.system.array_archive import MARK
+from vae_run.system.files import write_png
+from vae_run.tasks.own_images import identity, inputs_of, own_images, refuse_other_levels
+from vae_run.tasks.trained_model import Trained, trained
+from vae_run.tasks.user_files import TABLES, check_output, write_rows, write_table
+
+log = logging.getLogger("vae_run")
+
+UNITS = {
+    "mse": "squared error per pixel",
+    "elbo": "negative ELBO, nats",
+    "log_likelihood": "negative log-likelihood, nats",
+}
+"""What each score is, and its unit; higher is stranger."""
+MOST_COLUMNS = 3
+"""Columns of a vector whose contributions are written."""
+SHOWN = 48
+"""Images on the sheet at most."""
+
+
+def main(call: Call) -> None:
+    """Write `score`, higher for stranger images, its parts, and what tells the images apart.
+
+    The score is that of `metric`, as the metric `anomaly` has it: the negative ELBO with one
+    posterior sample (`reconstruction` + `kl`), in nats per image, where the family has an ELBO,
+    else the squared error per pixel of the reconstruction.
+    """
+    fixed = call.settings.of(Score)
+    inputs = inputs_of(fixed.input)
+    path = check_output(fixed.output, (*TABLES, ".json"), overwrite=fixed.overwrite, inputs=inputs)
+    sheet = sheet_file(fixed, path, inputs)
+    run = trained(call)
+    images = own_images(run, fixed)
+    found, metric = measured(run, images, fixed.metric)
+    values = torch.from_numpy(found["score"]).nan_to_num(MOST, MOST, -MOST)
+    order = values.argsort(descending=True, stable=True).numpy()
+    columns = {**identity(images, ("name", "label", "split", "index")), **found}
+    ranked = {name: values[order] for name, values in columns.items()}
+    if path.suffix.lower() == ".json":
+        write_rows(path, {"metric": metric, "score": UNITS[metric]}, ranked)
+    else:
+        write_table(path, ranked)
+    if sheet is not None:
+        write_png(sheet, drawn(run, images, order, found["score"], UNITS[metric]), MARK)
+    most = ", ".join(
+        f"{titles(images, [place])[0]} ({found['score'][place]:.4g})" for place in order[:3]
+    )
+    log.info(
+        "scores of %d images in %s (%s); strangest: %s", len(images), path, UNITS[metric], most
+    )
+    if sheet is not None:
+        log.info("the strangest are drawn in %s", sheet)
+
+
+def sheet_file(fixed: Score, path: Path, inputs: Sequence[Path]) -> Path | None:
+    """Where the contact sheet goes; None if none is wanted."""
+    if fixed.sheet == "none":
+        return None
+    name = f"{path.with_suffix('')}-strangest.png" if fixed.sheet == "auto" else fixed.sheet
+    return check_output(name, (".png",), overwrite=fixed.overwrite, key="sheet", inputs=inputs)
+
+
+def measured(
+    run: Trained, images: UserImages, metric: str | None
+) -> tuple[dict[str, NDArray[Any]], str]:
+    """Columns [N]: `score`, the terms it is made of, contributions of columns; and its metric.
+
+    Raises:
+        ConfigError: the family has no such score.
+        DataError: the likelihood gives these images no probability.
+    """
+    has_bound = run.model.posterior.stochastic and run.model.prior.generative
+    metric = metric or ("elbo" if has_bound else "mse")
+    if metric != "mse":
+        if not has_bound:
+            raise ConfigError(f"metric: found {metric}, but the run has no ELBO. Use metric=mse.")
+        refuse_other_levels(run, images)
+    size = run.batch_size
+    if metric == "log_likelihood":
+        size = NOISE_CHUNK * -(-size // NOISE_CHUNK)  # pieces begin where chunks of noise do
+    terms = dict[str, list[Tensor]]()
+    largest = list[tuple[Tensor, Tensor]]()
+    with evaluating(run.model):
+        for view in run.views(images, size):
+            for of_batch in model_scores(view):
+                for name, values in of_batch.items():
+                    terms.setdefault(name, []).append(values)
+            if metric == "log_likelihood":
+                terms.setdefault(metric, []).append(-each_image(view)[0])
+            if len(run.event_shape) == 1:
+                largest += contributions(view)
+    found = {name: torch.cat(values).numpy() for name, values in terms.items()}
+    return {"score": found[metric], **found, **by_column(run, largest)}, metric
+
+
+def contributions(view: View) -> list[tuple[Tensor, Tensor]]:
+    """For each batch of vectors [B, F] the largest parts of the `mse`, and their columns.
+
+    The part of a column is its squared error divided by F; over all columns they sum to the mse.
+    """
+    found = []
+    for batch in view.batches():
+        output = view.model.given(batch.label).reconstruct(batch.input)
+        parts = (output - batch.target).cpu().double().square() / output.shape[1]
+        values, places = parts.topk(min(MOST_COLUMNS, parts.shape[1]), dim=1)
+        found.append((values, places))
+    return found
+
+
+def by_column(run: Trained, largest: Sequence[tuple[Tensor, Tensor]]) -> dict[str, NDArray[Any]]:
+    """`column_1`, `contribution_1` and so on, the largest first; nothing for images."""
+    if not largest:
+        return {}
+    values, places = (torch.cat(parts).numpy() for parts in zip(*largest, strict=True))
+    known = list(getattr(run.settings.build("dataset"), "column_names", None) or ())
+    numbers = [str(place) for place in range(run.event_shape[0])]
+    names = np.array(known if len(known) == len(numbers) else numbers)
+    found: dict[str, NDArray[Any]] = {}
+    for rank in range(values.shape[1]):
+        found[f"column_{rank + 1}"] = names[places[:, rank]]
+        found[f"contribution_{rank + 1}"] = values[:, rank]
+    return found
+
+
+def drawn(
+    run: Trained, images: UserImages, order: NDArray[Any], scores: NDArray[Any], unit: str
+) -> NDArray[Any]:
+    """The strangest images above their reconstructions, uint8 [height, width, 3]."""
+    first = order[:SHOWN].tolist()
+    originals, outputs = list[Tensor](), list[Tensor]()
+    with evaluating(run.model):
+        for place in first:
+            for batch in run.view(images, place, place + 1).batches():
+                originals.append(batch.target.cpu())
+                outputs.append(run.model.given(batch.label).reconstruct(batch.target).cpu())
+    return plots.strangest(
+        torch.cat(originals), torch.cat(outputs), scores[first], titles(images, first), len(images),
+        unit,
+    )  # fmt: skip
+
+
+def titles(images: UserImages, places: Sequence[int]) -> list[str]:
+    """What the images at `places` are called: their files, or their index."""
+    if images.names is not None:
+        return [Path(str(images.names[place])).name for place in places]
+    assert images.index is not None, "arrays are counted"
+    return [f"image {int(images.index[place])}" for place in places]
