@@ -207,7 +207,7 @@ def test_other_rows_are_standardised_as_the_runs_were(tmp_path: Path) -> None:
     table = Table(path=write(tmp_path, "rows.csv", COLUMNS), drop=["kind"])
     columns = table.load().table
     own = {name: values[:3] for name, values in COLUMNS.items() if name not in ("same", "kind")}
-    split = table.rows("input=own.csv", Path(write(tmp_path, "own.csv", own)), columns)
+    split = table.rows("input=own.csv", Path(write(tmp_path, "own.csv", own)), columns)[0]
     expected = (np.array(own["age"]) - columns.columns[0].mean) / columns.columns[0].std
     assert split.images[:, 0].numpy() == pytest.approx(expected, rel=1e-6)
     strange = write(tmp_path, "strange.csv", {**own, "colour": ["red", "mauve", "blue"]})

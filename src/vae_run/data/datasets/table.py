@@ -99,8 +99,8 @@ class Table(Dataset):
             table=columns,
         )
 
-    def rows(self, named: str, path: Path, columns: Columns) -> Split:
-        """Other rows, standardised as those that a run was trained on.
+    def rows(self, named: str, path: Path, columns: Columns) -> tuple[Split, NDArray[Any] | None]:
+        """Other rows, standardised as those that a run was trained on, and their classes if told.
 
         Args:
             named: the file's name in messages, such as `input=FILE`.
@@ -113,7 +113,9 @@ class Table(Dataset):
         table = read_table(named, path, self.delimiter)
         reading = Reading(self.label, self.drop, self.categorical, self.missing)
         raw = torch.from_numpy(features(named, table, columns, reading))
-        return Split(columns.standardised(raw))
+        told = self.label is not None and self.label in table.column_names
+        classes = labels_of(named, table, str(self.label)) if told else None
+        return Split(columns.standardised(raw)), classes
 
     def _labels(
         self, named: Mapping[str, str], tables: Mapping[str, Any]
