@@ -28,7 +28,7 @@ class MixedLikelihood(Likelihood):
     are all numbers.
     """
 
-    start = 1.0
+    start_sigma = 1.0
     """Initial sigma."""
     stored: Tensor
 
@@ -45,8 +45,7 @@ class MixedLikelihood(Likelihood):
         super().__init__(event_shape=event_shape, projection=projection)
         self.blocks, self.floor = tuple((start, stop) for start, stop in one_hot), floor
         if isinstance(sigma, str):
-            start = torch.full(event_shape, raw_scale(self.start - floor))
-            self.rho = nn.Parameter(start)
+            self.rho = nn.Parameter(torch.full(event_shape, raw_scale(self.start_sigma - floor)))
         else:
             self.register_buffer("stored", torch.full(event_shape, sigma), persistent=False)
 
@@ -54,6 +53,13 @@ class MixedLikelihood(Likelihood):
     def sigma(self) -> Tensor:
         """The standard deviation of every feature, [*E]; without a use for features in blocks."""
         return self.floor + softplus(self.rho) if hasattr(self, "rho") else self.stored
+
+    def start(self, mean: Tensor, deviation: float) -> Tensor:
+        """The means of numbers, and logits of the shares of categories, which are at least 0.001."""
+        found = mean.clone()
+        for start, stop in self.blocks:
+            found[start:stop] = mean[start:stop].clamp(min=1e-3).log()
+        return found[None]
 
     def forward(self, parameters: Tensor) -> Distribution:
         (outputs,) = self.split(parameters)
