@@ -96,6 +96,7 @@ def own_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "image_folder": [f"dataset.path={folder / 'images'}", "dataset.image_size=6"],
         "table": ["dataset.path=rows.csv", "likelihood=mixed"],
         "torch": ["dataset.factory=parts.grey"],
+        "huggingface": ["dataset.path=images"],
         "shards": [
             *(f"dataset.path={folder}", "dataset.image_size=6"),
             *('dataset.train="train-{0..1}.tar"', "dataset.test=test.tar"),

@@ -18,6 +18,7 @@ OURS = [
     "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba",
     "image_folder", "arrays", "sprites", "shards", "table", "static_mnist", "medmnist", "torch",
     "windows",
+    "huggingface",
 ]  # fmt: skip
 
 
