@@ -55,7 +55,7 @@ class MixedLikelihood(Likelihood):
         return self.floor + softplus(self.rho) if hasattr(self, "rho") else self.stored
 
     def start(self, mean: Tensor, deviation: float) -> Tensor:
-        """The means of numbers, and logits of the shares of categories, which are at least 0.001."""
+        """The means of numbers, and logits of the shares of categories, at least 0.001."""
         found = mean.clone()
         for start, stop in self.blocks:
             found[start:stop] = mean[start:stop].clamp(min=1e-3).log()
