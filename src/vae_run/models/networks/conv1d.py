@@ -79,7 +79,7 @@ class Conv1d(Network):
         channels, padding = math.prod(event_shape[:-1]), self.kernel // 2
         for out in self.widths:
             layers += [
-                nn.Conv1d(channels, out, self.kernel, stride=2, padding=padding),
+                self.hidden(nn.Conv1d(channels, out, self.kernel, stride=2, padding=padding)),
                 self._activation(),
             ]
             channels = out
@@ -89,7 +89,7 @@ class Conv1d(Network):
         widths, padding = self.upward, self.kernel // 2
         lengths = self._lengths(event_shape, len(widths))[::-1]
         layers: list[nn.Module] = [
-            nn.Linear(latent_dim, widths[0] * lengths[0]),
+            self.hidden(nn.Linear(latent_dim, widths[0] * lengths[0])),
             nn.Unflatten(1, (widths[0], lengths[0])),
             self._activation(),
         ]
@@ -98,10 +98,8 @@ class Conv1d(Network):
         ):
             # A transposed convolution of stride 2 gives 2 L - 1; padding restores an even length.
             further = lengths[level + 1] - (2 * lengths[level] - 1)
-            layers += [
-                nn.ConvTranspose1d(
-                    channels, out, self.kernel, stride=2, padding=padding, output_padding=further
-                ),
-                self._activation(),
-            ]
+            up = nn.ConvTranspose1d(
+                channels, out, self.kernel, stride=2, padding=padding, output_padding=further
+            )
+            layers += [self.hidden(up), self._activation()]
         return CurveDecoder(*layers, channels=widths[-1], event_shape=event_shape)
