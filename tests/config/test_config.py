@@ -210,7 +210,7 @@ def test_a_configuration_is_left_as_it_was():
     ("words", "of_the_task"),
     [
         ([], {}),
-        (["task=check"], {}),
+        (["task=check"], {"output": None, "overwrite": False}),
         (["task=resume", "run=r"], {"run": "r"}),
         (["task=evaluate", "run=r"], {"run": "r", "checkpoint": "best"}),
         (

@@ -137,9 +137,8 @@ def test_a_class_is_given_by_name_or_number(run: Path, pictures: Path, vae_run: 
     single = str(pictures / "test" / "dog" / "colour.png")
     found = {
         label: encode(vae_run, run, single, f"{label}.npz", f"label={label}")["mean"]
-        for label in ("cat", "dog", "0", "1")
+        for label in ("cat", "dog", "1")
     }
-    assert np.array_equal(found["cat"], found["0"])
     assert np.array_equal(found["dog"], found["1"])
     assert not np.array_equal(found["cat"], found["dog"])
     assert np.array_equal(encode(vae_run, run, single, "own.npz")["mean"], found["dog"])

@@ -253,9 +253,11 @@ def test_check_tells_how_the_data_were_understood(tmp_path: Path) -> None:
     draw_some(unlabelled, tmp_path / "vectors.png")
 
 
-def test_check_draws_into_no_file_that_is_there(vae_run: Run, tmp_path: Path) -> None:
+def test_check_draws_into_no_file_of_the_user(vae_run: Run, tmp_path: Path) -> None:
     typed = ("task=check", "network.widths=[4]", "output=deep/sheet.png")
     assert vae_run(*typed).code == 0
+    assert vae_run(*typed).code == 0, "it is the program's own"
+    Image.new("RGB", (4, 4)).save("deep/sheet.png")
     refused = vae_run(*typed)
     assert refused.code == 1
     assert "overwrite=true" in refused.said
@@ -413,7 +415,7 @@ def test_the_users_files_are_checked(
         "missing.npz": "input: there is no file missing.npz",
         "small.npy": "[5, 7, 8]",
         "bent.npy": "[5, 16, 4]",
-        "empty.npy": "[0, 8, 8]",
+        "empty.npy": "(0, 8, 8)",
         "nan.npy": "NaN or infinite",
         "text.npy": "text.npy",
         "two.npz": "input: two.npz holds a, b",

@@ -183,9 +183,8 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Every image of `split` once, in order (or the first `limit`), with fixed noise.
 
-    The noise depends only on the image's index in the split: not on the run's seed, the batch
-    size or earlier evaluations. Where `split` is a piece of a larger one, `first` is the index of
-    its first image there, so that the noise is that of the whole.
+    The noise depends only on an image's index, which counts from `first`: not on the run's seed,
+    the batch size or earlier evaluations.
     """
     device, shape = split.device, split.event_shape
     samples, latent_dim = noise
@@ -202,7 +201,7 @@ def evaluation_batches(
 
     for start in range(0, total, batch_size):
         stop = min(start + batch_size, total)
-        places = first + start, first + stop
+        places = (first + start, first + stop)
         target = split.pixels(slice(start, stop))
         if split.resample:
             grey = _per_image(uniform, *places, device, "evaluation binarization")

@@ -126,11 +126,7 @@ def read_input(
                 f"input: {told} names {len(found)} files, one of them {arrays[0]}. Give one array "
                 "file alone, or pictures alone."
             )
-        known = ("layout", "background")
-        reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
-        split, names, classes = read_array_file(arrays[0], event_shape, **reading)
-        images = replace(UserImages.of_split(split, str(arrays[0])), names=names, classes=classes)
-        return _labelled(images, class_names)
+        return _labelled(_of_array_file(arrays[0], dataset, event_shape), class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
     decoder = _decoder(dataset, event_shape)
@@ -143,6 +139,14 @@ def read_input(
         index=torch.arange(len(paths)),
     )
     return _labelled(images, class_names)
+
+
+def _of_array_file(path: Path, dataset: Dataset, event_shape: Sequence[int]) -> UserImages:
+    """The images of an array file, which is read whole."""
+    known = ("layout", "background")
+    reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
+    split, names, classes = read_array_file(path, event_shape, **reading)
+    return replace(UserImages.of_split(split, str(path)), names=names, classes=classes)
 
 
 def label_of(name: str, class_names: Sequence[str]) -> int | None:

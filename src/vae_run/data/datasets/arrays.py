@@ -1,6 +1,5 @@
 """Arrays in one .npz file."""
 
-import logging
 import os
 import zipfile
 from collections.abc import Mapping
@@ -20,8 +19,6 @@ from vae_run.data.class_labels import labels_note, numbered
 from vae_run.data.dataset import Dataset, Parts, TestSize
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
-
-log = logging.getLogger(__name__)
 
 _REMEDY = "write it again with numpy.savez, or name another file"
 
@@ -97,7 +94,7 @@ class Arrays(Dataset):
             for name, split in splits.items()
         }
         if self.pictures:
-            _warn_of_range(f"{named}: array `{own.images['train']}`", splits["train"])
+            notes += _range_note(f"{named}: array `{own.images['train']}`", splits["train"])
         return Parts(
             splits["train"],
             splits.get("val"),
@@ -159,29 +156,25 @@ def _given_names(named: str, name: str, found: Any) -> tuple[str, ...]:
     return tuple(names.tolist())
 
 
-def _warn_of_range(where: str, train: Split) -> None:
-    """Warn of images whose values mean something else than they seem to."""
+def _range_note(where: str, train: Split) -> tuple[str, ...]:
+    """A sentence on images whose values mean something else than they seem to."""
     if len(train.event_shape) == 1:  # vectors may have any unit
-        return
+        return ()
     low, high = train.extent
     if train.scale == 255.0 and high == 1 / 255:
-        log.warning(
-            "%s is uint8 with no value above 1, and is read as black pixels of 256 grey levels. "
-            "Store binary images as bool.",
-            where,
+        return (
+            f"{where} is uint8 with no value above 1, and is read as black pixels of 256 grey "
+            "levels; store binary images as bool",
         )
-    elif low < 0 or high > 1:
-        levels = low >= 0 and high <= 255
-        remedy = "Divide them by 255, or store them as uint8" if levels else "Scale them to [0, 1]"
-        log.warning(
-            "%s holds floats in [%.4g, %.4g], which are taken as they are; images are expected in "
-            "[0, 1]. %s; otherwise metrics of pictures (psnr, ssim, Frechet distances) are absent, "
-            "and pictures are clipped.",
-            where,
-            low,
-            high,
-            remedy,
-        )
+    if low >= 0 and high <= 1:
+        return ()
+    levels = low >= 0 and 2 < high <= 255
+    remedy = "divide them by 255, or store them as uint8" if levels else "scale them to [0, 1]"
+    return (
+        f"{where} holds floats in [{low:.4g}, {high:.4g}], which are taken as they are; images are "
+        f"expected in [0, 1]: {remedy}; otherwise metrics of pictures (psnr, ssim, Frechet "
+        "distances) are absent, and pictures are clipped",
+    )
 
 
 def _array(where: str, name: str, found: Any) -> Any:
