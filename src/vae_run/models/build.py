@@ -59,15 +59,8 @@ def build_model(
         tie(encoder, posterior, decoder, likelihood.projection)
     if network.spectral_norm:
         normalise(decoder, likelihood.projection)
-    return LatentVariableModel(
-        encoder,
-        posterior,
-        prior,
-        decoder,
-        likelihood,
-        classes=classes,
-        join=network.join,
-    )
+    parts = (encoder, posterior, prior, decoder, likelihood)
+    return LatentVariableModel(*parts, classes=classes, join=network.join)
 
 
 def _halves(

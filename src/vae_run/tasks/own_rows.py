@@ -5,7 +5,7 @@ Letters: N rows, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,25 +82,31 @@ def largest_contributions(
             [i for i, column in enumerate(table.columns) for _ in range(column.width)]
         )
     values, places = list[Tensor](), list[Tensor]()
-    for view in views:
-        for batch in view.batches():
-            model = view.model.given(batch.label)
-            p = model.decode(model.encode(batch.input).mean)
-            if isinstance(p, MixedFeatures):
-                parts = p.contributions(batch.target).cpu().double()
-            else:
-                parts = (p.mean - batch.target).cpu().double().square() / width
-            summed = torch.zeros(len(parts), len(names), dtype=torch.double)
-            summed.index_add_(1, of, parts)
-            top = summed.topk(min(MOST_COLUMNS, len(names)), dim=1)
-            values.append(top.values)
-            places.append(top.indices)
+    for parts in _parts(views):
+        summed = torch.zeros(len(parts), len(names), dtype=torch.double)
+        summed.index_add_(1, of, parts)
+        top = summed.topk(min(MOST_COLUMNS, len(names)), dim=1)
+        values.append(top.values)
+        places.append(top.indices)
     each, where = torch.cat(values).numpy(), torch.cat(places).numpy()
     found: dict[str, NDArray[Any]] = {}
     for rank in range(each.shape[1]):
         found[f"column_{rank + 1}"] = np.array(names)[where[:, rank]]
         found[f"contribution_{rank + 1}"] = each[:, rank]
     return found
+
+
+def _parts(views: Iterable[View]) -> Iterator[Tensor]:
+    """What every feature contributes, float64 [B, F] of each batch; see above."""
+    for view in views:
+        for batch in view.batches():
+            model = view.model.given(batch.label)
+            p = model.decode(model.encode(batch.input).mean)
+            if isinstance(p, MixedFeatures):
+                yield p.contributions(batch.target).cpu().double()
+            else:
+                error = (p.mean - batch.target).cpu().double()
+                yield error.square() / error.shape[1]
 
 
 def in_units(run: Trained, features: Tensor, reserved: Iterable[str] = ()) -> dict[str, Any]:

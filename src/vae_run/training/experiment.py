@@ -204,18 +204,17 @@ def assemble(
                 f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
             )
     torch.manual_seed(settings.fixed.seed)
-    blocks = () if splits.table is None else splits.table.blocks
-    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks)
+    shape, levels = splits.event_shape, splits.levels
+    model = build_model(settings, shape, levels, classes, splits.one_hot)
     found = moments(splits.train)
     model.likelihood.start_scale(found.deviation)
     if settings.build("network").by_activation:
         model.likelihood.start_at(found.mean.float(), found.deviation)
-    model.to(device)
     return Experiment(
         settings,
         device,
         splits.to(device),
-        model,
+        model.to(device),
         settings.build("objective", train_size=splits.train_size),
         settings.build("corruption"),
         evaluation,
