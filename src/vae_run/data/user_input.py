@@ -122,10 +122,8 @@ def read_input(
     arrays = [path for path in found if path.suffix.lower() in ARRAYS]
     if arrays:
         if len(found) > 1:
-            raise DataError(
-                f"input: {told} names {len(found)} files, one of them {arrays[0]}. Give one array "
-                "file alone, or pictures alone."
-            )
+            also = f"{len(found)} files, one of them {arrays[0]}"
+            raise DataError(f"input: {told} names {also}. Give one array file alone, or pictures.")
         return _labelled(_of_array_file(arrays[0], dataset, event_shape), class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
