@@ -58,7 +58,7 @@ def test_weights_have_the_variance_of_the_paper(
 
 
 DEEP = [
-    MLP(widths=[200] * 4),
+    MLP(widths=[200] * 4, init="auto"),
     Conv(widths=[16, 32, 64, 64]),
     Conv(widths=[16, 32, 64, 64], activation="gelu"),
     Conv(widths=[16, 32, 64, 64], activation="tanh"),

@@ -19,7 +19,7 @@ from vae_run.evaluation.codes import evaluating
         (("network=conv", "network.widths=[16,32]", "network.norm=group"), 10),
         (("network=resnet", "network.widths=[16,32]", "network.blocks=1"), 10),
     ],
-    ids=" ".join,
+    ids=str,
 )
 def test_a_network_halves_the_error_of_the_mean_image(
     network: tuple[str, ...], epochs: int

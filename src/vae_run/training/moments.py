@@ -48,7 +48,7 @@ def moments(split: Split) -> Moments:
     size = max(1, CHUNK_VALUES // math.prod(split.event_shape))
     total = squares = torch.zeros(split.event_shape, dtype=torch.double)
     shift, largest = None, 0.0
-    for piece in index.split(size):
+    for piece in torch.split(index, size):
         x = split.pixels(piece.to(split.images.device)).cpu().double()
         shift = x[0] if shift is None else shift  # squares of large numbers would cancel
         total, squares = total + (x - shift).sum(0), squares + (x - shift).square().sum(0)
