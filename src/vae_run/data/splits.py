@@ -206,11 +206,6 @@ class Splits:
         return None if self.table is None else self.table.features
 
     @property
-    def one_hot(self) -> tuple[tuple[int, int], ...]:
-        """(start, stop) of the features of each column of categories; none without a table."""
-        return () if self.table is None else self.table.blocks
-
-    @property
     def noun(self) -> str:
         """What the examples are called."""
         nouns = {1: "vectors", 2: "windows"}

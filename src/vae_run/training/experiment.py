@@ -204,8 +204,8 @@ def assemble(
                 f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
             )
     torch.manual_seed(settings.fixed.seed)
-    shape, levels = splits.event_shape, splits.levels
-    model = build_model(settings, shape, levels, classes, splits.one_hot)
+    blocks = splits.table.blocks if splits.table else ()
+    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks)
     found = moments(splits.train)
     model.likelihood.start_scale(found.deviation)
     if settings.build("network").by_activation:
