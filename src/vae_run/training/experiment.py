@@ -187,8 +187,7 @@ def assemble(
     """Load the data and build all parts; the seed is set before the model is built.
 
     Args:
-        settings: the checked configuration.
-        device: where data and model are put.
+        settings, device: the checked configuration, and where data and model are put.
         classes: those of a trained conditional model; None for those of the train split.
         splits: the data, if they are loaded already.
     """
