@@ -47,7 +47,7 @@ def build_model(
         "likelihood", event_shape=event_shape, levels=levels, projection=decoder.projection
     )
     if network.by_activation:
-        posterior.initialise()
+        posterior.initialise(latent_dim)
         likelihood.initialise()
     if getattr(network, "tied", False):
         tie(encoder, posterior, decoder, likelihood.projection)
