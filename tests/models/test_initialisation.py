@@ -111,7 +111,7 @@ def test_a_posterior_starts_with_means_of_size_one_and_scales_of_one(option: str
     torch.manual_seed(0)
     settings = check(composed(f"posterior={option}"))
     head = settings.build("posterior", features=400, latent_dim=20)
-    head.initialise()
+    head.initialise(20)
     q = head(torch.randn(500, 400))
     assert float(q.mean.std()) == pytest.approx(1.0, abs=0.05)
     assert float(q.stddev.log().abs().mean()) < 0.1

@@ -53,7 +53,7 @@ def build_model(
         projection=decoder.projection,
     )
     if network.by_activation:
-        posterior.initialise()
+        posterior.initialise(latent_dim)
         likelihood.initialise()
     if getattr(network, "tied", False):
         tie(encoder, posterior, decoder, likelihood.projection)

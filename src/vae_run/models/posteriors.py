@@ -17,7 +17,7 @@ from torch.nn.functional import normalize, softplus
 
 from vae_run.models.distributions.degenerate import Delta
 from vae_run.models.distributions.sphere import VonMisesFisher, tail_rule
-from vae_run.models.networks.initialisation import SMALL, initialise_head
+from vae_run.models.networks.initialisation import initialise_head
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -37,13 +37,14 @@ class Posterior(nn.Module, ABC):
     spherical = False
     """Whether codes have norm 1, so that a density over R^D cannot be their prior."""
 
-    def initialise(self) -> None:
-        """Draw the initial weights for features of size 1, in place of PyTorch's own.
+    def initialise(self, latent_dim: int) -> None:
+        """Draw the initial weights of `projection` for features of size 1.
 
-        Codes, or their means, then differ between images by about 1, and scales are about 1
-        for all images, as under a standard normal prior.
+        The first D outputs, the means, then have a size of 1; the others, of scales, are small.
         """
-        return  # a posterior without such weights keeps its own
+        layer = getattr(self, "projection", None)
+        if isinstance(layer, nn.Linear):
+            initialise_head(layer, latent_dim)
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
@@ -79,9 +80,6 @@ class DeltaPosterior(Posterior):
         super().__init__()
         self.projection = nn.Linear(features, latent_dim)
 
-    def initialise(self) -> None:
-        initialise_head(self.projection, 1.0)
-
     def forward(self, features: Tensor) -> Delta:
         return Delta(self.projection(features).float(), validate_args=False)
 
@@ -100,9 +98,6 @@ class NormalPosterior(Posterior):
     def __init__(self, *, features: int, latent_dim: int) -> None:
         super().__init__()
         self.projection = nn.Linear(features, 2 * latent_dim)
-
-    def initialise(self) -> None:
-        initialise_head(self.projection, 1.0, SMALL)
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.projection(features).float().chunk(2, dim=-1)
@@ -137,11 +132,6 @@ class FullNormalPosterior(Posterior):
         with torch.no_grad():  # start near a diagonal covariance
             self.projection.weight[2 * latent_dim :] *= 0.1
             self.projection.bias[2 * latent_dim :] = 0.0
-
-    def initialise(self) -> None:
-        initialise_head(self.projection, 1.0)
-        with torch.no_grad():
-            self.projection.weight[self.latent_dim :] *= SMALL
 
     def forward(self, features: Tensor) -> Distribution:
         size = self.latent_dim
@@ -217,11 +207,6 @@ class VonMisesFisherPosterior(Posterior):
         self.floor = floor
         self.projection = nn.Linear(features, latent_dim + 1)
         self.register_buffer("rule", tail_rule(), persistent=False)
-
-    def initialise(self) -> None:
-        initialise_head(self.projection, 1.0)
-        with torch.no_grad():
-            self.projection.weight[-1] *= SMALL
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:

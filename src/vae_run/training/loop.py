@@ -27,7 +27,6 @@ from vae_run.training.compile import Compiled, chosen
 from vae_run.training.display import TrainingDisplay
 from vae_run.training.experiment import Experiment
 from vae_run.training.meter import Meter
-from vae_run.training.moments import advice_on_scales, moments
 from vae_run.training.nonfinite import DivergenceCheck
 from vae_run.training.posterior_collapse import CollapseWatch
 from vae_run.training.progress import Progress
@@ -75,11 +74,8 @@ class Loop:
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
         self.agreement = distributed.Agreement()
         self.checkpoints = CheckpointWriter(self.run)
-        self.divergence = DivergenceCheck(
-            self.trainer.skip_nonfinite,
-            self.run.last,
-            lambda: advice_on_scales(moments(self.experiment.splits.train)),
-        )
+        train = self.experiment.splits.train
+        self.divergence = DivergenceCheck(self.trainer.skip_nonfinite, self.run.last, train)
         self.history = History(self.run.path / "history.csv")
         parts = (self.experiment, self.run, self.tracker, self.checkpoints)
         self.validation = Validation(*parts, CollapseWatch(objective.warmup_epochs))

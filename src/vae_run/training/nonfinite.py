@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from vae_run.data.splits import Split
 from vae_run.errors import DivergedError
+from vae_run.training.moments import advice_on_scales, moments
 
 log = logging.getLogger("vae_run")
 
@@ -21,14 +23,12 @@ class DivergenceCheck:
     Each method raises DivergedError; the last good checkpoint is kept.
     """
 
-    def __init__(
-        self, allowed: int, checkpoint: Path, advice: Callable[[], str | None] = lambda: None
-    ) -> None:
+    def __init__(self, allowed: int, checkpoint: Path, train: Split) -> None:
         """Allow for `allowed` skipped steps; messages name the `checkpoint` that is kept.
 
-        `advice`, called when training has diverged, says what is wrong with the data, if anything.
+        Where the images of `train` call for scaling, messages say so too.
         """
-        self._allowed, self._checkpoint, self._advice = allowed, checkpoint, advice
+        self._allowed, self._checkpoint, self._train = allowed, checkpoint, train
 
     def count(self, skipped: Sequence[int], before: int) -> None:
         """Warn of the steps that were `skipped`, `before` of them earlier on.
@@ -72,7 +72,7 @@ class DivergenceCheck:
             raise self._diverged(f"by step {step}: a weight is not finite")
 
     def _diverged(self, what: str) -> DivergedError:
-        advice = self._advice()
+        advice = advice_on_scales(moments(self._train))
         return DivergedError(
             f"training diverged {what}. The last good checkpoint is kept in {self._checkpoint}. "
             + (f"{advice} Or lower" if advice else "Lower")

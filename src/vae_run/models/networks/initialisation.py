@@ -86,14 +86,14 @@ def initialise(
 
 
 @torch.no_grad()
-def initialise_head(layer: Layer, *sizes: float) -> None:
-    """Draw the weights of a last layer, without an activation, in parts with as many outputs each.
+def initialise_head(layer: Layer, large: int) -> None:
+    """Draw the weights of a last layer, which has no activation.
 
-    The outputs of part i have about `sizes[i]` times the root mean square of the inputs. Biases
-    are 0.
+    The first `large` outputs have about the root mean square of the inputs, the others `SMALL`
+    times that. Biases are 0.
     """
     bound = math.sqrt(3 / fans(layer)[0])
-    for part, size in zip(layer.weight.chunk(len(sizes)), sizes, strict=True):
-        part.uniform_(-size * bound, size * bound)
+    layer.weight.uniform_(-bound, bound)
+    layer.weight[large:] *= SMALL
     if layer.bias is not None:
         layer.bias.zero_()
