@@ -92,7 +92,11 @@ def own_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         Image.fromarray(image).save(folder / "images" / f"{i:02d}.png")
     return {
         "arrays": [f"dataset.path={folder / 'arrays.npz'}"],
+        "windows": [f"dataset.path={folder / 'arrays.npz'}"],
         "image_folder": [f"dataset.path={folder / 'images'}", "dataset.image_size=6"],
+        "table": ["dataset.path=rows.csv", "likelihood=mixed"],
+        "torch": ["dataset.factory=parts.grey"],
+        "huggingface": ["dataset.path=images"],
         "shards": [
             *(f"dataset.path={folder}", "dataset.image_size=6"),
             *('dataset.train="train-{0..1}.tar"', "dataset.test=test.tar"),
@@ -239,7 +243,8 @@ def test_root_datasets_share_one_folder(settings: Compose, monkeypatch: pytest.M
     monkeypatch.setenv("VAE_RUN_DATA", "somewhere")
     with_root = [o for g, o in PARTS if g == "dataset" and "root:" in text_of(g, o)]
     assert set(with_root) == {
-        *("mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba")
+        *("mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba"),
+        *("static_mnist", "medmnist"),
     }
     for option in with_root:
         assert settings(f"dataset={option}").parts["dataset"]["root"] == "somewhere"

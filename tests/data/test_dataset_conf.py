@@ -9,13 +9,16 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
+from vae_run.config.signatures import defaults
 from vae_run.data.datasets.digits import Digits
 from vae_run.data.datasets.image_folder import ImageFolder
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 OURS = [
     "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba",
-    "image_folder", "arrays", "sprites", "shards",
+    "image_folder", "arrays", "sprites", "shards", "table", "static_mnist", "medmnist", "torch",
+    "windows",
+    "huggingface",
 ]  # fmt: skip
 
 
@@ -26,14 +29,15 @@ def test_yaml_agrees_with_the_constructor(name: str, monkeypatch: pytest.MonkeyP
     assert path.read_text().startswith("# ")
     found = OmegaConf.load(path)
     module, _, kind = found.pop("_target_").rpartition(".")
-    parameters = inspect.signature(getattr(importlib.import_module(module), kind)).parameters
+    made = getattr(importlib.import_module(module), kind)
+    parameters, own = inspect.signature(made).parameters, defaults(made)
     assert set(found) == set(parameters)
     for key, parameter in parameters.items():
         assert not isinstance(parameter.annotation, str), f"{kind}.{key} is annotated by a string"
         if parameter.default is inspect.Parameter.empty:
             assert OmegaConf.is_missing(found, key) or key == "root"
         else:
-            assert found[key] == parameter.default
+            assert found[key] == own[key]
             TypeAdapter(parameter.annotation).validate_python(found[key])
     if "root" in found:
         assert found.root == "~/.cache/vae-run/data"

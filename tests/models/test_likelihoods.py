@@ -218,7 +218,7 @@ def of_option(option):
 
 def built(option, shape):
     """The head of `option` in eval mode, and what it makes of random features."""
-    settings = check(composed(f"likelihood={option}"))
+    settings = check(composed(f"likelihood={option}", "network.init=torch"))
     torch.manual_seed(0)
     decoder = settings.build("network").decoder(6, shape)
     head = of_settings(settings, shape, decoder.projection).eval()

@@ -268,7 +268,7 @@ def told(run: Path) -> str:
 def test_a_collapse_is_told(train: Train, tmp_path: Path) -> None:
     run = train(tmp_path / "run", "objective.beta=1000", "trainer.epochs=3", "optimizer.lr=0.03")
     assert json.loads((run / "metrics.json").read_text())["test"]["kl"] < 0.1
-    assert "Posterior collapse: at epoch" in told(run)
+    assert "Posterior collapse: at the end (epoch 3)" in told(run)
 
 
 def test_a_gap_between_train_and_val_is_told(train: Train, tmp_path: Path) -> None:

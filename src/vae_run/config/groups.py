@@ -29,7 +29,8 @@ OPTIONAL = {"sampler": "vae_run.models.priors.Fitted"}
 
 CONTEXT = frozenset(
     {
-        *("latent_dim", "event_shape", "levels", "features", "projection", "encode"),  # the model's
+        *("latent_dim", "event_shape", "levels", "one_hot"),  # the model's
+        *("features", "projection", "encode"),  # of its parts
         *("params", "train_size", "view"),  # of optimizers, of objectives, of metrics and pictures
     }
 )

@@ -1,4 +1,4 @@
 """Datasets, their splits and batches: `Dataset.load` gives train, val and test images.
 
-May import corruptions, system.
+May import config, corruptions, system.
 """

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from vae_run.data.binarize import binarized, refuse_not_grey
 from vae_run.data.class_labels import of_classes
+from vae_run.data.columns import Columns
 from vae_run.data.splits import Split, Splits
 from vae_run.data.stable_cuts import cut, positions, shares
+from vae_run.data.standardize import standardised
 from vae_run.data.webdataset.stream import Stream
 from vae_run.errors import DataError
 
@@ -40,6 +42,7 @@ class Parts:
         stream: all training images, if `train` is only a sample of them; then nothing is cut from
             `train`, and without `val` there is no validation set.
         notes: sentences about how the source was understood and what of it was left out.
+        table: the columns of a table in its own units, which `load` standardises; None: no table.
     """
 
     train: Split
@@ -49,6 +52,7 @@ class Parts:
     test_size: float | int = 0.2
     stream: Stream | None = None
     notes: tuple[str, ...] = ()
+    table: Columns | None = None
 
     def named(self) -> dict[str, Split]:
         """{name: split} of the splits that are not None."""
@@ -131,7 +135,8 @@ class Dataset(ABC):
             train = replace(train, resample=True) if dynamic else binarized(train, "train")
             val, test = binarized(val, "val"), binarized(test, "test")
             others = None if others is None else binarized(others, "others")
-        return Splits(train, val, test, parts.class_names, others, parts.stream, parts.notes)
+        own = (parts.class_names, others, parts.stream, parts.notes, parts.table)
+        return standardised(Splits(train, val, test, *own))
 
     def _check(self, parts: Parts) -> None:
         """Refuse empty splits, and splits that disagree in shape, data type or scale."""

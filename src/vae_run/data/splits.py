@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vae_run.data.columns import Columns
 from vae_run.data.webdataset.stream import Stream
 
 _CHUNK_BYTES = 2**22
@@ -123,9 +124,8 @@ class Split:
         rows = index if self.mapped is None else self.mapped.rows[index]
         if not isinstance(rows, Tensor):
             return self.images[rows]
-        chosen = self.images.index_select(
-            0, rows
-        )  # copies whole rows; images[rows] copies pixel by pixel
+        # `index_select` copies whole rows, where images[rows] copies pixel by pixel.
+        chosen = self.images.index_select(0, rows)
         return chosen if self.mapped is None else sent(chosen, self.device)
 
     def chunks(self) -> Iterator[Tensor]:
@@ -188,6 +188,7 @@ class Splits:
             sample of them, used wherever something is fitted to or measured on training images.
             None: `train` has all training images.
         notes: sentences about how the source was understood and what of it was left out.
+        table: the columns that a table's features were made from; None: the data are no table.
     """
 
     train: Split
@@ -197,6 +198,18 @@ class Splits:
     others: Split | None = None
     stream: Stream | None = None
     notes: tuple[str, ...] = ()
+    table: Columns | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The names [F] of the features of a table's rows; None: the data are no table."""
+        return None if self.table is None else self.table.features
+
+    @property
+    def noun(self) -> str:
+        """What the examples are called."""
+        nouns = {1: "vectors", 2: "windows"}
+        return "rows" if self.table else nouns.get(len(self.event_shape), "images")
 
     @property
     def train_size(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vae_run.corruptions import Corruption
 from vae_run.data.batches import Batch, evaluation_batches
+from vae_run.data.columns import Columns
 from vae_run.data.splits import Split
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective
@@ -18,7 +19,8 @@ class View:
 
     `epoch` is the time that the objective's warm-up reads; batches carry fixed noise. `train` is
     the training split, for metrics that fit something to it, and `others` are the test images
-    whose classes were left out, where this is the test split. `first` is the index of the first
+    whose classes were left out, where this is the test split. `table` are the columns that the
+    features were made from, if the data are rows of a table. `first` is the index of the first
     image in the whole of which `split` is a piece; noise depends on it.
     """
 
@@ -34,6 +36,7 @@ class View:
     train: Split | None = None
     others: Split | None = None
     class_names: tuple[str, ...] = ()
+    table: Columns | None = None
     manifold_label: int | None = None
     first: int = 0
 

@@ -27,11 +27,13 @@ def build_model(
     event_shape: tuple[int, ...],
     levels: int | None = None,
     classes: Sequence[int] | None = None,
+    one_hot: Sequence[tuple[int, int]] = (),
 ) -> LatentVariableModel:
     """The model for images of `event_shape`, on the CPU, initialised with torch's global generator.
 
-    `levels`, the number of grey levels of the data, is needed by `discrete` likelihoods, and
-    `classes`, the labels of the training images, by `condition=label`.
+    `levels`, the number of grey levels of the data, is needed by `discrete` likelihoods,
+    `classes`, the labels of the training images, by `condition=label`, and `one_hot`, the (start,
+    stop) of the one-hot features of a table's columns, by `MixedLikelihood`.
     """
     latent_dim, classes = settings.fixed.latent_dim, _conditioned(settings, classes)
     network = settings.build("network")
@@ -44,21 +46,21 @@ def build_model(
         encode=partial(_encode, encoder, posterior),
     )
     likelihood = settings.build(
-        "likelihood", event_shape=event_shape, levels=levels, projection=decoder.projection
+        "likelihood",
+        event_shape=event_shape,
+        levels=levels,
+        one_hot=one_hot,
+        projection=decoder.projection,
     )
+    if network.by_activation:
+        posterior.initialise(latent_dim)
+        likelihood.initialise()
     if getattr(network, "tied", False):
         tie(encoder, posterior, decoder, likelihood.projection)
     if network.spectral_norm:
         normalise(decoder, likelihood.projection)
-    return LatentVariableModel(
-        encoder,
-        posterior,
-        prior,
-        decoder,
-        likelihood,
-        classes=classes,
-        join=network.join,
-    )
+    parts = (encoder, posterior, prior, decoder, likelihood)
+    return LatentVariableModel(*parts, classes=classes, join=network.join)
 
 
 def _halves(

@@ -17,6 +17,7 @@ from torch.nn.functional import normalize, softplus
 
 from vae_run.models.distributions.degenerate import Delta
 from vae_run.models.distributions.sphere import VonMisesFisher, tail_rule
+from vae_run.models.networks.initialisation import initialise_head
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -35,6 +36,15 @@ class Posterior(nn.Module, ABC):
     """Whether q has a mean and a variance in closed form."""
     spherical = False
     """Whether codes have norm 1, so that a density over R^D cannot be their prior."""
+
+    def initialise(self, latent_dim: int) -> None:
+        """Draw the initial weights of `projection` for features of size 1.
+
+        The first D outputs, the means, then have a size of 1; the others, of scales, are small.
+        """
+        layer = getattr(self, "projection", None)
+        if isinstance(layer, nn.Linear):
+            initialise_head(layer, latent_dim)
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:

@@ -63,6 +63,6 @@ def normalise(*parts: nn.Module) -> None:
     constant up to a factor. The singular value is estimated by one step of power iteration per
     forward pass in training mode.
     """
-    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
     for layer in [m for part in parts for m in part.modules() if isinstance(m, kinds)]:
         spectral_norm(layer)

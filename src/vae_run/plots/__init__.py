@@ -4,10 +4,11 @@ Nothing here knows a file, a writer or a model. Drawing uses matplotlib's object
 no global state), so that it leaves a user's own plots alone; matplotlib is imported when the first
 picture is drawn.
 
-E is the event shape: images (C, H, W) or (H, W), or vectors (F,), which become small line plots on
-one common scale. Images are floats in [0, 1], clipped for display; one channel is grey, three are
-RGB, any other number is averaged and the picture says so. Values that are not finite are drawn in
-vermillion and counted under the title. Whatever is left out for want of room is said there too.
+E is the event shape: images (C, H, W); or vectors (F,) or windows (C, L), curves over time, which
+become small line plots on one common scale. Images are floats in [0, 1], clipped for display; one
+channel is grey, three are RGB, any other number is averaged and the picture says so. Values that
+are not finite are drawn in vermillion and counted under the title. Whatever is left out for want
+of room is said there too.
 
 May import nothing else of vae-run.
 """
@@ -24,6 +25,7 @@ from vae_run.plots.dimensions import (
 from vae_run.plots.frontier import Point, frontier
 from vae_run.plots.images import interpolations, manifold, reconstructions, samples, traversals
 from vae_run.plots.robustness import Panel, robustness
+from vae_run.plots.rows import rows
 from vae_run.plots.scatter import Density, scatter
 from vae_run.plots.strangest import strangest
 from vae_run.plots.sweep import Line, sweep_curves
@@ -44,6 +46,7 @@ __all__ = [
     "manifold",
     "reconstructions",
     "robustness",
+    "rows",
     "samples",
     "scatter",
     "spectrum",

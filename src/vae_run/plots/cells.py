@@ -1,7 +1,7 @@
 """Cells of a picture: small images or vectors, their size on the page and their pixels.
 
-Cells are float arrays [..., H, W, 3] for images or [..., F] for vectors; a tile is the place of a
-cell on the page, (height, width) in pixels.
+Cells are float arrays [..., H, W, 3] for images, [..., F] for vectors, or [..., C, L] for windows
+of C curves; a tile is the place of a cell on the page, (height, width) in pixels.
 """
 
 from __future__ import annotations
@@ -24,19 +24,17 @@ SMALLEST, LARGEST = 48, 168  # pixels of a tile's longer side: to be readable, t
 
 
 def events(images: Tensor, leading: int) -> tuple[Array, str]:
-    """Cells [*leading, H, W, 3] or [*leading, F] from a tensor [*leading, *E], and a remark.
+    """Cells [*leading, H, W, 3], [*leading, F] or [*leading, C, L], and a remark.
 
-    What is not finite becomes NaN. The remark is empty unless channels had to be averaged, or many
-    pixels leave [0, 1], the range that is drawn.
+    They are made from a tensor [*leading, *E]. What is not finite becomes NaN. The remark is empty
+    unless channels had to be averaged, or many pixels leave [0, 1], the range that is drawn.
     """
     cells: Array = images.detach().cpu().float().numpy()
     if 0 in cells.shape or not 1 <= cells.ndim - leading <= 3:
         raise ValueError(f"nothing to draw in an array of shape {list(cells.shape)}")
     cells = np.where(np.isfinite(cells), cells, np.float32(np.nan))
-    if cells.ndim == leading + 1:
+    if cells.ndim <= leading + 2:
         return cells, ""
-    if cells.ndim == leading + 2:
-        cells = np.expand_dims(cells, -3)
     channels, remark = cells.shape[-3], ""
     if channels not in (1, 3):
         cells = cells.mean(axis=-3, keepdims=True)
@@ -56,8 +54,8 @@ def spread(count: int, limit: int) -> list[int]:
 
 
 def columns_that_fit(event: Sequence[int]) -> int:
-    """How many cells of shape (H, W, 3) or (F,) stand side by side at a readable size."""
-    if len(event) == 1:
+    """How many cells of shape (H, W, 3), (F,) or (C, L) stand side by side at a readable size."""
+    if len(event) < 3:
         width = SMALLEST * 3 // 2
     elif max(event[:2]) < SMALLEST:
         width = event[1] * math.ceil(SMALLEST / max(event[:2]))
@@ -67,12 +65,12 @@ def columns_that_fit(event: Sequence[int]) -> int:
 
 
 def tile_size(event: Sequence[int], height: float, width: float) -> tuple[int, int]:
-    """The largest tile for a cell of shape (H, W, 3) or (F,) inside a box.
+    """The largest tile for a cell of shape (H, W, 3), (F,) or (C, L) inside a box.
 
     Images grow and shrink by whole factors, so that their pixels stay equal squares.
     """
     height, width = (max(8.0, min(LARGEST, side)) for side in (height, width))
-    if len(event) == 1:
+    if len(event) < 3:
         wide = min(width, height * 3 / 2)
         return int(wide * 2 / 3), int(wide)
     factor = min(height / event[0], width / event[1])
@@ -138,7 +136,7 @@ def value_range(cells: Array) -> tuple[float, float]:
 def warning(cells: Array, leading: int = 2) -> str:
     """How many pixels or values are not finite, in words; empty where there are none."""
     lost: Array = np.isnan(cells)
-    what = "value" if cells.ndim == leading + 1 else "pixel"
+    what = "value" if cells.ndim <= leading + 2 else "pixel"
     count = int((lost if what == "value" else lost.any(axis=-1)).sum())
     verb = f"{what} is" if count == 1 else f"{what}s are"
     return f"{count:,} {verb} not finite, drawn in this colour" if count else ""

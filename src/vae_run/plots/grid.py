@@ -11,10 +11,12 @@ import numpy as np
 from vae_run.plots.canvas import (
     BLUE,
     BODY,
+    GREEN,
     HAIRLINE,
     INK,
     MARGIN,
     MUTED,
+    ORANGE,
     PANEL,
     SMALL,
     VERMILLION,
@@ -28,13 +30,15 @@ from vae_run.plots.canvas import (
 )
 from vae_run.plots.cells import TALLEST, WIDEST, pixels, polylines, tile_size, warning
 
+CURVES = (BLUE, ORANGE, GREEN, VERMILLION, MUTED)
+"""Colours of the channels of a window, in turn."""
 _NARROWEST_PAGE = 440
 _STRIP = 16  # height of a line of labels above or below tiles
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells [R, C, H, W, 3] or [R, C, F] and what is written around them.
+    """Cells [R, C, H, W, 3], [R, C, F] or, of windows, [R, C, channels, L], and what is around.
 
     A row name may carry a second, muted line after two spaces. `captions` [R][C] stand under single
     cells and `footer` [C] under the columns. The first `count` cells are drawn, row by row; the
@@ -71,8 +75,8 @@ class Grid:
 
     @property
     def is_vectors(self) -> bool:
-        """Whether the cells are vectors, drawn as lines."""
-        return self.cells.ndim == 3
+        """Whether the cells are vectors, or windows of several, drawn as lines."""
+        return self.cells.ndim < 5
 
     @property
     def gap(self) -> int:
@@ -136,12 +140,17 @@ def _mosaic(grid: Grid, layout: _Layout) -> Picture:
 
 
 def _draw_vectors(grid: Grid, layout: _Layout, sheet: Sheet) -> None:
-    rows, columns, length = grid.cells.shape
+    rows, columns, *channels, length = grid.cells.shape
+    curves = math.prod(channels)
     y, x = np.divmod(np.arange(rows * columns)[: grid.count], columns)
     corner = np.array([layout.left, layout.top]) + grid.gap // 2
     corners = corner + np.stack([x, y], axis=1) * layout.pitch[::-1]
-    lines, lost = polylines(grid.cells.reshape(-1, length)[: grid.count], layout.tile)
-    sheet.lines(lines + corners[:, None], BLUE, 1.1)
+    corners = corners.repeat(curves, axis=0)
+    vectors = grid.cells.reshape(-1, length)[: grid.count and grid.count * curves]
+    lines, lost = polylines(vectors, layout.tile)
+    lines = lines + corners[:, None]
+    for channel in range(curves):
+        sheet.lines(lines[channel::curves], CURVES[channel % len(CURVES)], 1.1)
     if lost.size:
         top = corners[lost[:, 0].astype(int)] + lost[:, 1:] * (1, 0)
         foot = top + np.array([0, layout.tile[0]])

@@ -48,11 +48,12 @@ def reconstructions(
     rows = {"original": clean}
     if input is not None:
         seen = events(input, 1)[0]
-        rows["corrupted"] = seen if seen.ndim == 2 else resized(seen, *clean.shape[1:3])
+        rows["corrupted"] = seen if seen.ndim < 4 else resized(seen, *clean.shape[1:3])
     rows["reconstruction"] = events(output, 1)[0]
     cells = np.stack([row[:columns] for row in rows.values()])
     errors = _squared_errors(target[:columns], output[:columns])
-    unit, noun = ("value", "vector") if clean.ndim == 2 else ("pixel", "image")
+    unit = "pixel" if clean.ndim == 4 else "value"
+    noun = {2: "vector", 3: "window", 4: "image"}[clean.ndim]
     shown = _of(columns, len(clean), noun)
     mean = float(errors.mean())
     error = f"{_error(mean)} per {unit}" if math.isfinite(mean) else "not finite"
@@ -79,7 +80,7 @@ def samples(images: Tensor, note: str, classes: Sequence[str] = ()) -> Picture:
     """
     cells, remark = events(images, 1)
     count = min(len(cells), _MOST_SAMPLES)
-    aspect = 2 / 3 if cells.ndim == 2 else cells.shape[1] / cells.shape[2]
+    aspect = 2 / 3 if cells.ndim < 4 else cells.shape[1] / cells.shape[2]
     columns = min(count, max(1, math.ceil(math.sqrt(count * aspect) - 1e-9)))
     heads: list[str] = []
     if 0 < len(classes) <= _MOST_COLUMNS:
@@ -188,12 +189,14 @@ def interpolations(images: Tensor, note: str, row_names: Sequence[str] = ()) -> 
 
 
 def _notes(cells: Array, *notes: str) -> list[str]:
-    """The notes that say something, with the scale where the cells are vectors [R, C, F]."""
-    scale = ""
-    if cells.ndim == 3:
+    """The notes that say something, with the scale where the cells are vectors or windows."""
+    scale, length = "", cells.shape[-1]
+    if cells.ndim < 5:
         low, high = value_range(cells)
-        scale = f"Each line is a vector of {cells.shape[-1]}, from {low:.3g} to {high:.3g}"
-        scale = scale.replace("-", "−")
+        what = f"line is a vector of {length}"
+        if cells.ndim == 4:
+            what = f"curve is one of {cells.shape[2]} channels over {length} steps"
+        scale = f"Each {what}, from {low:.3g} to {high:.3g}".replace("-", "−")
     said = [note[0].upper() + note[1:].rstrip(".") for note in (*notes, scale) if note]
     return [". ".join(said)]
 

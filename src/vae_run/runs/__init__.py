@@ -1,4 +1,4 @@
 """Run directories: their files, their checkpoints, and loading a trained model from them.
 
-May import config, models, system.
+May import config, data, models, system.
 """

@@ -53,7 +53,14 @@ HASHED_AS: Mapping[str, Any] = {
 """Keys without effect that identities once counted. They are hashed with their defaults, so that
 the ledgers of earlier sweeps still know their jobs."""
 
-ADDED_SINCE: Mapping[str, Any] = {"dataset.split_by": "index"}
+ADDED_SINCE: Mapping[str, Any] = {
+    "dataset.split_by": "index",
+    "dataset.layout": "auto",
+    "dataset.background": "white",
+    "network.init": "torch",
+    "network.norm": "none",
+    "likelihood.speed": 1,
+}
 """Keys that earlier configurations lack, with the value that leaves a job what it was."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vae_run.config.schema import Settings
+from vae_run.data.columns import Columns
 from vae_run.errors import CheckpointError
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -55,6 +56,7 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
         levels = None if state.get("levels") is None else int(state["levels"])
         found = state.get("classes")
         classes = None if found is None else [int(label) for label in found]
+        columns = table_columns(state)
         weights = dict(state["model"])
     if levels is None and settings.classes["likelihood"].discrete:
         raise CheckpointError(f"{file}: does not say how many grey levels its likelihood models.")
@@ -64,9 +66,15 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
         checkpoint_file.understood(file),
         torch.random.fork_rng(devices=[]),
     ):  # the initial weights, soon replaced, take none of the caller's random numbers
-        model = build_model(settings, event_shape, levels, classes)
+        blocks = () if columns is None else columns.blocks
+        model = build_model(settings, event_shape, levels, classes, blocks)
     load_weights(model, weights, file)
     return model
+
+
+def table_columns(state: Mapping[str, Any]) -> Columns | None:
+    """The columns of the table that the model of a checkpoint was trained on; None: no table."""
+    return None if state.get("table") is None else Columns.of_state(state["table"])
 
 
 def load_weights(model: LatentVariableModel, weights: Mapping[str, Any], file: Path) -> None:

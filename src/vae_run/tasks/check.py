@@ -14,6 +14,7 @@ from vae_run.config.invocation import Call
 from vae_run.config.schema import Check
 from vae_run.data.splits import Splits
 from vae_run.evaluation.first_images import class_name, first_batch
+from vae_run.evaluation.table_rows import of_rows
 from vae_run.models.networks import parameter_count
 from vae_run.system.array_archive import MARK
 from vae_run.system.console import console
@@ -72,7 +73,7 @@ def data(experiment: Experiment) -> list[tuple[str, str]]:
     if likelihood.discrete:
         support = f"{splits.levels} grey levels"
     return [
-        ("images", f"{sizes}  of {shape}  ({stored / MEBI:.1f} MiB {where})"),
+        (splits.noun, f"{sizes}  of {shape}  ({stored / MEBI:.1f} MiB {where})"),
         (
             "range",
             f"[{low:.4g}, {high:.4g}] in train; {type(likelihood).__name__} models {support}",
@@ -85,7 +86,7 @@ def data(experiment: Experiment) -> list[tuple[str, str]]:
 def classes(splits: Splits) -> list[tuple[str, str]]:
     """Each class, with its number of images in train, val and test."""
     if splits.train.labels is None:
-        return [("classes", "none: the images have no labels")]
+        return [("classes", f"none: the {splits.noun} have no labels")]
     held = [split.labels for split in (splits.train, splits.val, splits.test)]
     counts = [{} if labels is None else _counts(labels) for labels in held]
     present = sorted({label for count in counts for label in count})
@@ -116,6 +117,10 @@ def draw_some(experiment: Experiment, path: Path) -> None:
     names = [class_name(label, splits.class_names or ()) for label in labels]
     low, high = splits.train.extent
     note = f"Evenly spaced among {len(splits.train):,}, with values from {low:.4g} to {high:.4g}"
+    if splits.table is not None:
+        shown = {"clean": batch.target} | ({} if seen is None else {"corrupted": seen})
+        write_png(path, of_rows(splits.table, shown, "Training rows", note), MARK)
+        return
     write_png(path, plots.contact_sheet(batch.target.cpu(), seen, note, names), MARK)
 
 
@@ -127,14 +132,15 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
         for name, module in whole.named_children()
     ]
     rows.append(("total", f"{parameter_count(whole):,} parameters"))
+    noun = experiment.splits.noun[:-1]
     batch = first_batch(experiment.view(experiment.splits.train), 64)
     with torch.no_grad():
         terms = experiment.objective(whole.given(batch.label), batch, math.inf)
     start = "  ".join(f"{name} {float(value.mean()):.4g}" for name, value in terms.items())
-    rows.append(("untrained", f"{start}  (nats per image)"))
+    rows.append(("untrained", f"{start}  (nats per {noun})"))
     if "kl" in terms and float(terms["kl"].mean()) > 0:
         beta = (terms["loss"] - terms["reconstruction"]).mean() / terms["kl"].mean()
-        rows.append(("beta", f"{float(beta):.4g} on the KL in nats per image, after any warm-up"))
+        rows.append(("beta", f"{float(beta):.4g} on the KL in nats per {noun}, after any warm-up"))
     return rows
 
 
@@ -146,6 +152,6 @@ def training(experiment: Experiment) -> list[tuple[str, str]]:
         ("steps", plan),
         (
             "memory",
-            f"{4 * weights:.1f} MiB of weights, gradients and Adam's moments, and the images",
+            f"{4 * weights:.1f} MiB of weights, gradients and Adam's moments, and the data",
         ),
     ]

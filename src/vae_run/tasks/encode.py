@@ -44,4 +44,4 @@ def main(call: Call) -> None:
     if plural and images.classes is not None and images.labels is not None:
         about |= {"labels": images.labels.numpy(), "classes": images.classes}
     write_table(path, {**about, **found})
-    log.info("codes of %d images in %s (%s)", len(images), path, ", ".join([*about, *found]))
+    log.info("codes of %d %s in %s (%s)", len(images), run.noun, path, ", ".join([*about, *found]))

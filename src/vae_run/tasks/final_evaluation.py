@@ -60,10 +60,11 @@ def conclude(
         if values:
             log.info("%s  %s", split, numbers(values))
     log.info(
-        "best checkpoint of epoch %.4g; %.1f s of training, %s images/s",
+        "best checkpoint of epoch %.4g; %.1f s of training, %s %s/s",
         epoch,
         progress.seconds,
         f"{speed['examples_per_second']:,.0f}",
+        experiment.splits.noun,
     )
     log.info("%s", short_path(run.path))
 

@@ -21,6 +21,7 @@ from vae_run.data.dataset import Dataset
 from vae_run.data.splits import Splits
 from vae_run.data.user_input import OWN, UserImages, read_input
 from vae_run.errors import ConfigError, DataError
+from vae_run.tasks.own_rows import own_rows
 from vae_run.tasks.run_data import read_data, refuse_other_shape
 from vae_run.tasks.trained_model import Trained
 
@@ -43,6 +44,8 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
                 "input=%s: these are the run's own images; for those in %s here say input=./%s",
                 *[fixed.input] * 3,
             )
+    elif run.table is not None:
+        images = own_rows(run, fixed.input)
     else:
         dataset: Dataset = run.settings.build("dataset")
         images = read_input(fixed.input, dataset, run.event_shape, run.class_names)

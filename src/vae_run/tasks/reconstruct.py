@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from vae_run.config.invocation import Call
@@ -18,18 +19,25 @@ from vae_run.data.user_input import UserImages
 from vae_run.evaluation.codes import evaluating
 from vae_run.system.array_archive import array_archive
 from vae_run.tasks.own_images import identity, inputs_of, own_images
+from vae_run.tasks.own_rows import in_units, refuse_ending
 from vae_run.tasks.trained_model import Trained, trained
-from vae_run.tasks.user_files import GridPicture, check_output
+from vae_run.tasks.user_files import TABLES, GridPicture, check_output, write_table
 
 log = logging.getLogger("vae_run")
 
 
 def main(call: Call) -> None:
-    """Write decode(encode(x).mean).mean as a `.png` grid, or as `images` in a `.npz`."""
+    """Write decode(encode(x).mean).mean as a `.png` grid, or as `images` in a `.npz`.
+
+    Rows of a table are written as a table of the columns that the run was trained on: numbers in
+    their own units, and of categories the most probable one.
+    """
     fixed = call.settings.of(OnImages)
     inputs = inputs_of(fixed.input)
-    path = check_output(fixed.output, (".png", ".npz"), overwrite=fixed.overwrite, inputs=inputs)
+    endings = (".png", *TABLES)
+    path = check_output(fixed.output, endings, overwrite=fixed.overwrite, inputs=inputs)
     run = trained(call)
+    refuse_ending(path, run)
     images = own_images(run, fixed)
     error = write(path, run, images) / (len(images) * math.prod(run.event_shape))
     log.info("%d reconstructions in %s (mse against the input %.4g)", len(images), path, error)
@@ -47,6 +55,11 @@ def write(path: Path, run: Trained, images: UserImages) -> float:
                 total += float((output - batch.target.cpu()).double().square().sum())
                 yield output
 
+    if run.table is not None:
+        about = identity(images, ("name", "label", "split", "index"))
+        columns = in_units(run, torch.cat(list(pieces())), about)
+        write_table(path, {**about, **columns})
+        return total
     if path.suffix.lower() == ".png":
         grid = GridPicture(len(images), run.event_shape)
         for piece in pieces():

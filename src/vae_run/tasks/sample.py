@@ -18,8 +18,9 @@ from vae_run.evaluation.view import View
 from vae_run.system.array_archive import MARK, array_archive
 from vae_run.system.files import write_png
 from vae_run.tasks.own_images import own_splits
+from vae_run.tasks.own_rows import in_units, refuse_ending
 from vae_run.tasks.trained_model import Trained, trained
-from vae_run.tasks.user_files import GridPicture, check_output
+from vae_run.tasks.user_files import TABLES, GridPicture, check_output, write_table
 
 log = logging.getLogger("vae_run")
 
@@ -30,11 +31,13 @@ PIECE = 256
 def main(call: Call) -> None:
     """Draw `n` images with `seed`: a `.png` grid, or a `.npz` with `images` and their codes `z`.
 
-    A conditional model draws images of the class `label`, or of all classes in turn.
+    A conditional model draws images of the class `label`, or of all classes in turn. Rows of a
+    table are written in its units.
     """
     fixed = call.settings.of(Sample)
-    path = check_output(fixed.output, (".png", ".npz"), overwrite=fixed.overwrite)
+    path = check_output(fixed.output, (".png", *TABLES), overwrite=fixed.overwrite)
     run = trained(call, "sampler")
+    refuse_ending(path, run)
     label = run.number(fixed.label)
     if "sampler" in call.settings.parts:
         use_sampler(run, call.settings)
@@ -44,8 +47,10 @@ def main(call: Call) -> None:
     torch.manual_seed(fixed.seed)
     with torch.inference_mode():
         z = model.posterior.nearest(model.latent_prior().sample((fixed.n,)))
-    source = f"{fixed.n} images from {model.prior.description}"
-    if path.suffix.lower() == ".npz":
+    source = f"{fixed.n} {run.noun} from {model.prior.description}"
+    if run.table is not None:
+        write_table(path, in_units(run, torch.cat(list(decoded(run, z, labels)))))
+    elif path.suffix.lower() == ".npz":
         write_npz(path, run, z, labels)
     elif labels is None or label is not None:
         grid = GridPicture(fixed.n, run.event_shape)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,10 +23,11 @@ from vae_run.errors import ConfigError
 from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.metrics.anomaly import MOST, model_scores
 from vae_run.evaluation.metrics.log_likelihood import each_image
-from vae_run.evaluation.view import View
+from vae_run.evaluation.table_rows import of_rows
 from vae_run.system.array_archive import MARK
 from vae_run.system.files import write_png
 from vae_run.tasks.own_images import identity, inputs_of, own_images, refuse_other_levels
+from vae_run.tasks.own_rows import largest_contributions
 from vae_run.tasks.trained_model import Trained, trained
 from vae_run.tasks.user_files import TABLES, check_output, write_rows, write_table
 
@@ -39,8 +39,6 @@ UNITS = {
     "log_likelihood": "negative log-likelihood, nats",
 }
 """What each score is, and its unit; higher is stranger."""
-MOST_COLUMNS = 3
-"""Columns of a vector whose contributions are written."""
 SHOWN = 48
 """Images on the sheet at most."""
 
@@ -70,11 +68,13 @@ def main(call: Call) -> None:
     if sheet is not None:
         write_png(sheet, drawn(run, images, order, found["score"], UNITS[metric]), MARK)
     most = ", ".join(
-        f"{titles(images, [place])[0]} ({found['score'][place]:.4g})" for place in order[:3]
+        f"{titles(images, [place], run.noun[:-1])[0]} ({found['score'][place]:.4g})"
+        for place in order[:3]
     )
     log.info(
-        "scores of %d images in %s (%s); strangest: %s", len(images), path, UNITS[metric], most
-    )
+        "scores of %d %s in %s (%s); strangest: %s",
+        len(images), run.noun, path, UNITS[metric], most,
+    )  # fmt: skip
     if sheet is not None:
         log.info("the strangest are drawn in %s", sheet)
 
@@ -106,7 +106,6 @@ def measured(
     if metric == "log_likelihood":
         size = NOISE_CHUNK * -(-size // NOISE_CHUNK)  # pieces begin where chunks of noise do
     terms = dict[str, list[Tensor]]()
-    largest = list[tuple[Tensor, Tensor]]()
     with evaluating(run.model):
         for view in run.views(images, size):
             for of_batch in model_scores(view):
@@ -114,39 +113,11 @@ def measured(
                     terms.setdefault(name, []).append(values)
             if metric == "log_likelihood":
                 terms.setdefault(metric, []).append(-each_image(view)[0])
-            if len(run.event_shape) == 1:
-                largest += contributions(view)
+        columns: dict[str, NDArray[Any]] = {}
+        if len(run.event_shape) == 1:
+            columns = largest_contributions(run.views(images), run.table, run.event_shape[0])
     found = {name: torch.cat(values).numpy() for name, values in terms.items()}
-    return {"score": found[metric], **found, **by_column(run, largest)}, metric
-
-
-def contributions(view: View) -> list[tuple[Tensor, Tensor]]:
-    """For each batch of vectors [B, F] the largest parts of the `mse`, and their columns.
-
-    The part of a column is its squared error divided by F; over all columns they sum to the mse.
-    """
-    found = []
-    for batch in view.batches():
-        output = view.model.given(batch.label).reconstruct(batch.input)
-        parts = (output - batch.target).cpu().double().square() / output.shape[1]
-        values, places = parts.topk(min(MOST_COLUMNS, parts.shape[1]), dim=1)
-        found.append((values, places))
-    return found
-
-
-def by_column(run: Trained, largest: Sequence[tuple[Tensor, Tensor]]) -> dict[str, NDArray[Any]]:
-    """`column_1`, `contribution_1` and so on, the largest first; nothing for images."""
-    if not largest:
-        return {}
-    values, places = (torch.cat(parts).numpy() for parts in zip(*largest, strict=True))
-    known = list(getattr(run.settings.build("dataset"), "column_names", None) or ())
-    numbers = [str(place) for place in range(run.event_shape[0])]
-    names = np.array(known if len(known) == len(numbers) else numbers)
-    found: dict[str, NDArray[Any]] = {}
-    for rank in range(values.shape[1]):
-        found[f"column_{rank + 1}"] = names[places[:, rank]]
-        found[f"contribution_{rank + 1}"] = values[:, rank]
-    return found
+    return {"score": found[metric], **found, **columns}, metric
 
 
 def drawn(
@@ -160,15 +131,19 @@ def drawn(
             for batch in run.view(images, place, place + 1).batches():
                 originals.append(batch.target.cpu())
                 outputs.append(run.model.given(batch.label).reconstruct(batch.target).cpu())
+    if run.table is not None:
+        shown = {"original": torch.cat(originals), "reconstruction": torch.cat(outputs)}
+        note = f"The strangest of {len(images):,} rows, the strangest first"
+        return of_rows(run.table, shown, "Strangest rows", note)
     return plots.strangest(
         torch.cat(originals), torch.cat(outputs), scores[first], titles(images, first), len(images),
         unit,
     )  # fmt: skip
 
 
-def titles(images: UserImages, places: Sequence[int]) -> list[str]:
+def titles(images: UserImages, places: Sequence[int], noun: str = "image") -> list[str]:
     """What the images at `places` are called: their files, or their index."""
     if images.names is not None:
         return [Path(str(images.names[place])).name for place in places]
     assert images.index is not None, "arrays are counted"
-    return [f"image {int(images.index[place])}" for place in places]
+    return [f"{noun} {int(images.index[place])}" for place in places]

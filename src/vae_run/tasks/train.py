@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from vae_run.config.commands import shell_word
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Settings
 from vae_run.data.splits import Splits
@@ -112,8 +113,9 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         fingerprint = own or splits.fingerprint()
     distributed.check_same(fingerprint)
     log.info(
-        "%s images of %s (%d train, %d val, %d test), %s parameters, on %s",
+        "%s %s of %s (%d train, %d val, %d test), %s parameters, on %s",
         f"{splits.train_size + len(splits.val) + len(splits.test):,}",
+        splits.noun,
         "x".join(str(size) for size in splits.event_shape),
         splits.train_size,
         len(splits.val),
@@ -144,7 +146,7 @@ def refuse_other_data(run: RunDirectory, fingerprint: str) -> None:
             f"{run.path / 'environment.json'}: the run was begun with other data than the dataset "
             f"holds now (dataset_fingerprint {run.fingerprint():.8}, now {fingerprint:.8}). "
             "Restore the files, or name where they lie with dataset.path or dataset.root, or start "
-            f"a new run with 'init_from={run.path}'."
+            f"a new run with {shell_word('init_from', run.path)}."
         )
 
 

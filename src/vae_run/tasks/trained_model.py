@@ -16,12 +16,13 @@ from vae_run.config.invocation import Call
 from vae_run.config.schema import OnCheckpoint, Settings
 from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import Batch
+from vae_run.data.columns import Columns
 from vae_run.data.user_input import UserImages, label_of
 from vae_run.errors import ConfigError
 from vae_run.evaluation.view import View
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs import checkpoint_file
-from vae_run.runs.load import load_model
+from vae_run.runs.load import load_model, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.device import choose_device
 
@@ -41,6 +42,7 @@ class Trained:
 
     Attributes:
         extent: least and greatest value of the training data; None: the checkpoint has it not.
+        table: the columns of the table that it was trained on; None: it was no table.
         batch_size: images that are processed at a time, as many as in the run's own evaluation.
     """
 
@@ -53,6 +55,12 @@ class Trained:
     levels: int | None = None
     extent: tuple[float, float] | None = None
     class_names: tuple[str, ...] = ()
+    table: Columns | None = None
+
+    @property
+    def noun(self) -> str:
+        """What the examples are called."""
+        return "rows" if self.table is not None else "images"
 
     def view(self, images: UserImages, start: int, stop: int) -> View:
         """The model before the images `start` to `stop`, clean, on the device.
@@ -69,6 +77,7 @@ class Trained:
             self.batch_size,
             importance_samples=self.settings.parts["evaluation"]["importance_samples"],
             class_names=self.class_names,
+            table=self.table,
             first=start,
         )
 
@@ -148,4 +157,5 @@ def trained(call: Call, *allowed: str) -> Trained:
         state.get("levels"),
         extent,
         tuple(state.get("class_names") or ()),
+        table_columns(state),
     )

@@ -21,6 +21,7 @@ from vae_run.evaluation.view import View
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective
+from vae_run.training.moments import moments
 
 log = logging.getLogger("vae_run")
 
@@ -49,6 +50,7 @@ class Experiment:
             epoch,
             importance_samples=self.evaluation.importance_samples,
             class_names=self.splits.class_names or (),
+            table=self.splits.table,
             manifold_label=self.evaluation.manifold_label,
             train=self.splits.train,
             others=self.splits.others if split is self.splits.test else None,
@@ -91,6 +93,8 @@ class Experiment:
             "extent": list(self.extent),
             "classes": None if classes is None else classes.tolist(),
             "class_names": list(self.splits.class_names or ()),
+            "columns": list(self.splits.columns or ()),
+            "table": None if self.splits.table is None else self.splits.table.state(),
         }
 
 
@@ -174,6 +178,14 @@ def _accept_grey(settings: Settings) -> None:
     )
 
 
+def _start_at_data(model: LatentVariableModel, settings: Settings, train: Split) -> None:
+    """Let the likelihood begin at the mean image and the spread of `train`."""
+    found = moments(train)
+    model.likelihood.start_scale(found.deviation)
+    if settings.build("network").by_activation:
+        model.likelihood.start_at(found.mean.float(), found.deviation)
+
+
 def assemble(
     settings: Settings,
     device: torch.device,
@@ -183,8 +195,7 @@ def assemble(
     """Load the data and build all parts; the seed is set before the model is built.
 
     Args:
-        settings: the checked configuration.
-        device: where data and model are put.
+        settings, device: the checked configuration, and where data and model are put.
         classes: those of a trained conditional model; None for those of the train split.
         splits: the data, if they are loaded already.
     """
@@ -200,12 +211,14 @@ def assemble(
                 f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
             )
     torch.manual_seed(settings.fixed.seed)
-    model = build_model(settings, splits.event_shape, splits.levels, classes).to(device)
+    blocks = splits.table.blocks if splits.table else ()
+    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks)
+    _start_at_data(model, settings, splits.train)
     return Experiment(
         settings,
         device,
         splits.to(device),
-        model,
+        model.to(device),
         settings.build("objective", train_size=splits.train_size),
         settings.build("corruption"),
         evaluation,

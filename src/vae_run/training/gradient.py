@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from vae_run.system.signals import StopRequests
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import Experiment
 from vae_run.training.loop import Loop
+from vae_run.training.moments import advice_on_scales, moments
 from vae_run.training.progress import Progress
 from vae_run.training.settings import GradientSettings
 from vae_run.training.trainer import Trainer
+
+log = logging.getLogger("vae_run")
 
 
 @dataclass(kw_only=True)
@@ -40,6 +44,8 @@ class Gradient(GradientSettings, Trainer):
         loop = self.loop(experiment, run, tracker)
         if saved is None:
             loop.history.restore(0)  # of a run that was stopped before its first checkpoint
+            if (advice := advice_on_scales(moments(experiment.splits.train))) is not None:
+                log.warning("%s", advice)
             loop.save()
         else:
             with checkpoint_file.understood(run.last):

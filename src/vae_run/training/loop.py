@@ -75,10 +75,11 @@ class Loop:
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
         self.agreement = distributed.Agreement()
         self.checkpoints = CheckpointWriter(self.run)
-        self.divergence = DivergenceCheck(self.trainer.skip_nonfinite, self.run.last)
+        train = self.experiment.splits.train
+        self.divergence = DivergenceCheck(self.trainer.skip_nonfinite, self.run.last, train)
         self.history = History(self.run.path / "history.csv")
         parts = (self.experiment, self.run, self.tracker, self.checkpoints)
-        self.validation = Validation(*parts, CollapseWatch(self.total, objective.warmup_epochs))
+        self.validation = Validation(*parts, CollapseWatch(objective.warmup_epochs))
         self.step_log = StepLog(self.meter, self.divergence, self.tracker, self.display)
 
     @property
@@ -163,7 +164,7 @@ class Loop:
     def evaluate(self, *, final: bool) -> None:
         """Measure on val, and keep the weights if they are the best so far."""
         kept = self.may_be_best()
-        values = self.validation.measure(self.progress, may_be_best=kept, final=final)
+        values = self.validation.measure(self.progress, may_be_best=kept)
         if values:
             self.display.evaluated(self.progress.step, values, final=final)
 
@@ -205,6 +206,7 @@ class Loop:
             no_val = len(self.experiment.splits.val) == 0  # then the last weights are the best
             if no_val or not self.checkpoints.has_best:
                 self.evaluate(final=True)
+        self.validation.conclude()
         self.save()
         self.history.finish()
 

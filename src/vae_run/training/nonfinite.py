@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from vae_run.data.splits import Split
 from vae_run.errors import DivergedError
+from vae_run.training.moments import advice_on_scales, moments
 
 log = logging.getLogger("vae_run")
 
@@ -21,9 +23,12 @@ class DivergenceCheck:
     Each method raises DivergedError; the last good checkpoint is kept.
     """
 
-    def __init__(self, allowed: int, checkpoint: Path) -> None:
-        """Allow for `allowed` skipped steps; messages name the `checkpoint` that is kept."""
-        self._allowed, self._checkpoint = allowed, checkpoint
+    def __init__(self, allowed: int, checkpoint: Path, train: Split) -> None:
+        """Allow for `allowed` skipped steps; messages name the `checkpoint` that is kept.
+
+        Where the images of `train` call for scaling, messages say so too.
+        """
+        self._allowed, self._checkpoint, self._train = allowed, checkpoint, train
 
     def count(self, skipped: Sequence[int], before: int) -> None:
         """Warn of the steps that were `skipped`, `before` of them earlier on.
@@ -67,8 +72,10 @@ class DivergenceCheck:
             raise self._diverged(f"by step {step}: a weight is not finite")
 
     def _diverged(self, what: str) -> DivergedError:
+        advice = advice_on_scales(moments(self._train))
         return DivergedError(
             f"training diverged {what}. The last good checkpoint is kept in {self._checkpoint}. "
-            "Lower optimizer.lr, set trainer.clip_norm, or allow for some with "
+            + (f"{advice} Or lower" if advice else "Lower")
+            + " optimizer.lr, set trainer.clip_norm, or allow for some with "
             "trainer.skip_nonfinite."
         )

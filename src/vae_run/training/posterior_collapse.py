@@ -10,28 +10,32 @@ log = logging.getLogger("vae_run")
 
 COLLAPSE = 0.1
 """KL of the whole code, in nats, below which a posterior counts as collapsed."""
-COLLAPSE_STEPS = 200
-"""Steps before which no collapse is reported."""
 
 
 class CollapseWatch:
-    """Watches the KL on val, and warns once."""
+    """Remembers the KL on val; whether the posterior collapsed is judged when training ends.
 
-    def __init__(self, total: int, warmup_epochs: float) -> None:
-        """Watch a training of `total` steps, whose warm-up lasts `warmup_epochs`."""
-        self._settled, self._warmup_epochs = max(COLLAPSE_STEPS, total // 10), warmup_epochs
-        self._warned = False
+    Many posteriors equal the prior for the first epochs and leave it later: a KL that is small
+    before the end tells nothing.
+    """
 
-    def see(self, values: Mapping[str, float], step: int, epoch: float, *, final: bool) -> None:
-        """Warn if the posterior still equals the prior after part of the training or at its end."""
-        had_time = (final or step >= self._settled) and epoch >= self._warmup_epochs
-        if self._warned or not had_time or values.get("kl", math.inf) >= COLLAPSE:
+    def __init__(self, warmup_epochs: float) -> None:
+        """Watch a training whose warm-up lasts `warmup_epochs`."""
+        self._warmup_epochs = warmup_epochs
+        self._kl, self._epoch = math.inf, 0.0
+
+    def see(self, values: Mapping[str, float], epoch: float) -> None:
+        """Take note of the metrics on val at `epoch`."""
+        self._kl, self._epoch = values.get("kl", math.inf), epoch
+
+    def judge(self) -> None:
+        """Warn if the posterior equalled the prior when it was last measured."""
+        if self._kl >= COLLAPSE or self._epoch < self._warmup_epochs:
             return
-        self._warned = True
         log.warning(
-            "posterior collapse: at epoch %.4g the KL is %.2g nats, so codes say nothing of "
-            "their images. Try a lower objective.beta, objective=free_bits or capacity, or, "
+            "posterior collapse: at the end (epoch %.4g) the KL is %.2g nats, so codes say nothing "
+            "of their images. Try a lower objective.beta, objective=free_bits or capacity, or, "
             "with likelihood=gaussian, likelihood.sigma=learned.",
-            epoch,
-            values["kl"],
+            self._epoch,
+            self._kl,
         )

@@ -51,7 +51,7 @@ class StepLog:
         seconds = max(progress.seconds - self._seconds, 1e-9)
         rate = (progress.examples - self._examples) / seconds
         self.begin_window(progress)
-        self._display.update(progress.step, {**window, "images/s": rate})
+        self._display.update(progress.step, {**window, "examples/s": rate})
         extra = {"learning_rate": record.learning_rate, "examples_per_second": rate}
         if math.isfinite(norm := float(record.grad_norm)):
             extra["grad_norm"] = norm

@@ -40,13 +40,12 @@ class Validation:
         values, self.epoch_values = self.epoch_values, {}
         return values
 
-    def measure(self, progress: Progress, *, may_be_best: bool, final: bool) -> Mapping[str, float]:
+    def measure(self, progress: Progress, *, may_be_best: bool) -> Mapping[str, float]:
         """Measure the model that stands at `progress`, and update which weights are the best.
 
         Args:
             progress: where training stands; `best_value`, `best_step` and `stale` are updated.
             may_be_best: whether these weights may be kept as the best.
-            final: whether training is over, so that a collapsed posterior cannot recover.
 
         Returns:
             The metrics on val, of rank 0; none where val is empty.
@@ -61,11 +60,15 @@ class Validation:
             self.epoch_values = values
             self._tracker.scalars("val", values, progress.step)
             self._run.status(epoch=epoch, step=progress.step)
-            self._collapse.see(values, progress.step, epoch, final=final)
+            self._collapse.see(values, epoch)
         if may_be_best and self._is_best(values, progress):
             progress.best_step = progress.step
             self._checkpoints.keep_best(experiment.model.state_dict(), progress.step, epoch)
         return values
+
+    def conclude(self) -> None:
+        """Judge the training, which has ended."""
+        self._collapse.judge()
 
     def _is_best(self, values: Mapping[str, float], progress: Progress) -> bool:
         """Whether `values` are better than all before, which `progress` is told."""

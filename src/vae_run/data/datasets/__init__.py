@@ -1,5 +1,6 @@
 """The datasets, one file each.
 
-May import data.array_images, data.array_names, data.checks, data.class_labels, data.dataset,
-data.decoded_dataset, data.download, data.images, data.matlab_reader, data.splits, data.webdataset.
+May import config, data.array_images, data.array_names, data.checks, data.class_labels,
+data.columns, data.dataset, data.decoded_dataset, data.download, data.image_tables, data.images,
+data.matlab_reader, data.splits, data.table_features, data.table_file, data.webdataset.
 """

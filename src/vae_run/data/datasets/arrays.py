@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ class Arrays(Dataset):
         test_size: size of the test set, if there is no array `test`: a share in (0, 1) or a number
             of images.
     """
+
+    pictures: ClassVar[bool] = True
+    """Whether values are expected in [0, 1]."""
 
     path: str
     layout: Layout = "auto"
@@ -90,7 +93,8 @@ class Arrays(Dataset):
             name: Split(split.images, labels.get(name), split.scale)
             for name, split in splits.items()
         }
-        notes += _range_note(f"{named}: array `{own.images['train']}`", splits["train"])
+        if self.pictures:
+            notes += _range_note(f"{named}: array `{own.images['train']}`", splits["train"])
         return Parts(
             splits["train"],
             splits.get("val"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def weights(model: LatentVariableModel) -> dict[str, nn.Parameter]:
     """The weights of every linear and convolutional layer, by name; biases are not among them."""
-    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
     parts = (model.encoder, model.posterior, model.decoder, model.likelihood)
     layers = {id(m) for part in parts for m in part.modules() if isinstance(m, kinds)}
     return {

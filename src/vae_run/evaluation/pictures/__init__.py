@@ -3,5 +3,5 @@
 Letters: N images, D latent dimensions, T columns, G grid points a side, E event shape.
 
 May import data, evaluation.base, evaluation.first_images, evaluation.metrics,
-evaluation.quantities, evaluation.view, models, plots.
+evaluation.quantities, evaluation.table_rows, evaluation.view, models, plots.
 """

@@ -27,8 +27,10 @@ def interpolations(view: View) -> Image | None:
 
     Straight lines under a normal prior in many dimensions pass through the centre, where there are
     no codes (White 2016). On a sphere both paths coincide. The pairs of a conditional model are
-    of one class; None where there is no such pair.
+    of one class; None where there is no such pair, and for rows of a table.
     """
+    if view.table is not None:
+        return None
     batch, first, second = pairs(view)
     if not len(first):
         return None

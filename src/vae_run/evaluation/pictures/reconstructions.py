@@ -9,6 +9,7 @@ import torch
 from vae_run import plots
 from vae_run.evaluation.base import picture
 from vae_run.evaluation.first_images import class_name, first_batch
+from vae_run.evaluation.table_rows import of_rows
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -21,6 +22,10 @@ def reconstructions(view: View) -> Image:
     batch = first_batch(view, 16)
     corrupted = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
     output = view.model.given(batch.label).reconstruct(batch.input).cpu()
+    if view.table is not None:
+        given = {} if corrupted is None else {"corrupted": corrupted}
+        shown = {"original": batch.target, **given, "reconstruction": output}
+        return of_rows(view.table, shown, "Reconstructions", f"{len(output)} rows")
     names = None
     if batch.label is not None:
         names = [class_name(label, view.class_names) for label in batch.label.tolist()]

@@ -9,6 +9,7 @@ import torch
 from vae_run import plots
 from vae_run.evaluation.base import picture
 from vae_run.evaluation.first_images import class_name
+from vae_run.evaluation.table_rows import of_rows
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -33,6 +34,10 @@ def samples(view: View) -> Image | None:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(SAMPLES_SEED)
         codes = model.posterior.nearest(model.latent_prior().sample((count,)))
+    if view.table is not None:
+        decoded = {"sample": model.decode(codes, model.in_turn(count)).mean}
+        note = f"Means of rows decoded from codes of {model.prior.description}"
+        return of_rows(view.table, decoded, "Samples", note)
     if not classes:
         note = f"64 samples from {model.prior.description}"
         return plots.samples(model.decode(codes).mean.cpu(), note)

@@ -19,11 +19,13 @@ MAX_ROWS = 10
 
 
 @picture("One code, moved along a latent dimension at a time.")
-def traversals(view: View) -> Image:
+def traversals(view: View) -> Image | None:
     """One code, moved along each latent dimension; the most informative dimensions first.
 
-    The code is `q.mean`, one that the posterior can draw, not E_q[z].
+    The code is `q.mean`, one that the posterior can draw, not E_q[z]. None for rows of a table.
     """
+    if view.table is not None:
+        return None
     batch = first_batch(view)
     codes = view.model.given(batch.label).encode(batch.input).mean
     label = None if view.model.classes is None or batch.label is None else int(batch.label[0])

@@ -1,6 +1,6 @@
 """Likelihoods p(x|z): heads on the decoder's features; one class an option.
 
-May import models.distributions.
+May import models.distributions, models.networks.
 """
 
 from vae_run.models.likelihoods.base import Likelihood
@@ -17,6 +17,7 @@ from vae_run.models.likelihoods.discrete import (
     GridLikelihood,
     LogisticMixtureLikelihood,
 )
+from vae_run.models.likelihoods.mixed import MixedLikelihood
 
 __all__ = [
     "BernoulliLikelihood",
@@ -29,4 +30,5 @@ __all__ = [
     "LaplaceLikelihood",
     "Likelihood",
     "LogisticMixtureLikelihood",
+    "MixedLikelihood",
 ]

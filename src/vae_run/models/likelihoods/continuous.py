@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Laplace, Normal
 from torch.nn.functional import softplus
 
 from vae_run.models.distributions.continuous_bernoulli import ContinuousBernoulli
-from vae_run.models.likelihoods.base import Likelihood, Projection, raw_scale, scale
+from vae_run.models.likelihoods.base import Likelihood, Projection, raw_scale, scale, start_of
 
 
 class BatchOptimalNormal(Normal):
@@ -38,6 +38,9 @@ class GaussianLikelihood(Likelihood):
     "optimal", the maximum likelihood value of each batch in training, and the root mean squared
     error of the training split, stored with the model, everywhere else. sigma is at least `floor`,
     because the density of a perfect reconstruction is unbounded.
+
+    `speed` multiplies rho, sigma = floor + softplus(speed * rho): Adam, which moves each weight by
+    about the learning rate a step, moves a learned sigma that many times as fast.
     """
 
     floor = 1e-3
@@ -49,12 +52,14 @@ class GaussianLikelihood(Likelihood):
         event_shape: tuple[int, ...],
         projection: Projection,
         sigma: Annotated[float, Field(ge=1e-3)] | Literal["learned", "optimal"] = "learned",
+        speed: Annotated[float, Field(gt=0)] = 1.0,
     ) -> None:
         super().__init__(event_shape=event_shape, projection=projection)
+        self.speed = speed
         self.kind = sigma if isinstance(sigma, str) else "fixed"
         if sigma == "learned":
             start = 0.3  # about the standard deviation of grey-scale images
-            self.rho = nn.Parameter(torch.tensor(raw_scale(start - self.floor)))
+            self.rho = nn.Parameter(torch.tensor(raw_scale(start - self.floor) / speed))
         elif sigma == "optimal":
             self.register_buffer("stored", torch.tensor(1.0))
         else:
@@ -63,7 +68,9 @@ class GaussianLikelihood(Likelihood):
     @property
     def sigma(self) -> Tensor:
         """The standard deviation of a pixel, a scalar tensor."""
-        return self.floor + softplus(self.rho) if self.kind == "learned" else self.stored
+        if self.kind != "learned":
+            return self.stored
+        return self.floor + softplus(self.speed * self.rho)
 
     @property
     def calibrated(self) -> bool:
@@ -75,7 +82,15 @@ class GaussianLikelihood(Likelihood):
         if self.kind == "optimal":
             self.stored.fill_(sigma)
         elif self.kind == "learned":
-            self.rho.fill_(raw_scale(max(sigma - self.floor, 1e-9)))
+            self.rho.fill_(raw_scale(max(sigma - self.floor, 1e-9)) / self.speed)
+
+    def start(self, mean: Tensor, deviation: float) -> Tensor:
+        return mean[None]
+
+    @torch.no_grad()
+    def start_scale(self, deviation: float) -> None:
+        if self.kind == "learned":
+            self.rho.fill_(start_of(deviation, self.floor, math.log(2) + self.floor) / self.speed)
 
     def forward(self, parameters: Tensor) -> Distribution:
         (loc,) = self.split(parameters)
@@ -92,8 +107,8 @@ class GaussianPixelLikelihood(Likelihood):
     (Mattei & Frellsen 2018): the figure depends on `floor`, so tell it beside the figure.
     """
 
-    start = 0.3
-    """Initial sigma: about the standard deviation of grey-scale images."""
+    start_sigma = 0.3
+    """sigma where raw = 0: about the standard deviation of grey-scale images."""
 
     def __init__(
         self,
@@ -105,10 +120,14 @@ class GaussianPixelLikelihood(Likelihood):
         super().__init__(event_shape=event_shape, projection=projection, k=2)
         self.floor = floor
 
+    def start(self, mean: Tensor, deviation: float) -> Tensor:
+        raw = start_of(deviation, self.floor, self.start_sigma)
+        return torch.stack([mean, torch.full_like(mean, raw)])
+
     def forward(self, parameters: Tensor) -> Distribution:
         loc, raw = self.split(parameters)
         return self.independent(
-            Normal(loc, scale(raw, self.floor, self.start), validate_args=False)
+            Normal(loc, scale(raw, self.floor, self.start_sigma), validate_args=False)
         )
 
 
@@ -116,7 +135,8 @@ class LaplaceLikelihood(Likelihood):
     """exp(-|x - mu| / b) / (2b) with one b for all pixels: absolute instead of squared error.
 
     `scale`, b, is a number, or "learned": one trained scalar, b = floor + softplus(rho). It is at
-    least `floor`, because the density of a perfect reconstruction is unbounded.
+    least `floor`, because the density of a perfect reconstruction is unbounded. `speed` is that of
+    the Gaussian's learned sigma.
     """
 
     floor = 1e-3
@@ -128,19 +148,31 @@ class LaplaceLikelihood(Likelihood):
         event_shape: tuple[int, ...],
         projection: Projection,
         scale: Annotated[float, Field(ge=1e-3)] | Literal["learned"] = "learned",
+        speed: Annotated[float, Field(gt=0)] = 1.0,
     ) -> None:
         super().__init__(event_shape=event_shape, projection=projection)
+        self.speed = speed
         self.learned = scale == "learned"
         if isinstance(scale, str):
             start = 0.2  # about the mean absolute deviation of grey-scale images
-            self.rho = nn.Parameter(torch.tensor(raw_scale(start - self.floor)))
+            self.rho = nn.Parameter(torch.tensor(raw_scale(start - self.floor) / speed))
         else:
             self.register_buffer("stored", torch.tensor(float(scale)), persistent=False)
 
     @property
     def b(self) -> Tensor:
         """The mean absolute deviation of a pixel, a scalar."""
-        return self.floor + softplus(self.rho) if self.learned else self.stored
+        return self.floor + softplus(self.speed * self.rho) if self.learned else self.stored
+
+    def start(self, mean: Tensor, deviation: float) -> Tensor:
+        return mean[None]
+
+    @torch.no_grad()
+    def start_scale(self, deviation: float) -> None:
+        """b is the standard deviation over sqrt(2)."""
+        if self.learned:
+            b = deviation / math.sqrt(2)
+            self.rho.fill_(start_of(b, self.floor, math.log(2) + self.floor) / self.speed)
 
     def forward(self, parameters: Tensor) -> Distribution:
         (loc,) = self.split(parameters)
@@ -156,6 +188,16 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
     def __init__(self, *, event_shape: tuple[int, ...], projection: Projection) -> None:
         super().__init__(event_shape=event_shape, projection=projection)
+
+    def start(self, mean: Tensor, deviation: float) -> Tensor:
+        """The logits by bisection, of means in [0.05, 0.95]: beyond, logits are in the hundreds."""
+        wanted = mean.double().clamp(0.05, 0.95)
+        low, high = torch.full_like(wanted, -1e4), torch.full_like(wanted, 1e4)
+        for _ in range(60):
+            middle = (low + high) / 2
+            above = ContinuousBernoulli(middle, validate_args=False).mean > wanted
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        return low.to(mean)[None]
 
     def forward(self, parameters: Tensor) -> Distribution:
         (logits,) = self.split(parameters)

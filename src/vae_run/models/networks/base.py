@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from vae_run.models.networks.activations import activation
+from vae_run.models.networks.initialisation import Layer, initialise
 
 Widths = list[Annotated[int, Field(gt=0)]]
+_Layer = TypeVar("_Layer", bound=Layer)
 
 
 class Encoder(nn.Sequential):
@@ -42,12 +44,15 @@ class Decoder(nn.Sequential):
 class Network(ABC):
     """The architecture of encoder and decoder, which are built for a given shape of the data.
 
+    `init` is "auto", for initial weights by the activation (`initialisation`), small last layers
+    and a start at the data's mean and spread, or "torch", for PyTorch's own in every layer.
     `spectral_norm` applies `weight_constraints.normalise` to the decoder and its last layer.
     """
 
     widths: Widths
     decoder_widths: Widths | None = None
     activation: str = "relu"
+    init: Literal["auto", "torch"] = "auto"
     spectral_norm: bool = False
 
     def __post_init__(self) -> None:
@@ -62,6 +67,17 @@ class Network(ABC):
     def linear(self) -> bool:
         """Whether encoder and decoder are linear maps."""
         return False
+
+    @property
+    def by_activation(self) -> bool:
+        """Whether initial weights are chosen by the activation: linear maps have none."""
+        return self.init == "auto" and not self.linear
+
+    def hidden(self, layer: _Layer, *, size: float = 1.0, both_ways: bool = False) -> _Layer:
+        """`layer`, next to an activation, with the initial weights that `init` names."""
+        if self.by_activation:
+            initialise(layer, self._activation, size=size, both_ways=both_ways)
+        return layer
 
     @staticmethod
     def join(x: Tensor, label: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ asks for.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vae_run.errors import ConfigError
 from vae_run.models.networks.base import Decoder, Encoder, Network, Widths
+from vae_run.models.networks.initialisation import SMALL
 
 
 class MapDecoder(Decoder):
@@ -34,19 +35,24 @@ class Conv(Network):
     """3x3 convolutions of stride 2, to ceil(H/2), ceil(H/4), ..., and transposed ones back.
 
     `widths` are the channels of each level. All H, W >= 1 are supported; odd sizes are restored
-    exactly.
+    exactly. `norm="group"` normalises after each convolution (`group_norm`).
     """
 
     widths: Widths = field(default_factory=lambda: [32, 64, 128])
+    norm: Literal["none", "group"] = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.widths or not self.upward:
             raise ConfigError("network.widths: a conv network needs at least one level, found [].")
 
-    def level(self, channels: int) -> list[nn.Module]:
-        """The layers after the strided convolution of a level with `channels`."""
-        return [self._activation()]
+    def level(self, channels: int, size: tuple[int, int]) -> list[nn.Module]:
+        """The layers after the strided convolution of a level: maps of `channels` and `size`."""
+        return [*self.normalised(channels, size), self._activation()]
+
+    def normalised(self, channels: int, size: tuple[int, int]) -> list[nn.Module]:
+        """The normalisation of maps of `channels` and `size`: one layer or none."""
+        return [group_norm(channels, size)] if self.norm == "group" else []
 
     @staticmethod
     def _sizes(event_shape: tuple[int, ...], levels: int) -> list[tuple[int, int]]:
@@ -54,7 +60,7 @@ class Conv(Network):
         if len(event_shape) != 3:
             raise ConfigError(
                 f"network=conv needs images [C, H, W], but the data are vectors of shape "
-                f"{list(event_shape)}: use network=mlp."
+                f"{list(event_shape)}: use network=mlp, or conv1d for curves over time."
             )
         sizes = [(event_shape[1], event_shape[2])]
         for _ in range(levels):
@@ -62,11 +68,13 @@ class Conv(Network):
         return sizes
 
     def encoder(self, event_shape: tuple[int, ...]) -> Encoder:
-        height, width = self._sizes(event_shape, len(self.widths))[-1]
+        sizes = self._sizes(event_shape, len(self.widths))
+        height, width = sizes[-1]
         layers: list[nn.Module] = []
         channels = event_shape[0]
-        for out in self.widths:
-            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), *self.level(out)]
+        for out, size in zip(self.widths, sizes[1:], strict=True):
+            down = self.hidden(nn.Conv2d(channels, out, 3, stride=2, padding=1))
+            layers += [down, *self.level(out, size)]
             channels = out
         return Encoder(*layers, nn.Flatten(), features=channels * height * width)
 
@@ -75,7 +83,7 @@ class Conv(Network):
         sizes = self._sizes(event_shape, len(widths))
         height, width = sizes[-1]
         layers: list[nn.Module] = [
-            nn.Linear(latent_dim, widths[0] * height * width),
+            self.hidden(nn.Linear(latent_dim, widths[0] * height * width)),
             nn.Unflatten(1, (widths[0], height, width)),
             self._activation(),
         ]
@@ -86,20 +94,38 @@ class Conv(Network):
             # A stride-2 transposed convolution gives 2h - 1; the padding restores an even size.
             padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
             up = nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)
-            layers += [up, *self.level(out)]
+            layers += [self.hidden(up), *self.level(out, large)]
         return MapDecoder(*layers, channels=widths[-1], event_shape=event_shape)
 
 
-class Residual(nn.Module):
-    """x + f(x) with two 3x3 convolutions f, initially small (He et al. 2016, pre-activation)."""
+def group_norm(channels: int, size: tuple[int, int]) -> nn.GroupNorm:
+    """Group normalisation (Wu & He 2018) of maps [N, channels, H, W] with H, W = `size`.
 
-    def __init__(self, channels: int, activation: type[nn.Module]) -> None:
+    As many groups as possible, at most 32, of at least 16 values each: a group of few values has
+    little left that tells one image from another once its mean and variance are gone.
+    """
+    pixels = size[0] * size[1]
+    groups = [g for g in range(1, 33) if channels % g == 0 and channels // g * pixels >= 16]
+    return nn.GroupNorm(max(groups, default=1), channels)
+
+
+class Residual(nn.Module):
+    """x + f(x) with two 3x3 convolutions f, initially small (He et al. 2016, pre-activation).
+
+    The blocks of a deep network then begin as identities (Zhang et al. 2019, "Fixup").
+    """
+
+    def __init__(self, network: ResNet, channels: int, size: tuple[int, int]) -> None:
         super().__init__()
-        second = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():
-            second.weight *= 0.1
-        first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.body = nn.Sequential(activation(), first, activation(), second)
+        second = network.hidden(nn.Conv2d(channels, channels, 3, padding=1), size=SMALL)
+        if not network.by_activation:
+            with torch.no_grad():
+                second.weight *= SMALL
+        first = network.hidden(nn.Conv2d(channels, channels, 3, padding=1))
+        layers: list[nn.Module] = []
+        for convolution in (first, second):
+            layers += [*network.normalised(channels, size), network._activation(), convolution]
+        self.body = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         change: Tensor = self.body(x)
@@ -112,6 +138,6 @@ class ResNet(Conv):
 
     blocks: Annotated[int, Field(ge=1)] = 2
 
-    def level(self, channels: int) -> list[nn.Module]:
-        residual = [Residual(channels, self._activation) for _ in range(self.blocks)]
-        return [*residual, self._activation()]
+    def level(self, channels: int, size: tuple[int, int]) -> list[nn.Module]:
+        residual = [Residual(self, channels, size) for _ in range(self.blocks)]
+        return [*residual, *self.normalised(channels, size), self._activation()]

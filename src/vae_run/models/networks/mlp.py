@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +40,12 @@ class MLP(Network):
     """Fully connected layers on the flattened image; `widths=[]` is a linear map.
 
     With `tied`, each layer of the decoder uses the transposed weight of the corresponding layer of
-    the encoder, and its own bias; a linear autoencoder is then W^T W.
+    the encoder, and its own bias; a linear autoencoder is then W^T W. Few layers learn as well from
+    PyTorch's initial weights, which published experiments used: they are the default here.
     """
 
     widths: Widths = field(default_factory=lambda: [512, 256])
+    init: Literal["auto", "torch"] = "torch"
     tied: bool = False
 
     def __post_init__(self) -> None:
@@ -79,7 +81,8 @@ class MLP(Network):
     def _stack(self, size: int, widths: Widths) -> tuple[list[nn.Module], int]:
         layers: list[nn.Module] = []
         for width in widths:
-            layers += [nn.Linear(size, width), self._activation()]
+            layer = self.hidden(nn.Linear(size, width), both_ways=self.tied)
+            layers += [layer, self._activation()]
             size = width
         return layers, size
 

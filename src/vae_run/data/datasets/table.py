@@ -1,0 +1,133 @@
+"""Rows of a table in a CSV or Parquet file, with columns of numbers and of categories.
+
+Letters: N rows, F features.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vae_run.data.columns import Columns
+from vae_run.data.dataset import Dataset, Parts, TestSize
+from vae_run.data.splits import Split
+from vae_run.data.table_features import Reading, features, labels_of, understood
+from vae_run.data.table_file import read_table
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
+
+_BUILDING = ("train", "check")
+"""Tasks that build a model for the data; others have the model of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Dataset):
+    """The rows of a table as vectors of features.
+
+    The type of a column decides: numbers become one feature, standardised by the mean and the
+    standard deviation of the training rows; texts and booleans, and the columns in `categorical`,
+    become a feature for each category, of which one is 1 (one-hot). The categories are those of
+    all rows of the file `path`, before validation and test rows are cut from it.
+
+    Attributes:
+        path: the table: `.parquet`, or CSV with any other ending.
+        val, test: files of validation and test rows; None: they are cut from `path`.
+        label: the column of the classes, whole numbers or texts, which is no feature.
+        drop: columns that are left out.
+        categorical: columns of numbers that are categories.
+        missing: `refuse` tables with missing values; `mean`: a missing number becomes the training
+            mean, a missing text a category of its own; `indicator`: the same, and for each column
+            of numbers with missing values the features `NAME missing=no` and `NAME missing=yes`.
+        delimiter: the character between the values of a line of a CSV file.
+        test_size: size of the test set, if there is no file `test`: a share in (0, 1) or a number
+            of rows.
+    """
+
+    path: str
+    val: str | None = None
+    test: str | None = None
+    label: str | None = None
+    drop: list[str] = field(default_factory=list)
+    categorical: list[str] = field(default_factory=list)
+    missing: Literal["refuse", "mean", "indicator"] = "refuse"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    test_size: TestSize = 0.2
+
+    @classmethod
+    def conflicts(cls, settings: "Settings", options: Mapping[str, Any]) -> Iterator[str]:
+        """Likelihoods of pixels, and binarization, are not for rows of a table."""
+        likelihood = settings.classes["likelihood"]
+        if settings.fixed.task in _BUILDING and (likelihood.unit_interval or likelihood.discrete):
+            yield (
+                f"likelihood: {likelihood.__name__} models pixels, but the rows of dataset=table "
+                "are numbers and categories. Use likelihood=mixed."
+            )
+        if options.get("binarize", "none") != "none":
+            yield "dataset.binarize: the rows of a table are no pixels. Use dataset.binarize=none."
+
+    def read(self) -> Parts:
+        """float64 [N, F] in the units of the table, with its columns; missing numbers are NaN."""
+        reading = Reading(self.label, self.drop, self.categorical, self.missing)
+        given = {"path": self.path, "val": self.val, "test": self.test}
+        named = {key: f"dataset.{key}={name}" for key, name in given.items() if name is not None}
+        tables = {
+            key: read_table(name, Path(os.path.expanduser(str(given[key]))), self.delimiter)
+            for key, name in named.items()
+        }
+        columns, notes = understood(named["path"], tables["path"], reading)
+        labels, names = self._labels(named, tables)
+        splits = {
+            key: Split(
+                torch.from_numpy(features(named[key], table, columns, reading)), labels.get(key)
+            )
+            for key, table in tables.items()
+        }
+        return Parts(
+            splits["path"],
+            splits.get("val"),
+            splits.get("test"),
+            class_names=names,
+            test_size=self.test_size,
+            notes=notes,
+            table=columns,
+        )
+
+    def rows(self, named: str, path: Path, columns: Columns) -> tuple[Split, NDArray[Any] | None]:
+        """Other rows, standardised as those that a run was trained on, and their classes if told.
+
+        Args:
+            named: the file's name in messages, such as `input=FILE`.
+            path: the file.
+            columns: of the run.
+
+        Raises:
+            DataError: the file is unreadable, or its columns are not those of the run.
+        """
+        table = read_table(named, path, self.delimiter)
+        reading = Reading(self.label, self.drop, self.categorical, self.missing)
+        raw = torch.from_numpy(features(named, table, columns, reading))
+        told = self.label is not None and self.label in table.column_names
+        classes = labels_of(named, table, str(self.label)) if told else None
+        return Split(columns.standardised(raw)), classes
+
+    def _labels(
+        self, named: Mapping[str, str], tables: Mapping[str, Any]
+    ) -> tuple[dict[str, torch.Tensor], tuple[str, ...] | None]:
+        """The classes of every split, and the name of class i at index i if they are texts."""
+        if self.label is None:
+            return {}, None
+        found: dict[str, NDArray[Any]] = {
+            key: labels_of(named[key], table, self.label) for key, table in tables.items()
+        }
+        if all(own.dtype.kind == "i" for own in found.values()):
+            return {key: torch.from_numpy(own) for key, own in found.items()}, None
+        names = np.unique(np.concatenate([own.astype(str) for own in found.values()]))
+        numbered = {key: np.searchsorted(names, own.astype(str)) for key, own in found.items()}
+        return {key: torch.from_numpy(own) for key, own in numbered.items()}, tuple(names.tolist())

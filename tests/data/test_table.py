@@ -1,0 +1,259 @@
+"""Rows of tables: what a column is taken for, the scale of numbers, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from parts import composed
+from pyarrow import csv, parquet
+
+from vae_run.config.check import check
+from vae_run.data.columns import Columns
+from vae_run.data.datasets.table import Table
+from vae_run.data.standardize import restated
+from vae_run.errors import ConfigError, DataError
+
+ROWS = 40
+COLUMNS = {
+    "age": [20 + i for i in range(ROWS)],
+    "height": [1.5 + 0.01 * (7 * i % ROWS) for i in range(ROWS)],
+    "colour": [("red", "blue", "dark green")[i % 3] for i in range(ROWS)],
+    "member": [i % 4 == 0 for i in range(ROWS)],
+    "floor": [(2, 10, 1)[i % 3] for i in range(ROWS)],
+    "same": [7] * ROWS,
+    "kind": [("good", "bad")[i % 5 == 0] for i in range(ROWS)],
+}
+"""One value of each kind of column; `same` says nothing, `kind` is a label."""
+
+
+def write(folder: Path, name: str, columns: dict[str, object] | pa.Table) -> str:
+    """The path of a new table file of the ending that `name` has."""
+    table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+    path = folder / name
+    if path.suffix == ".csv":
+        csv.write_csv(table, path)
+    else:
+        parquet.write_table(table, path)
+    return str(path)
+
+
+def loaded(folder: Path, columns: dict[str, object], name: str = "rows.csv", **keys: object):
+    return Table(path=write(folder, name, columns), **keys).load()
+
+
+FEATURES = (
+    *("age", "height", "colour=blue", "colour=dark green", "colour=red"),
+    *("member=false", "member=true", "floor=1", "floor=2", "floor=10"),
+)
+
+
+def test_a_column_is_what_its_type_says(tmp_path: Path) -> None:
+    splits = loaded(tmp_path, COLUMNS, label="kind", categorical=["floor"])
+    assert splits.columns == FEATURES
+    assert splits.table.blocks == ((2, 5), (5, 7), (7, 10))
+    assert splits.event_shape == (10,)
+    assert splits.noun == "rows"
+    assert splits.class_names == ("bad", "good")
+    assert splits.train.images.dtype == torch.float32
+    assert any("same" in note for note in splits.notes), "a column left out is said"
+    for split in (splits.train, splits.val, splits.test):
+        for place, label, x in zip(split.index, split.labels, split.images, strict=True):
+            row = {name: values[place] for name, values in COLUMNS.items()}
+            assert splits.class_names[label] == row["kind"]
+            held = [name for name, value in zip(FEATURES[2:], x[2:], strict=True) if value == 1]
+            member = str(row["member"]).lower()
+            assert held == [f"colour={row['colour']}", f"member={member}", f"floor={row['floor']}"]
+            assert x[2:].sum() == 3
+
+
+def test_numbers_are_standardised_by_the_training_rows_alone(tmp_path: Path) -> None:
+    splits = loaded(tmp_path, COLUMNS, drop=["kind"])
+    age = splits.table.columns[0]
+    train = np.array(COLUMNS["age"])[splits.train.index.numpy()]
+    assert (age.mean, age.std) == pytest.approx((train.mean(), train.std()))
+    assert splits.train.images[:, 0].mean() == pytest.approx(0, abs=1e-6)
+    assert splits.train.images[:, 0].std(correction=0) == pytest.approx(1, abs=1e-6)
+    test = np.array(COLUMNS["age"])[splits.test.index.numpy()]
+    assert splits.test.images[:, 0].numpy() == pytest.approx((test - train.mean()) / train.std())
+
+
+def test_features_become_columns_again(tmp_path: Path) -> None:
+    splits = loaded(tmp_path, COLUMNS, label="kind", categorical=["floor"])
+    columns = Columns.of_state(splits.table.state())  # as a checkpoint keeps it
+    assert columns == splits.table
+    back = columns.table(splits.test.images)
+    for name in ("age", "height"):
+        expected = np.array(COLUMNS[name])[splits.test.index.numpy()]
+        assert back[name] == pytest.approx(expected, rel=1e-5)
+    for name in ("colour", "floor"):
+        expected = np.array(COLUMNS[name]).astype(str)[splits.test.index.numpy()]
+        assert back[name].tolist() == expected.tolist()
+
+
+def test_csv_and_parquet_are_the_same_table(tmp_path: Path) -> None:
+    coded = {**COLUMNS, "colour": pa.array(COLUMNS["colour"]).dictionary_encode()}
+    found = [
+        loaded(tmp_path, columns, name, label="kind", categorical=["floor"])
+        for columns, name in ((COLUMNS, "a.csv"), (COLUMNS, "b.parquet"), (coded, "c.parquet"))
+    ]
+    assert found[0].table == found[1].table == found[2].table
+    assert len({splits.fingerprint() for splits in found}) == 1
+
+
+def test_other_delimiters_and_own_splits(tmp_path: Path) -> None:
+    lines = [f"{i};{i % 2 * 0.5};{'ab'[i % 2]}" for i in range(12)]
+    for name, part in (("train", lines[:8]), ("val", lines[8:10]), ("test", lines[10:])):
+        (tmp_path / f"{name}.txt").write_text("\n".join(["n;x;t", *part]) + "\n")
+    files = {key: str(tmp_path / f"{key}.txt") for key in ("val", "test")}
+    keys = {"path": str(tmp_path / "train.txt"), **files}
+    splits = Table(delimiter=";", **keys).load()
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (8, 2, 2)
+    assert splits.columns == ("n", "x", "t=a", "t=b")
+    expected = (np.array([10, 11]) - 3.5) / math.sqrt(5.25)  # of the training rows 0 to 7
+    assert splits.test.images[:, 0].numpy() == pytest.approx(expected)
+    with pytest.raises(DataError, match=r"no column to learn from|several|categories"):
+        Table(**keys).load()
+
+
+MISSING = {
+    "x": [None if i % 4 == 1 else float(i) for i in range(ROWS)],
+    "y": [float(i) for i in range(ROWS)],
+    "t": [None if i == 3 else "ab"[i % 2] for i in range(ROWS)],
+}
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_missing_values_are_counted_or_replaced(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"missing in x \(10\), t \(1\).*dataset\.missing=mean"):
+        loaded(tmp_path, MISSING, name)
+    mean = loaded(tmp_path, MISSING, name, missing="mean")
+    assert mean.columns == ("x", "y", "t=a", "t=b", "t=missing")
+    lost = mean.train.index % 4 == 1
+    assert (mean.train.images[lost, 0] == 0).all(), "the training mean"
+    assert mean.train.images[~lost, 0].std(correction=0) == pytest.approx(1, abs=1e-6)
+    told = loaded(tmp_path, MISSING, name, missing="indicator")
+    assert told.columns == ("x", "x missing=no", "x missing=yes", *mean.columns[1:])
+    assert torch.equal(told.train.images[:, 2].bool(), told.train.index % 4 == 1)
+    assert torch.equal(told.train.images[:, 1], 1 - told.train.images[:, 2])
+    assert set(told.table.table(told.test.images)) == {"x", "y", "t"}
+
+
+def test_quoted_text_is_not_missing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("x,country\n" + "".join(f'{i},"{("NA", "DE")[i % 2]}"\n' for i in range(12)))
+    assert Table(path=str(path)).load().columns == ("x", "country=DE", "country=NA")
+
+
+def test_an_index_that_pandas_wrote_is_no_feature(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(",x,y\n" + "".join(f"{i},{i * i},{i % 5}\n" for i in range(12)))
+    splits = Table(path=str(path)).load()
+    assert splits.columns == ("x", "y")
+    assert any("index" in note for note in splits.notes)
+    assert any("dataset.categorical" in note and "y" in note for note in splits.notes)
+
+
+def changed(**columns: object) -> dict[str, object]:
+    return {**COLUMNS, **columns}
+
+
+@pytest.mark.parametrize(
+    ("columns", "keys", "said"),
+    [
+        (changed(when=pa.array([0] * ROWS, pa.timestamp("s"))), {}, r"numbers nor.*when \(timest"),
+        (changed(age=[math.inf] + [1.0, 2.0] * 19 + [3.0]), {}, "column age has 1 infinite"),
+        (COLUMNS, {"drop": ["agee"]}, "dataset.drop: .* no column agee; its columns are age, "),
+        (COLUMNS, {"label": "sort"}, "dataset.label: .* no column sort"),
+        (COLUMNS, {"categorical": ["flor"]}, "dataset.categorical: .* no column flor"),
+        (COLUMNS, {"label": "height"}, "expected texts or whole numbers"),
+        ({"a": [1] * ROWS, "b": ["x"] * ROWS}, {}, "no column to learn from"),
+    ],
+)
+def test_what_is_no_table_is_refused_by_name(
+    columns: dict[str, object], keys: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=said):
+        loaded(tmp_path, columns, "rows.parquet", **keys)
+
+
+def test_prose_and_names_are_no_categories(tmp_path: Path) -> None:
+    columns = {"x": list(range(1100)), "name": [f"person {i}" for i in range(1100)]}
+    with pytest.raises(DataError, match=r"name \(1,100\).*dataset\.drop"):
+        loaded(tmp_path, columns)
+    assert loaded(tmp_path, columns, drop=["name"]).columns == ("x",)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        Table(path=str(tmp_path / "none.csv")).load()
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 is not enough")
+    with pytest.raises(DataError, match=r"bad\.parquet cannot be read as a table"):
+        Table(path=str(tmp_path / "bad.parquet")).load()
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
+    with pytest.raises(DataError, match=r"ragged\.csv cannot be read as a table.*2 columns"):
+        Table(path=str(tmp_path / "ragged.csv")).load()
+    (tmp_path / "twice.csv").write_text("a,a\n1,2\n3,4\n")
+    with pytest.raises(DataError, match="several columns named a"):
+        Table(path=str(tmp_path / "twice.csv")).load()
+
+
+def test_other_rows_are_standardised_as_the_runs_were(tmp_path: Path) -> None:
+    table = Table(path=write(tmp_path, "rows.csv", COLUMNS), drop=["kind"])
+    columns = table.load().table
+    own = {name: values[:3] for name, values in COLUMNS.items() if name not in ("same", "kind")}
+    split = table.rows("input=own.csv", Path(write(tmp_path, "own.csv", own)), columns)[0]
+    expected = (np.array(own["age"]) - columns.columns[0].mean) / columns.columns[0].std
+    assert split.images[:, 0].numpy() == pytest.approx(expected, rel=1e-6)
+    strange = write(tmp_path, "strange.csv", {**own, "colour": ["red", "mauve", "blue"]})
+    with pytest.raises(DataError, match=r"input=strange\.csv: column colour has categories.*mauve"):
+        table.rows("input=strange.csv", Path(strange), columns)
+    lacking = write(tmp_path, "lacking.csv", {"age": [1.0], "colour": ["red"]})
+    with pytest.raises(DataError, match="no column height, member, floor"):
+        table.rows("input=lacking.csv", Path(lacking), columns)
+
+
+def test_evaluation_uses_the_statistics_of_the_run(tmp_path: Path) -> None:
+    first = loaded(tmp_path, COLUMNS, drop=["kind"])
+    older = changed(age=[1000 + 3 * i for i in range(ROWS)])
+    second = restated(loaded(tmp_path, older, drop=["kind"]), first.table)
+    age, column = np.array(older["age"])[second.test.index.numpy()], first.table.columns[0]
+    assert second.test.images[:, 0].numpy() == pytest.approx(
+        (age - column.mean) / column.std, rel=1e-5
+    )
+    assert second.table == first.table
+    others = loaded(tmp_path, COLUMNS, drop=["kind", "member"])
+    with pytest.raises(DataError, match="lacking: member=false, member=true"):
+        restated(others, first.table)
+
+
+def test_classes_left_out_are_standardised_too(tmp_path: Path) -> None:
+    splits = loaded(tmp_path, COLUMNS, label="kind", classes=[1])
+    assert splits.others is not None
+    age = splits.table.columns[0]
+    expected = (np.array(COLUMNS["age"])[splits.others.index.numpy()] - age.mean) / age.std
+    assert splits.others.images[:, 0].numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_column_that_varies_outside_of_training_alone_is_said(tmp_path: Path) -> None:
+    train = write(tmp_path, "train.csv", {"a": [1.0] * 39 + [2.0], "b": list(range(40))})
+    table = Table(path=train, val_size=0, test_size=39)
+    raw = table.read()
+    columns = raw.table.fitted(raw.train.images[:39])
+    assert columns.columns[0] == replace(columns.columns[0], mean=1.0, std=1.0)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "categorical"])
+def test_likelihoods_of_pixels_are_refused_before_any_data_are_read(likelihood: str) -> None:
+    words = ("dataset=table", "dataset.path=no_such_file.csv")
+    with pytest.raises(ConfigError, match=r"likelihood: .* Use likelihood=mixed"):
+        check(composed(*words, f"likelihood={likelihood}"))
+    assert check(composed(*words, "likelihood=mixed"))
+    assert check(composed(*words, "likelihood=gaussian"))
+    with pytest.raises(ConfigError, match=r"dataset\.binarize: the rows of a table are no pixels"):
+        check(composed(*words, "likelihood=mixed", "dataset.binarize=static"))
