@@ -152,7 +152,10 @@ def test_no_option_among_others_is_refused_before_a_sweep(vae_run: Run, tmp_path
     (folder / "own.yaml").write_text("_target_: own.Network\n", encoding="utf-8")
     refused = vae_run("-m", "--config-dir=mine", "seed=0,1", "network=mlp,null", "sweep.dir=s")
     assert refused.code == 1
-    assert "network: found null, expected one of its options: conv, linear, mlp, own" in refused.err
+    assert (
+        "network: found null, expected one of its options: conv, conv1d, linear, mlp, own"
+        in refused.err
+    )
     assert not (tmp_path / "s").exists()
     assert vae_run("task=check", "condition=null", "device=cpu").code == 0, "a key that may be null"
 

@@ -65,6 +65,7 @@ def _main(arguments: list[str], said: Path, fault: Fault | None) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.chdir(said.parent)
+    os.environ.pop("HYDRA_FULL_ERROR", None)  # Hydra's, if a sweep of another test began the server
     import torch
 
     torch.set_num_threads(1)

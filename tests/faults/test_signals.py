@@ -14,6 +14,7 @@ import pytest
 from killable import finish, start, wait_for
 from same_run import assert_same_run
 
+from vae_run.config.commands import command, override
 from vae_run.runs import checkpoint_file
 from vae_run.tasks import final_evaluation
 from vae_run.tasks import train as training
@@ -152,7 +153,7 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(
     finished = vae_run(*SHORT, f"hydra.run.dir={run}")
     assert finished.code == 143
     assert status(run)["state"] == "interrupted"
-    assert f"task=resume 'run={run}'" in finished.said
+    assert command("task=resume", override("run", run)) in finished.said
     assert not (run / "checkpoints").exists()
     monkeypatch.setattr(training, "assemble", original)
     finished = vae_run("task=resume", f"run={run}")
@@ -181,7 +182,7 @@ def test_a_signal_while_figures_are_drawn_ends_at_once(
     finished = vae_run(*SHORT, f"hydra.run.dir={run}")
     assert finished.code == 143, finished.said
     assert status(run)["state"] == "interrupted"
-    assert f"task=resume 'run={run}'" in finished.said
+    assert command("task=resume", override("run", run)) in finished.said
     monkeypatch.setattr(final_evaluation, place, original)
     finished = vae_run("task=resume", f"run={run}")
     assert finished.code == 0, finished.said

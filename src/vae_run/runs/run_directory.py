@@ -72,6 +72,11 @@ class RunDirectory:
         return self.path / "checkpoints" / "previous.pt"
 
     @property
+    def resumed_by(self) -> str:
+        """The command that continues the run."""
+        return command("task=resume", override("run", self.path))
+
+    @property
     def figures(self) -> Path:
         return self.path / "figures"
 
@@ -216,8 +221,9 @@ class RunDirectory:
             try:
                 yield
             except Stop as stop:
-                again = command("task=resume", override("run", self.path))
-                raise Interrupted(f"interrupted; go on with: {again}", stop.number) from None
+                raise Interrupted(
+                    f"interrupted; go on with: {self.resumed_by}", stop.number
+                ) from None
         except BaseException as error:
             state, message = ended(error)
             try:

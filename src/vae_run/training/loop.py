@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from vae_run.config.commands import command, override
 from vae_run.data.batches import TrainingBatches
 from vae_run.errors import Interrupted
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -195,10 +194,8 @@ class Loop:
         """
         if stop.received is not None:
             self.save()
-            again = command("task=resume", override("run", self.run.path))
-            raise Interrupted(
-                f"interrupted at step {self.progress.step}; go on with: {again}", stop.received
-            )
+            where = f"interrupted at step {self.progress.step}"
+            raise Interrupted(f"{where}; go on with: {self.run.resumed_by}", stop.received)
         if reason != "finished":
             # The steps since the last logging are not logged, but they are checked.
             self.divergence.count(self.meter.skipped(), self.progress.skipped)
