@@ -89,6 +89,7 @@ def whole(place: Path, train: Train) -> Path:
     return train(place / "whole", *KILLED)
 
 
+@pytest.mark.scale
 def test_three_runs_killed_at_random_points_end_like_one_that_was_not(
     whole: Path, start: Any, vae_run: Run, place: Path
 ) -> None:

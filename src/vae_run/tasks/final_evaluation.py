@@ -48,7 +48,7 @@ def conclude(
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
     pictures = draw_all(experiment, epoch)
-    if rows := history(run):
+    if experiment.evaluation.figures and (rows := history(run)):
         pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
     write_pictures(run.figures, pictures)
     write_report(run)
