@@ -39,17 +39,9 @@ def linear(vae_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Linear:
     def made(name: str, latent_dim: int) -> tuple[float, Tensor]:
         if (name, latent_dim) not in known:
             run = folder / f"{len(known)}"
-            words = (
-                ("model=pca",)
-                if name == "pca"
-                else (
-                    *(
-                        *TRAINED,
-                        *VARIANTS[name],
-                        f"trainer.epochs={150 if (name, latent_dim) in SLOW else 60}",
-                    ),
-                )
-            )
+            epochs = 150 if (name, latent_dim) in SLOW else 60
+            trained = (*TRAINED, *VARIANTS.get(name, ()), f"trainer.epochs={epochs}")
+            words = ("model=pca",) if name == "pca" else trained
             done = vae_run(*words, f"latent_dim={latent_dim}", f"hydra.run.dir={run}", cwd=folder)
             assert done.code == 0, done.said
             known[name, latent_dim] = outcome(run)
