@@ -67,9 +67,10 @@ def main(call: Call) -> None:
         write_table(path, ranked)
     if sheet is not None:
         write_png(sheet, drawn(run, images, order, found["score"], UNITS[metric]), MARK)
+    first = order[:3].tolist()
+    names = titles(images, first, run.noun[:-1]) if images.names is None else images.names[first]
     most = ", ".join(
-        f"{titles(images, [place], run.noun[:-1])[0]} ({found['score'][place]:.4g})"
-        for place in order[:3]
+        f"{name} ({found['score'][place]:.4g})" for name, place in zip(names, first, strict=True)
     )
     log.info(
         "scores of %d %s in %s (%s); strangest: %s",
