@@ -12,8 +12,10 @@ from rich.table import Table
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnCheckpoint
+from vae_run.data.scaled_splits import restated
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
+from vae_run.runs.load import scaling_of, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
@@ -51,6 +53,9 @@ def main(call: Call) -> None:
     with checkpoint_file.understood(file):
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
     refuse_other_shape(splits, settings, event_shape)
+    with checkpoint_file.understood(file):
+        table, scaling = table_columns(saved), scaling_of(saved)
+    splits = restated(splits, table, scaling)
     experiment = assemble(settings, device, saved.get("classes"), splits)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     metrics = measure(experiment, epoch)

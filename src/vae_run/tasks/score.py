@@ -135,8 +135,9 @@ def drawn(
         shown = {"original": torch.cat(originals), "reconstruction": torch.cat(outputs)}
         note = f"The strangest of {len(images):,} rows, the strangest first"
         return of_rows(run.table, shown, "Strangest rows", note)
+    above, below = run.drawn(torch.cat(originals)), run.drawn(torch.cat(outputs))
     return plots.strangest(
-        torch.cat(originals), torch.cat(outputs), scores[first], titles(images, first), len(images),
+        above, below, scores[first], titles(images, first), len(images),
         unit,
     )  # fmt: skip
 

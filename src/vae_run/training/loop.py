@@ -26,7 +26,7 @@ from vae_run.training import distributed
 from vae_run.training.checkpoint_writer import CheckpointWriter
 from vae_run.training.compile import Compiled, chosen
 from vae_run.training.display import TrainingDisplay
-from vae_run.training.experiment import Experiment
+from vae_run.training.experiment import Experiment, scalable
 from vae_run.training.meter import Meter
 from vae_run.training.nonfinite import DivergenceCheck
 from vae_run.training.posterior_collapse import CollapseWatch
@@ -76,7 +76,9 @@ class Loop:
         self.agreement = distributed.Agreement()
         self.checkpoints = CheckpointWriter(self.run)
         train = self.experiment.splits.train
-        self.divergence = DivergenceCheck(self.trainer.skip_nonfinite, self.run.last, train)
+        self.divergence = DivergenceCheck(
+            self.trainer.skip_nonfinite, self.run.last, train, scalable=scalable(settings)
+        )
         self.history = History(self.run.path / "history.csv")
         parts = (self.experiment, self.run, self.tracker, self.checkpoints)
         self.validation = Validation(*parts, CollapseWatch(objective.warmup_epochs))

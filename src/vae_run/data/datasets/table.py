@@ -115,7 +115,7 @@ class Table(Dataset):
         raw = torch.from_numpy(features(named, table, columns, reading))
         told = self.label is not None and self.label in table.column_names
         classes = labels_of(named, table, str(self.label)) if told else None
-        return Split(columns.standardised(raw)), classes
+        return Split(columns.scaled(raw)), classes
 
     def _labels(
         self, named: Mapping[str, str], tables: Mapping[str, Any]
