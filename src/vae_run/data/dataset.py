@@ -26,6 +26,8 @@ from vae_run.errors import DataError
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 TestSize = Annotated[float, Field(gt=0, lt=1)] | Count
+BUILDING = ("train", "check")
+"""Tasks that build a model for the data; others have the model of a run."""
 ImageSide = Annotated[int, Field(ge=1, strict=True)]
 ImageSize = ImageSide | Annotated[list[ImageSide], Field(min_length=2, max_length=2)]
 """Height and width in pixels: one number for both, or two."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from vae_run.data.dataset import Dataset
+from vae_run.data.dataset import BUILDING, Dataset
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -37,6 +37,8 @@ class Scalable(Dataset):
                 f"dataset.scale={scale}: binary pixels have no scale. Use dataset.scale=none or "
                 "dataset.binarize=none."
             )
+        if settings.fixed.task not in BUILDING:
+            return
         if likelihood.discrete:
             yield (
                 f"dataset.scale={scale}: likelihood {likelihood.__name__} models grey levels, "

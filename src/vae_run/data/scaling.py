@@ -138,7 +138,8 @@ class Scaling:
         """What a picture says of its values."""
         if self.axes < 2:
             return f"values scaled by dataset.scale={self.kind}"
-        return "in the units of the data, black {:g} to white {:g}".format(*self.black_and_white)
+        low, high = self.black_and_white
+        return f"drawn as before dataset.scale={self.kind}, black {low:g} to white {high:g}"
 
     def _numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`shift` and `scale`, to be broadcast with x [..., *E].

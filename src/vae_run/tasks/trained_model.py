@@ -6,7 +6,7 @@ Letters: N images, E event shape.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,12 +144,7 @@ def trained(call: Call, *allowed: str) -> Trained:
         CheckpointError: the run or its checkpoint is missing, damaged or foreign.
     """
     fixed = call.settings.of(OnCheckpoint)
-    for key in call.typed_keys:
-        if not {key, key.split(".")[0]} & {*ALLOWED, *allowed}:
-            raise ConfigError(
-                f"{key}: task={fixed.task} takes the model as the run has it; its keys may not be "
-                "given."
-            )
+    _refuse_keys_of_the_run(call, {*ALLOWED, *allowed})
     run = RunDirectory.existing(str(Path(fixed.run).expanduser()))
     settings = run.settings(fixed.trust)
     file = run.best if fixed.checkpoint == "best" else run.last
@@ -173,3 +168,12 @@ def trained(call: Call, *allowed: str) -> Trained:
         table_columns(state),
         scaling_of(state),
     )
+
+
+def _refuse_keys_of_the_run(call: Call, allowed: Set[str]) -> None:
+    for key in call.typed_keys:
+        if not {key, key.split(".")[0]} & allowed:
+            raise ConfigError(
+                f"{key}: task={call.settings.fixed.task} takes the model as the run has it; its "
+                "keys may not be given."
+            )

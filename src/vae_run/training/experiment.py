@@ -185,10 +185,12 @@ def _accept_grey(settings: Settings) -> None:
             "gives grey pixels no probability. Use dataset.binarize=dynamic, or "
             "likelihood=categorical."
         )
+    scaled = settings.parts["dataset"].get("scale", "none") != "none"
+    remedy = "likelihood=gaussian has some" if scaled else "dataset.binarize=dynamic makes them so"
     log.warning(
         "Grey pixels under a Bernoulli likelihood: reconstruction, ELBO and loss are "
-        "cross-entropies, not likelihoods (dataset.binarize=dynamic makes them so)."
-    )
+        "cross-entropies, not likelihoods (%s).", remedy
+    )  # fmt: skip
 
 
 def _start_at_data(model: LatentVariableModel, settings: Settings, train: Split) -> None:

@@ -73,12 +73,9 @@ class Loop:
             device=self.experiment.device,
         )
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
-        self.agreement = distributed.Agreement()
-        self.checkpoints = CheckpointWriter(self.run)
-        train = self.experiment.splits.train
-        self.divergence = DivergenceCheck(
-            self.trainer.skip_nonfinite, self.run.last, train, scalable=scalable(settings)
-        )
+        self.agreement, self.checkpoints = distributed.Agreement(), CheckpointWriter(self.run)
+        given = (self.trainer.skip_nonfinite, self.run.last, self.experiment.splits.train)
+        self.divergence = DivergenceCheck(*given, scalable=scalable(settings))
         self.history = History(self.run.path / "history.csv")
         parts = (self.experiment, self.run, self.tracker, self.checkpoints)
         self.validation = Validation(*parts, CollapseWatch(objective.warmup_epochs))
