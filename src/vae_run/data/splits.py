@@ -153,9 +153,9 @@ class Split:
         """The same split with its tensors on `device`; mapped images are sent there by batch."""
         if self.mapped is not None:
             return replace(self, mapped=replace(self.mapped, device=torch.device(device)))
-        found = {"images": self.images, "labels": self.labels, "factors": self.factors}
-        moved = {name: x.to(device) for name, x in found.items() if x is not None}
-        return replace(self, **moved)
+        labels = None if self.labels is None else self.labels.to(device)
+        factors = None if self.factors is None else self.factors.to(device)
+        return replace(self, images=self.images.to(device), labels=labels, factors=factors)
 
     def in_memory(self) -> "Split":
         """The same split with its images in memory."""
