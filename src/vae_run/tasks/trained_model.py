@@ -64,7 +64,8 @@ class Trained:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        return "rows" if self.table is not None else "images"
+        kinds = ("vectors", "windows", "images")
+        return "rows" if self.table is not None else kinds[len(self.event_shape) - 1]
 
     def in_units(self, images: Tensor) -> Tensor:
         """Images of the model, [B, *E], in the units of the user's data: float32 on the CPU."""
