@@ -249,7 +249,7 @@ def test_check_tells_how_the_data_were_understood(tmp_path: Path) -> None:
     unlabelled.splits = replace(
         unlabelled.splits, train=replace(unlabelled.splits.train, labels=None)
     )
-    assert ("classes", "none: the images have no labels") in data(unlabelled)
+    assert ("classes", "none: the vectors have no labels") in data(unlabelled)
     draw_some(unlabelled, tmp_path / "vectors.png")
 
 
