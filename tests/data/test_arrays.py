@@ -242,9 +242,9 @@ def test_the_fourth_channel_of_pictures_is_transparency(tmp_path: Path) -> None:
     [
         (
             GREY.astype(np.float32),
-            r"floats in \[0, 239\].*divide them by 255, or store them as uint8",
+            r"floats in \[0, 239\].*set dataset.scale=unit, or store them as uint8",
         ),
-        (GREY / 119.5 - 1, r"floats in \[-1, 1\].*scale them to \[0, 1\]"),
+        (GREY / 119.5 - 1, r"floats in \[-1, 1\].*set dataset.scale=unit"),
         ((GREY > 99).astype(np.uint8), "no value above 1.*store binary images as bool"),
         (GREY / 255, None),
         (GREY > 99, None),

@@ -16,7 +16,7 @@ from pyarrow import csv, parquet
 from vae_run.config.check import check
 from vae_run.data.columns import Columns
 from vae_run.data.datasets.table import Table
-from vae_run.data.standardize import restated
+from vae_run.data.scaled_splits import restated
 from vae_run.errors import ConfigError, DataError
 
 ROWS = 40

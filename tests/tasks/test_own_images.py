@@ -264,7 +264,7 @@ def test_scores_of_vectors_name_their_columns(vectors: Path, vae_run: Run, tmp_p
         assert parts == sorted(parts, reverse=True)
         assert sum(parts) == pytest.approx(float(row["mse"]), rel=1e-6)
     assert Path("s-strangest.png").is_file()
-    assert "image 3" in finished.said
+    assert "vector 3" in finished.said
 
 
 # --- pieces, and what may be replaced -----------------------------------------------------------

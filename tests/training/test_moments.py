@@ -63,6 +63,16 @@ def test_dark_pixels_of_images_are_no_reason_to_scale() -> None:
     assert advice_on_scales(moments(Split(x))) is None
 
 
+def test_channels_of_windows_are_compared_and_the_key_is_named() -> None:
+    x = torch.randn(50, 2, 6, generator=torch.Generator().manual_seed(1))
+    assert advice_on_scales(moments(Split(x))) is None
+    x[:, 1] *= 1e-3
+    x[:, 0, 0] *= 1e-3  # a quiet step of time is no unit of its own
+    told = str(advice_on_scales(moments(Split(x)), scalable=True))
+    assert "channels of the training data have standard deviations from 0.000959 to" in told
+    assert told.endswith("standardise the channels (dataset.scale=standard).")
+
+
 def test_a_divergence_repeats_the_advice() -> None:
     split = Split(COLUMNS * 1e5)
     with pytest.raises(DivergedError, match=r"is nan\..*: standardise .*\. Or lower optimizer\.lr"):
@@ -80,4 +90,5 @@ def test_unscaled_columns_that_diverge_are_told_to_be_standardised(
         *("likelihood.sigma=0.001", "optimizer=sgd", f"hydra.run.dir={tmp_path}/run"),
     )
     assert finished.code == 4, finished.said
-    assert finished.said.count("standardise the columns") == 2, "at the start, and at the end"
+    said = "standardise the columns (dataset.scale=standard)"
+    assert finished.said.count(said) == 2, "at the start, and at the end"

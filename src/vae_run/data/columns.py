@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from vae_run.data.scaling import Scaling, statistics
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Column:
 class Columns:
     """The columns of a table in the order of their features.
 
-    A feature that is missing is NaN until `standardised` puts 0, the training mean, in its place.
+    A feature that is missing is NaN until `scaled` puts 0, the training mean, in its place.
     """
 
     columns: tuple[Column, ...]
@@ -74,11 +75,11 @@ class Columns:
             yield column, slice(start, start + column.width)
             start += column.width
 
-    def _statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of every feature, float64 [F]; 0 and 1 of categories."""
+    @property
+    def scaling(self) -> Scaling:
+        """What brings every feature to its scale; categories stay as they are."""
         each = [column for column in self.columns for _ in range(column.width)]
-        mean = torch.tensor([column.mean for column in each], dtype=torch.float64)
-        return mean, torch.tensor([column.std for column in each], dtype=torch.float64)
+        return Scaling("standard", tuple(c.mean for c in each), tuple(c.std for c in each))
 
     def fitted(self, raw: Tensor) -> "Columns":
         """The same columns with the mean and the standard deviation of rows `raw`, [N, F].
@@ -86,27 +87,24 @@ class Columns:
         Missing values (NaN) do not count. The standard deviation divides by N, and is 1 where all
         rows have the same number, or none.
         """
-        values = raw.double().numpy()
-        found = []
-        for column, place in self.places():
-            own = values[:, place.start]
-            own = own[~np.isnan(own)]
-            if column.categories is None and len(own):
-                std = float(own.std())
-                usable = std > 1e-12 * max(1.0, float(np.abs(own).max()))
-                column = replace(column, mean=float(own.mean()), std=std if usable else 1.0)
-            found.append(column)
-        return replace(self, columns=tuple(found))
+        found = Scaling.of("standard", statistics(lambda: [raw]))
+        return replace(
+            self,
+            columns=tuple(
+                replace(column, mean=found.shift[place.start], std=found.scale[place.start])
+                if column.categories is None
+                else column
+                for column, place in self.places()
+            ),
+        )
 
-    def standardised(self, raw: Tensor) -> Tensor:
+    def scaled(self, raw: Tensor) -> Tensor:
         """Rows `raw` [N, F] as float32 features: numbers (x - mean) / std, missing ones 0."""
-        mean, std = self._statistics()
-        return ((raw.double() - mean) / std).nan_to_num(nan=0.0).float()
+        return self.scaling.scaled(raw).nan_to_num(nan=0.0)
 
     def raw(self, features: Tensor) -> Tensor:
-        """The inverse of `standardised`: float64 [N, F] in the units of the table."""
-        mean, std = self._statistics()
-        return features.detach().cpu().double() * std + mean
+        """The inverse of `scaled`: float64 [N, F] in the units of the table."""
+        return self.scaling.raw(features)
 
     def table(self, features: Tensor) -> dict[str, NDArray[Any]]:
         """Rows of features [N, F], or means of p(x|z), as columns of the table.

@@ -14,9 +14,10 @@ from torch import Tensor
 from vae_run.data.binarize import binarized, refuse_not_grey
 from vae_run.data.class_labels import of_classes
 from vae_run.data.columns import Columns
+from vae_run.data.scaled_splits import scaled_by_train
+from vae_run.data.scaling import Kind
 from vae_run.data.splits import Split, Splits
 from vae_run.data.stable_cuts import cut, positions, shares
-from vae_run.data.standardize import standardised
 from vae_run.data.webdataset.stream import Stream
 from vae_run.errors import DataError
 
@@ -25,6 +26,8 @@ from vae_run.errors import DataError
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 TestSize = Annotated[float, Field(gt=0, lt=1)] | Count
+BUILDING = ("train", "check")
+"""Tasks that build a model for the data; others have the model of a run."""
 ImageSide = Annotated[int, Field(ge=1, strict=True)]
 ImageSize = ImageSide | Annotated[list[ImageSide], Field(min_length=2, max_length=2)]
 """Height and width in pixels: one number for both, or two."""
@@ -43,6 +46,7 @@ class Parts:
             `train`, and without `val` there is no validation set.
         notes: sentences about how the source was understood and what of it was left out.
         table: the columns of a table in its own units, which `load` standardises; None: no table.
+        scale: how `load` scales the values of data that are no table, by their training images.
     """
 
     train: Split
@@ -53,6 +57,7 @@ class Parts:
     stream: Stream | None = None
     notes: tuple[str, ...] = ()
     table: Columns | None = None
+    scale: Literal["none"] | Kind = "none"
 
     def named(self) -> dict[str, Split]:
         """{name: split} of the splits that are not None."""
@@ -111,7 +116,7 @@ class Dataset(ABC):
 
     @final
     def load(self) -> Splits:
-        """Read, filter by class, cut the missing splits, binarize: three sets on the CPU.
+        """Read, filter by class, cut the missing splits, binarize or scale: three sets on the CPU.
 
         Raises:
             DataError: data are missing, damaged or inconsistent, or cannot be split, filtered or
@@ -129,6 +134,11 @@ class Dataset(ABC):
             train, val, test = train.in_memory(), val.in_memory(), test.in_memory()
             others = None if others is None else others.in_memory()
         if self.binarize != "none":
+            if parts.scale != "none":
+                raise DataError(
+                    f"dataset.scale={parts.scale}: binary pixels have no scale; use "
+                    "dataset.scale=none or dataset.binarize=none"
+                )
             for name, split in (("train", train), ("val", val), ("test", test)):
                 refuse_not_grey(name, split, self.binarize)
             dynamic = self.binarize == "dynamic"
@@ -136,7 +146,7 @@ class Dataset(ABC):
             val, test = binarized(val, "val"), binarized(test, "test")
             others = None if others is None else binarized(others, "others")
         own = (parts.class_names, others, parts.stream, parts.notes, parts.table)
-        return standardised(Splits(train, val, test, *own))
+        return scaled_by_train(Splits(train, val, test, *own), parts.scale)
 
     def _check(self, parts: Parts) -> None:
         """Refuse empty splits, and splits that disagree in shape, data type or scale."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.columns import Columns
+from vae_run.data.scaling import Scaling
 from vae_run.data.webdataset.stream import Stream
 
 _CHUNK_BYTES = 2**22
@@ -146,8 +147,7 @@ class Split:
         """Labels of the images `index` (see `stored`), int64 [B] on the split's device, or None."""
         if self.labels is None:
             return None
-        chosen = self.labels[index]
-        return chosen if self.mapped is None else sent(chosen, self.device)
+        return self.labels[index] if self.mapped is None else sent(self.labels[index], self.device)
 
     def to(self, device: torch.device) -> "Split":
         """The same split with its tensors on `device`; mapped images are sent there by batch."""
@@ -161,8 +161,7 @@ class Split:
         """The same split with its images in memory."""
         if self.mapped is None:
             return self
-        images = self.images.index_select(0, self.mapped.rows)
-        return replace(self, images=images, mapped=None)
+        return replace(self, images=self.images.index_select(0, self.mapped.rows), mapped=None)
 
     def take(self, index: Tensor) -> "Split":
         """The sub-split of the images `index` (int64 [M], on the device of `images`)."""
@@ -189,6 +188,7 @@ class Splits:
             None: `train` has all training images.
         notes: sentences about how the source was understood and what of it was left out.
         table: the columns that a table's features were made from; None: the data are no table.
+        scaling: what was done to the values of other data; None: nothing.
     """
 
     train: Split
@@ -199,6 +199,7 @@ class Splits:
     stream: Stream | None = None
     notes: tuple[str, ...] = ()
     table: Columns | None = None
+    scaling: Scaling | None = None
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -208,8 +209,7 @@ class Splits:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        nouns = {1: "vectors", 2: "windows"}
-        return "rows" if self.table else nouns.get(len(self.event_shape), "images")
+        return "rows" if self.table else ("vectors", "windows", "images")[len(self.event_shape) - 1]
 
     @property
     def train_size(self) -> int:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COLUMNS, BANDS = 12, 4
 """Images in a row, and rows of clean images, at most."""
+NOUNS = {2: "vectors", 3: "windows", 4: "images"}
+"""What examples are called, by the number of axes of their cells."""
 
 
 def contact_sheet(
@@ -48,7 +50,7 @@ def contact_sheet(
         captions.append([str(name) for name in names[band * columns : (band + 1) * columns]])
     return Grid(
         cells,
-        f"{count} training images",
+        f"{count} training {NOUNS[clean.ndim]}",
         [". ".join(text for text in (note, remark) if text)],
         row_names=["clean", "corrupted"] * bands if input is not None else [],
         captions=captions,

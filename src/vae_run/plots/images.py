@@ -6,7 +6,7 @@ Letters: B batch, N samples, G points an axis, R rows, T steps, E event shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,8 @@ def reconstructions(
     input: Tensor | None,
     output: Tensor,
     labels: Tensor | Sequence[Any] | None = None,
+    drawn: Callable[[Tensor], Tensor] = lambda images: images,
+    note: str = "",
 ) -> Picture:
     """Originals, what the encoder saw (where that differs) and reconstructions, in columns.
 
@@ -38,18 +40,20 @@ def reconstructions(
             size may differ from the target's.
         output: means of p(x|z) [B, *E].
         labels: B class numbers or names for the tops of the columns.
+        drawn: gives the values that are shown; errors are those of the images themselves.
+        note: what it does.
     """
     if target.shape != output.shape:
         raise ValueError(f"target {list(target.shape)} and output {list(output.shape)} differ")
     if input is not None and len(input) != len(target):
         raise ValueError(f"{len(input)} inputs do not match {len(target)} targets")
-    clean, remark = events(target, 1)
+    clean, remark = events(drawn(target), 1)
     columns = min(_MOST_COLUMNS, columns_that_fit(clean.shape[1:]), len(clean))
     rows = {"original": clean}
     if input is not None:
-        seen = events(input, 1)[0]
+        seen = events(drawn(input), 1)[0]
         rows["corrupted"] = seen if seen.ndim < 4 else resized(seen, *clean.shape[1:3])
-    rows["reconstruction"] = events(output, 1)[0]
+    rows["reconstruction"] = events(drawn(output), 1)[0]
     cells = np.stack([row[:columns] for row in rows.values()])
     errors = _squared_errors(target[:columns], output[:columns])
     unit = "pixel" if clean.ndim == 4 else "value"
@@ -61,7 +65,7 @@ def reconstructions(
     return Grid(
         cells,
         "Reconstructions",
-        _notes(cells, f"Squared error {error}, mean over {shown}", remark),
+        _notes(cells, f"Squared error {error}, mean over {shown}{note}", remark),
         row_names=list(rows),
         column_names=[] if names is None else [str(name) for name in names[:columns]],
         footer=[_error(float(error)) for error in errors],

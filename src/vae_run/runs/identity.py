@@ -57,6 +57,7 @@ ADDED_SINCE: Mapping[str, Any] = {
     "dataset.split_by": "index",
     "dataset.layout": "auto",
     "dataset.background": "white",
+    "dataset.scale": "none",
     "network.init": "torch",
     "network.norm": "none",
     "likelihood.speed": 1,

@@ -11,6 +11,7 @@ import torch
 
 from vae_run.config.schema import Settings
 from vae_run.data.columns import Columns
+from vae_run.data.scaling import Scaling
 from vae_run.errors import CheckpointError
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -75,6 +76,11 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
 def table_columns(state: Mapping[str, Any]) -> Columns | None:
     """The columns of the table that the model of a checkpoint was trained on; None: no table."""
     return None if state.get("table") is None else Columns.of_state(state["table"])
+
+
+def scaling_of(state: Mapping[str, Any]) -> Scaling | None:
+    """What was done to the values that the model of a checkpoint was trained on; None: nothing."""
+    return None if state.get("scaling") is None else Scaling.of_state(state["scaling"])
 
 
 def load_weights(model: LatentVariableModel, weights: Mapping[str, Any], file: Path) -> None:

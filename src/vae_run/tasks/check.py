@@ -111,7 +111,8 @@ def draw_some(experiment: Experiment, path: Path) -> None:
     splits = experiment.splits
     few = min(MOST_DRAWN, len(splits.train))
     spaced = torch.linspace(0, len(splits.train) - 1, few, device=splits.train.images.device)
-    batch = first_batch(experiment.view(splits.train.take(spaced.long())))
+    view = experiment.view(splits.train.take(spaced.long()))
+    batch = first_batch(view)
     seen = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
     labels = [] if batch.label is None else batch.label.tolist()
     names = [class_name(label, splits.class_names or ()) for label in labels]
@@ -121,7 +122,9 @@ def draw_some(experiment: Experiment, path: Path) -> None:
         shown = {"clean": batch.target} | ({} if seen is None else {"corrupted": seen})
         write_png(path, of_rows(splits.table, shown, "Training rows", note), MARK)
         return
-    write_png(path, plots.contact_sheet(batch.target.cpu(), seen, note, names), MARK)
+    seen = None if seen is None else view.drawn(seen)
+    note += view.drawn_note
+    write_png(path, plots.contact_sheet(view.drawn(batch.target), seen, note, names), MARK)
 
 
 def model(experiment: Experiment) -> list[tuple[str, str]]:

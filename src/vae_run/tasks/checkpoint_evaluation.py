@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vae_run.data.standardize import restated
 from vae_run.errors import DataError
 from vae_run.evaluation.view import View
 from vae_run.runs import checkpoint_file
-from vae_run.runs.load import load_weights, table_columns
+from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.training.experiment import Experiment
 
@@ -21,8 +20,7 @@ def use_checkpoint(experiment: Experiment, run: RunDirectory, name: str) -> floa
 
     Raises:
         CheckpointError: the file is missing or damaged, or of another model.
-        DataError: the likelihood models another number of grey levels than the data have, or the
-            table's columns are not those of the run.
+        DataError: the likelihood models another number of grey levels than the data have.
     """
     file = run.best if name == "best" else run.last
     state = checkpoint_file.read(file, experiment.device)
@@ -32,10 +30,6 @@ def use_checkpoint(experiment: Experiment, run: RunDirectory, name: str) -> floa
             f"dataset: has {levels} grey levels, but the run's {type(likelihood).__name__} was "
             f"trained on {state.get('levels')}. Evaluate it on data of as many."
         )
-    with checkpoint_file.understood(file):
-        columns = table_columns(state)
-    if columns is not None:
-        experiment.splits = restated(experiment.splits, columns)
     with checkpoint_file.understood(file):
         load_weights(experiment.model, state["model"], file)
         return float(state["epoch"])

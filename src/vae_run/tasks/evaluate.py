@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -12,8 +13,11 @@ from rich.table import Table
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnCheckpoint
+from vae_run.data.scaled_splits import restated
+from vae_run.data.splits import Splits
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
+from vae_run.runs.load import scaling_of, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
@@ -51,6 +55,7 @@ def main(call: Call) -> None:
     with checkpoint_file.understood(file):
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
     refuse_other_shape(splits, settings, event_shape)
+    splits = on_scale_of(saved, file, splits)
     experiment = assemble(settings, device, saved.get("classes"), splits)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     metrics = measure(experiment, epoch)
@@ -75,6 +80,21 @@ def main(call: Call) -> None:
             *(other, run.fingerprint()),
         )
     log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
+
+
+def on_scale_of(saved: Mapping[str, Any], file: Path, splits: Splits) -> Splits:
+    """`splits` by the statistics of the run whose checkpoint, read from `file`, is `saved`.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        DataError: they cannot be; see `restated`.
+    """
+    with checkpoint_file.understood(file):
+        table, scaling = table_columns(saved), scaling_of(saved)
+    given = restated(splits, table, scaling)
+    if given is not splits and scaling is not None:
+        log.info("the data are scaled by the numbers of the run (dataset.scale=%s)", scaling.kind)
+    return given
 
 
 def add_to_run(

@@ -99,7 +99,7 @@ def track_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
     tracker.histogram("latent/mean", means, step)
     if scales is not None:
         tracker.histogram("latent/scale", scales.cpu(), step)
-    images = batch.target.cpu().clamp(0, 1)
+    images = view.drawn(batch.target).clamp(0, 1)
     thumbnails = images if images.dim() == 4 and images.shape[1] in (1, 3) else None
     labels = None if batch.label is None else batch.label.cpu()
     tracker.embedding("latent", means, labels, thumbnails, step)

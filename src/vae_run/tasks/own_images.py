@@ -18,7 +18,9 @@ from torch import Tensor
 
 from vae_run.config.schema import OnImages
 from vae_run.data.dataset import Dataset
-from vae_run.data.splits import Splits
+from vae_run.data.scaled_splits import scaled_split
+from vae_run.data.scaling import Scaling
+from vae_run.data.splits import Split, Splits
 from vae_run.data.user_input import OWN, UserImages, read_input
 from vae_run.errors import ConfigError, DataError
 from vae_run.tasks.own_rows import own_rows
@@ -50,6 +52,8 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
         dataset: Dataset = run.settings.build("dataset")
         images = read_input(fixed.input, dataset, run.event_shape, run.class_names)
         _check_range(run, images)
+        if run.scaling is not None:
+            images = _scaled(run, images, run.scaling)
     if run.model.classes is None:
         return images
     if label is not None:
@@ -113,8 +117,10 @@ def _check_range(run: Trained, images: UserImages) -> None:
     """
     likelihood: Any = run.settings.classes["likelihood"]
     (low, high), limits = images.extent, run.extent
+    if run.scaling is not None:
+        limits = run.scaling.extent
     told = f"input: values of {images.source} lie in [{low:.4g}, {high:.4g}]"
-    unit = likelihood.unit_interval or run.levels is not None
+    unit = run.scaling is None and (likelihood.unit_interval or run.levels is not None)
     if unit and (low < 0 or high > 1):
         reason = (
             f"likelihood {likelihood.__name__} models pixels in [0, 1]"
@@ -137,6 +143,28 @@ def _check_range(run: Trained, images: UserImages) -> None:
             "input: %s has grey pixels, and the run was trained on binary ones; they are given "
             "to the model as they are.", images.source,
         )  # fmt: skip
+
+
+def _scaled(run: Trained, images: UserImages, scaling: Scaling) -> UserImages:
+    """`images` scaled as the run's own data were, piece by piece.
+
+    Reading a piece raises DataError if its values leave [0, 1], and the likelihood models no such.
+    """
+    likelihood: Any = run.settings.classes["likelihood"]
+
+    def read(start: int, stop: int) -> Split:
+        split = scaled_split(images.read(start, stop), scaling.scaled)
+        low, high = split.extent
+        if likelihood.unit_interval and (low < 0 or high > 1):
+            raise DataError(
+                f"input: {images.source} has values outside of those that the run was trained on, "
+                f"which dataset.scale={scaling.kind} maps to [0, 1] (it maps them to [{low:.4g}, "
+                f"{high:.4g}]), but likelihood {likelihood.__name__} models pixels in [0, 1]. Clip "
+                "them, or use a run with likelihood=gaussian."
+            )
+        return split
+
+    return replace(images, read=read, levels=None)
 
 
 def _has_grey(images: UserImages) -> bool:

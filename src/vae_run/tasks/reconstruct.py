@@ -29,7 +29,8 @@ log = logging.getLogger("vae_run")
 def main(call: Call) -> None:
     """Write decode(encode(x).mean).mean as a `.png` grid, or as `images` in a `.npz`.
 
-    Rows of a table are written as a table of the columns that the run was trained on: numbers in
+    Values are in the units of the user's data, also where the run scaled them. Rows of a table are
+    written as a table of the columns that the run was trained on: numbers in
     their own units, and of categories the most probable one.
     """
     fixed = call.settings.of(OnImages)
@@ -40,7 +41,10 @@ def main(call: Call) -> None:
     refuse_ending(path, run)
     images = own_images(run, fixed)
     error = write(path, run, images) / (len(images) * math.prod(run.event_shape))
-    log.info("%d reconstructions in %s (mse against the input %.4g)", len(images), path, error)
+    space = "" if run.scaling is None else f" as scaled by dataset.scale={run.scaling.kind}"
+    log.info(
+        "%d reconstructions in %s (mse against the input %.4g%s)", len(images), path, error, space
+    )
 
 
 def write(path: Path, run: Trained, images: UserImages) -> float:
@@ -63,14 +67,14 @@ def write(path: Path, run: Trained, images: UserImages) -> float:
     if path.suffix.lower() == ".png":
         grid = GridPicture(len(images), run.event_shape)
         for piece in pieces():
-            grid.add(piece)
+            grid.add(run.drawn(piece))
         grid.write(path)
         return total
     with array_archive(path) as archive:
         shape = (len(images), *run.event_shape)
         with archive.growing("images", shape, "float32") as append:
             for piece in pieces():
-                append(piece.numpy())
+                append(run.in_units(piece).numpy())
         for name, values in identity(images, ("names", "labels", "split", "index")).items():
             archive.add(name, values)
     return total

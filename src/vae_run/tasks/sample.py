@@ -31,8 +31,8 @@ PIECE = 256
 def main(call: Call) -> None:
     """Draw `n` images with `seed`: a `.png` grid, or a `.npz` with `images` and their codes `z`.
 
-    A conditional model draws images of the class `label`, or of all classes in turn. Rows of a
-    table are written in its units.
+    A conditional model draws images of the class `label`, or of all classes in turn. Values
+    are in the units of the user's data, also where the run scaled them.
     """
     fixed = call.settings.of(Sample)
     path = check_output(fixed.output, (".png", *TABLES), overwrite=fixed.overwrite)
@@ -55,7 +55,7 @@ def main(call: Call) -> None:
     elif labels is None or label is not None:
         grid = GridPicture(fixed.n, run.event_shape)
         for images in decoded(run, z, labels):
-            grid.add(images)
+            grid.add(run.drawn(images))
         grid.write(path)
     else:
         write_classes(path, torch.cat(list(decoded(run, z, labels))), run, source)
@@ -76,7 +76,7 @@ def write_npz(path: Path, run: Trained, z: Tensor, labels: Tensor | None) -> Non
     with array_archive(path) as archive:
         with archive.growing("images", (len(z), *run.event_shape), "float32") as append:
             for images in decoded(run, z, labels):
-                append(images.numpy())
+                append(run.in_units(images).numpy())
         archive.add("z", z.cpu().numpy())
         if labels is not None:
             archive.add("labels", labels.cpu().numpy())
@@ -104,4 +104,4 @@ def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None
     """Write a `.png` with a column for every class."""
     assert run.model.classes is not None
     names = [class_name(label, run.class_names) for label in run.model.classes.tolist()]
-    write_png(path, plots.samples(images.cpu(), f"{source}, classes in turn", names), MARK)
+    write_png(path, plots.samples(run.drawn(images), f"{source}, classes in turn", names), MARK)

@@ -136,9 +136,11 @@ def drawn(
         shown = {"original": torch.cat(originals), "reconstruction": torch.cat(outputs)}
         note = f"The strangest of {len(images):,} rows, the strangest first"
         return of_rows(run.table, shown, "Strangest rows", note)
+    above, below = run.drawn(torch.cat(originals)), run.drawn(torch.cat(outputs))
+    unit += "" if run.scaling is None else f"; {run.scaling.note}"
     return plots.strangest(
-        torch.cat(originals), torch.cat(outputs), scores[first], titles(images, first), len(images),
-        unit,
+        above, below, scores[first], titles(images, first, run.noun[:-1]),
+        len(images), unit,
     )  # fmt: skip
 
 

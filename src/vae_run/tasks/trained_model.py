@@ -6,23 +6,25 @@ Letters: N images, E event shape.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnCheckpoint, Settings
 from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import Batch
 from vae_run.data.columns import Columns
+from vae_run.data.scaling import Scaling
 from vae_run.data.user_input import UserImages, label_of
 from vae_run.errors import ConfigError
 from vae_run.evaluation.view import View
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs import checkpoint_file
-from vae_run.runs.load import load_model, table_columns
+from vae_run.runs.load import load_model, scaling_of, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.device import choose_device
 
@@ -43,6 +45,7 @@ class Trained:
     Attributes:
         extent: least and greatest value of the training data; None: the checkpoint has it not.
         table: the columns of the table that it was trained on; None: it was no table.
+        scaling: what was done to the values that it was trained on; None: nothing.
         batch_size: images that are processed at a time, as many as in the run's own evaluation.
     """
 
@@ -56,11 +59,21 @@ class Trained:
     extent: tuple[float, float] | None = None
     class_names: tuple[str, ...] = ()
     table: Columns | None = None
+    scaling: Scaling | None = None
 
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        return "rows" if self.table is not None else "images"
+        kinds = ("vectors", "windows", "images")
+        return "rows" if self.table is not None else kinds[len(self.event_shape) - 1]
+
+    def in_units(self, images: Tensor) -> Tensor:
+        """Images of the model, [B, *E], in the units of the user's data: float32 on the CPU."""
+        return images.cpu() if self.scaling is None else self.scaling.raw(images).float()
+
+    def drawn(self, images: Tensor) -> Tensor:
+        """Images of the model, [B, *E], as pictures show them, on the CPU."""
+        return images.cpu() if self.scaling is None else self.scaling.drawn(images)
 
     def view(self, images: UserImages, start: int, stop: int) -> View:
         """The model before the images `start` to `stop`, clean, on the device.
@@ -78,6 +91,7 @@ class Trained:
             importance_samples=self.settings.parts["evaluation"]["importance_samples"],
             class_names=self.class_names,
             table=self.table,
+            scaling=self.scaling,
             first=start,
         )
 
@@ -131,12 +145,7 @@ def trained(call: Call, *allowed: str) -> Trained:
         CheckpointError: the run or its checkpoint is missing, damaged or foreign.
     """
     fixed = call.settings.of(OnCheckpoint)
-    for key in call.typed_keys:
-        if not {key, key.split(".")[0]} & {*ALLOWED, *allowed}:
-            raise ConfigError(
-                f"{key}: task={fixed.task} takes the model as the run has it; its keys may not be "
-                "given."
-            )
+    _refuse_keys_of_the_run(call, {*ALLOWED, *allowed})
     run = RunDirectory.existing(str(Path(fixed.run).expanduser()))
     settings = run.settings(fixed.trust)
     file = run.best if fixed.checkpoint == "best" else run.last
@@ -158,4 +167,14 @@ def trained(call: Call, *allowed: str) -> Trained:
         extent,
         tuple(state.get("class_names") or ()),
         table_columns(state),
+        scaling_of(state),
     )
+
+
+def _refuse_keys_of_the_run(call: Call, allowed: Set[str]) -> None:
+    for key in call.typed_keys:
+        if not {key, key.split(".")[0]} & allowed:
+            raise ConfigError(
+                f"{key}: task={call.settings.fixed.task} takes the model as the run has it; its "
+                "keys may not be given."
+            )

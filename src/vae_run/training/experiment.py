@@ -51,6 +51,7 @@ class Experiment:
             importance_samples=self.evaluation.importance_samples,
             class_names=self.splits.class_names or (),
             table=self.splits.table,
+            scaling=self.splits.scaling,
             manifold_label=self.evaluation.manifold_label,
             train=self.splits.train,
             others=self.splits.others if split is self.splits.test else None,
@@ -86,7 +87,7 @@ class Experiment:
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of the data, so that its model can be built and used again."""
-        classes = self.model.classes
+        classes, scaling = self.model.classes, self.splits.scaling
         return {
             "event_shape": list(self.splits.event_shape),
             "levels": self.splits.levels,
@@ -95,6 +96,7 @@ class Experiment:
             "class_names": list(self.splits.class_names or ()),
             "columns": list(self.splits.columns or ()),
             "table": None if self.splits.table is None else self.splits.table.state(),
+            "scaling": None if scaling is None else scaling.state(),
         }
 
 
@@ -150,14 +152,25 @@ def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
     low = min([0.0, *(split.extent[0] for split in parts)])
     high = max([1.0, *(split.extent[1] for split in parts)])
     if likelihood.unit_interval and (low < 0 or high > 1):
+        remedy = "Set dataset.scale=unit" if scalable(settings) else "Rescale the data"
+        if splits.scaling is not None:
+            remedy = (
+                f"By dataset.scale={splits.scaling.kind} only training data are sure to lie there: "
+                "scale them yourself by a range that all of them share"
+            )
         raise DataError(
             f"dataset: values of {settings.build('dataset')} lie in [{low:.4g}, {high:.4g}], but "
-            f"likelihood {likelihood.__name__} models pixels in [0, 1]. Rescale the data, or use "
+            f"likelihood {likelihood.__name__} models pixels in [0, 1]. {remedy}, or use "
             "likelihood=gaussian."
         )
     if likelihood.binary and any(split.has_grey for split in parts):
         _accept_grey(settings)
     return splits
+
+
+def scalable(settings: Settings) -> bool:
+    """Whether the dataset could scale its values and does not (`dataset.scale=none`)."""
+    return bool(settings.parts["dataset"].get("scale") == "none")
 
 
 def _accept_grey(settings: Settings) -> None:
@@ -172,10 +185,12 @@ def _accept_grey(settings: Settings) -> None:
             "gives grey pixels no probability. Use dataset.binarize=dynamic, or "
             "likelihood=categorical."
         )
+    scaled = settings.parts["dataset"].get("scale", "none") != "none"
+    remedy = "likelihood=gaussian has some" if scaled else "dataset.binarize=dynamic makes them so"
     log.warning(
         "Grey pixels under a Bernoulli likelihood: reconstruction, ELBO and loss are "
-        "cross-entropies, not likelihoods (dataset.binarize=dynamic makes them so)."
-    )
+        "cross-entropies, not likelihoods (%s).", remedy
+    )  # fmt: skip
 
 
 def _start_at_data(model: LatentVariableModel, settings: Settings, train: Split) -> None:

@@ -12,7 +12,7 @@ from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.signals import StopRequests
 from vae_run.tracking.tracker import Tracker
-from vae_run.training.experiment import Experiment
+from vae_run.training.experiment import Experiment, scalable
 from vae_run.training.loop import Loop
 from vae_run.training.moments import advice_on_scales, moments
 from vae_run.training.progress import Progress
@@ -44,7 +44,9 @@ class Gradient(GradientSettings, Trainer):
         loop = self.loop(experiment, run, tracker)
         if saved is None:
             loop.history.restore(0)  # of a run that was stopped before its first checkpoint
-            if (advice := advice_on_scales(moments(experiment.splits.train))) is not None:
+            found = moments(experiment.splits.train)
+            advice = advice_on_scales(found, scalable=scalable(experiment.settings))
+            if advice is not None:
                 log.warning("%s", advice)
             loop.save()
         else:

@@ -25,7 +25,7 @@ from vae_run.training import distributed
 from vae_run.training.checkpoint_writer import CheckpointWriter
 from vae_run.training.compile import Compiled, chosen
 from vae_run.training.display import TrainingDisplay
-from vae_run.training.experiment import Experiment
+from vae_run.training.experiment import Experiment, scalable
 from vae_run.training.meter import Meter
 from vae_run.training.nonfinite import DivergenceCheck
 from vae_run.training.posterior_collapse import CollapseWatch
@@ -72,10 +72,9 @@ class Loop:
             device=self.experiment.device,
         )
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
-        self.agreement = distributed.Agreement()
-        self.checkpoints = CheckpointWriter(self.run)
-        train = self.experiment.splits.train
-        self.divergence = DivergenceCheck(self.trainer.skip_nonfinite, self.run.last, train)
+        self.agreement, self.checkpoints = distributed.Agreement(), CheckpointWriter(self.run)
+        given = (self.trainer.skip_nonfinite, self.run.last, self.experiment.splits.train)
+        self.divergence = DivergenceCheck(*given, scalable=scalable(settings))
         self.history = History(self.run.path / "history.csv")
         parts = (self.experiment, self.run, self.tracker, self.checkpoints)
         self.validation = Validation(*parts, CollapseWatch(objective.warmup_epochs))

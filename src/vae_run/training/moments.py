@@ -58,19 +58,29 @@ def moments(split: Split) -> Moments:
     return Moments(shift + offset, (squares / count - offset.square()).clamp(min=0).sqrt(), largest)
 
 
-def advice_on_scales(found: Moments) -> str | None:
-    """What to do about data of very large values, or columns of very different sizes; else None."""
-    varied = found.spread[found.spread > 0]
+def advice_on_scales(found: Moments, *, scalable: bool = False) -> str | None:
+    """What to do about data of very large values, or columns of very different sizes; else None.
+
+    Args:
+        found: the moments of the training data.
+        scalable: whether `dataset.scale` could scale them, and does not.
+    """
+    spreads, what = found.spread, "columns"
+    if spreads.dim() == 2:  # windows: channels have units, not steps of time
+        spreads, what = spreads.square().mean(1).sqrt(), "channels"
+    elif spreads.dim() == 3:
+        what = "pixels"
+    varied = spreads[spreads > 0]
     if found.largest <= LARGEST and (
-        found.mean.dim() > 1 or not len(varied) or varied.max() <= RATIO * varied.min()
+        spreads.dim() > 1 or not len(varied) or varied.max() <= RATIO * varied.min()
     ):
         return None
-    what = "columns" if found.mean.dim() == 1 else "pixels"
+    how = "subtract the mean, divide by the standard deviation of the training data"
+    how = "dataset.scale=standard" if scalable else how
     spread = ""
     if len(varied):
         spread = f"standard deviations from {varied.min():.3g} to {varied.max():.3g} and "
     return (
         f"The {what} of the training data have {spread}values of up to {found.largest:.3g} in "
-        f"size, for which no one learning rate fits: standardise the {what} (subtract the mean, "
-        "divide by the standard deviation of the training data)."
+        f"size, for which no one learning rate fits: standardise the {what} ({how})."
     )

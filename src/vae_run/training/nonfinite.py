@@ -23,12 +23,16 @@ class DivergenceCheck:
     Each method raises DivergedError; the last good checkpoint is kept.
     """
 
-    def __init__(self, allowed: int, checkpoint: Path, train: Split) -> None:
+    def __init__(
+        self, allowed: int, checkpoint: Path, train: Split, *, scalable: bool = False
+    ) -> None:
         """Allow for `allowed` skipped steps; messages name the `checkpoint` that is kept.
 
-        Where the images of `train` call for scaling, messages say so too.
+        Where the images of `train` call for scaling, messages say so too, and name the key if the
+        dataset is `scalable`.
         """
         self._allowed, self._checkpoint, self._train = allowed, checkpoint, train
+        self._scalable = scalable
 
     def count(self, skipped: Sequence[int], before: int) -> None:
         """Warn of the steps that were `skipped`, `before` of them earlier on.
@@ -72,7 +76,7 @@ class DivergenceCheck:
             raise self._diverged(f"by step {step}: a weight is not finite")
 
     def _diverged(self, what: str) -> DivergedError:
-        advice = advice_on_scales(moments(self._train))
+        advice = advice_on_scales(moments(self._train), scalable=self._scalable)
         return DivergedError(
             f"training diverged {what}. The last good checkpoint is kept in {self._checkpoint}. "
             + (f"{advice} Or lower" if advice else "Lower")

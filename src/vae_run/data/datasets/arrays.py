@@ -16,7 +16,8 @@ from vae_run.data.array_images import Background, Layout, read_images
 from vae_run.data.array_names import Roles, read_labels, roles
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
 from vae_run.data.class_labels import labels_note, numbered
-from vae_run.data.dataset import Dataset, Parts, TestSize
+from vae_run.data.dataset import Parts, TestSize
+from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
@@ -24,13 +25,14 @@ _REMEDY = "write it again with numpy.savez, or name another file"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrays(Dataset):
+class Arrays(Scalable):
     """The arrays `train` and, optionally, `val`, `test`, `train_labels`, ... of an .npz file.
 
     Other usual names are understood too (`array_names.roles`). Images are [N, F], [N, H, W],
     [N, C, H, W] or [N, H, W, C]. uint8 is scaled from [0, 255] to [0, 1]; bool is 0 or 1; floats
-    are not scaled. Labels are integers or text, [N] or [N, 1]. Text is numbered in the order of an
-    array `class_names`, or else in natural order (`class_labels.numbered`).
+    are not scaled, unless `scale` says so. Labels are integers or text, [N] or [N, 1]. Text is
+    numbered in the order of an array `class_names`, or else in natural order
+    (`class_labels.numbered`).
 
     Attributes:
         path: the .npz file.
@@ -94,7 +96,8 @@ class Arrays(Dataset):
             for name, split in splits.items()
         }
         if self.pictures:
-            notes += _range_note(f"{named}: array `{own.images['train']}`", splits["train"])
+            where = f"{named}: array `{own.images['train']}`"
+            notes += _range_note(where, splits["train"], scaled=self.scale != "none")
         return Parts(
             splits["train"],
             splits.get("val"),
@@ -102,6 +105,7 @@ class Arrays(Dataset):
             class_names,
             self.test_size,
             notes=(*notes, *labels_note(place)),
+            scale=self.scale,
         )
 
 
@@ -156,7 +160,7 @@ def _given_names(named: str, name: str, found: Any) -> tuple[str, ...]:
     return tuple(names.tolist())
 
 
-def _range_note(where: str, train: Split) -> tuple[str, ...]:
+def _range_note(where: str, train: Split, *, scaled: bool) -> tuple[str, ...]:
     """A sentence on images whose values mean something else than they seem to."""
     if len(train.event_shape) == 1:  # vectors may have any unit
         return ()
@@ -166,10 +170,10 @@ def _range_note(where: str, train: Split) -> tuple[str, ...]:
             f"{where} is uint8 with no value above 1, and is read as black pixels of 256 grey "
             "levels; store binary images as bool",
         )
-    if low >= 0 and high <= 1:
+    if scaled or (low >= 0 and high <= 1):
         return ()
     levels = low >= 0 and 2 < high <= 255
-    remedy = "divide them by 255, or store them as uint8" if levels else "scale them to [0, 1]"
+    remedy = "set dataset.scale=unit" + (", or store them as uint8" if levels else "")
     return (
         f"{where} holds floats in [{low:.4g}, {high:.4g}], which are taken as they are; images are "
         f"expected in [0, 1]: {remedy}; otherwise metrics of pictures (psnr, ssim, Frechet "

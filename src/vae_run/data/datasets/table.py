@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vae_run.data.columns import Columns
-from vae_run.data.dataset import Dataset, Parts, TestSize
+from vae_run.data.dataset import BUILDING, Dataset, Parts, TestSize
 from vae_run.data.splits import Split
 from vae_run.data.table_features import Reading, features, labels_of, understood
 from vae_run.data.table_file import read_table
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
-
-_BUILDING = ("train", "check")
-"""Tasks that build a model for the data; others have the model of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +61,7 @@ class Table(Dataset):
     def conflicts(cls, settings: "Settings", options: Mapping[str, Any]) -> Iterator[str]:
         """Likelihoods of pixels, and binarization, are not for rows of a table."""
         likelihood = settings.classes["likelihood"]
-        if settings.fixed.task in _BUILDING and (likelihood.unit_interval or likelihood.discrete):
+        if settings.fixed.task in BUILDING and (likelihood.unit_interval or likelihood.discrete):
             yield (
                 f"likelihood: {likelihood.__name__} models pixels, but the rows of dataset=table "
                 "are numbers and categories. Use likelihood=mixed."
@@ -115,7 +112,7 @@ class Table(Dataset):
         raw = torch.from_numpy(features(named, table, columns, reading))
         told = self.label is not None and self.label in table.column_names
         classes = labels_of(named, table, str(self.label)) if told else None
-        return Split(columns.standardised(raw)), classes
+        return Split(columns.scaled(raw)), classes
 
     def _labels(
         self, named: Mapping[str, str], tables: Mapping[str, Any]

@@ -14,7 +14,8 @@ import torch
 
 from vae_run.data.array_images import stored_images
 from vae_run.data.checks import refuse_more_than_memory
-from vae_run.data.dataset import Dataset, Parts, TestSize
+from vae_run.data.dataset import Parts, TestSize
+from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
@@ -29,7 +30,7 @@ _EXPECTED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TorchDataset(Dataset):
+class TorchDataset(Scalable):
     """What a function of the user's returns, read into memory once.
 
     It returns a map-style `torch.utils.data.Dataset`, a tensor or array of images, a pair (images,
@@ -57,6 +58,7 @@ class TorchDataset(Dataset):
 
         vae-run itself has to be trusted too: the function is called with any arguments.
         """
+        yield from super().conflicts(settings, options)
         factory = str(options["factory"])
         package = factory.split(".")[0]
         if not re.fullmatch(r"\w+(\.\w+)+", factory):
@@ -101,6 +103,7 @@ class TorchDataset(Dataset):
             class_names=tuple(names) if known and names else None,
             test_size=self.test_size,
             notes=_left_out(given["train"], splits["train"]),
+            scale=self.scale,
         )
 
     def _split(self, key: str, source: Any) -> Split:

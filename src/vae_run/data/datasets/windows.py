@@ -17,7 +17,7 @@ class Windows(Arrays):
     """The arrays of `dataset=arrays`, of two or three axes, read as curves and not as images.
 
     Windows are [N, L], of one channel, or [N, C, L], or [N, L, C] with `channels_last`. Values are
-    taken as they are.
+    taken as they are, or scaled channel by channel (`scale`).
 
     Attributes:
         channels_last: whether the arrays are [N, L, C].

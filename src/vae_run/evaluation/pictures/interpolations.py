@@ -46,12 +46,12 @@ def interpolations(view: View) -> Image | None:
     lines = torch.stack(ways, 1).flatten(0, 1)
     label = None if batch.label is None else batch.label[first].repeat_interleave(len(ways))
     given = view.model.given(None if label is None else label[:, None])
-    images = given.decode(posterior.nearest(lines)).mean.cpu()
+    images = view.drawn(given.decode(posterior.nearest(lines)).mean)
     way = "along great circles of" if posterior.spherical else "linear in"
     way = "linear and spherical in" if curved else way
     return plots.interpolations(
         images,
-        f"{way} the latent space, between pairs of images{kind}",
+        f"{way} the latent space, between pairs of images{kind}{view.drawn_note}",
         ["linear", "spherical"] * len(first) if curved else [],
     )
 

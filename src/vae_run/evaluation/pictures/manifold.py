@@ -45,6 +45,6 @@ def manifold(view: View) -> Image | None:
     grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="xy"), dim=-1)
     device = view.split.device
     codes = model.posterior.nearest(grid.reshape(-1, 2).to(device))
-    images = model.decode(codes, label).mean.cpu()
-    note += of_class(view, label)
+    images = view.drawn(model.decode(codes, label).mean)
+    note += of_class(view, label) + view.drawn_note
     return plots.manifold(images.reshape(GRID, GRID, *images.shape[1:]), axes, note)

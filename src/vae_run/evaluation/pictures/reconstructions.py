@@ -29,4 +29,6 @@ def reconstructions(view: View) -> Image:
     names = None
     if batch.label is not None:
         names = [class_name(label, view.class_names) for label in batch.label.tolist()]
-    return plots.reconstructions(batch.target.cpu(), corrupted, output, names)
+    return plots.reconstructions(
+        batch.target.cpu(), corrupted, output, names, view.drawn, view.drawn_note
+    )

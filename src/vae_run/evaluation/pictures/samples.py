@@ -39,9 +39,9 @@ def samples(view: View) -> Image | None:
         note = f"Means of rows decoded from codes of {model.prior.description}"
         return of_rows(view.table, decoded, "Samples", note)
     if not classes:
-        note = f"64 samples from {model.prior.description}"
-        return plots.samples(model.decode(codes).mean.cpu(), note)
+        note = f"64 samples from {model.prior.description}{view.drawn_note}"
+        return plots.samples(view.drawn(model.decode(codes).mean), note)
     images = model.given(model.classes).decode(codes[:, None].expand(-1, len(classes), -1)).mean
-    note = f"Codes from {model.prior.description}, each decoded as every class"
+    note = f"Codes from {model.prior.description}, each decoded as every class{view.drawn_note}"
     names = [class_name(label, view.class_names) for label in classes]
-    return plots.samples(images.flatten(0, 1).cpu(), note, names)
+    return plots.samples(view.drawn(images.flatten(0, 1)), note, names)

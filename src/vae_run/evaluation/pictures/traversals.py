@@ -46,6 +46,6 @@ def traversals(view: View) -> Image | None:
         note += f"; {len(order)} of {view.latent_dim} dimensions"
     moved = codes[0].expand(len(order), COLUMNS, -1).clone()
     moved[torch.arange(len(order)), :, order] = values
-    images = view.model.decode(view.model.posterior.nearest(moved), label).mean.cpu()
-    note += of_class(view, label)
+    images = view.drawn(view.model.decode(view.model.posterior.nearest(moved), label).mean)
+    note += of_class(view, label) + view.drawn_note
     return plots.traversals(images, values.cpu(), names, note)
