@@ -12,6 +12,7 @@ from rich.table import Table
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnCheckpoint
+from vae_run.data.conditions import Conditions
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
@@ -51,7 +52,9 @@ def main(call: Call) -> None:
     with checkpoint_file.understood(file):
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
     refuse_other_shape(splits, settings, event_shape)
-    experiment = assemble(settings, device, saved.get("classes"), splits)
+    with checkpoint_file.understood(file):
+        conditions = Conditions.of_state(saved.get("conditions"))
+    experiment = assemble(settings, device, saved.get("classes"), splits, conditions)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     metrics = measure(experiment, epoch)
     pictures = draw_all(experiment, epoch)

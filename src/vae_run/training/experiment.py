@@ -13,6 +13,7 @@ import torch
 from vae_run.config.schema import Settings
 from vae_run.corruptions import Corruption
 from vae_run.data.batches import TrainingBatches
+from vae_run.data.conditions import Conditions, conditioned
 from vae_run.data.splits import Split, Splits
 from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.errors import ConfigError, DataError
@@ -86,12 +87,13 @@ class Experiment:
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of the data, so that its model can be built and used again."""
-        classes = self.model.classes
+        classes, conditions = self.model.classes, self.model.conditions
         return {
             "event_shape": list(self.splits.event_shape),
             "levels": self.splits.levels,
             "extent": list(self.extent),
             "classes": None if classes is None else classes.tolist(),
+            **({} if conditions is None else {"conditions": conditions.state()}),
             "class_names": list(self.splits.class_names or ()),
             "columns": list(self.splits.columns or ()),
             "table": None if self.splits.table is None else self.splits.table.state(),
@@ -138,7 +140,10 @@ def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
     Raises:
         DataError: the data are missing, unreadable, or outside of what the likelihood models.
     """
-    splits: Splits = settings.build("dataset").load() if loaded is None else loaded
+    splits = loaded
+    if splits is None:
+        splits = settings.build("dataset").load(settings.fixed.vector_conditions)
+    assert splits is not None
     likelihood: Any = settings.classes["likelihood"]
     if likelihood.discrete and splits.levels is None:
         raise DataError(
@@ -191,6 +196,7 @@ def assemble(
     device: torch.device,
     classes: Sequence[int] | None = None,
     splits: Splits | None = None,
+    conditions: Conditions | None = None,
 ) -> Experiment:
     """Load the data and build all parts; the seed is set before the model is built.
 
@@ -198,11 +204,15 @@ def assemble(
         settings, device: the checked configuration, and where data and model are put.
         classes: those of a trained conditional model; None for those of the train split.
         splits: the data, if they are loaded already.
+        conditions: those of a trained model; None for those of the train split.
     """
     evaluation: Evaluation = settings.build("evaluation")
     evaluation.prepare(settings.trust)
     splits = load_splits(settings, splits)
-    if settings.fixed.condition is not None:
+    if settings.fixed.vector_conditions:
+        conditions = Conditions.of_training(splits) if conditions is None else conditions
+        splits = conditioned(splits, conditions)
+    elif settings.fixed.condition is not None:
         classes = classes_of(splits.train, "train") if classes is None else classes
         check_classes(splits, classes)
         chosen = settings.parts["evaluation"].get("manifold_label")
@@ -212,7 +222,7 @@ def assemble(
             )
     torch.manual_seed(settings.fixed.seed)
     blocks = splits.table.blocks if splits.table else ()
-    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks)
+    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks, conditions)
     _start_at_data(model, settings, splits.train)
     return Experiment(
         settings,

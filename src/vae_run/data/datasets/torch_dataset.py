@@ -57,6 +57,7 @@ class TorchDataset(Dataset):
 
         vae-run itself has to be trusted too: the function is called with any arguments.
         """
+        yield from super().conflicts(settings, options)
         factory = str(options["factory"])
         package = factory.split(".")[0]
         if not re.fullmatch(r"\w+(\.\w+)+", factory):

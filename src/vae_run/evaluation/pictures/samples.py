@@ -24,7 +24,8 @@ MOST_CLASSES = 16
 def samples(view: View) -> Image | None:
     """64 images decoded from codes drawn with a fixed seed; None where there is no density of them.
 
-    Of a conditional model eight codes, or one for many classes, each decoded as every class.
+    Of a conditional model eight codes, or one for many classes, each decoded as every class; with
+    several conditions each code is decoded with those of another training image.
     """
     model, device = view.model, view.split.device
     if not model.prior.ready:
@@ -40,7 +41,9 @@ def samples(view: View) -> Image | None:
         return of_rows(view.table, decoded, "Samples", note)
     if not classes:
         note = f"64 samples from {model.prior.description}"
-        return plots.samples(model.decode(codes).mean.cpu(), note)
+        if model.conditions is not None:
+            note += ", with the conditions of training images"
+        return plots.samples(model.decode(codes, model.in_turn(count)).mean.cpu(), note)
     images = model.given(model.classes).decode(codes[:, None].expand(-1, len(classes), -1)).mean
     note = f"Codes from {model.prior.description}, each decoded as every class"
     names = [class_name(label, view.class_names) for label in classes]
