@@ -39,8 +39,8 @@ class Batch:
     target: Tensor
     noise: Tensor
     label: Tensor | None = None
-    share: tuple[int, int] | None = None
     conditions: Tensor | None = None
+    share: tuple[int, int] | None = None
 
     @property
     def given(self) -> Tensor | None:
@@ -145,7 +145,7 @@ class TrainingBatches:
         samples, latent_dim = self.noise_shape
         codes = (samples, whole, latent_dim)
         noise = torch.randn(codes, generator=generator, device=self.device)[:, mine]
-        return Batch(corrupted, target, noise, label, share, conditions)
+        return Batch(corrupted, target, noise, label, conditions, share)
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the sequence, from which `load_state_dict` continues exactly."""
@@ -232,6 +232,5 @@ def evaluation_batches(
         drawn = _per_image(corrupting, *places, device, "evaluation corruption")
         codes = _per_image(normal, *places, device, "evaluation noise")
         assert codes is not None
-        label, conditions = split.beside(slice(start, stop))
-        noisy, codes = corruption.apply(target, drawn), codes.transpose(0, 1)
-        yield Batch(noisy, target, codes, label, conditions=conditions)
+        parts = (target, codes.transpose(0, 1), *split.beside(slice(start, stop)))
+        yield Batch(corruption.apply(target, drawn), *parts)

@@ -127,11 +127,8 @@ def read_input(
     given = [words] if isinstance(words, str) else list(words)
     found = [path for word in given for path in _expanded(word)]
     told = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
-    arrays = [path for path in found if path.suffix.lower() in ARRAYS]
-    if arrays:
-        if len(found) > 1:
-            also = f"{len(found)} files, one of them {arrays[0]}"
-            raise DataError(f"input: {told} names {also}. Give one array file alone, or pictures.")
+    if arrays := [path for path in found if path.suffix.lower() in ARRAYS]:
+        _refuse_several(told, found, arrays[0])
         return _labelled(_of_array_file(arrays[0], dataset, event_shape, conditions), class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
@@ -145,6 +142,14 @@ def read_input(
         index=torch.arange(len(paths)),
     )
     return _labelled(images, class_names)
+
+
+def _refuse_several(told: str, found: Sequence[Path], array: Path) -> None:
+    if len(found) > 1:
+        raise DataError(
+            f"input: {told} names {len(found)} files, one of them {array}. Give one array file "
+            "alone, or pictures."
+        )
 
 
 def _of_array_file(

@@ -35,9 +35,8 @@ def build_model(
     """The model for images of `event_shape`, on the CPU, initialised with torch's global generator.
 
     `levels`, the number of grey levels of the data, is needed by `discrete` likelihoods,
-    `classes`, the labels of the training images, by `condition=label`, `conditions` by any other
-    condition, and `one_hot`, the (start, stop) of the one-hot features of a table's columns, by
-    `MixedLikelihood`.
+    `classes`, the labels of the training images, by `condition=label`, `conditions` by others, and
+    `one_hot`, the (start, stop) of the one-hot features of a table, by `MixedLikelihood`.
     """
     latent_dim, given = settings.fixed.latent_dim, _given(settings, classes, conditions)
     network = settings.build("network")

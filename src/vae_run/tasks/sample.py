@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -28,6 +29,8 @@ from vae_run.tasks.trained_model import Trained, trained
 from vae_run.tasks.user_files import TABLES, GridPicture, check_output, write_table
 
 log = logging.getLogger("vae_run")
+
+Given = Mapping[str, Any] | None
 
 PIECE = 256
 """Images that are decoded at a time at most; a network takes many times the memory of these."""
@@ -57,11 +60,11 @@ def main(call: Call) -> None:
         z = model.posterior.nearest(model.latent_prior().sample((fixed.n,)))
     source = f"{fixed.n} {run.noun} from {model.prior.description}"
     if run.table is not None:
-        beside = conditions_of(run, told)
+        beside = conditions_of(run, told, fixed.given)
         rows = in_units(run, torch.cat(list(decoded(run, z, told))), beside)
         write_table(path, {**beside, **rows})
     elif path.suffix.lower() == ".npz":
-        write_npz(path, run, z, told)
+        write_npz(path, run, z, told, fixed.given)
     elif model.classes is None or label is not None:
         grid = GridPicture(fixed.n, run.event_shape)
         for images in decoded(run, z, told):
@@ -81,16 +84,27 @@ def _with_typed(vectors: Tensor, columns: Columns, typed: Mapping[str, Tensor]) 
     return changed
 
 
-def conditions_of(run: Trained, told: Tensor | None) -> dict[str, NDArray[Any]]:
-    """What the model was given, as columns [n]: `labels`, or each of several conditions."""
+def conditions_of(run: Trained, told: Tensor | None, given: Given) -> dict[str, NDArray[Any]]:
+    """What the model was given, as columns [n]: `labels`, or each of several conditions.
+
+    The label of a row of a table is named as in the table. Numbers that `given` gives are written
+    as they are, not as they come back from float32 entries.
+    """
     if told is None:
         return {}
-    if run.model.conditions is None:
-        return {"labels": told.cpu().numpy()}
-    found = run.model.conditions.columns.table(told)
-    if LABEL in found:
-        found = {"labels": found.pop(LABEL).astype(int), **found}
-    return found
+    found: dict[str, NDArray[Any]] = {LABEL: told.cpu().numpy()}
+    if run.model.conditions is not None:
+        found = run.model.conditions.columns.table(told)
+        for name, value in (given or {}).items():
+            if found[name].dtype.kind == "f":
+                found[name][:] = value
+    labels = found.pop(LABEL, None)
+    if labels is None:
+        return found
+    if run.table is None:
+        return {"labels": labels.astype(int), **found}
+    names = np.array([class_name(int(label), run.class_names) for label in labels])
+    return {str(run.settings.parts["dataset"]["label"]): names, **found}
 
 
 def decoded(run: Trained, z: Tensor, told: Tensor | None) -> Iterator[Tensor]:
@@ -102,14 +116,14 @@ def decoded(run: Trained, z: Tensor, told: Tensor | None) -> Iterator[Tensor]:
             yield run.model.decode(z[part], None if told is None else told[part]).mean.cpu()
 
 
-def write_npz(path: Path, run: Trained, z: Tensor, told: Tensor | None) -> None:
+def write_npz(path: Path, run: Trained, z: Tensor, told: Tensor | None, given: Given) -> None:
     """Write `images`, `z` and what a conditional model was given."""
     with array_archive(path) as archive:
         with archive.growing("images", (len(z), *run.event_shape), "float32") as append:
             for images in decoded(run, z, told):
                 append(images.numpy())
         archive.add("z", z.cpu().numpy())
-        for name, values in conditions_of(run, told).items():
+        for name, values in conditions_of(run, told, given).items():
             archive.add(name, values)
 
 
