@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,7 @@ from vae_run.training.experiment import Experiment, assemble
 if TYPE_CHECKING:
     from conftest import Run, Train
 
-SIGMA, PIXELS = 0.1, 20
+SIGMA, PIXELS = 0.2, 20
 NAMES = ("label", "age", "sex")
 
 
@@ -99,9 +101,7 @@ def test_numbers_are_standardised_and_classes_one_hot_by_the_training_rows(archi
         )
         assert split.conditions is not None
         np.testing.assert_allclose(split.conditions.numpy(), expected, atol=1e-6)
-    assert found.splits.notes == ("labels of the classes are the numbers that name them",) or not [
-        note for note in found.splits.notes if "not read" in note
-    ]
+    assert not [note for note in found.splits.notes if "not read" in note]
     examples = {tuple(row) for row in found.model.examples.tolist()}
     assert examples == {tuple(row) for row in found.splits.train.conditions.tolist()}
 
@@ -231,13 +231,13 @@ def test_conditions_are_worth_the_nats_that_they_hold(tmp_path: Path) -> None:
     exact = float(MultivariateNormal(mean, noise).log_prob(x).mean())
     wide = MultivariateNormal(blind, noise + of_age[:, None] * of_age)
     of_sex_alone = float(wide.log_prob(x).mean())
-    assert exact - of_sex_alone > 1
+    assert exact - of_sex_alone > 0.6
     words = ("network=linear", "network.widths=[]", "latent_dim=1", f"likelihood.sigma={SIGMA}")
     found = train(made(path, "condition=[age,sex]", *words), 400, rate=0.02)
     train(found, 200, rate=2e-3)
     elbo = found.evaluation.measure(found.view(found.splits.test))["elbo"]
-    assert elbo == pytest.approx(exact, abs=0.3)
-    assert elbo > of_sex_alone + 0.6
+    assert elbo == pytest.approx(exact, abs=0.2)
+    assert elbo > of_sex_alone + 0.4
 
 
 # a run and the tasks on it
@@ -324,8 +324,6 @@ def test_samples_have_the_given_conditions_and_say_the_others(
 def test_what_is_lacking_or_unknown_is_refused_with_what_to_do(
     words: list[str], code: int, said: str, run: Path, vae_run: Run, tmp_path: Path
 ) -> None:
-    import re
-
     np.savez(tmp_path / "bare.npz", images=np.zeros((2, PIXELS), np.float32))
     typed = ("task=encode", f"run={run}", "input=bare.npz", "output=o.npz", "device=cpu")
     done = vae_run(*typed, *words, cwd=tmp_path)
@@ -334,8 +332,6 @@ def test_what_is_lacking_or_unknown_is_refused_with_what_to_do(
 
 
 def test_evaluation_gives_the_runs_own_metrics_again(run: Path, vae_run: Run) -> None:
-    import json
-
     before = json.loads((run / "metrics.json").read_text())
     done = vae_run("task=evaluate", f"run={run}", "device=cpu", "evaluation.figures=[]")
     assert done.code == 0, done.said

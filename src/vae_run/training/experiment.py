@@ -140,10 +140,8 @@ def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
     Raises:
         DataError: the data are missing, unreadable, or outside of what the likelihood models.
     """
-    splits = loaded
-    if splits is None:
-        splits = settings.build("dataset").load(settings.fixed.vector_conditions)
-    assert splits is not None
+    names = settings.fixed.vector_conditions
+    splits: Splits = settings.build("dataset").load(names) if loaded is None else loaded
     likelihood: Any = settings.classes["likelihood"]
     if likelihood.discrete and splits.levels is None:
         raise DataError(
@@ -191,6 +189,32 @@ def _start_at_data(model: LatentVariableModel, settings: Settings, train: Split)
         model.likelihood.start_at(found.mean.float(), found.deviation)
 
 
+def _known_conditions(
+    settings: Settings,
+    splits: Splits,
+    classes: Sequence[int] | None,
+    conditions: Conditions | None,
+) -> tuple[Splits, Sequence[int] | None, Conditions | None]:
+    """The data in the terms of what the model is given, and its classes or conditions.
+
+    Raises:
+        DataError: the data lack what it is given, or have classes that it does not know.
+        ConfigError: `evaluation.manifold_label` is not among its classes.
+    """
+    if settings.fixed.vector_conditions:
+        conditions = Conditions.of_training(splits) if conditions is None else conditions
+        splits = conditioned(splits, conditions)
+    elif settings.fixed.condition is not None:
+        classes = classes_of(splits.train, "train") if classes is None else classes
+        check_classes(splits, classes)
+        chosen = settings.parts["evaluation"].get("manifold_label")
+        if chosen is not None and chosen not in classes:
+            raise ConfigError(
+                f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
+            )
+    return splits, classes, conditions
+
+
 def assemble(
     settings: Settings,
     device: torch.device,
@@ -209,17 +233,7 @@ def assemble(
     evaluation: Evaluation = settings.build("evaluation")
     evaluation.prepare(settings.trust)
     splits = load_splits(settings, splits)
-    if settings.fixed.vector_conditions:
-        conditions = Conditions.of_training(splits) if conditions is None else conditions
-        splits = conditioned(splits, conditions)
-    elif settings.fixed.condition is not None:
-        classes = classes_of(splits.train, "train") if classes is None else classes
-        check_classes(splits, classes)
-        chosen = settings.parts["evaluation"].get("manifold_label")
-        if chosen is not None and chosen not in classes:
-            raise ConfigError(
-                f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
-            )
+    splits, classes, conditions = _known_conditions(settings, splits, classes, conditions)
     torch.manual_seed(settings.fixed.seed)
     blocks = splits.table.blocks if splits.table else ()
     model = build_model(settings, splits.event_shape, splits.levels, classes, blocks, conditions)
