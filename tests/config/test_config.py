@@ -216,7 +216,7 @@ def test_a_configuration_is_left_as_it_was():
         (
             ["task=sample", "run=r", "output=o.png"],
             {
-                **{"run": "r", "checkpoint": "best", "n": 64, "label": None},
+                **{"run": "r", "checkpoint": "best", "n": 64, "label": None, "given": None},
                 **{"output": "o.png", "overwrite": False},
             },
         ),
@@ -224,7 +224,13 @@ def test_a_configuration_is_left_as_it_was():
             (
                 [f"task={task}", "run=r", "input=i.npz", "output=o.npz"],
                 {
-                    **{"run": "r", "checkpoint": "best", "label": None, "overwrite": False},
+                    **{
+                        "run": "r",
+                        "checkpoint": "best",
+                        "label": None,
+                        "given": None,
+                        "overwrite": False,
+                    },
                     **{"input": "i.npz", "output": "o.npz"},
                     **more,
                 },

@@ -19,6 +19,13 @@ def _device(name: str) -> str:
     return name
 
 
+def _condition(names: str | list[str] | None) -> str | list[str] | None:
+    listed = [names] if isinstance(names, str) else names or []
+    if names is not None and (not listed or "" in listed or len(set(listed)) < len(listed)):
+        raise ValueError("it should be label, or different names of arrays or columns")
+    return names
+
+
 class Sweep(BaseModel):
     """Settings of a multirun."""
 
@@ -38,10 +45,21 @@ class Common(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)]  # initialisation, order of batches, noise
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "bfloat16"]  # of training; evaluation is always float32
-    condition: Literal["label"] | None = None  # what encoder and decoder are given beside x and z
+    condition: Annotated[str | list[str] | None, AfterValidator(_condition)] = None
+    # what encoder and decoder are given beside x and z: `label`, arrays or columns of the dataset
     init_from: str | None = None  # a run whose best weights training starts from
     trust: list[str] = []  # packages whose classes a foreign run directory may name
     sweep: Sweep
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of all conditions; () for a model that is not conditional."""
+        return (self.condition,) if isinstance(self.condition, str) else (*(self.condition or ()),)
+
+    @property
+    def vector_conditions(self) -> tuple[str, ...]:
+        """Those that the data give as a vector; () for the label alone, a class of the model."""
+        return () if self.conditions == ("label",) else self.conditions
 
 
 class Check(Common):
@@ -69,6 +87,7 @@ class Output(OnCheckpoint):
     output: str  # the file to write
     overwrite: bool = False  # whether a file may be replaced that vae-run did not write
     label: int | str | None = None  # the class of all images, for a conditional model
+    given: dict[str, int | float | bool | str] | None = None  # values of its other conditions
 
 
 class Sample(Output):

@@ -33,8 +33,43 @@ class Roles:
     notes: tuple[str, ...]
 
 
-def roles(where: str, names: Sequence[str]) -> Roles:
-    """The roles of the arrays `names` of the archive `where`.
+def condition_arrays(
+    where: str, names: Sequence[str], conditions: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """{condition: {split: array}} of the arrays `names` of the archive `where`.
+
+    The array of the condition C and the split S is `S_C` or `C_S`; a single `C` is of `train`.
+
+    Raises:
+        DataError: two arrays are of one condition and split.
+    """
+    found: dict[str, dict[str, str]] = {condition: {} for condition in conditions}
+    for name in names:
+        for condition in conditions:
+            split = _split_of(name, condition)
+            if split in found[condition]:
+                raise DataError(
+                    f"{where}: arrays `{found[condition][split]}` and `{name}` could both be "
+                    f"`{split}_{condition}`; keep one of them, or rename the other"
+                )
+            if split is not None:
+                found[condition][split] = name
+    return found
+
+
+def _split_of(name: str, condition: str) -> str | None:
+    """The split whose values of `condition` the array `name` has."""
+    if name == condition:
+        return "train"
+    for split, known in SPLITS.items():
+        for word in known:
+            if name.lower() in (f"{word}_{condition}".lower(), f"{condition}_{word}".lower()):
+                return split
+    return None
+
+
+def roles(where: str, names: Sequence[str], conditions: Sequence[str] = ()) -> Roles:
+    """The roles of the arrays `names` of the archive `where`, besides those of `conditions`.
 
     A split `S` is `S`, `S_images` or `x_S`, its labels are `S_labels` or `y_S`, in any case and in
     other usual words; `images` and `labels`, or a single array of any name, are one set.
@@ -43,6 +78,9 @@ def roles(where: str, names: Sequence[str]) -> Roles:
         DataError: two arrays have one role, or labels have no images.
     """
     found: dict[str, str] = {}
+    used = {name for each in condition_arrays(where, names, conditions).values()
+            for name in each.values()}  # fmt: skip
+    names = [name for name in names if name not in used]
     for name in names:
         role = _role(name)
         if role is None and len(names) == 1:

@@ -30,6 +30,7 @@ class Batch:
         target: [B, *E], clean, in [0, 1].
         noise: [K, B, D], standard normal, for K posterior samples per image.
         label: int64 [B], or None.
+        conditions: float32 [B, P] of a model with several conditions, or None.
         share: (images of this process that count, images of the whole batch), if several processes
             divide a batch among them; None: this is the whole batch.
     """
@@ -38,7 +39,13 @@ class Batch:
     target: Tensor
     noise: Tensor
     label: Tensor | None = None
+    conditions: Tensor | None = None
     share: tuple[int, int] | None = None
+
+    @property
+    def given(self) -> Tensor | None:
+        """What a conditional model is given (`LatentVariableModel.given`)."""
+        return self.label if self.conditions is None else self.conditions
 
     def __len__(self) -> int:
         return self.target.shape[0]
@@ -121,9 +128,11 @@ class TrainingBatches:
     def completed(self, index: Tensor, target: Tensor) -> Batch:
         """The batch of the images `index`, whose pixels are `target`: corrupted, with its noise."""
         mine, _ = share_of(len(index))
-        return self.finished(len(index), target, self.split.label(index[mine]))
+        return self.finished(len(index), target, *self.split.beside(index[mine]))
 
-    def finished(self, whole: int, target: Tensor, label: Tensor | None) -> Batch:
+    def finished(
+        self, whole: int, target: Tensor, label: Tensor | None, conditions: Tensor | None = None
+    ) -> Batch:
         """This process's share, images `target`, of a batch of `whole` images, with its noise."""
         mine, share = share_of(whole)
         generator = self._noise_generator
@@ -136,7 +145,7 @@ class TrainingBatches:
         samples, latent_dim = self.noise_shape
         codes = (samples, whole, latent_dim)
         noise = torch.randn(codes, generator=generator, device=self.device)[:, mine]
-        return Batch(corrupted, target, noise, label, share)
+        return Batch(corrupted, target, noise, label, conditions, share)
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the sequence, from which `load_state_dict` continues exactly."""
@@ -223,5 +232,5 @@ def evaluation_batches(
         drawn = _per_image(corrupting, *places, device, "evaluation corruption")
         codes = _per_image(normal, *places, device, "evaluation noise")
         assert codes is not None
-        label = split.label(slice(start, stop))
-        yield Batch(corruption.apply(target, drawn), target, codes.transpose(0, 1), label)
+        parts = (target, codes.transpose(0, 1), *split.beside(slice(start, stop)))
+        yield Batch(corruption.apply(target, drawn), *parts)

@@ -4,8 +4,9 @@ Letters: N images of a split, M chosen ones.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -14,12 +15,17 @@ from torch import Tensor
 from vae_run.data.binarize import binarized, refuse_not_grey
 from vae_run.data.class_labels import of_classes
 from vae_run.data.columns import Columns
+from vae_run.data.conditions import LABEL, with_labels
 from vae_run.data.scaled_splits import scaled_by_train
 from vae_run.data.scaling import Kind
+from vae_run.data.split_checks import refuse_inconsistent
 from vae_run.data.splits import Split, Splits
 from vae_run.data.stable_cuts import cut, positions, shares
 from vae_run.data.webdataset.stream import Stream
 from vae_run.errors import DataError
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
 
 # This package does not use `from __future__ import annotations`: arguments are checked against the
 # annotations of constructors, and annotations inherited from another module must be objects.
@@ -47,6 +53,7 @@ class Parts:
         notes: sentences about how the source was understood and what of it was left out.
         table: the columns of a table in its own units, which `load` standardises; None: no table.
         scale: how `load` scales the values of data that are no table, by their training images.
+        conditions: what the columns of `Split.conditions` are, in their own units, or None.
     """
 
     train: Split
@@ -58,6 +65,7 @@ class Parts:
     notes: tuple[str, ...] = ()
     table: Columns | None = None
     scale: Literal["none"] | Kind = "none"
+    conditions: Columns | None = None
 
     def named(self) -> dict[str, Split]:
         """{name: split} of the splits that are not None."""
@@ -104,6 +112,28 @@ class Dataset(ABC):
             DataError: files are missing or damaged.
         """
 
+    def read_with(self, conditions: Sequence[str]) -> Parts:
+        """As `read`, with `Split.conditions` of the arrays or columns that `conditions` name.
+
+        Datasets that have such override it; `label` is not among the names.
+
+        Raises:
+            DataError: as of `read`, or there is no such array or column.
+        """
+        raise DataError(f"condition: {self} has nothing called {', '.join(conditions)}")
+
+    @classmethod
+    def conflicts(cls, settings: "Settings", options: Mapping[str, Any]) -> Iterator[str]:
+        """Conditions that the dataset cannot have."""
+        wanted = [name for name in settings.fixed.vector_conditions if name != LABEL]
+        if wanted and cls.read_with is Dataset.read_with:
+            yield (
+                f"condition: {cls.__name__} has no arrays or columns, such as {wanted[0]}. Use "
+                "condition=label, or dataset=arrays, windows or table."
+            )
+        if settings.fixed.vector_conditions and cls.streamed:
+            yield f"condition: {cls.__name__} streams its images. Use condition=label."
+
     def __str__(self) -> str:
         """The name used in messages: the class, and the location of its files."""
         places = {key: getattr(self, key, None) for key in ("path", "root")}
@@ -115,15 +145,20 @@ class Dataset(ABC):
         return True
 
     @final
-    def load(self) -> Splits:
+    def load(self, conditions: Sequence[str] = ()) -> Splits:
         """Read, filter by class, cut the missing splits, binarize or scale: three sets on the CPU.
+
+        Args:
+            conditions: `label`, or arrays or columns, that a model is given as one vector; they
+                stay in their own units.
 
         Raises:
             DataError: data are missing, damaged or inconsistent, or cannot be split, filtered or
                 binarized as configured; the message names the file or the key.
         """
-        parts = self.read()
-        self._check(parts)
+        beside = [name for name in conditions if name != LABEL]
+        parts = self.read_with(beside) if beside else self.read()
+        refuse_inconsistent(str(self), parts.named())
         others = None
         if self.classes is not None:
             kept, wanted = of_classes(parts.named(), self.classes, parts.class_names)
@@ -146,30 +181,8 @@ class Dataset(ABC):
             val, test = binarized(val, "val"), binarized(test, "test")
             others = None if others is None else binarized(others, "others")
         own = (parts.class_names, others, parts.stream, parts.notes, parts.table)
-        return scaled_by_train(Splits(train, val, test, *own), parts.scale)
-
-    def _check(self, parts: Parts) -> None:
-        """Refuse empty splits, and splits that disagree in shape, data type or scale."""
-        me, train = str(self), parts.train
-        for name, split in parts.named().items():
-            labels = len(split) if split.labels is None else split.labels.shape[0]
-            if split.images.numel() == 0:
-                shape = tuple(split.images.shape)
-                raise DataError(
-                    f"{me}: {name} is empty (shape {shape}): give it at least one image"
-                )
-            if labels != len(split):
-                raise DataError(f"{me}: {name} has {len(split)} images but {labels} labels")
-            for what, found, expected in (
-                ("event shape", split.event_shape, train.event_shape),
-                ("data type", str(split.images.dtype)[6:], str(train.images.dtype)[6:]),
-                ("scale", split.scale, train.scale),
-            ):
-                if found != expected:
-                    raise DataError(
-                        f"{me}: the {what} of {name} is {found}, that of train is {expected}: "
-                        "all splits need the same"
-                    )
+        splits = Splits(train, val, test, *own, conditions=parts.conditions)
+        return with_labels(scaled_by_train(splits, parts.scale), conditions)
 
     def _left_out(self, parts: Parts, wanted: Tensor) -> Split | None:
         """The test images of all other labels, or as large a share of train as test is cut from."""

@@ -15,7 +15,8 @@ from vae_run.data.dataset import Dataset
 from vae_run.data.images.cache import Source, cached, mapped
 from vae_run.data.images.decode_pool import decode_images
 from vae_run.data.images.decoder import Decoder
-from vae_run.data.splits import Mapped, Split
+from vae_run.data.mapped import Mapped
+from vae_run.data.splits import Split
 
 FEW_IMAGES, FEW_BYTES = 10_000, 100_000_000
 """Sizes up to which `cache=auto` keeps no cache: decoding takes about a second."""

@@ -5,9 +5,9 @@ Letters: N images of a split, B batch, E the event shape (C, H, W), or (F,) for 
 
 import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,33 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.columns import Columns
+from vae_run.data.mapped import Mapped, sent
 from vae_run.data.scaling import Scaling
 from vae_run.data.webdataset.stream import Stream
 
 _CHUNK_BYTES = 2**22
 """Size of the pieces that whole splits are processed in."""
-
-
-def sent(chosen: Tensor, device: torch.device) -> Tensor:
-    """The tensor `chosen` from the CPU, on `device`; copies to CUDA devices are asynchronous."""
-    if device.type == "cuda":
-        return chosen.pin_memory().to(device, non_blocking=True)
-    return chosen.to(device)
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """Which images of a memory-mapped file a split has.
-
-    Attributes:
-        file: the .npy file.
-        rows: int64 [N], the indices of the split's images in the file; on the CPU.
-        device: where requested pixels and labels are sent.
-    """
-
-    file: Path
-    rows: Tensor
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 @dataclass(frozen=True)
@@ -63,6 +42,8 @@ class Split:
             they stay on the CPU too.
         names: str [N], what each image is called, such as its file below the dataset's folder;
             None: the images have no names.
+        conditions: what a model with several conditions is given: float64 [N, P] in their own
+            units as they were read, float32 [N, P] once `conditions.conditioned`; or None.
         index: int64 [N] on the CPU, the place of each image in the source's split that it was read
             from, before classes were chosen and sets were cut; None: 0 to N-1.
     """
@@ -76,6 +57,7 @@ class Split:
     mapped: Mapped | None = None
     names: NDArray[np.str_] | None = None
     index: Tensor | None = None
+    conditions: Tensor | None = None
 
     def __len__(self) -> int:
         return self.images.shape[0] if self.mapped is None else len(self.mapped.rows)
@@ -145,17 +127,34 @@ class Split:
 
     def label(self, index: Tensor | slice) -> Tensor | None:
         """Labels of the images `index` (see `stored`), int64 [B] on the split's device, or None."""
-        if self.labels is None:
+        return self._chosen(self.labels, index)
+
+    def beside(self, index: Tensor | slice) -> tuple[Tensor | None, Tensor | None]:
+        """Labels [B] and conditions [B, P] of the images `index`, as `label`."""
+        return self.label(index), self._chosen(self.conditions, index)
+
+    def given(self, index: Tensor | slice) -> Tensor | None:
+        """What a conditional model is given for the images `index`: conditions, else labels."""
+        labels, conditions = self.beside(index)
+        return labels if conditions is None else conditions
+
+    def _chosen(self, values: Tensor | None, index: Tensor | slice) -> Tensor | None:
+        if values is None:
             return None
-        return self.labels[index] if self.mapped is None else sent(self.labels[index], self.device)
+        chosen = values[index]
+        return chosen if self.mapped is None else sent(chosen, self.device)
 
     def to(self, device: torch.device) -> "Split":
         """The same split with its tensors on `device`; mapped images are sent there by batch."""
         if self.mapped is not None:
             return replace(self, mapped=replace(self.mapped, device=torch.device(device)))
-        labels = None if self.labels is None else self.labels.to(device)
-        factors = None if self.factors is None else self.factors.to(device)
-        return replace(self, images=self.images.to(device), labels=labels, factors=factors)
+        beside = self._each_beside(lambda values: values.to(device))
+        return replace(self, images=self.images.to(device), **beside)
+
+    def _each_beside(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """Labels, factors and conditions, each changed where there is one."""
+        found = {key: getattr(self, key) for key in ("labels", "factors", "conditions")}
+        return {key: None if held is None else change(held) for key, held in found.items()}
 
     def in_memory(self) -> "Split":
         """The same split with its images in memory."""
@@ -165,11 +164,10 @@ class Split:
 
     def take(self, index: Tensor) -> "Split":
         """The sub-split of the images `index` (int64 [M], on the device of `images`)."""
-        labels = None if self.labels is None else self.labels[index]
-        factors = None if self.factors is None else self.factors[index]
+        beside = self._each_beside(lambda values: values[index])
         names = None if self.names is None else self.names[index.cpu().numpy()]
         places = index.cpu() if self.index is None else self.index[index.cpu()]
-        chosen = replace(self, labels=labels, factors=factors, names=names, index=places)
+        chosen = replace(self, names=names, index=places, **beside)
         if self.mapped is None:
             return replace(chosen, images=self.images[index])
         return replace(chosen, mapped=replace(self.mapped, rows=self.mapped.rows[index]))
@@ -189,6 +187,7 @@ class Splits:
         notes: sentences about how the source was understood and what of it was left out.
         table: the columns that a table's features were made from; None: the data are no table.
         scaling: what was done to the values of other data; None: nothing.
+        conditions: what the columns of `Split.conditions` are, or None.
     """
 
     train: Split
@@ -200,6 +199,7 @@ class Splits:
     notes: tuple[str, ...] = ()
     table: Columns | None = None
     scaling: Scaling | None = None
+    conditions: Columns | None = None
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -243,8 +243,9 @@ class Splits:
             digest.update(repr(header).encode())
             for images in split.chunks():
                 digest.update(images.cpu().contiguous().numpy().data)
-            if split.labels is not None:
-                digest.update(split.labels.cpu().contiguous().numpy().data)
+            for beside in (split.labels, split.conditions):
+                if beside is not None:
+                    digest.update(beside.cpu().contiguous().numpy().data)
         if self.stream is not None:
             digest.update(self.stream.fingerprint().encode())
         return digest.hexdigest()

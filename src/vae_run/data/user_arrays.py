@@ -7,6 +7,7 @@ import logging
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from vae_run.data.array_images import read_images
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
+from vae_run.data.condition_columns import one_each
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 
@@ -27,13 +29,28 @@ _BESIDE = ("labels", "names", "index", "split", "classes", "z")
 """Arrays of an archive that are not images."""
 _REMEDY = "write it again with numpy, or name another file"
 
-Names = NDArray[np.str_] | None
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """What an array file holds.
+
+    Attributes:
+        split: the images with their labels, if these are numbers.
+        names: str [N], what the images are called, or None.
+        classes: str [N], the names of their classes, or None.
+        given: {condition: its values [N]}.
+    """
+
+    split: Split
+    names: NDArray[np.str_] | None = None
+    classes: NDArray[np.str_] | None = None
+    given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def read_array_file(
-    path: Path, event_shape: Sequence[int], **reading: Any
-) -> tuple[Split, Names, Names]:
-    """The images in `path`, what they are called, and the names of their classes.
+    path: Path, event_shape: Sequence[int], conditions: Sequence[str] = (), **reading: Any
+) -> ArrayFile:
+    """The images in `path`, what they are called, their classes and `conditions`.
 
     An archive's images are its array `images`, or its only array besides `labels`, `NAME_labels`
     and `names`. Labels are whole numbers, or names of classes.
@@ -41,33 +58,36 @@ def read_array_file(
     Args:
         path: of the file.
         event_shape: E of the run's images.
+        conditions: arrays `NAME`, or beside images called `x` also `x_NAME`, that are read if the
+            archive has them.
         reading: `layout` and `background` of `read_images`, where the run's dataset has them.
-
-    Returns:
-        the images with their labels, if these are numbers; str [N] or None; str [N] or None.
 
     Raises:
         DataError: the file is missing or damaged, or its images have another type or shape than the
             run's.
     """
-    name, arrays = _loaded(path)
+    name, arrays = _loaded(path, conditions)
     where = f"input: {path}" + (f": array `{name}`" if name else "")
     split = _images(where, arrays[name], tuple(event_shape), reading)
     found = arrays.get("labels", arrays.get(f"{name}_labels"))
     names = arrays.get("names")
     if names is not None and (names.dtype.kind != "U" or names.shape != (len(split),)):
         names = None
+    given = {}
+    for each in conditions:
+        if (values := arrays.get(each, arrays.get(f"{name}_{each}"))) is not None:
+            given[each] = one_each(f"input: {path}: array `{each}`", values, len(split))
     if found is None:
-        return split, names, None
+        return ArrayFile(split, names, None, given)
     labels = _checked_labels(path, found, len(split))
     if labels.dtype.kind == "U":
-        return split, names, labels
+        return ArrayFile(split, names, labels, given)
     numbered = Split(split.images, torch.from_numpy(labels.astype(np.int64)), split.scale)
-    return numbered, names, None
+    return ArrayFile(numbered, names, None, given)
 
 
-def _loaded(path: Path) -> tuple[str, Mapping[str, Any]]:
-    """The name of the array of images, "" in a .npy file; and this array, labels and names."""
+def _loaded(path: Path, conditions: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
+    """The name of the array of images, "" in a .npy file; and this array and those beside it."""
     named = f"input: {path}"
     with open(regular(path, named), "rb") as file:
         try:
@@ -77,9 +97,13 @@ def _loaded(path: Path) -> tuple[str, Mapping[str, Any]]:
                 raise ValueError("it is neither .npy nor a complete .npz archive")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                name = _images_name(path, archive.files)
-                wanted = [name, "labels", f"{name}_labels", "names"]
-                held = [each for each in wanted if each in archive.files]
+                beside = (*_BESIDE, *conditions)
+                name = _images_name(path, archive.files, beside)
+                wanted = {name, "names"}
+                wanted |= {
+                    word for each in ("labels", *conditions) for word in (each, f"{name}_{each}")
+                }
+                held = [each for each in archive.files if each in wanted]
                 return name, {each: _member(archive, each, named) for each in held}
         except DataError:
             raise
@@ -101,9 +125,10 @@ def _member(archive: Any, name: str, named: str) -> Any:
     return archive[name]
 
 
-def _images_name(path: Path, held: Sequence[str]) -> str:
-    """The name of the array of images."""
-    others = [n for n in held if n not in _BESIDE and not n.endswith("_labels")]
+def _images_name(path: Path, held: Sequence[str], beside: Sequence[str]) -> str:
+    """The name of the array of images, which is none of those called as `beside`."""
+    endings = ("_labels", *(f"_{name}" for name in beside if name not in _BESIDE))
+    others = [n for n in held if n not in beside and not n.endswith(endings)]
     names = ["images"] if "images" in others else others
     if len(names) != 1:
         told = ", ".join(names) or "nothing"

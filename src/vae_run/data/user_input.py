@@ -4,11 +4,11 @@ Letters: N images, E event shape.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -54,6 +54,9 @@ class UserImages:
         names: str [N], the file of each image, or what the archive calls it; or None.
         classes: str [N], the name of each image's class; or None.
         labels: int64 [N], the number of each image's class; or None.
+        given: {condition: its values [N], or, as a tensor, its entries float32 [N, width]} as far
+            as the source tells them.
+        conditions: float32 [N, P], what a model with several conditions is given; or None.
         index: int64 [N], the place of each image in its source, or in the split it belongs to.
         part: `train`, `val` or `test` for the run's own images, else None.
     """
@@ -68,6 +71,8 @@ class UserImages:
     labels: Tensor | None = None
     index: Tensor | None = None
     part: str | None = None
+    given: Mapping[str, NDArray[Any] | Tensor] = field(default_factory=dict)
+    conditions: Tensor | None = None
 
     def __len__(self) -> int:
         return self.size
@@ -79,7 +84,8 @@ class UserImages:
             DataError: a file cannot be decoded.
         """
         labels = None if self.labels is None else self.labels[start:stop]
-        return replace(self.read(start, stop), labels=labels)
+        conditions = None if self.conditions is None else self.conditions[start:stop]
+        return replace(self.read(start, stop), labels=labels, conditions=conditions)
 
     @classmethod
     def of_split(cls, split: Split, source: str, part: str | None = None) -> "UserImages":
@@ -103,6 +109,7 @@ def read_input(
     dataset: Dataset,
     event_shape: Sequence[int],
     class_names: Sequence[str] = (),
+    conditions: Sequence[str] = (),
 ) -> UserImages:
     """The images in the files that `words` name, as `dataset` reads its own.
 
@@ -112,6 +119,7 @@ def read_input(
         dataset: of the run; it decodes pictures, if it is one of image files.
         event_shape: E of the run's images.
         class_names: what the run calls the label i, at index i.
+        conditions: arrays that are read beside the images, if a file has them.
 
     Raises:
         DataError: a file is missing, unreadable, or holds no images of shape E.
@@ -119,12 +127,9 @@ def read_input(
     given = [words] if isinstance(words, str) else list(words)
     found = [path for word in given for path in _expanded(word)]
     told = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
-    arrays = [path for path in found if path.suffix.lower() in ARRAYS]
-    if arrays:
-        if len(found) > 1:
-            also = f"{len(found)} files, one of them {arrays[0]}"
-            raise DataError(f"input: {told} names {also}. Give one array file alone, or pictures.")
-        return _labelled(_of_array_file(arrays[0], dataset, event_shape), class_names)
+    if arrays := [path for path in found if path.suffix.lower() in ARRAYS]:
+        _refuse_several(told, found, arrays[0])
+        return _labelled(_of_array_file(arrays[0], dataset, event_shape, conditions), class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
     decoder = _decoder(dataset, event_shape)
@@ -139,12 +144,23 @@ def read_input(
     return _labelled(images, class_names)
 
 
-def _of_array_file(path: Path, dataset: Dataset, event_shape: Sequence[int]) -> UserImages:
+def _refuse_several(told: str, found: Sequence[Path], array: Path) -> None:
+    if len(found) > 1:
+        raise DataError(
+            f"input: {told} names {len(found)} files, one of them {array}. Give one array file "
+            "alone, or pictures."
+        )
+
+
+def _of_array_file(
+    path: Path, dataset: Dataset, event_shape: Sequence[int], conditions: Sequence[str]
+) -> UserImages:
     """The images of an array file, which is read whole."""
     known = ("layout", "background")
     reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
-    split, names, classes = read_array_file(path, event_shape, **reading)
-    return replace(UserImages.of_split(split, str(path)), names=names, classes=classes)
+    found = read_array_file(path, event_shape, conditions, **reading)
+    images = UserImages.of_split(found.split, str(path))
+    return replace(images, names=found.names, classes=found.classes, given=found.given)
 
 
 def label_of(name: str, class_names: Sequence[str]) -> int | None:

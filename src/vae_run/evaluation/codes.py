@@ -51,7 +51,7 @@ def expected_codes(view: View) -> Points:
     """E_q[z] of all images of `view` (`posterior.expectation`), float64 [N, D]."""
     found = []
     for batch in view.batches():
-        q = view.model.given(batch.label).encode(batch.input)
+        q = view.model.given(batch.given).encode(batch.input)
         found.append(view.model.posterior.expectation(q).cpu().double().numpy())
     return np.concatenate(found)
 
@@ -84,7 +84,7 @@ def calibrate(view: View) -> None:
         if model.likelihood.calibrated:
             total = 0.0
             for batch in view.batches():
-                given = model.given(batch.label)
+                given = model.given(batch.given)
                 z = model.posterior.sample(given.encode(batch.input), batch.noise[0])
                 error = given.decode(z).mean - batch.target
                 total += float(error.cpu().double().square().sum())
@@ -101,7 +101,7 @@ def codes(view: View) -> Tensor:
     model = view.model
     with evaluating(model):
         found = [
-            model.posterior.sample(model.given(b.label).encode(b.input), b.noise[0])
+            model.posterior.sample(model.given(b.given).encode(b.input), b.noise[0])
             for b in view.batches()
         ]
     return torch.cat(found)  # out of inference mode, for what is fitted by gradients

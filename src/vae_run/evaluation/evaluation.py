@@ -150,10 +150,10 @@ class Evaluation:
         if settings.fixed.task == "evaluate":
             return  # typed beside the defaults' parts; the task checks it beside the run's own
         own = cls(**options)
-        if own.manifold_label is not None and settings.fixed.condition is None:
+        if own.manifold_label is not None and settings.fixed.conditions != ("label",):
             yield (
-                "evaluation.manifold_label: the model is not conditional. Use condition=label, or "
-                "leave it null."
+                "evaluation.manifold_label: the model is not conditional on the label alone. Use "
+                "condition=label, or leave it null."
             )
         for key in KINDS:
             for entry in getattr(own, key):

@@ -6,7 +6,7 @@ Letters: N images, D latent dimensions.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -34,17 +34,19 @@ SAMPLES_SEED = 0
 def first_batch(view: View, count: int = FEW) -> Batch:
     """The first `count` images of the split, with their fixed noise, as one batch."""
     batches = list(replace(view, limit=count).batches())
-    label = (
-        None
-        if batches[0].label is None
-        else torch.cat([b.label for b in batches if b.label is not None])
-    )
+    label = None if batches[0].label is None else _joined(b.label for b in batches)
+    conditions = None if batches[0].conditions is None else _joined(b.conditions for b in batches)
     return Batch(
         torch.cat([b.input for b in batches]),
         torch.cat([b.target for b in batches]),
         torch.cat([b.noise for b in batches], dim=1),
         label,
+        conditions=conditions,
     )
+
+
+def _joined(parts: Iterable[Tensor | None]) -> Tensor:
+    return torch.cat([part for part in parts if part is not None])
 
 
 def class_name(label: int, class_names: Sequence[str]) -> str:
@@ -75,7 +77,7 @@ def information(view: View) -> Tensor | None:
     if not (view.model.posterior.stochastic and view.model.prior.generative):
         return None
     batch = first_batch(view)
-    q = view.model.given(batch.label).encode(batch.input)
+    q = view.model.given(batch.given).encode(batch.input)
     each = kl_per_dimension(q, view.model.latent_prior())
     return None if each is None else each.mean(0)
 
@@ -102,7 +104,7 @@ def encoded(view: View) -> Codes:
     means, drawn, labels, nats = [], [], [], []
     bound = view.model.posterior.stochastic and view.model.prior.generative
     for batch in replace(view, limit=MANY).batches():
-        model = view.model.given(batch.label)
+        model = view.model.given(batch.given)
         q = model.encode(batch.input)
         means.append(model.posterior.expectation(q).cpu().double())
         drawn.append(model.posterior.sample(q, batch.noise[0]).cpu().double())

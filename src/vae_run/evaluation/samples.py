@@ -25,17 +25,16 @@ def generated(view: View) -> Iterator[Tensor]:
 
     They are the means of p(x|z); where the view's pixels are binary, and p(x|z) is of such, they
     are drawn from it: a grey mean would look like no image at all. Codes and pixels are drawn with
-    fixed seeds; a conditional model is given the labels of the view's images.
+    fixed seeds; a conditional model is given the labels, or the conditions, of the view's images.
     """
     model, device = view.model, view.split.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(SAMPLES_SEED)
         codes = model.posterior.nearest(model.latent_prior().sample(torch.Size((view.size,))))
-    told = model.classes is not None
     drawn = model.likelihood.binary and not view.split.has_grey
     for start in range(0, view.size, view.batch_size):
         rows = slice(start, start + view.batch_size)
-        means = model.given(view.split.label(rows) if told else None).decode(codes[rows]).mean
+        means = model.given(view.split.given(rows)).decode(codes[rows]).mean
         if drawn:
             generator = seeded(device, "generated pixels", start)
             means = (torch.rand(means.shape, generator=generator, device=device) < means).float()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_run.config.schema import Settings
+from vae_run.data.conditions import Conditions
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.networks import Decoder, Encoder, Network
 from vae_run.models.posteriors import Posterior
@@ -28,16 +30,17 @@ def build_model(
     levels: int | None = None,
     classes: Sequence[int] | None = None,
     one_hot: Sequence[tuple[int, int]] = (),
+    conditions: Conditions | None = None,
 ) -> LatentVariableModel:
     """The model for images of `event_shape`, on the CPU, initialised with torch's global generator.
 
     `levels`, the number of grey levels of the data, is needed by `discrete` likelihoods,
-    `classes`, the labels of the training images, by `condition=label`, and `one_hot`, the (start,
-    stop) of the one-hot features of a table's columns, by `MixedLikelihood`.
+    `classes`, the labels of the training images, by `condition=label`, `conditions` by others, and
+    `one_hot`, the (start, stop) of the one-hot features of a table, by `MixedLikelihood`.
     """
-    latent_dim, classes = settings.fixed.latent_dim, _conditioned(settings, classes)
+    latent_dim, given = settings.fixed.latent_dim, _given(settings, classes, conditions)
     network = settings.build("network")
-    encoder, decoder = _halves(network, latent_dim, event_shape, len(classes or ()))
+    encoder, decoder = _halves(network, latent_dim, event_shape, _width(given))
     posterior = settings.build("posterior", features=encoder.features, latent_dim=latent_dim)
     prior = settings.build(
         "prior",
@@ -60,23 +63,35 @@ def build_model(
     if network.spectral_norm:
         normalise(decoder, likelihood.projection)
     parts = (encoder, posterior, prior, decoder, likelihood)
-    return LatentVariableModel(*parts, classes=classes, join=network.join)
+    return LatentVariableModel(*parts, **given, join=network.join)
 
 
 def _halves(
-    network: Network, latent_dim: int, event_shape: tuple[int, ...], labels: int
+    network: Network, latent_dim: int, event_shape: tuple[int, ...], further: int
 ) -> tuple[Encoder, Decoder]:
-    """Encoder and decoder, with `labels` further inputs each in a conditional model."""
+    """Encoder and decoder, with `further` inputs each in a conditional model."""
     input_shape = event_shape
-    if labels:
-        joined = network.join(torch.zeros(1, *event_shape), torch.zeros(1, labels))
+    if further:
+        joined = network.join(torch.zeros(1, *event_shape), torch.zeros(1, further))
         input_shape = tuple(joined.shape[1:])
-    return network.encoder(input_shape), network.decoder(latent_dim + labels, event_shape)
+    return network.encoder(input_shape), network.decoder(latent_dim + further, event_shape)
 
 
-def _conditioned(settings: Settings, classes: Sequence[int] | None) -> Sequence[int] | None:
-    """`classes` if the model is conditional, else None."""
+def _given(
+    settings: Settings, classes: Sequence[int] | None, conditions: Conditions | None
+) -> dict[str, Any]:
+    """What the model is given: its `classes`, or its `conditions`, or nothing."""
+    if settings.fixed.vector_conditions:
+        assert conditions is not None, "the conditions of the data are needed"
+        return {"conditions": conditions}
     if settings.fixed.condition is None:
-        return None
+        return {}
     assert classes is not None, "condition=label needs the classes"
-    return classes
+    return {"classes": classes}
+
+
+def _width(given: dict[str, Any]) -> int:
+    """Number of entries of the vector that encoder and decoder are given."""
+    if "conditions" in given:
+        return len(given["conditions"].columns.features)
+    return len(given.get("classes", ()))

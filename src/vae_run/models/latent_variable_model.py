@@ -1,24 +1,26 @@
 """The model class: encoder, posterior, prior, decoder and likelihood.
 
-Letters: K samples, B batch, D latent dimensions, E event shape (C, H, W) or (F,), Y classes.
+Letters: K samples, B batch, D latent dimensions, E event shape (C, H, W) or (F,), Y classes,
+P entries of the vector that a conditional model is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vae_run.data.conditions import LABEL, Conditions
 from vae_run.errors import ConfigError
 from vae_run.models.likelihoods import Likelihood
 from vae_run.models.networks import Decoder, Encoder, Network, flatten_samples
 from vae_run.models.posteriors import Posterior
 from vae_run.models.priors import Prior
 
-Label = Tensor | Sequence[int] | int
+Given = Tensor | Sequence[int] | int | Mapping[str, Any]
 
 
 @final
@@ -28,9 +30,13 @@ class LatentVariableModel(nn.Module):
     With `classes`, the labels of the training images, encoder and decoder are conditioned on the
     label y of an image, a one-hot vector: p(x|z, y) p(z) with q(z|x, y) (Kingma et al. 2014; Sohn
     et al. 2015). `join` combines it with the image; to the code it is concatenated.
+
+    With `conditions`, the vector [P] of several conditions takes the place of y. Where labels are
+    named below, such a model takes {condition: value}, or these vectors, float [*, P].
     """
 
     classes: Tensor | None
+    examples: Tensor | None
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class LatentVariableModel(nn.Module):
         likelihood: Likelihood,
         *,
         classes: Sequence[int] | None = None,
+        conditions: Conditions | None = None,
         join: Callable[[Tensor, Tensor], Tensor] = Network.join,
     ) -> None:
         super().__init__()
@@ -48,26 +55,50 @@ class LatentVariableModel(nn.Module):
         self.decoder, self.likelihood = decoder, likelihood
         known = None if classes is None else torch.tensor(classes)
         self.register_buffer("classes", known, persistent=False)
+        self.conditions = conditions
+        examples = None if conditions is None else conditions.examples
+        self.register_buffer("examples", examples, persistent=False)
         self._join = join
-        self._one_hot: Tensor | None = None
+        self._vector: Tensor | None = None
+
+    @property
+    def conditional(self) -> bool:
+        """Whether encoder and decoder have to be given something."""
+        return self.classes is not None or self.conditions is not None
+
+    @property
+    def labels(self) -> list[int] | None:
+        """The labels that may be given, in rising order; None for a model that is given none."""
+        if self.classes is not None:
+            return [int(label) for label in self.classes]
+        columns = () if self.conditions is None else self.conditions.columns.columns
+        found = [column.categories or () for column in columns if column.name == LABEL]
+        return [int(name) for name in found[0]] if found else None
 
     def given(self, label: Tensor | None) -> LatentVariableModel:
-        """The model conditioned on `label`, int64 [B] or [], with the same parts.
+        """The model conditioned on `label`, int64 [B] or [], or float [B, P], with the same parts.
 
         An unconditional model is returned unchanged. Labels are not checked against `classes`,
         which would synchronise with the device; `encode(x, label)`, `decode`, `sample` and
         `reconstruct` check them.
         """
-        if self.classes is None:
+        if not self.conditional:
             return self
         if label is None:
-            raise ConfigError("condition=label: the model needs labels, and these data have none.")
+            key, needed = (
+                ("condition=label", "labels")
+                if self.conditions is None
+                else ("condition", "its conditions")
+            )
+            raise ConfigError(f"{key}: the model needs {needed}, and these data have none.")
         parts = (self.encoder, self.posterior, self.prior, self.decoder, self.likelihood)
         model = LatentVariableModel(*parts, join=self._join)
-        model._one_hot = (label[..., None] == self.classes).float()
+        model._vector = (
+            label if self.classes is None else (label[..., None] == self.classes).float()
+        )
         return model
 
-    def checked(self, label: Label | None) -> LatentVariableModel:
+    def checked(self, label: Given | None) -> LatentVariableModel:
         """`given(label)` after a check of the labels; the model itself for None.
 
         Raises:
@@ -75,7 +106,9 @@ class LatentVariableModel(nn.Module):
         """
         if label is None:
             return self
-        if self.classes is None:
+        if self.conditions is not None:
+            return self.given(self._checked_vector(label, self.conditions))
+        if self.classes is None or isinstance(label, Mapping):
             raise ConfigError("label: the model is not conditional (it has no condition=label).")
         labels = torch.as_tensor(label, dtype=torch.long, device=self.classes.device)
         strange = sorted(set(labels[~torch.isin(labels, self.classes)].tolist()))
@@ -86,33 +119,53 @@ class LatentVariableModel(nn.Module):
             )
         return self.given(labels)
 
-    def encode(self, x: Tensor, label: Label | None = None) -> Distribution:
+    def _checked_vector(self, given: Given, conditions: Conditions) -> Tensor:
+        """What `given` says of each of several conditions, float32 [P] or [B, P]."""
+        entries = len(conditions.columns.features)
+        if isinstance(given, Mapping):
+            try:
+                vector = conditions.vector(given)
+            except ValueError as error:
+                raise ConfigError(f"given: {error}.") from error
+            assert self.examples is not None, "conditions have examples"
+            return vector.to(self.examples.device)
+        if isinstance(given, Tensor) and given.is_floating_point() and given.shape[-1] == entries:
+            return given
+        raise ConfigError(
+            f"label: the model has the conditions {', '.join(conditions.names)}; give it "
+            f"{{condition: value}}, or vectors [*, {entries}]."
+        )
+
+    def encode(self, x: Tensor, label: Given | None = None) -> Distribution:
         """q(z|x) over [B, D] of images x [B, *E], pixels in [0, 1]; `label` [B] or one for all."""
-        one_hot = self.checked(label)._condition(x.shape[:1])
-        if one_hot is not None:
-            x = self._join(x, one_hot)
+        vector = self.checked(label)._condition(x.shape[:1])
+        if vector is not None:
+            x = self._join(x, vector)
         q: Distribution = self.posterior(self.encoder(x))
         return q
 
-    def decode(self, z: Tensor, label: Label | None = None) -> Distribution:
+    def decode(self, z: Tensor, label: Given | None = None) -> Distribution:
         """p(x|z) over [*K, B, *E] of codes z [*K, B, D]; `label` [B] or one for all."""
-        one_hot = self.checked(label)._condition(z.shape[:-1])
-        if one_hot is not None:
-            z = torch.cat([z, one_hot], -1)
+        vector = self.checked(label)._condition(z.shape[:-1])
+        if vector is not None:
+            z = torch.cat([z, vector], -1)
         parameters = self.likelihood.projection(self.decoder(flatten_samples(z)))
         p: Distribution = self.likelihood(parameters.unflatten(0, z.shape[:-1]))
         return p
 
     def _condition(self, shape: torch.Size) -> Tensor | None:
-        """One-hot labels [*K, B, Y] for `shape` [*K, B]; None if no label is given."""
+        """What is given, [*K, B, P] for `shape` [*K, B]; None for an unconditional model."""
         if self.classes is not None:
             raise ConfigError("condition=label: the model needs the images' classes: give label=.")
-        one_hot = self._one_hot
-        if one_hot is None:
+        if self.conditions is not None:
+            names = ", ".join(self.conditions.names)
+            raise ConfigError(f"condition: the model needs the images' {names}: give them.")
+        vector = self._vector
+        if vector is None:
             return None
-        if one_hot.dim() == 2 and len(one_hot) != shape[-1]:
-            raise ConfigError(f"label: found {len(one_hot)} labels for {shape[-1]} images.")
-        return one_hot.expand(*shape, -1)
+        if vector.dim() == 2 and len(vector) != shape[-1]:
+            raise ConfigError(f"label: found {len(vector)} labels for {shape[-1]} images.")
+        return vector.expand(*shape, -1)
 
     def latent_prior(self) -> Distribution:
         """p(z) over [D]; for a model without a prior, the density fitted to its codes."""
@@ -120,23 +173,26 @@ class LatentVariableModel(nn.Module):
         return p
 
     def in_turn(self, n: int) -> Tensor | None:
-        """n labels that cycle through the classes, int64 [n]; None for an unconditional model."""
-        if self.classes is None:
-            return None
-        return self.classes[torch.arange(n, device=self.classes.device) % len(self.classes)]
+        """n labels that cycle through the classes, int64 [n]; None for an unconditional model.
+
+        Of several conditions those of the examples in turn, float32 [n, P].
+        """
+        known = self.classes if self.examples is None else self.examples
+        return None if known is None else known[torch.arange(n, device=known.device) % len(known)]
 
     @torch.no_grad()
-    def sample(self, n: int, label: Label | None = None) -> Tensor:
+    def sample(self, n: int, label: Given | None = None) -> Tensor:
         """n images [n, *E]: means of p(x|z), with z from the prior by torch's global generator.
 
-        `label` is one for all or [n]; without it a conditional model cycles through its classes.
+        `label` is one for all or [n]; without it a conditional model cycles through its classes,
+        or through the conditions of training images.
         """
         label = self.in_turn(n) if label is None else label
         z = self.posterior.nearest(self.latent_prior().sample((n,)))
         return self.decode(z, label).mean
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, label: Label | None = None) -> Tensor:
+    def reconstruct(self, x: Tensor, label: Given | None = None) -> Tensor:
         """decode(encode(x).mean).mean, [B, *E]."""
         model = self.checked(label)
         return model.decode(model.encode(x).mean).mean

@@ -11,6 +11,7 @@ import torch
 
 from vae_run.config.schema import Settings
 from vae_run.data.columns import Columns
+from vae_run.data.conditions import Conditions
 from vae_run.data.scaling import Scaling
 from vae_run.errors import CheckpointError
 from vae_run.models.build import build_model
@@ -57,18 +58,21 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
         levels = None if state.get("levels") is None else int(state["levels"])
         found = state.get("classes")
         classes = None if found is None else [int(label) for label in found]
+        conditions = Conditions.of_state(state.get("conditions"))
         columns = table_columns(state)
         weights = dict(state["model"])
     if levels is None and settings.classes["likelihood"].discrete:
         raise CheckpointError(f"{file}: does not say how many grey levels its likelihood models.")
-    if classes is None and settings.fixed.condition is not None:
-        raise CheckpointError(f"{file}: does not say which classes its model is given.")
+    vector = bool(settings.fixed.vector_conditions)
+    if settings.fixed.condition is not None and (conditions if vector else classes) is None:
+        what = "conditions" if vector else "classes"
+        raise CheckpointError(f"{file}: does not say which {what} its model is given.")
     with (
         checkpoint_file.understood(file),
         torch.random.fork_rng(devices=[]),
     ):  # the initial weights, soon replaced, take none of the caller's random numbers
         blocks = () if columns is None else columns.blocks
-        model = build_model(settings, event_shape, levels, classes, blocks)
+        model = build_model(settings, event_shape, levels, classes, blocks, conditions)
     load_weights(model, weights, file)
     return model
 

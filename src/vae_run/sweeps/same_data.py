@@ -49,10 +49,11 @@ class MovedJobs:
 
     def _fingerprint(self, settings: Settings) -> str | None:
         """The fingerprint of the data of `settings`; None if they cannot be read."""
-        key = json.dumps(settings.raw["dataset"], sort_keys=True, default=str)
+        conditions = settings.fixed.vector_conditions
+        key = json.dumps([settings.raw["dataset"], conditions], sort_keys=True, default=str)
         if key not in self._fingerprints:
             try:
-                self._fingerprints[key] = settings.build("dataset").load().fingerprint()
+                self._fingerprints[key] = settings.build("dataset").load(conditions).fingerprint()
             except DataError:  # the job itself will say so
                 self._fingerprints[key] = None
         return self._fingerprints[key]

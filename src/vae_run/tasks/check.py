@@ -79,8 +79,22 @@ def data(experiment: Experiment) -> list[tuple[str, str]]:
             f"[{low:.4g}, {high:.4g}] in train; {type(likelihood).__name__} models {support}",
         ),
         *classes(splits),
+        *conditions(splits),
         *(("data", note) for note in splits.notes),
     ]
+
+
+def conditions(splits: Splits) -> list[tuple[str, str]]:
+    """What each of several conditions is."""
+    rows = []
+    for column in () if splits.conditions is None else splits.conditions.columns:
+        told = f"a number, mean {column.mean:.4g}, standard deviation {column.std:.4g}"
+        if column.categories is not None:
+            told = (
+                f"{len(column.categories)} classes: {', '.join(column.categories[:MOST_CLASSES])}"
+            )
+        rows.append(("condition", f"{column.name}: {told}"))
+    return rows
 
 
 def classes(splits: Splits) -> list[tuple[str, str]]:
@@ -138,7 +152,7 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
     noun = experiment.splits.noun[:-1]
     batch = first_batch(experiment.view(experiment.splits.train), 64)
     with torch.no_grad():
-        terms = experiment.objective(whole.given(batch.label), batch, math.inf)
+        terms = experiment.objective(whole.given(batch.given), batch, math.inf)
     start = "  ".join(f"{name} {float(value.mean()):.4g}" for name, value in terms.items())
     rows.append(("untrained", f"{start}  (nats per {noun})"))
     if "kl" in terms and float(terms["kl"].mean()) > 0:

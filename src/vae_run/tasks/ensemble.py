@@ -143,7 +143,7 @@ def measure(models: Sequence[LatentVariableModel], view: View) -> Errors:
     """Squared errors per pixel over the images of `view`, as the metric `mse` has them."""
     totals = torch.zeros(len(models) + 1, dtype=torch.double)
     for batch in view.batches():
-        outputs = [m.given(batch.label).reconstruct(batch.input).double().cpu() for m in models]
+        outputs = [m.given(batch.given).reconstruct(batch.input).double().cpu() for m in models]
         outputs.append(torch.stack(outputs).mean(0))
         target = batch.target.double().cpu()
         totals += torch.stack([(output - target).square().sum() for output in outputs])

@@ -13,6 +13,7 @@ from rich.table import Table
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnCheckpoint
+from vae_run.data.conditions import Conditions
 from vae_run.data.scaled_splits import restated
 from vae_run.data.splits import Splits
 from vae_run.reports.run import write_evaluation_report, write_report
@@ -56,7 +57,9 @@ def main(call: Call) -> None:
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
     refuse_other_shape(splits, settings, event_shape)
     splits = on_scale_of(saved, file, splits)
-    experiment = assemble(settings, device, saved.get("classes"), splits)
+    with checkpoint_file.understood(file):
+        conditions = Conditions.of_state(saved.get("conditions"))
+    experiment = assemble(settings, device, saved.get("classes"), splits, conditions)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     metrics = measure(experiment, epoch)
     pictures = draw_all(experiment, epoch)

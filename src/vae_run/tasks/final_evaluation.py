@@ -93,7 +93,7 @@ def track_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
     view = shown(experiment, 0.0)
     with evaluating(experiment.model):
         batch = first_batch(view, EMBEDDED)
-        q = experiment.model.given(batch.label).encode(batch.input)
+        q = experiment.model.given(batch.given).encode(batch.input)
         means = q.mean.float().cpu().clone()
         scales = experiment.model.posterior.scale(q)
     tracker.histogram("latent/mean", means, step)

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.config.schema import OnImages
+from vae_run.data.conditions import conditioned
 from vae_run.data.dataset import Dataset
 from vae_run.data.scaled_splits import scaled_split
 from vae_run.data.scaling import Scaling
 from vae_run.data.splits import Split, Splits
 from vae_run.data.user_input import OWN, UserImages, read_input
 from vae_run.errors import ConfigError, DataError
+from vae_run.tasks.own_conditions import typed_conditions, with_conditions
 from vae_run.tasks.own_rows import own_rows
 from vae_run.tasks.run_data import read_data, refuse_other_shape
 from vae_run.tasks.trained_model import Trained
@@ -38,7 +40,7 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
             own data have changed.
         ConfigError: `label` is no class of the model.
     """
-    label = run.number(fixed.label)
+    label, typed = run.number(fixed.label), typed_conditions(run, fixed)
     if isinstance(fixed.input, str) and fixed.input in OWN:
         images = own_split(run, fixed.input)
         if Path(fixed.input).exists():
@@ -47,13 +49,16 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
                 *[fixed.input] * 3,
             )
     elif run.table is not None:
-        images = own_rows(run, fixed.input)
+        images = own_rows(run, fixed.input, typed)
     else:
         dataset: Dataset = run.settings.build("dataset")
-        images = read_input(fixed.input, dataset, run.event_shape, run.class_names)
+        beside = () if run.model.conditions is None else run.model.conditions.names
+        images = read_input(fixed.input, dataset, run.event_shape, run.class_names, beside)
         _check_range(run, images)
         if run.scaling is not None:
             images = _scaled(run, images, run.scaling)
+    if run.model.conditions is not None:
+        return with_conditions(run, images, fixed)
     if run.model.classes is None:
         return images
     if label is not None:
@@ -78,7 +83,7 @@ def own_splits(run: Trained, key: str = "input") -> Splits:
             f"was trained (dataset_fingerprint was {run.run.fingerprint():.8}, is {other:.8}). "
             "Restore them, or train again."
         )
-    return splits
+    return conditioned(splits, run.model.conditions)
 
 
 def own_split(run: Trained, name: str) -> UserImages:
@@ -93,6 +98,9 @@ def own_split(run: Trained, name: str) -> UserImages:
     if not len(split):
         raise DataError(f"input: the run has no {name} images.")
     images = UserImages.of_split(split, f"the run's {name} images", name)
+    if run.model.conditions is not None and split.conditions is not None:
+        places = run.model.conditions.columns.places()
+        images = replace(images, given={c.name: split.conditions[:, place] for c, place in places})
     if splits.class_names is None or split.labels is None:
         return images
     classes = [splits.class_names[label] for label in split.labels.tolist()]

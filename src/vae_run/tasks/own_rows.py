@@ -5,7 +5,8 @@ Letters: N rows, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.columns import Columns
+from vae_run.data.conditions import LABEL
 from vae_run.data.datasets.table import Table
 from vae_run.data.user_input import UserImages
 from vae_run.errors import ConfigError, DataError
@@ -27,8 +29,10 @@ MOST_COLUMNS = 3
 """Columns whose contributions are written."""
 
 
-def own_rows(run: Trained, words: str | Sequence[str]) -> UserImages:
+def own_rows(run: Trained, words: str | Sequence[str], typed: Collection[str] = ()) -> UserImages:
     """The rows of a table file, standardised as those that the run was trained on.
+
+    Their conditions are read too, except those that `typed` names.
 
     Raises:
         DataError: the file is missing or unreadable, or its columns are not those of the run.
@@ -39,14 +43,17 @@ def own_rows(run: Trained, words: str | Sequence[str]) -> UserImages:
     if len(given) != 1 or not isinstance(dataset, Table):
         raise DataError("input: the run was trained on a table; name one CSV or Parquet file.")
     file = Path(given[0]).expanduser()
-    split, classes = dataset.rows(f"input={file}", file, run.table)
+    columns = () if run.model.conditions is None else run.model.conditions.columns.columns
+    asked = Columns(tuple(c for c in columns if c.name != LABEL and c.name not in typed))
+    split, classes = dataset.rows(f"input={file}", file, run.table, asked)
     images = UserImages.of_split(split, str(file))
+    if split.conditions is not None:
+        entries = {c.name: split.conditions[:, place] for c, place in asked.places()}
+        images = replace(images, given=entries)
     if classes is None:
         return images
-    return UserImages(
-        images.source, len(images), images.read, images.levels, images.extent, None,
-        classes.astype(str), _labels(classes, run.class_names), images.index,
-    )  # fmt: skip
+    labels = _labels(classes, run.class_names)
+    return replace(images, classes=classes.astype(str), labels=labels)
 
 
 def _labels(classes: NDArray[Any], class_names: Sequence[str]) -> Tensor | None:
@@ -100,7 +107,7 @@ def _parts(views: Iterable[View]) -> Iterator[Tensor]:
     """What every feature contributes, float64 [B, F] of each batch; see above."""
     for view in views:
         for batch in view.batches():
-            model = view.model.given(batch.label)
+            model = view.model.given(batch.given)
             p = model.decode(model.encode(batch.input).mean)
             if isinstance(p, MixedFeatures):
                 yield p.contributions(batch.target).cpu().double()

@@ -27,7 +27,7 @@ def read_data(run: RunDirectory, settings: Settings) -> tuple[Splits, str | None
     """
     for line in data_location.told(run.config(), run.path):
         log.info("%s", line)
-    splits: Splits = settings.build("dataset").load()
+    splits: Splits = settings.build("dataset").load(settings.fixed.vector_conditions)
     own = run.environment().get("dataset_fingerprint")
     found = splits.fingerprint()
     return splits, None if own in (None, found) else found

@@ -131,7 +131,7 @@ def drawn(
         for place in first:
             for batch in run.view(images, place, place + 1).batches():
                 originals.append(batch.target.cpu())
-                outputs.append(run.model.given(batch.label).reconstruct(batch.target).cpu())
+                outputs.append(run.model.given(batch.given).reconstruct(batch.target).cpu())
     if run.table is not None:
         shown = {"original": torch.cat(originals), "reconstruction": torch.cat(outputs)}
         note = f"The strangest of {len(images):,} rows, the strangest first"

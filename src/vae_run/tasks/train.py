@@ -105,11 +105,12 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
     distributed.refuse(settings)
     own = run.environment().get("dataset_fingerprint")
     with at_once(), distributed.in_turn():
+        if splits is None:
+            splits = settings.build("dataset").load(settings.fixed.vector_conditions)
+        assert splits is not None
         if own is not None:  # before a model is built for data that may have another shape
-            splits = settings.build("dataset").load() if splits is None else splits
             refuse_other_data(run, splits.fingerprint())
         experiment = assemble(settings, device, splits=splits)
-        splits = experiment.splits
         fingerprint = own or splits.fingerprint()
     distributed.check_same(fingerprint)
     log.info(

@@ -31,7 +31,18 @@ from vae_run.system.device import choose_device
 log = logging.getLogger("vae_run")
 
 ALLOWED = (
-    *("checkpoint", "device", "precision", "seed", "n", "label", "input", "output", "overwrite"),
+    *(
+        "checkpoint",
+        "device",
+        "precision",
+        "seed",
+        "n",
+        "label",
+        "given",
+        "input",
+        "output",
+        "overwrite",
+    ),
     *("metric", "sheet", "evaluation.batch_size"),
     *("task", "run", "trust", "hydra"),
 )
@@ -105,7 +116,7 @@ class Trained:
         """Batches of `images`, each with the model given its labels."""
         for view in self.views(images):
             for batch in view.batches():
-                yield batch, self.model.given(batch.label)
+                yield batch, self.model.given(batch.given)
 
     def number(self, label: int | str | None) -> int | None:
         """The label that the key `label` gives, by number or by name.
@@ -117,7 +128,7 @@ class Trained:
             return None
         name = str(label)
         found = label_of(name, self.class_names)
-        known = None if self.model.classes is None else self.model.classes.tolist()
+        known = self.model.labels
         if isinstance(label, int) and (found is None or known is None or label in known):
             if found not in (None, label):
                 log.warning(
@@ -129,7 +140,11 @@ class Trained:
             raise ConfigError(
                 f"label: found {name}; the classes of the run are {', '.join(self.class_names)}."
             )
-        self.model.checked(found)
+        if self.model.conditions is None:
+            self.model.checked(found)
+        elif known is None or found not in known:
+            told = "is not given it" if known is None else f"knows {str(known)[1:-1]}"
+            raise ConfigError(f"label: found {label}, but the run's model {told}.")
         return found
 
 

@@ -13,6 +13,7 @@ import torch
 from vae_run.config.schema import Settings
 from vae_run.corruptions import Corruption
 from vae_run.data.batches import TrainingBatches
+from vae_run.data.conditions import Conditions, conditioned
 from vae_run.data.splits import Split, Splits
 from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.errors import ConfigError, DataError
@@ -88,11 +89,13 @@ class Experiment:
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of the data, so that its model can be built and used again."""
         classes, scaling = self.model.classes, self.splits.scaling
+        conditions = self.model.conditions
         return {
             "event_shape": list(self.splits.event_shape),
             "levels": self.splits.levels,
             "extent": list(self.extent),
             "classes": None if classes is None else classes.tolist(),
+            **({} if conditions is None else {"conditions": conditions.state()}),
             "class_names": list(self.splits.class_names or ()),
             "columns": list(self.splits.columns or ()),
             "table": None if self.splits.table is None else self.splits.table.state(),
@@ -140,7 +143,8 @@ def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
     Raises:
         DataError: the data are missing, unreadable, or outside of what the likelihood models.
     """
-    splits: Splits = settings.build("dataset").load() if loaded is None else loaded
+    names = settings.fixed.vector_conditions
+    splits: Splits = settings.build("dataset").load(names) if loaded is None else loaded
     likelihood: Any = settings.classes["likelihood"]
     if likelihood.discrete and splits.levels is None:
         raise DataError(
@@ -201,23 +205,22 @@ def _start_at_data(model: LatentVariableModel, settings: Settings, train: Split)
         model.likelihood.start_at(found.mean.float(), found.deviation)
 
 
-def assemble(
+def _known_conditions(
     settings: Settings,
-    device: torch.device,
-    classes: Sequence[int] | None = None,
-    splits: Splits | None = None,
-) -> Experiment:
-    """Load the data and build all parts; the seed is set before the model is built.
+    splits: Splits,
+    classes: Sequence[int] | None,
+    conditions: Conditions | None,
+) -> tuple[Splits, Sequence[int] | None, Conditions | None]:
+    """The data in the terms of what the model is given, and its classes or conditions.
 
-    Args:
-        settings, device: the checked configuration, and where data and model are put.
-        classes: those of a trained conditional model; None for those of the train split.
-        splits: the data, if they are loaded already.
+    Raises:
+        DataError: the data lack what it is given, or have classes that it does not know.
+        ConfigError: `evaluation.manifold_label` is not among its classes.
     """
-    evaluation: Evaluation = settings.build("evaluation")
-    evaluation.prepare(settings.trust)
-    splits = load_splits(settings, splits)
-    if settings.fixed.condition is not None:
+    if settings.fixed.vector_conditions:
+        conditions = Conditions.of_training(splits) if conditions is None else conditions
+        splits = conditioned(splits, conditions)
+    elif settings.fixed.condition is not None:
         classes = classes_of(splits.train, "train") if classes is None else classes
         check_classes(splits, classes)
         chosen = settings.parts["evaluation"].get("manifold_label")
@@ -225,9 +228,31 @@ def assemble(
             raise ConfigError(
                 f"evaluation.manifold_label: found {chosen}; the classes are {str(classes)[1:-1]}."
             )
+    return splits, classes, conditions
+
+
+def assemble(
+    settings: Settings,
+    device: torch.device,
+    classes: Sequence[int] | None = None,
+    splits: Splits | None = None,
+    conditions: Conditions | None = None,
+) -> Experiment:
+    """Load the data and build all parts; the seed is set before the model is built.
+
+    Args:
+        settings, device: the checked configuration, and where data and model are put.
+        classes: those of a trained conditional model; None for those of the train split.
+        splits: the data, if they are loaded already.
+        conditions: those of a trained model; None for those of the train split.
+    """
+    evaluation: Evaluation = settings.build("evaluation")
+    evaluation.prepare(settings.trust)
+    splits = load_splits(settings, splits)
+    splits, classes, conditions = _known_conditions(settings, splits, classes, conditions)
     torch.manual_seed(settings.fixed.seed)
     blocks = splits.table.blocks if splits.table else ()
-    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks)
+    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks, conditions)
     _start_at_data(model, settings, splits.train)
     return Experiment(
         settings,

@@ -72,7 +72,7 @@ def fit(
             group["lr"] = rate
         batch = batches.next()
         with precision:
-            terms = objective(model.given(batch.label), batch, epoch)
+            terms = objective(model.given(batch.given), batch, epoch)
         for parameter in parameters:
             parameter.grad = None
         loss = distributed.mean(terms["loss"], batch.share)

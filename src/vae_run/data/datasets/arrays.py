@@ -2,8 +2,8 @@
 
 import os
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.array_images import Background, Layout, read_images
-from vae_run.data.array_names import Roles, read_labels, roles
+from vae_run.data.array_names import Roles, condition_arrays, read_labels, roles
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
 from vae_run.data.class_labels import labels_note, numbered
+from vae_run.data.columns import Columns
+from vae_run.data.condition_columns import column_of, encoded, one_each
 from vae_run.data.dataset import Parts, TestSize
 from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
@@ -54,6 +56,13 @@ class Arrays(Scalable):
 
     def read(self) -> Parts:
         """uint8 or float32 [N, C, H, W] or [N, F]; DataError names the array that is wrong."""
+        return self.read_with(())
+
+    def read_with(self, conditions: Sequence[str]) -> Parts:
+        """As `read`, with conditions of the arrays `train_NAME`, `val_NAME` and `test_NAME`, [N].
+
+        Floats are numbers; whole numbers, booleans and texts are classes.
+        """
         path = Path(os.path.expanduser(self.path))
         named = f"dataset.path={path}"
         with open(regular(path, named), "rb") as file:
@@ -66,15 +75,15 @@ class Arrays(Scalable):
                     raise ValueError("it is not a zip archive, or an incomplete one")
                 file.seek(0)
                 found = np.load(file, allow_pickle=False)
-                return self._parts(named, found)
+                return self._parts(named, found, conditions)
             except DataError:
                 raise
             except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
                 raise DataError(f"{named} cannot be read as .npz: {error}; {_REMEDY}") from error
 
-    def _parts(self, named: str, found: Any) -> Parts:
-        """The splits that the archive `found` holds, with their labels."""
-        own = roles(named, found.files)
+    def _parts(self, named: str, found: Any, conditions: Sequence[str]) -> Parts:
+        """The splits that the archive `found` holds, with their labels and `conditions`."""
+        own = roles(named, found.files, conditions)
         if "train" not in own.images:
             held = ", ".join(found.files) or "nothing"
             raise DataError(f"{named} has no array `train`; it holds {held}")
@@ -91,8 +100,9 @@ class Arrays(Scalable):
             splits[split] = Split(stored.images, None, stored.scale)
             notes += stored.notes if split == "train" else ()
         labels, class_names, place = _labels(named, own, found, splits)
+        columns, vectors = _conditions(named, conditions, found, splits)
         splits = {
-            name: Split(split.images, labels.get(name), split.scale)
+            name: replace(split, labels=labels.get(name), conditions=vectors.get(name))
             for name, split in splits.items()
         }
         if self.pictures:
@@ -106,7 +116,33 @@ class Arrays(Scalable):
             self.test_size,
             notes=(*notes, *labels_note(place)),
             scale=self.scale,
+            conditions=columns,
         )
+
+
+def _conditions(
+    named: str, names: Sequence[str], found: Any, splits: Mapping[str, Split]
+) -> tuple[Columns | None, dict[str, Tensor]]:
+    """What the conditions `names` are, and float64 [N, P] of each split."""
+    columns, blocks = [], dict[str, list[NDArray[np.float64]]]()
+    for name, arrays in condition_arrays(named, found.files, names).items():
+        if lacking := [split for split in splits if split not in arrays]:
+            held = ", ".join(found.files)
+            raise DataError(
+                f"condition: {named} has no array `{lacking[0]}_{name}`; it holds {held}"
+            )
+        values = {}
+        for split in splits:
+            where = f"{named}: array `{arrays[split]}`"
+            values[split] = one_each(where, _array(where, arrays[split], found), len(splits[split]))
+        try:
+            columns.append(column_of(name, list(values.values())))
+            for split, own in values.items():
+                blocks.setdefault(split, []).append(encoded(columns[-1], own))
+        except ValueError as error:
+            raise DataError(f"condition: {named}: {error}") from error
+    vectors = {split: torch.from_numpy(np.concatenate(b, 1)) for split, b in blocks.items()}
+    return (Columns(tuple(columns)) if columns else None), vectors
 
 
 def _labels(

@@ -63,6 +63,7 @@ class HuggingFace(Dataset):
     @classmethod
     def conflicts(cls, settings: "Settings", options: Mapping[str, Any]) -> Iterator[str]:
         """Neither a name nor a path, or both."""
+        yield from super().conflicts(settings, options)
         if (options.get("name") is None) == (options.get("path") is None):
             yield (
                 "dataset.name, dataset.path: name one of them: a dataset of the hub, or a folder "

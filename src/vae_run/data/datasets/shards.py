@@ -106,6 +106,7 @@ class Shards(Dataset):
     @classmethod
     def conflicts(cls, settings: Any, options: Mapping[str, Any]) -> Iterator[str]:
         """Messages on parts of the configuration that cannot be combined with shards."""
+        yield from super().conflicts(settings, options)
         trainer = settings.classes["trainer"]
         if not trainer.streams:
             yield (

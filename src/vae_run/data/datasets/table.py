@@ -4,8 +4,8 @@ Letters: N rows, F features.
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vae_run.data.columns import Columns
+from vae_run.data.condition_columns import separated
 from vae_run.data.dataset import BUILDING, Dataset, Parts, TestSize
 from vae_run.data.splits import Split
 from vae_run.data.table_features import Reading, features, labels_of, understood
 from vae_run.data.table_file import read_table
+from vae_run.errors import DataError
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -60,6 +62,7 @@ class Table(Dataset):
     @classmethod
     def conflicts(cls, settings: "Settings", options: Mapping[str, Any]) -> Iterator[str]:
         """Likelihoods of pixels, and binarization, are not for rows of a table."""
+        yield from super().conflicts(settings, options)
         likelihood = settings.classes["likelihood"]
         if settings.fixed.task in BUILDING and (likelihood.unit_interval or likelihood.discrete):
             yield (
@@ -96,23 +99,57 @@ class Table(Dataset):
             table=columns,
         )
 
-    def rows(self, named: str, path: Path, columns: Columns) -> tuple[Split, NDArray[Any] | None]:
+    def read_with(self, conditions: Sequence[str]) -> Parts:
+        """As `read`, with the columns `conditions` as conditions in place of features."""
+        parts, own, splits = self.read(), None, {}
+        assert parts.table is not None, "it is a table"
+        held = {column.name for column in parts.table.columns if column.indicates is None}
+        if lacking := [name for name in conditions if name not in held]:
+            raise DataError(
+                f"condition: dataset.path={self.path} has no column {', '.join(lacking)}, or it is "
+                f"left out as the notes of task=check say; the others are {', '.join(sorted(held))}"
+            )
+        if not held - set(conditions):
+            raise DataError("condition: every column is a condition, and none is left to model")
+        for name, split in parts.named().items():
+            splits[name], own = separated(parts.table, conditions, split)
+        kept = [c for c in parts.table.columns if (c.indicates or c.name) not in conditions]
+        return replace(parts, **splits, table=Columns(tuple(kept)), conditions=own)  # type: ignore[arg-type]
+
+    def rows(
+        self, named: str, path: Path, columns: Columns, conditions: Columns | None = None
+    ) -> tuple[Split, NDArray[Any] | None]:
         """Other rows, standardised as those that a run was trained on, and their classes if told.
+
+        Their conditions, float32 [N, P], are those of the columns `conditions`.
 
         Args:
             named: the file's name in messages, such as `input=FILE`.
             path: the file.
             columns: of the run.
+            conditions: columns that are conditions of the run, or None.
 
         Raises:
             DataError: the file is unreadable, or its columns are not those of the run.
         """
         table = read_table(named, path, self.delimiter)
         reading = Reading(self.label, self.drop, self.categorical, self.missing)
-        raw = torch.from_numpy(features(named, table, columns, reading))
+        lacking = [
+            c.name for c in (conditions.columns if conditions else ()) if c.indicates is None
+        ]
+        if lacking := [name for name in lacking if name not in table.column_names]:
+            raise DataError(
+                f"{named} has no column {lacking[0]}, which the run's model is given. Add it, or "
+                f"give one value for all rows with 'given={{{lacking[0]}: VALUE}}'"
+            )
+        whole = Columns(columns.columns + (conditions.columns if conditions else ()))
+        raw = torch.from_numpy(features(named, table, whole, reading))
+        split = Split(whole.scaled(raw))
+        if conditions is not None and conditions.columns:
+            split, _ = separated(whole, [column.name for column in conditions.columns], split)
         told = self.label is not None and self.label in table.column_names
         classes = labels_of(named, table, str(self.label)) if told else None
-        return Split(columns.scaled(raw)), classes
+        return split, classes
 
     def _labels(
         self, named: Mapping[str, str], tables: Mapping[str, Any]

@@ -3,6 +3,7 @@
 Letters: N windows, C channels, L steps of time.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -26,9 +27,9 @@ class Windows(Arrays):
     pictures: ClassVar[bool] = False
     channels_last: bool = False
 
-    def read(self) -> Parts:
+    def read_with(self, conditions: Sequence[str]) -> Parts:
         """float32 [N, C, L]. DataError names the array that is wrong."""
-        parts = super().read()
+        parts = super().read_with(conditions)
         curves = {name: self._curves(name, split) for name, split in parts.named().items()}
         train, val, test = curves["train"], curves.get("val"), curves.get("test")
         return replace(parts, train=train, val=val, test=test)

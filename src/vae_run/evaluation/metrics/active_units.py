@@ -22,6 +22,6 @@ def active_units(view: View) -> dict[str, float]:
         return {}
     model = view.model
     means = torch.cat(
-        [model.posterior.expectation(model.given(b.label).encode(b.input)) for b in view.batches()]
+        [model.posterior.expectation(model.given(b.given).encode(b.input)) for b in view.batches()]
     )
     return {"active_units": float((means.cpu().double().var(0) > 0.01).sum())}

@@ -36,8 +36,10 @@ def _conflicts(settings: Settings) -> Iterator[str]:
             "with dataset.classes=null all classes are trained on, and none is left as an anomaly. "
             "Train with, for instance, 'dataset.classes=[0]'."
         )
-    if settings.fixed.condition is not None:
+    if settings.fixed.conditions == ("label",):
         yield "a model with condition=label knows no label for an anomaly. Use condition=null."
+    elif settings.fixed.conditions:
+        yield "the images of an anomaly have no conditions. Use condition=null."
 
 
 @metric(conflicts=_conflicts)
@@ -49,7 +51,7 @@ def anomaly(view: View) -> dict[str, float]:
     scores higher than a normal image; 0.5 is chance. The average precision of chance is the share
     of anomalies. Only on test: val has no anomalies.
     """
-    if view.others is None or view.train is None or view.model.classes is not None:
+    if view.others is None or view.train is None or view.model.conditional:
         return {}
     normal, strange = scores(view), scores(replace(view, split=view.others))
     found: dict[str, float] = {}
@@ -90,7 +92,7 @@ def model_scores(view: View) -> Iterator[dict[str, Tensor]]:
     Beside `elbo` stand its two parts, `reconstruction` = -log p(x|z) and `kl`, in nats.
     """
     for batch in replace(view, corruption=NoCorruption()).batches():
-        x, model = batch.target, view.model.given(batch.label)
+        x, model = batch.target, view.model.given(batch.given)
         error = wide(model.reconstruct(x)) - wide(x)
         terms = {"mse": error.square().flatten(1).mean(1)}
         if bounded(view):

@@ -42,7 +42,7 @@ def intrinsic_dimension(view: View) -> dict[str, float]:
     images, codes = [], []
     for batch in few.batches():
         images.append(batch.target.flatten(1).cpu().numpy())
-        code = view.model.given(batch.label).encode(batch.input).mean
+        code = view.model.given(batch.given).encode(batch.input).mean
         codes.append(code.float().cpu().numpy())
     found: dict[str, float | None] = {}
     for name, points in (("data", images), ("codes", codes)):

@@ -52,7 +52,7 @@ def latent(view: View) -> dict[str, float]:
     """
     found = correlation(view)
     posterior, prior = view.model.posterior, view.model.prior
-    if posterior.stochastic and prior.generative and view.size > 1 and view.model.classes is None:
+    if posterior.stochastic and prior.generative and view.size > 1 and not view.model.conditional:
         most = MOST_IMAGES if posterior.factorised else MOST_OTHERS
         found |= information(replace(view, limit=min(view.size, most)))
     return found
@@ -62,7 +62,7 @@ def correlation(view: View) -> dict[str, float]:
     """`code_correlation`; nothing for fewer than two images or varying dimensions."""
     model = view.model
     found = [
-        model.posterior.expectation(model.given(b.label).encode(b.input)) for b in view.batches()
+        model.posterior.expectation(model.given(b.given).encode(b.input)) for b in view.batches()
     ]
     means = torch.cat(found).cpu().double()
     if len(means) < 2:
@@ -85,7 +85,7 @@ def information(view: View) -> dict[str, float]:
     posteriors, codes = list[Distribution](), list[Tensor]()
     own, ratio, exact = list[Tensor](), list[Tensor](), list[Tensor]()
     for batch in replace(view, batch_size=NOISE_CHUNK).batches():
-        q = model.given(batch.label).encode(batch.input)
+        q = model.given(batch.given).encode(batch.input)
         z = model.posterior.sample(q, batch.noise[0])
         posteriors.append(q)
         codes.append(z)

@@ -73,7 +73,7 @@ def each_image(view: View) -> tuple[Tensor, Tensor]:
 
 def _log_weights(view: View, batch: Batch, chunk: int) -> Iterator[Tensor]:
     """log w [k, B] in pieces of k samples, K together; about `view.batch_size` codes at a time."""
-    model, device = view.model.given(batch.label), batch.target.device
+    model, device = view.model.given(batch.given), batch.target.device
     q = model.encode(batch.input)
     generator = seeded(device, "importance noise", chunk)
     left = view.importance_samples

@@ -19,6 +19,6 @@ def mse(view: View) -> dict[str, float]:
     """
     total = 0.0
     for batch in view.batches():
-        error = view.model.given(batch.label).reconstruct(batch.input) - batch.target
+        error = view.model.given(batch.given).reconstruct(batch.input) - batch.target
         total += float(error.cpu().double().square().sum())
     return {"mse": total / (view.size * math.prod(view.split.event_shape))}

@@ -18,7 +18,7 @@ def objective(view: View) -> dict[str, float]:
     """
     totals: dict[str, float] = {}
     for batch in view.batches():
-        model = view.model.given(batch.label)
+        model = view.model.given(batch.given)
         for name, term in view.objective(model, batch, view.epoch).items():
             totals[name] = totals.get(name, 0.0) + float(term.cpu().double().sum())
     means = {name: total / view.size for name, total in totals.items()}

@@ -30,7 +30,7 @@ def posterior_scale(view: View) -> dict[str, float]:
     """
     total = 0.0
     for batch in view.batches():
-        q = view.model.given(batch.label).encode(batch.input)
+        q = view.model.given(batch.given).encode(batch.input)
         scale = view.model.posterior.scale(q)
         if scale is None:
             return {}

@@ -42,7 +42,7 @@ def reconstruction(view: View) -> dict[str, float]:
     restoring = not isinstance(view.corruption, NoCorruption)
     unit, sums = in_unit_interval(view.split), dict[str, float]()
     for batch in view.batches():
-        model = view.model.given(batch.label)
+        model = view.model.given(batch.given)
         images = {"": model.reconstruct(batch.input)}
         if restoring:
             images |= {"input_": batch.input, "clean_": model.reconstruct(batch.target)}

@@ -57,7 +57,7 @@ def curve(view: View) -> Curve | None:
         sums: dict[str, Tensor] = {}
         for batch in at_level.batches():
             images = {
-                "output": view.model.given(batch.label).reconstruct(batch.input),
+                "output": view.model.given(batch.given).reconstruct(batch.input),
                 "input": batch.input,
                 "mean": mean.expand_as(batch.target),
             }

@@ -39,7 +39,7 @@ Labels = NDArray[np.integer[Any]]
 
 def _conflicts(settings: Settings) -> Iterator[str]:
     """Why the metric cannot exist with these parts, as far as that is known without the data."""
-    if settings.fixed.condition is not None:
+    if "label" in settings.fixed.conditions:
         yield "with condition=label the encoder is told the class. Use condition=null."
     kept = settings.parts["dataset"].get("classes")
     if kept is not None and len(set(kept)) == 1:
@@ -64,7 +64,7 @@ def usefulness(view: View) -> dict[str, float]:
     train = view.train
     if train is None or train.labels is None or view.split.labels is None:
         return {}
-    if view.model.classes is not None or bool((train.labels == train.labels[0]).all()):
+    if view.model.labels is not None or bool((train.labels == train.labels[0]).all()):
         return {}
     few = chosen(train, MOST_TRAIN)
     principal = components(train, view.latent_dim)
@@ -96,7 +96,7 @@ def means(view: View, principal: Components) -> tuple[dict[str, Codes], Labels]:
     clean = replace(view, corruption=NoCorruption(), batch_size=NOISE_CHUNK)
     own, linear, labels = [], [], list[Tensor]()
     for batch in clean.batches():
-        q = view.model.given(batch.label).encode(batch.target)
+        q = view.model.given(batch.given).encode(batch.target)
         own.append(q.mean.float().cpu())
         linear.append(principal.codes(batch.target).cpu())
         assert batch.label is not None

@@ -29,7 +29,7 @@ def anomaly_scores(view: View) -> Image | None:
 
     None where no class was left out of the training.
     """
-    if view.others is None or view.train is None or view.model.classes is not None:
+    if view.others is None or view.train is None or view.model.conditional:
         return None
     few = replace(view, limit=MANY)
     normal, strange = scores(few), scores(replace(few, split=view.others))

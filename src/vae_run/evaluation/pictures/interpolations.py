@@ -27,14 +27,15 @@ def interpolations(view: View) -> Image | None:
 
     Straight lines under a normal prior in many dimensions pass through the centre, where there are
     no codes (White 2016). On a sphere both paths coincide. The pairs of a conditional model are
-    of one class; None where there is no such pair, and for rows of a table.
+    of one class; None where there is no such pair, and for rows of a table. With several
+    conditions, all images of a path have those of its first.
     """
     if view.table is not None:
         return None
     batch, first, second = pairs(view)
     if not len(first):
         return None
-    codes = view.model.given(batch.label).encode(batch.input).mean
+    codes = view.model.given(batch.given).encode(batch.input).mean
     posterior, kind = view.model.posterior, "" if view.model.classes is None else " of a class"
     curved = view.model.prior.gaussian and view.latent_dim > 1
     if curved:
@@ -44,8 +45,8 @@ def interpolations(view: View) -> Image | None:
     ways = [(1 - t) * start + t * end, *([arc(start, end, t)] if curved else [])]
     # Rows: the ways of a pair below each other.
     lines = torch.stack(ways, 1).flatten(0, 1)
-    label = None if batch.label is None else batch.label[first].repeat_interleave(len(ways))
-    given = view.model.given(None if label is None else label[:, None])
+    told = None if batch.given is None else batch.given[first].repeat_interleave(len(ways), 0)
+    given = view.model.given(None if told is None else told[:, None])
     images = view.drawn(given.decode(posterior.nearest(lines)).mean)
     way = "along great circles of" if posterior.spherical else "linear in"
     way = "linear and spherical in" if curved else way

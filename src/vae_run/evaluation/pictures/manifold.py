@@ -24,7 +24,8 @@ def manifold(view: View) -> Image | None:
 
     The grid runs through the quantiles of a normal prior; through those of the codes `q.mean`
     under any other. None unless the latent space has two dimensions, and for rows of a table. A
-    conditional model decodes one class, `evaluation.manifold_label`.
+    conditional model decodes one class, `evaluation.manifold_label`; with several conditions, those
+    of the first image.
     """
     if view.latent_dim != 2 or view.table is not None:
         return None
@@ -38,13 +39,17 @@ def manifold(view: View) -> Image | None:
         note = "decoded over the quantiles of the prior, 2 % to 98 %"
     else:
         batch = first_batch(view)
-        codes = model.given(batch.label).encode(batch.input).mean.cpu()
+        codes = model.given(batch.given).encode(batch.input).mean.cpu()
         axes = torch.quantile(codes, levels, dim=0).T
         note = "decoded over the quantiles of the codes, 2 % to 98 %"
     # Row i, column j holds z = (axes[0, j], axes[1, i]).
     grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="xy"), dim=-1)
     device = view.split.device
     codes = model.posterior.nearest(grid.reshape(-1, 2).to(device))
-    images = view.drawn(model.decode(codes, label).mean)
+    given = model.checked(label)
+    if model.conditions is not None:
+        told = first_batch(view, 1).given
+        given = model.given(None if told is None else told[0])
+    images = view.drawn(given.decode(codes).mean)
     note += of_class(view, label) + view.drawn_note
     return plots.manifold(images.reshape(GRID, GRID, *images.shape[1:]), axes, note)

@@ -21,7 +21,7 @@ def reconstructions(view: View) -> Image:
     """The first images of the split, corrupted if they were, and as the model returns them."""
     batch = first_batch(view, 16)
     corrupted = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
-    output = view.model.given(batch.label).reconstruct(batch.input).cpu()
+    output = view.model.given(batch.given).reconstruct(batch.input).cpu()
     if view.table is not None:
         given = {} if corrupted is None else {"corrupted": corrupted}
         shown = {"original": batch.target, **given, "reconstruction": output}

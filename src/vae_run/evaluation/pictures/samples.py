@@ -24,7 +24,8 @@ MOST_CLASSES = 16
 def samples(view: View) -> Image | None:
     """64 images decoded from codes drawn with a fixed seed; None where there is no density of them.
 
-    Of a conditional model eight codes, or one for many classes, each decoded as every class.
+    Of a conditional model eight codes, or one for many classes, each decoded as every class; with
+    several conditions each code is decoded with those of another training image.
     """
     model, device = view.model, view.split.device
     if not model.prior.ready:
@@ -39,8 +40,11 @@ def samples(view: View) -> Image | None:
         note = f"Means of rows decoded from codes of {model.prior.description}"
         return of_rows(view.table, decoded, "Samples", note)
     if not classes:
-        note = f"64 samples from {model.prior.description}{view.drawn_note}"
-        return plots.samples(view.drawn(model.decode(codes).mean), note)
+        note = f"64 samples from {model.prior.description}"
+        if model.conditions is not None:
+            note += ", with the conditions of training images"
+        images = view.drawn(model.decode(codes, model.in_turn(count)).mean)
+        return plots.samples(images, note + view.drawn_note)
     images = model.given(model.classes).decode(codes[:, None].expand(-1, len(classes), -1)).mean
     note = f"Codes from {model.prior.description}, each decoded as every class{view.drawn_note}"
     names = [class_name(label, view.class_names) for label in classes]

@@ -27,7 +27,7 @@ def traversals(view: View) -> Image | None:
     if view.table is not None:
         return None
     batch = first_batch(view)
-    codes = view.model.given(batch.label).encode(batch.input).mean
+    codes = view.model.given(batch.given).encode(batch.input).mean
     label = None if view.model.classes is None or batch.label is None else int(batch.label[0])
     nats = information(view)
     if nats is not None:
@@ -46,6 +46,7 @@ def traversals(view: View) -> Image | None:
         note += f"; {len(order)} of {view.latent_dim} dimensions"
     moved = codes[0].expand(len(order), COLUMNS, -1).clone()
     moved[torch.arange(len(order)), :, order] = values
-    images = view.drawn(view.model.decode(view.model.posterior.nearest(moved), label).mean)
+    given = view.model.given(None if batch.given is None else batch.given[0])
+    images = view.drawn(given.decode(view.model.posterior.nearest(moved)).mean)
     note += of_class(view, label) + view.drawn_note
     return plots.traversals(images, values.cpu(), names, note)

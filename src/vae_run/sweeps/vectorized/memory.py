@@ -40,7 +40,7 @@ def bytes_of(loop: Loop) -> int:
     loop.batches.load_state_dict(before)
     buffers = {name: buffer.clone() for name, buffer in experiment.model.named_buffers()}
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), loop.precision():
-        experiment.objective(experiment.model.given(batch.label), batch, loop.epoch)
+        experiment.objective(experiment.model.given(batch.given), batch, loop.epoch)
     for name, buffer in experiment.model.named_buffers():
         buffer.copy_(buffers[name])
     parameters = sum(p.nbytes for p in experiment.model.parameters())

@@ -47,7 +47,7 @@ class LossModule(nn.Module):
         self.model = model
 
     def forward(self, objective: Objective, batch: Batch, epoch: float) -> Terms:
-        return objective(self.model.given(batch.label), batch, epoch)
+        return objective(self.model.given(batch.given), batch, epoch)
 
 
 class Stack:
@@ -156,6 +156,9 @@ class Stack:
         }
         if drawn[0].label is not None:
             batch["label"] = torch.stack([one.label for one in drawn if one.label is not None])
+        if drawn[0].conditions is not None:
+            vectors = [one.conditions for one in drawn if one.conditions is not None]
+            batch["conditions"] = torch.stack(vectors)
         corrupted = any(one.input is not one.target for one in drawn)
         inputs = torch.stack([one.input for one in drawn]) if corrupted else batch["target"]
         return {"input": inputs, **batch}
@@ -209,7 +212,9 @@ class Stack:
 
 
 def batch_of(tensors: Tensors) -> Batch:
-    return Batch(tensors["input"], tensors["target"], tensors["noise"], tensors.get("label"))
+    label, conditions = tensors.get("label"), tensors.get("conditions")
+    parts = (tensors["input"], tensors["target"], tensors["noise"], label)
+    return Batch(*parts, conditions=conditions)
 
 
 def is_constant_after_warmup(objective: Objective) -> bool:
