@@ -14,7 +14,7 @@ from vae_run.cli import main
 from vae_run.config.check import check
 from vae_run.models.build import build_model
 from vae_run.models.networks import parameter_count
-from vae_run.training.experiment import load_splits
+from vae_run.training.data_support import load_splits
 
 if TYPE_CHECKING:
     from conftest import Run

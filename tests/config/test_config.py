@@ -20,7 +20,7 @@ from vae_run.corruptions import Corruption
 from vae_run.errors import ConfigError
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.models.likelihoods import BernoulliLikelihood
-from vae_run.training.experiment import load_splits
+from vae_run.training.data_support import load_splits
 
 
 def changed(key, value, *words):

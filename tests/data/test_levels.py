@@ -19,7 +19,8 @@ from vae_run.evaluation.metrics.objective import objective
 from vae_run.runs import checkpoint_file
 from vae_run.runs.load import load_model
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.training.experiment import assemble, load_splits
+from vae_run.training.data_support import load_splits
+from vae_run.training.experiment import assemble
 
 GRID_OPTIONS = ("categorical", "discretized_logistic", "logistic_mixture")
 SMALL = ("latent_dim=2", "network.widths=[8]", "dataset=digits")

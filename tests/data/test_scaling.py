@@ -19,7 +19,7 @@ from vae_run.data.scaling import Scaling, statistics
 from vae_run.data.splits import Splits
 from vae_run.errors import ConfigError, DataError
 from vae_run.runs.identity import identity
-from vae_run.training.experiment import load_splits
+from vae_run.training.data_support import load_splits
 
 RANDOM = np.random.default_rng(0)
 CURVES = (RANDOM.normal(size=(40, 3, 8)) * [[50], [0.01], [0]] + [[1e4], [-3], [7]]).astype("f4")

@@ -16,6 +16,7 @@ from vae_run.data.binarize import binarized, refuse_not_grey
 from vae_run.data.class_labels import of_classes
 from vae_run.data.columns import Columns
 from vae_run.data.conditions import LABEL, with_labels
+from vae_run.data.cuts import images_in
 from vae_run.data.scaled_splits import scaled_by_train
 from vae_run.data.scaling import Kind
 from vae_run.data.split_checks import refuse_inconsistent
@@ -194,7 +195,7 @@ class Dataset(ABC):
             left = left.take(torch.from_numpy(chosen).nonzero()[:, 0])
         elif parts.test is None and len(left):
             order = torch.randperm(len(left), generator=self._cuts())
-            count = min(_count("test_size", parts.test_size, len(left)), len(left))
+            count = min(images_in("test_size", parts.test_size, len(left)), len(left))
             left = left.take(order[:count].sort().values)
         return left if len(left) else None
 
@@ -212,9 +213,9 @@ class Dataset(ABC):
     def _cut(self, parts: Parts) -> tuple[Split, Split, Split]:
         """Train, val and test; those that the dataset lacks are cut from train, test first."""
         total, train = len(parts.train), parts.train
-        tests = _count("test_size", parts.test_size, total) if parts.test is None else 0
+        tests = images_in("test_size", parts.test_size, total) if parts.test is None else 0
         cut = parts.val is None and parts.stream is None
-        vals = _count("val_size", self.val_size, total - tests) if cut else 0
+        vals = images_in("val_size", self.val_size, total - tests) if cut else 0
         if parts.test is None and tests == 0:
             raise DataError("dataset.test_size=0: the test set needs at least one image")
         if self.split_by == "name" and parts.stream is None:
@@ -241,14 +242,3 @@ class Dataset(ABC):
 def height_and_width(size: int | list[int]) -> tuple[int, int]:
     """H and W of an `ImageSize`."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def _count(key: str, size: float | int, available: int) -> int:
-    """The number of images that `size` stands for; a share in (0, 1) is at least one image."""
-    if isinstance(size, int) and size >= 0:
-        return size
-    if not 0 <= size < 1:
-        raise DataError(
-            f"dataset.{key}={size}: expected a share in [0, 1) or a whole number of images"
-        )
-    return max(1, round(size * available)) if size > 0 else 0

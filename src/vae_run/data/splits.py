@@ -141,8 +141,7 @@ class Split:
     def _chosen(self, values: Tensor | None, index: Tensor | slice) -> Tensor | None:
         if values is None:
             return None
-        chosen = values[index]
-        return chosen if self.mapped is None else sent(chosen, self.device)
+        return values[index] if self.mapped is None else sent(values[index], self.device)
 
     def to(self, device: torch.device) -> "Split":
         """The same split with its tensors on `device`; mapped images are sent there by batch."""

@@ -12,7 +12,8 @@ from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.signals import StopRequests
 from vae_run.tracking.tracker import Tracker
-from vae_run.training.experiment import Experiment, scalable
+from vae_run.training.data_support import scalable
+from vae_run.training.experiment import Experiment
 from vae_run.training.loop import Loop
 from vae_run.training.moments import advice_on_scales, moments
 from vae_run.training.progress import Progress

@@ -24,8 +24,9 @@ from vae_run.tracking.tracker import Tracker
 from vae_run.training import distributed
 from vae_run.training.checkpoint_writer import CheckpointWriter
 from vae_run.training.compile import Compiled, chosen
+from vae_run.training.data_support import scalable
 from vae_run.training.display import TrainingDisplay
-from vae_run.training.experiment import Experiment, scalable
+from vae_run.training.experiment import Experiment
 from vae_run.training.meter import Meter
 from vae_run.training.nonfinite import DivergenceCheck
 from vae_run.training.posterior_collapse import CollapseWatch
