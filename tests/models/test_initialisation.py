@@ -117,6 +117,17 @@ def test_a_posterior_starts_with_means_of_size_one_and_scales_of_one(option: str
     assert float(q.stddev.log().abs().mean()) < 0.1
 
 
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_a_decoder_starts_with_outputs_of_half_the_size_of_its_features(network: str) -> None:
+    """A tenth leaves a VAE of colour images at the mean image for most of its training."""
+    torch.manual_seed(0)
+    words = (f"network={network}", "network.init=auto", "likelihood=gaussian")
+    model = build_model(check(composed(*words)), (3, 16, 16))
+    features = torch.randn_like(model.decoder(torch.randn(20, 16)))
+    outputs = model.likelihood.projection(features)
+    assert float(outputs.detach().std()) == pytest.approx(0.5, rel=0.1)  # borders see fewer taps
+
+
 CUT_OFF = ("categorical", "discretized_logistic", "logistic_mixture")
 """Distributions over grey levels, whose means move where the tails beyond 0 and 1 are cut off."""
 
@@ -131,11 +142,9 @@ def test_every_likelihood_starts_at_the_mean_image(option: str, network: str) ->
     mean = torch.rand(3, 4, 4) * 0.4 + 0.3
     model.likelihood.start_at(mean, 0.15)
     expected = mean if network == "mlp" else mean.mean((1, 2), keepdim=True).expand(3, 4, 4)
-    z = torch.randn(50, 16)
-    assert float((model.decode(z).mean - expected).detach().square().mean().sqrt()) < 0.2
-    with torch.no_grad():  # without what little depends on z
+    with torch.no_grad():  # without what depends on z
         model.likelihood.projection[0].weight.zero_()
-    found = model.decode(z).mean[0]
+    found = model.decode(torch.randn(1, 16)).mean[0]
     assert float((found - expected).abs().max()) < (0.04 if option in CUT_OFF else 1e-3)
 
 

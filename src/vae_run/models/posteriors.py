@@ -44,7 +44,7 @@ class Posterior(nn.Module, ABC):
         """
         layer = getattr(self, "projection", None)
         if isinstance(layer, nn.Linear):
-            initialise_head(layer, latent_dim)
+            initialise_head(layer, 1.0, small_from=latent_dim)
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 from torch.nn.functional import softplus
 
-from vae_run.models.networks.initialisation import Layer, initialise_head
+from vae_run.models.networks.initialisation import DECODED, Layer, initialise_head
 
 Projection = Callable[[int], nn.Module]
 """`projection(k)` creates the layer from the decoder's features to [N, k, *E]."""
@@ -42,10 +42,10 @@ class Likelihood(nn.Module, ABC):
         self.projection = projection(k)
 
     def initialise(self) -> None:
-        """Draw small initial weights of the last layer, in place of the decoder's own."""
+        """Draw the initial weights of the last layer, in place of the decoder's own."""
         for layer in self.projection.modules():
             if isinstance(layer, Layer):
-                initialise_head(layer, 0)
+                initialise_head(layer, DECODED)
 
     def start(self, mean: Tensor, deviation: float) -> Tensor | None:
         """The parameters [k, *E] at which pixels have the means `mean` [*E] and that `deviation`.

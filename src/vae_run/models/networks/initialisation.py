@@ -28,6 +28,12 @@ SLOPES: dict[type[nn.Module], float] = {
 """Bounded activations, which have Glorot's initialisation, and their slopes at 0."""
 SMALL = 0.1
 """Size of a layer that should have little effect at first, relative to one that keeps the size."""
+DECODED = 0.5
+"""Size of a decoder's outputs for features of size 1.
+
+With 0.1 a VAE of colour images stays at their mean for many epochs, because it first learns that
+codes have no effect; with 1 and more, training first has to undo the initial weights.
+"""
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d
 
@@ -86,14 +92,15 @@ def initialise(
 
 
 @torch.no_grad()
-def initialise_head(layer: Layer, large: int) -> None:
+def initialise_head(layer: Layer, size: float, *, small_from: int | None = None) -> None:
     """Draw the weights of a last layer, which has no activation.
 
-    The first `large` outputs have about the root mean square of the inputs, the others `SMALL`
-    times that. Biases are 0.
+    Outputs have about `size` times the root mean square of the inputs, and those from number
+    `small_from` on `SMALL` times that. Biases are 0.
     """
-    bound = math.sqrt(3 / fans(layer)[0])
+    bound = size * math.sqrt(3 / fans(layer)[0])
     layer.weight.uniform_(-bound, bound)
-    layer.weight[large:] *= SMALL
+    if small_from is not None:
+        layer.weight[small_from:] *= SMALL
     if layer.bias is not None:
         layer.bias.zero_()
