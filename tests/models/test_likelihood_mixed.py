@@ -127,14 +127,3 @@ def test_without_blocks_everything_is_a_number():
 def test_impossible_values_are_refused(typed):
     with pytest.raises(ConfigError, match=f"likelihood.{typed.split('=')[0]}: found"):
         mixed(f"likelihood.{typed}")
-
-
-def test_it_starts_at_the_means_and_at_the_shares_of_categories():
-    last = nn.Linear(2, 8)
-    likelihood = check(composed("likelihood=mixed")).build(
-        "likelihood", event_shape=(8,), one_hot=BLOCKS, projection=lambda k: last
-    )
-    mean = torch.tensor([0.3, 0.5, 0.2, 0.3, -0.4, 0.9, 0.1, 0.0])
-    likelihood.start_at(mean, 1.0)
-    p = likelihood(last(torch.zeros(1, 2))[:, None])
-    torch.testing.assert_close(p.mean[0], mean, rtol=0, atol=1e-6)

@@ -178,14 +178,6 @@ def _accept_grey(settings: Settings) -> None:
     )
 
 
-def _start_at_data(model: LatentVariableModel, settings: Settings, train: Split) -> None:
-    """Let the likelihood begin at the mean image and the spread of `train`."""
-    found = moments(train)
-    model.likelihood.start_scale(found.deviation)
-    if settings.build("network").by_activation:
-        model.likelihood.start_at(found.mean.float(), found.deviation)
-
-
 def assemble(
     settings: Settings,
     device: torch.device,
@@ -213,7 +205,7 @@ def assemble(
     torch.manual_seed(settings.fixed.seed)
     blocks = splits.table.blocks if splits.table else ()
     model = build_model(settings, splits.event_shape, splits.levels, classes, blocks)
-    _start_at_data(model, settings, splits.train)
+    model.likelihood.start_scale(moments(splits.train).deviation)
     return Experiment(
         settings,
         device,

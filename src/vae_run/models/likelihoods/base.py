@@ -9,18 +9,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 from torch.nn.functional import softplus
 
-from vae_run.models.networks.initialisation import DECODED, Layer, initialise_head
+from vae_run.models.networks.initialisation import Layer
 
 Projection = Callable[[int], nn.Module]
 """`projection(k)` creates the layer from the decoder's features to [N, k, *E]."""
-
-MEANS = 1e-3, 1 - 1e-3
-"""Range of the initial means of pixels in [0, 1], whose logits would else be infinite."""
 
 
 class Likelihood(nn.Module, ABC):
@@ -41,43 +37,15 @@ class Likelihood(nn.Module, ABC):
         self.event_shape = event_shape
         self.projection = projection(k)
 
-    def initialise(self) -> None:
-        """Draw the initial weights of the last layer, in place of the decoder's own."""
+    def initialise(self, draw: Callable[[Layer], None]) -> None:
+        """Draw the initial weights of the last layer as the network draws those of its layers."""
         for layer in self.projection.modules():
             if isinstance(layer, Layer):
-                initialise_head(layer, DECODED)
-
-    def start(self, mean: Tensor, deviation: float) -> Tensor | None:
-        """The parameters [k, *E] at which pixels have the means `mean` [*E] and that `deviation`.
-
-        None: the likelihood has no such start, and its biases stay as they are.
-        """
-        return None
+                draw(layer)
 
     def start_scale(self, deviation: float) -> None:
         """Set a trained scale of all pixels to this standard deviation; without one do nothing."""
         return
-
-    @torch.no_grad()
-    def start_at(self, mean: Tensor, deviation: float) -> None:
-        """Set the last layer's biases so that p(x|z) begins at the data, whatever z is.
-
-        Args:
-            mean: of the training images, [*E]. Where the pixels of a channel share a bias, they
-                begin at the mean of the channel.
-            deviation: root mean square of the pixels' differences from `mean`.
-        """
-        named = self.projection.named_parameters()
-        bias = next((p for name, p in named if name.endswith("bias")), None)
-        parameters = self.start(mean, deviation)
-        if parameters is None or bias is None:
-            return
-        if bias.numel() == len(parameters) * len(mean) < parameters.numel():
-            channels = mean.flatten(1).mean(1)
-            parameters = self.start(channels, deviation)
-            assert parameters is not None
-        if bias.numel() == parameters.numel():
-            bias.copy_(parameters.reshape(bias.shape))
 
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """[*K, B, k, *E] split into k float32 tensors [*K, B, *E]."""

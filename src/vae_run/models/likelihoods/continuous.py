@@ -84,9 +84,6 @@ class GaussianLikelihood(Likelihood):
         elif self.kind == "learned":
             self.rho.fill_(raw_scale(max(sigma - self.floor, 1e-9)) / self.speed)
 
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        return mean[None]
-
     @torch.no_grad()
     def start_scale(self, deviation: float) -> None:
         if self.kind == "learned":
@@ -119,10 +116,6 @@ class GaussianPixelLikelihood(Likelihood):
     ) -> None:
         super().__init__(event_shape=event_shape, projection=projection, k=2)
         self.floor = floor
-
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        raw = start_of(deviation, self.floor, self.start_sigma)
-        return torch.stack([mean, torch.full_like(mean, raw)])
 
     def forward(self, parameters: Tensor) -> Distribution:
         loc, raw = self.split(parameters)
@@ -164,9 +157,6 @@ class LaplaceLikelihood(Likelihood):
         """The mean absolute deviation of a pixel, a scalar."""
         return self.floor + softplus(self.speed * self.rho) if self.learned else self.stored
 
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        return mean[None]
-
     @torch.no_grad()
     def start_scale(self, deviation: float) -> None:
         """b is the standard deviation over sqrt(2)."""
@@ -188,16 +178,6 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
     def __init__(self, *, event_shape: tuple[int, ...], projection: Projection) -> None:
         super().__init__(event_shape=event_shape, projection=projection)
-
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        """The logits by bisection, of means in [0.05, 0.95]: beyond, logits are in the hundreds."""
-        wanted = mean.double().clamp(0.05, 0.95)
-        low, high = torch.full_like(wanted, -1e4), torch.full_like(wanted, 1e4)
-        for _ in range(60):
-            middle = (low + high) / 2
-            above = ContinuousBernoulli(middle, validate_args=False).mean > wanted
-            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-        return low.to(mean)[None]
 
     def forward(self, parameters: Tensor) -> Distribution:
         (logits,) = self.split(parameters)

@@ -8,7 +8,6 @@ Letters: K samples, B batch, E event shape (C, H, W) or (F,), L levels, M compon
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MixtureSameFamily
 
 from vae_run.models.distributions.grid import DiscretizedLogistic, LevelCategorical
-from vae_run.models.likelihoods.base import MEANS, Likelihood, Projection, scale, start_of
+from vae_run.models.likelihoods.base import Likelihood, Projection, scale
 
 LEAST_SCALE = 0.1
 """Smallest scale of a logistic, in grid steps: about exp(-7) of Salimans et al. for 8 bits."""
@@ -60,9 +59,6 @@ class BernoulliLikelihood(Likelihood):
     def __init__(self, *, event_shape: tuple[int, ...], projection: Projection) -> None:
         super().__init__(event_shape=event_shape, projection=projection)
 
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        return mean.clamp(*MEANS).logit()[None]
-
     def forward(self, parameters: Tensor) -> Distribution:
         (logits,) = self.split(parameters)
         pixels = Bernoulli(logits=logits, validate_args=False)
@@ -82,11 +78,6 @@ class GridLikelihood(Likelihood):
         self.levels = levels
 
 
-def _start(deviation: float, levels: int) -> float:
-    """The argument `raw` of a logistic with that standard deviation, pi / sqrt(3) of its scale."""
-    return start_of(deviation * math.sqrt(3) / math.pi, LEAST_SCALE / (levels - 1), FIRST_SCALE)
-
-
 def _logistic(loc: Tensor, raw: Tensor, levels: int) -> DiscretizedLogistic:
     """The discretized logistic with a scale that is computed from `raw`."""
     scales = scale(raw, LEAST_SCALE / (levels - 1), FIRST_SCALE)
@@ -100,9 +91,6 @@ class DiscretizedLogisticLikelihood(GridLikelihood):
         self, *, event_shape: tuple[int, ...], projection: Projection, levels: int
     ) -> None:
         super().__init__(event_shape=event_shape, projection=projection, levels=levels, k=2)
-
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        return torch.stack([mean, torch.full_like(mean, _start(deviation, self.levels))])
 
     def forward(self, parameters: Tensor) -> Distribution:
         loc, raw = self.split(parameters)
@@ -128,14 +116,6 @@ class LogisticMixtureLikelihood(GridLikelihood):
         super().__init__(event_shape=event_shape, projection=projection, levels=levels, k=k)
         self.components = components
 
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        """Components at equal distances, from one deviation below the mean to one above."""
-        shape = (self.components, *[1] * mean.dim())
-        places = torch.linspace(-1, 1, self.components) if self.components > 1 else torch.zeros(1)
-        loc = mean + deviation * places.to(mean).reshape(shape)
-        raw = torch.full_like(loc, _start(deviation / self.components**0.5, self.levels))
-        return torch.cat([torch.zeros_like(loc), loc, raw])
-
     def forward(self, parameters: Tensor) -> Distribution:
         last = parameters.float().movedim(-1 - len(self.event_shape), -1)
         logits, loc, raw = last.chunk(3, dim=-1)
@@ -154,11 +134,6 @@ class CategoricalLikelihood(GridLikelihood):
         self, *, event_shape: tuple[int, ...], projection: Projection, levels: int
     ) -> None:
         super().__init__(event_shape=event_shape, projection=projection, levels=levels, k=levels)
-
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        """The shape of a normal distribution over the levels."""
-        grid = torch.linspace(0, 1, self.levels).to(mean).reshape(-1, *[1] * mean.dim())
-        return -0.5 * ((grid - mean) / max(deviation, 1 / self.levels)).square()
 
     def forward(self, parameters: Tensor) -> Distribution:
         logits = parameters.float().movedim(-1 - len(self.event_shape), -1)

@@ -54,13 +54,6 @@ class MixedLikelihood(Likelihood):
         """The standard deviation of every feature, [*E]; without a use for features in blocks."""
         return self.floor + softplus(self.rho) if hasattr(self, "rho") else self.stored
 
-    def start(self, mean: Tensor, deviation: float) -> Tensor:
-        """The means of numbers, and logits of the shares of categories, at least 0.001."""
-        found = mean.clone()
-        for start, stop in self.blocks:
-            found[start:stop] = mean[start:stop].clamp(min=1e-3).log()
-        return found[None]
-
     def forward(self, parameters: Tensor) -> Distribution:
         (outputs,) = self.split(parameters)
         if len(self.event_shape) == 1:

@@ -44,8 +44,8 @@ class Decoder(nn.Sequential):
 class Network(ABC):
     """The architecture of encoder and decoder, which are built for a given shape of the data.
 
-    `init` is "auto", for initial weights by the activation (`initialisation`), small last layers
-    and a start at the data's mean and spread, or "torch", for PyTorch's own in every layer.
+    `init` is "auto", for initial weights by the activation (`initialisation`), also of
+    the last layers, or "torch", for PyTorch's own in every layer.
     `spectral_norm` applies `weight_constraints.normalise` to the decoder and its last layer.
     """
 
@@ -78,6 +78,13 @@ class Network(ABC):
         if self.by_activation:
             initialise(layer, self._activation, size=size, both_ways=both_ways)
         return layer
+
+    def head(self, layer: Layer) -> None:
+        """Draw the weights of a last layer as those of a hidden one; its biases are then 0."""
+        if self.by_activation:
+            self.hidden(layer)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     @staticmethod
     def join(x: Tensor, label: Tensor) -> Tensor:

@@ -28,12 +28,6 @@ SLOPES: dict[type[nn.Module], float] = {
 """Bounded activations, which have Glorot's initialisation, and their slopes at 0."""
 SMALL = 0.1
 """Size of a layer that should have little effect at first, relative to one that keeps the size."""
-DECODED = 0.5
-"""Size of a decoder's outputs for features of size 1.
-
-With 0.1 a VAE of colour images stays at their mean for many epochs, because it first learns that
-codes have no effect; with 1 and more, training first has to undo the initial weights.
-"""
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d
 
@@ -72,6 +66,9 @@ def initialise(
 ) -> None:
     """Draw the weights of a layer whose inputs or outputs pass through `activation`.
 
+    Of a transposed convolution, for an unbounded activation, the outputs of an input count, so
+    that gradients keep their size: the other fan is smaller, and VAEs of images learn more slowly.
+
     Args:
         layer: the layer.
         activation: decides the distribution.
@@ -80,7 +77,9 @@ def initialise(
             counts whatever the activation is.
     """
     inward, outward = fans(layer)
-    fan = (inward + outward) / 2 if both_ways or activation in SLOPES else inward
+    fan = outward if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d)) else inward
+    if both_ways or activation in SLOPES:
+        fan = (inward + outward) / 2
     bound = size * gain(activation) * math.sqrt(3 / fan)  # uniform on [-bound, bound]
     layer.weight.uniform_(-bound, bound)
     if layer.bias is None:
@@ -88,19 +87,4 @@ def initialise(
     if activation is Cos:  # even, so that without phases x and -x would have the same features
         layer.bias.uniform_(-math.pi, math.pi)
     else:
-        layer.bias.zero_()
-
-
-@torch.no_grad()
-def initialise_head(layer: Layer, size: float, *, small_from: int | None = None) -> None:
-    """Draw the weights of a last layer, which has no activation.
-
-    Outputs have about `size` times the root mean square of the inputs, and those from number
-    `small_from` on `SMALL` times that. Biases are 0.
-    """
-    bound = size * math.sqrt(3 / fans(layer)[0])
-    layer.weight.uniform_(-bound, bound)
-    if small_from is not None:
-        layer.weight[small_from:] *= SMALL
-    if layer.bias is not None:
         layer.bias.zero_()
