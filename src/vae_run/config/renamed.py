@@ -67,6 +67,6 @@ def updated(config: Mapping[str, Any]) -> dict[str, Any]:
     """A saved configuration with every `_target_` as it is today, and the keys added since."""
     found = {k: updated(v) if isinstance(v, Mapping) else v for k, v in config.items()}
     if isinstance(target := found.get("_target_"), str):
-        found["_target_"] = current(target)
-        found = {**ADDED_KEYS.get(found["_target_"], {}), **found}
+        now = current(target)
+        found = {**ADDED_KEYS.get(now, {}), **found, "_target_": now}
     return found
