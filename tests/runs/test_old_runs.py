@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ import torch
 from parts import composed
 
 from vae_run import load
+from vae_run.config.check import check
 from vae_run.config.keys import flat
-from vae_run.config.renamed import first
+from vae_run.config.renamed import first, updated
+from vae_run.models.build import build_model
 from vae_run.runs import checkpoint_file
 from vae_run.runs.identity import Effect, has_effect, identity
 from vae_run.runs.run_directory import RunDirectory
@@ -113,3 +116,32 @@ def test_the_same_command_is_the_same_job() -> None:
             assert now[key] == value, key
             if key.endswith("_target_"):
                 assert first(now[key]) in (RELEASE / ".hydra" / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "value"),
+    [
+        ("vae_run.likelihoods.GaussianLikelihood", "speed", 1),
+        ("vae_run.likelihoods.LaplaceLikelihood", "speed", 1),
+        ("vae_run.networks.Conv", "init", "torch"),
+        ("vae_run.networks.ResNet", "init", "torch"),
+    ],
+)
+def test_keys_that_a_run_lacks_have_the_value_that_it_was_trained_with(
+    target: str, key: str, value: Any
+) -> None:
+    filled = updated({"part": {"_target_": target, "other": 3}})["part"]
+    assert filled == {"_target_": filled["_target_"], "other": 3, key: value}
+    given = {**filled, key: "given"}
+    assert updated({"part": given})["part"] == given
+
+
+def test_a_learned_sigma_of_an_earlier_run_is_read_as_it_was_stored() -> None:
+    """Its rho was the argument of the softplus itself, without today's factor of 10."""
+    words = ("likelihood=gaussian", "network.widths=[4]", "latent_dim=2")
+    config = composed(*words)
+    del config["likelihood"]["speed"]
+    model = build_model(check(updated(config)), (1, 4, 4))
+    with torch.no_grad():
+        model.likelihood.rho.fill_(-2.0)
+    assert float(model.likelihood.sigma) == pytest.approx(1e-3 + math.log1p(math.exp(-2)))

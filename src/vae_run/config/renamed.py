@@ -1,4 +1,4 @@
-"""The present paths of classes that saved configurations name by an earlier path."""
+"""What saved configurations of earlier versions lack: present paths of classes, parts and keys."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ CLASSES = {
 
 ADDED: Mapping[str, Any] = {"tracker": {"_target_": "vae_run.tracking.tracker.NoTracker"}}
 """Parts that such runs do not have, each with the option that leaves a run as it was."""
+ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "vae_run.models.likelihoods.GaussianLikelihood": {"speed": 1.0},
+    "vae_run.models.likelihoods.LaplaceLikelihood": {"speed": 1.0},
+    "vae_run.models.networks.Conv": {"init": "torch"},
+    "vae_run.models.networks.ResNet": {"init": "torch"},
+}
+"""Keys that such runs do not have, by class, where today's default would change a run."""
 
 
 def current(target: str) -> str:
@@ -57,12 +64,9 @@ def first(target: str) -> str:
 
 
 def updated(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved configuration with every `_target_` as it is today."""
-    return {
-        key: current(value)
-        if key == "_target_" and isinstance(value, str)
-        else updated(value)
-        if isinstance(value, Mapping)
-        else value
-        for key, value in config.items()
-    }
+    """A saved configuration with every `_target_` as it is today, and the keys added since."""
+    found = {k: updated(v) if isinstance(v, Mapping) else v for k, v in config.items()}
+    if isinstance(target := found.get("_target_"), str):
+        now = current(target)
+        found = {**ADDED_KEYS.get(now, {}), **found, "_target_": now}
+    return found

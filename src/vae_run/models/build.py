@@ -56,8 +56,8 @@ def build_model(
         projection=decoder.projection,
     )
     if network.by_activation:
-        posterior.initialise(latent_dim)
-        likelihood.initialise()
+        posterior.initialise(network.head, latent_dim)
+        likelihood.initialise(network.head)
     if getattr(network, "tied", False):
         tie(encoder, posterior, decoder, likelihood.projection)
     if network.spectral_norm:

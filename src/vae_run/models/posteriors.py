@@ -6,7 +6,7 @@ Letters: K samples, B batch, D latent dimensions, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn.functional import normalize, softplus
 
 from vae_run.models.distributions.degenerate import Delta
 from vae_run.models.distributions.sphere import VonMisesFisher, tail_rule
-from vae_run.models.networks.initialisation import initialise_head
+from vae_run.models.networks.initialisation import SMALL, Layer
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -37,14 +37,11 @@ class Posterior(nn.Module, ABC):
     spherical = False
     """Whether codes have norm 1, so that a density over R^D cannot be their prior."""
 
-    def initialise(self, latent_dim: int) -> None:
-        """Draw the initial weights of `projection` for features of size 1.
-
-        The first D outputs, the means, then have a size of 1; the others, of scales, are small.
-        """
+    def initialise(self, draw: Callable[[Layer, int], None], latent_dim: int) -> None:
+        """Draw the initial weights of `projection`, of whose outputs the first D are means."""
         layer = getattr(self, "projection", None)
         if isinstance(layer, nn.Linear):
-            initialise_head(layer, latent_dim)
+            draw(layer, latent_dim)
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
@@ -129,9 +126,16 @@ class FullNormalPosterior(Posterior):
         place[row, column] = torch.arange(len(row))
         self.register_buffer("place", place, persistent=False)
         self.projection = nn.Linear(features, 2 * latent_dim + latent_dim * (latent_dim - 1) // 2)
-        with torch.no_grad():  # start near a diagonal covariance
-            self.projection.weight[2 * latent_dim :] *= 0.1
-            self.projection.bias[2 * latent_dim :] = 0.0
+        self._start_near_diagonal()
+
+    @torch.no_grad()
+    def _start_near_diagonal(self) -> None:
+        self.projection.weight[2 * self.latent_dim :] *= SMALL
+        self.projection.bias[2 * self.latent_dim :] = 0.0
+
+    def initialise(self, draw: Callable[[Layer, int], None], latent_dim: int) -> None:
+        super().initialise(draw, latent_dim)
+        self._start_near_diagonal()
 
     def forward(self, features: Tensor) -> Distribution:
         size = self.latent_dim
@@ -219,8 +223,7 @@ class VonMisesFisherPosterior(Posterior):
             )
         if latent_dim < 2:
             yield (
-                f"latent_dim: found {latent_dim}, but posterior=von_mises_fisher is over "
-                "directions, which begin at 2 dimensions, the circle."
+                f"latent_dim: found {latent_dim}, but directions begin at 2 dimensions, the circle."
             )
 
     def forward(self, features: Tensor) -> Distribution:

@@ -83,7 +83,8 @@ class RunDirectory:
     def config(self) -> dict[str, Any]:
         """The run's own configuration, with interpolations resolved.
 
-        Classes that have moved and parts that are newer than the run are filled in.
+        Classes that have moved have their present paths, and parts and keys that are newer than the
+        run the values that leave it as it was.
 
         Raises:
             CheckpointError: the file is missing or damaged.

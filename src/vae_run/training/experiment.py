@@ -102,10 +102,10 @@ class Experiment:
 
 
 def _start_at_data(model: LatentVariableModel, settings: Settings, train: Split) -> None:
-    """Let the likelihood begin at the mean image and the spread of `train`."""
-    found = moments(train)
+    """Let the likelihood begin at the spread of `train`, and at its mean image where that helps."""
+    found, network = moments(train), settings.build("network")
     model.likelihood.start_scale(found.deviation)
-    if settings.build("network").by_activation:
+    if network.by_activation and (network.small_heads or not model.posterior.stochastic):
         model.likelihood.start_at(found.mean.float(), found.deviation)
 
 

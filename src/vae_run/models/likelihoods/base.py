@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 from torch.nn.functional import softplus
 
-from vae_run.models.networks.initialisation import Layer, initialise_head
+from vae_run.models.networks.initialisation import Layer
 
 Projection = Callable[[int], nn.Module]
 """`projection(k)` creates the layer from the decoder's features to [N, k, *E]."""
@@ -41,11 +41,11 @@ class Likelihood(nn.Module, ABC):
         self.event_shape = event_shape
         self.projection = projection(k)
 
-    def initialise(self) -> None:
-        """Draw small initial weights of the last layer, in place of the decoder's own."""
+    def initialise(self, draw: Callable[[Layer], None]) -> None:
+        """Draw the initial weights of the last layer as the network draws those of its layers."""
         for layer in self.projection.modules():
             if isinstance(layer, Layer):
-                initialise_head(layer, 0)
+                draw(layer)
 
     def start(self, mean: Tensor, deviation: float) -> Tensor | None:
         """The parameters [k, *E] at which pixels have the means `mean` [*E] and that `deviation`.

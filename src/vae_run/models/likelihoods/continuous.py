@@ -52,7 +52,7 @@ class GaussianLikelihood(Likelihood):
         event_shape: tuple[int, ...],
         projection: Projection,
         sigma: Annotated[float, Field(ge=1e-3)] | Literal["learned", "optimal"] = "learned",
-        speed: Annotated[float, Field(gt=0)] = 1.0,
+        speed: Annotated[float, Field(gt=0)] = 10.0,
     ) -> None:
         super().__init__(event_shape=event_shape, projection=projection)
         self.speed = speed
@@ -148,7 +148,7 @@ class LaplaceLikelihood(Likelihood):
         event_shape: tuple[int, ...],
         projection: Projection,
         scale: Annotated[float, Field(ge=1e-3)] | Literal["learned"] = "learned",
-        speed: Annotated[float, Field(gt=0)] = 1.0,
+        speed: Annotated[float, Field(gt=0)] = 10.0,
     ) -> None:
         super().__init__(event_shape=event_shape, projection=projection)
         self.speed = speed

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from vae_run.models.networks.activations import activation
-from vae_run.models.networks.initialisation import Layer, initialise
+from vae_run.models.networks.initialisation import Layer, initialise, initialise_head
 
 Widths = list[Annotated[int, Field(gt=0)]]
 _Layer = TypeVar("_Layer", bound=Layer)
@@ -44,10 +44,14 @@ class Decoder(nn.Sequential):
 class Network(ABC):
     """The architecture of encoder and decoder, which are built for a given shape of the data.
 
-    `init` is "auto", for initial weights by the activation (`initialisation`), small last layers
-    and a start at the data's mean and spread, or "torch", for PyTorch's own in every layer.
+    `init` is "auto", for initial weights by the activation (`initialisation`), or "torch", for
+    PyTorch's own in every layer. With `small_heads` a VAE's last layers are small, and the
+    likelihood starts at the mean image, as it always does where the code is deterministic.
+    A VAE of a convolutional network that starts so ignores its code for long.
     `spectral_norm` applies `weight_constraints.normalise` to the decoder and its last layer.
     """
+
+    small_heads: ClassVar[bool] = False
 
     widths: Widths
     decoder_widths: Widths | None = None
@@ -78,6 +82,18 @@ class Network(ABC):
         if self.by_activation:
             initialise(layer, self._activation, size=size, both_ways=both_ways)
         return layer
+
+    def head(self, layer: Layer, large: int = 0) -> None:
+        """Draw the weights of a last layer as those of a hidden one; its biases are then 0.
+
+        With `small_heads` only the first `large` outputs are of the size of the inputs.
+        """
+        if self.by_activation and self.small_heads:
+            initialise_head(layer, large)
+        elif self.by_activation:
+            self.hidden(layer)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     @staticmethod
     def join(x: Tensor, label: Tensor) -> Tensor:

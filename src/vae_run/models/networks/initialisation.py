@@ -66,6 +66,9 @@ def initialise(
 ) -> None:
     """Draw the weights of a layer whose inputs or outputs pass through `activation`.
 
+    Of a transposed convolution, for an unbounded activation, the outputs of an input count, so
+    that gradients keep their size: the other fan is smaller, and VAEs of images learn more slowly.
+
     Args:
         layer: the layer.
         activation: decides the distribution.
@@ -74,7 +77,9 @@ def initialise(
             counts whatever the activation is.
     """
     inward, outward = fans(layer)
-    fan = (inward + outward) / 2 if both_ways or activation in SLOPES else inward
+    fan = outward if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d)) else inward
+    if both_ways or activation in SLOPES:
+        fan = (inward + outward) / 2
     bound = size * gain(activation) * math.sqrt(3 / fan)  # uniform on [-bound, bound]
     layer.weight.uniform_(-bound, bound)
     if layer.bias is None:
@@ -87,7 +92,7 @@ def initialise(
 
 @torch.no_grad()
 def initialise_head(layer: Layer, large: int) -> None:
-    """Draw the weights of a last layer, which has no activation.
+    """Draw small weights of a last layer, which has no activation.
 
     The first `large` outputs have about the root mean square of the inputs, the others `SMALL`
     times that. Biases are 0.

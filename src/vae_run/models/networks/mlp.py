@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,8 @@ class MLP(Network):
     the encoder, and its own bias; a linear autoencoder is then W^T W. Few layers learn as well from
     PyTorch's initial weights, which published experiments used: they are the default here.
     """
+
+    small_heads: ClassVar[bool] = True
 
     widths: Widths = field(default_factory=lambda: [512, 256])
     init: Literal["auto", "torch"] = "torch"
