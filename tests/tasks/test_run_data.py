@@ -113,6 +113,7 @@ def test_changed_data_never_replace_the_runs_metrics(
     assert json.loads((place / "metrics.json").read_text())["test"]
     said = finished.said.replace("\n", " ")
     assert f"dataset_fingerprint {place.name[5:]}, the run's is {own[:8]}" in said
+    assert "the test set may hold images that the run was trained on" in said
     finished = vae_run("task=resume", f"run={run}", "trainer.epochs=2")
     assert finished.code == 3
     assert "the run was begun with other data" in finished.said.replace("\n", " ")

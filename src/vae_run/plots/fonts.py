@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from functools import cache
 
@@ -46,6 +47,8 @@ def _names() -> list[str]:
     """The names of the machine's fonts, in the order in which they are asked: sans-serif first."""
     from matplotlib.font_manager import fontManager
 
+    # It tells on the terminal of every weight that a font lacks.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     names = {font.name for font in fontManager.ttflist}
     usable = [name for name in names if not any(box in name.lower() for box in _BOXES)]
     return sorted(usable, key=lambda name: (name != DEFAULT, "Sans" not in name, name))

@@ -106,7 +106,8 @@ def classes(splits: Splits) -> list[tuple[str, str]]:
     present = sorted({label for count in counts for label in count})
     rows = []
     for label in present[:MOST_CLASSES]:
-        name = class_name(label, splits.class_names or ())
+        names = splits.class_names or ()
+        name = names[label] if 0 <= label < len(names) else str(label)
         called = str(label) if name == str(label) else f"{label} {name}"
         train, val, test = (f"{count.get(label, 0):,}" for count in counts)
         rows.append(("class", f"{called}: train {train}  val {val}  test {test}"))
@@ -157,7 +158,7 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
     rows.append(("untrained", f"{start}  (nats per {noun})"))
     if "kl" in terms and float(terms["kl"].mean()) > 0:
         beta = (terms["loss"] - terms["reconstruction"]).mean() / terms["kl"].mean()
-        rows.append(("beta", f"{float(beta):.4g} on the KL in nats per {noun}, after any warm-up"))
+        rows.append(("beta", f"{float(beta):.3g} on the KL in nats per {noun}, after any warm-up"))
     return rows
 
 

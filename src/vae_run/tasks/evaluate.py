@@ -77,12 +77,22 @@ def main(call: Call) -> None:
         write_evaluation_report(run, place, call.overrides)
     show(metrics)
     if other is not None:
-        log.info(
-            "not the data that the run was trained on (dataset_fingerprint %.8s, the run's is "
-            "%.8s): the run's own metrics stay as they are",
-            *(other, run.fingerprint()),
-        )
+        tell_of_other_data(call, run, other)
     log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
+
+
+def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str) -> None:
+    """Say that the data are not those of `run`; warn if they are, but have changed."""
+    log.info(
+        "not the data that the run was trained on (dataset_fingerprint %.8s, the run's is %.8s): "
+        "the run's own metrics stay as they are",
+        *(fingerprint, run.fingerprint()),
+    )
+    if not any(key.split(".")[0] == "dataset" for key in call.typed_keys):
+        log.warning(
+            "the data of the run have changed, and were cut anew: the test set may hold images "
+            "that the run was trained on. A run with dataset.split_by=name keeps its test images."
+        )
 
 
 def on_scale_of(saved: Mapping[str, Any], file: Path, splits: Splits) -> Splits:

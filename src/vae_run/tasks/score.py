@@ -118,7 +118,10 @@ def measured(
         if len(run.event_shape) == 1:
             columns = largest_contributions(run.views(images), run.table, run.event_shape[0])
     found = {name: torch.cat(values).numpy() for name, values in terms.items()}
-    return {"score": found[metric], **found, **columns}, metric
+    score = found[metric]
+    # As metrics they are higher for images that the model expects.
+    found |= {name: -found[name] for name in ("elbo", "log_likelihood") if name in found}
+    return {"score": score, **found, **columns}, metric
 
 
 def drawn(
