@@ -160,3 +160,10 @@ def test_commands_of_a_report_can_be_pasted(
     assert text_of(resume[2:], "run") == str(run)
     asked = vae_run("task=evaluate", f"run={run}", "corruption.level=0.5", "device=cpu")
     assert "corruption.level" in asked.err, "the run's corruption, none, has no level"
+
+
+def test_the_remedy_for_a_list_quotes_each_of_its_texts() -> None:
+    remedy = refusal("runs=[runs/0-model=ae,runs/1 b]").split("each its own: ")[1]
+    found = parsed(shlex.split(remedy.removesuffix("."))[0])
+    assert found is not None
+    assert found.value() == ["runs/0-model=ae", "runs/1 b"]

@@ -124,5 +124,9 @@ def ambiguous(word: str) -> str:
 
 
 def _quotes(key: str, value: str) -> str:
+    if value.startswith("[") and value.endswith("]"):
+        items = ",".join(quoted(item.strip()) for item in value[1:-1].split(","))
+        word = shlex.quote(f"{key}=[{items}]")
+        return f"Texts in a list have Hydra's quotes within the shell's, each its own: {word}."
     word = shlex.quote(f"{key}={quoted(value)}")
     return f"One text with such characters has Hydra's quotes within the shell's: {word}."
