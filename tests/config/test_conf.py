@@ -289,7 +289,7 @@ def test_multistep_and_cosine_factors(settings: Compose) -> None:
 def test_vectors_suit_the_mlp_alone(settings: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = Split(torch.rand(20, 7))
     monkeypatch.setattr(
-        "vae_run.training.data_support.load_splits",
+        "vae_run.training.experiment.load_splits",
         lambda *_: Splits(flat, flat.take(torch.arange(5)), flat),
     )
     experiment, terms = steps(settings("network=mlp", "network.widths=[8]"), 1)

@@ -363,7 +363,7 @@ def test_links_in_a_circle_end(photos: Path) -> None:
     ("arrays", "says"),
     [
         ({"train": np.full((20, 8, 8), np.nan)}, "array `train` has 1280 values that are NaN"),
-        ({"train": floats(20) * 2}, "Rescale the data, or use likelihood=gaussian"),
+        ({"train": floats(20) * 2}, "Set dataset.scale=unit, or use likelihood=gaussian"),
         ({"train": floats(20), "test": floats(5) - 1}, "lie in [-"),
     ],
 )

@@ -136,7 +136,7 @@ def test_the_gradient_reaches_the_learned_sigma(parameters, x):
     (-head(parameters).log_prob(x)).sum().backward()
     sigma, error = head.sigma.item(), squared_error(x, parameters).sum().item()
     by_sigma = K * B * PIXELS / sigma - error / sigma**3
-    by_rho = by_sigma * torch.sigmoid(head.rho).item()
+    by_rho = by_sigma * head.speed * torch.sigmoid(head.speed * head.rho).item()
     assert head.rho.grad.item() == pytest.approx(by_rho, rel=1e-4)
 
 

@@ -16,7 +16,7 @@ from vae_run.evaluation.codes import evaluating
         (("network=mlp",), 20),
         (("network=mlp", "network.init=auto"), 20),
         (("network=conv", "network.widths=[16,32]"), 10),
-        (("network=conv", "network.widths=[16,32]", "network.norm=group"), 10),
+        (("network=conv", "network.widths=[16,32]", "network.norm=group"), 16),
         (("network=resnet", "network.widths=[16,32]", "network.blocks=1"), 10),
     ],
     ids=str,
