@@ -21,7 +21,7 @@ from vae_run.errors import ConfigError
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.array_archive import array_archive, write_arrays
 from vae_run.system.files import write_csv, write_json, write_png
-from vae_run.tasks.user_files import check_output
+from vae_run.tasks.user_files import GridPicture, check_output
 from vae_run.training.experiment import assemble
 
 if TYPE_CHECKING:
@@ -347,3 +347,12 @@ def test_a_task_keeps_the_users_file(vae: Path, vae_run: Run, tmp_path: Path) ->
     assert (tmp_path / "mine.npz").read_bytes() == before
     assert vae_run(*typed, "overwrite=true").code == 0
     assert np.load(tmp_path / "mine.npz")["images"].dtype == np.float32
+
+
+def test_a_single_picture_is_written_as_it_is(tmp_path: Path) -> None:
+    grid, image = GridPicture(1, (3, 5, 7)), torch.rand(1, 3, 5, 7)
+    grid.add(image)
+    grid.write(tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as written:
+        pixels = np.asarray(written)
+    assert np.array_equal(pixels, (image[0] * 255).round().byte().permute(1, 2, 0).numpy())

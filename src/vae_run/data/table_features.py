@@ -153,10 +153,13 @@ def _refuse_missing(named: str, table: Any, columns: Columns) -> None:
     counts = {c.name: missing(table.column(c.name)) for c in columns.columns if not c.indicates}
     said = [f"{name} ({count:,})" for name, count in counts.items() if count]
     if said:
-        raise DataError(
-            f"{named}: values are missing in {', '.join(said)}. Fill them in, leave the columns "
-            "out with dataset.drop=[...], or set dataset.missing=mean, or indicator"
+        remedy = (
+            "or use a run that was trained with dataset.missing=mean, or indicator"
+            if named.startswith("input")
+            else "leave the columns out with dataset.drop=[...], or set dataset.missing=mean, or "
+            "indicator"
         )
+        raise DataError(f"{named}: values are missing in {', '.join(said)}. Fill them in, {remedy}")
 
 
 def _finite(named: str, name: str, values: Any) -> NDArray[np.float64]:

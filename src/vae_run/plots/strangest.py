@@ -38,7 +38,8 @@ def strangest(
     columns = min(_MOST_COLUMNS, columns_that_fit(above.shape[1:]), len(above))
     bands = min(_MOST_BANDS, -(-len(above) // columns))
     count = min(len(above), bands * columns)
-    cells = np.zeros((2 * bands, columns, *above.shape[1:]), above.dtype)
+    empty = 1.0 if above.ndim == 4 else 0.0  # of images the white of the sheet
+    cells = np.full((2 * bands, columns, *above.shape[1:]), empty, above.dtype)
     captions = [[""] * columns for _ in range(2 * bands)]
     for place in range(count):
         row, column = 2 * (place // columns), place % columns

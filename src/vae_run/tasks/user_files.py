@@ -122,7 +122,10 @@ def _write_parquet(path: Path, flat: Columns) -> None:
 
 
 class GridPicture:
-    """A square grid of n images [C, H, W] with a pixel between them, filled piece by piece."""
+    """A square grid of n images [C, H, W] with a pixel between them, filled piece by piece.
+
+    A single image is written as it is, so that a restored picture can be used.
+    """
 
     def __init__(self, n: int, event_shape: Sequence[int], key: str = "output") -> None:
         """`key` is blamed.
@@ -137,21 +140,23 @@ class GridPicture:
         channels, self.height, self.width = event_shape
         self.columns, self.count = math.ceil(math.sqrt(n)), 0
         rows = -(-n // self.columns)
-        shape = (rows * (self.height + 1) + 1, self.columns * (self.width + 1) + 1, channels)
+        self.gap = 0 if n == 1 else 1
+        side = (self.height + self.gap, self.width + self.gap)
+        shape = (rows * side[0] + self.gap, self.columns * side[1] + self.gap, channels)
         self.pixels = np.zeros(shape, np.uint8)
 
     def add(self, images: Tensor) -> None:
         """Lay the next images [B, C, H, W] into the grid; they are clipped to [0, 1]."""
         grey = (images.cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         for place, image in enumerate(grey, self.count):
-            top = 1 + (place // self.columns) * (self.height + 1)
-            left = 1 + (place % self.columns) * (self.width + 1)
+            top = self.gap + (place // self.columns) * (self.height + self.gap)
+            left = self.gap + (place % self.columns) * (self.width + self.gap)
             self.pixels[top : top + self.height, left : left + self.width] = image
         self.count += len(grey)
 
     def write(self, path: Path) -> None:
         """Write the grid as a `.png`; a small one is enlarged by a whole factor."""
-        scale = max(1, 512 // max(self.pixels.shape[:2]))
+        scale = max(1, 512 // max(self.pixels.shape[:2])) if self.gap else 1
         large = (
             self.pixels.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else self.pixels
         )
