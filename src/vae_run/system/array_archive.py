@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from vae_run.system.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,21 +67,11 @@ def array_archive(path: Path) -> Iterator[ArrayArchive]:
     """A new compressed .npz archive, which appears at `path` when it is complete.
 
     Raises:
-        OSError: it cannot be written. The error names `path`; what was there is untouched.
+        OSError: as of `system.files.replacing`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.comment = MARK.encode()
-            yield ArrayArchive(archive)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:  # when a disk is full, the system names no file
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = MARK.encode()
+        yield ArrayArchive(archive)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -66,7 +66,7 @@ def main(call: Call) -> None:
     settings = runs[0].settings(fixed.trust)
     splits, other = read_data(runs[0], settings)
     refuse_other_data(other, runs[0])
-    first = assemble(settings, device, splits=splits)
+    first = assemble(settings, device, splits=splits, fresh=False)
     models = [load(run, fixed.checkpoint, fixed.trust).to(device).eval() for run in runs]
     batch_size = call.settings.parts["evaluation"]["batch_size"]
     found = {

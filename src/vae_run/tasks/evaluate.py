@@ -59,7 +59,7 @@ def main(call: Call) -> None:
     splits = on_scale_of(saved, file, splits)
     with checkpoint_file.understood(file):
         conditions = Conditions.of_state(saved.get("conditions"))
-    experiment = assemble(settings, device, saved.get("classes"), splits, conditions)
+    experiment = assemble(settings, device, saved.get("classes"), splits, conditions, fresh=False)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     metrics = measure(experiment, epoch)
     pictures = draw_all(experiment, epoch)

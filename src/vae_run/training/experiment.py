@@ -22,7 +22,7 @@ from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective
 from vae_run.training.data_support import check_classes, classes_of, load_splits
-from vae_run.training.moments import moments
+from vae_run.training.moments import Moments, moments
 
 
 @dataclass
@@ -84,6 +84,18 @@ class Experiment:
         """Least and greatest value of the training data."""
         return self.splits.train.extent
 
+    @cached_property
+    def moments(self) -> Moments:
+        """Means and standard deviations of the training data."""
+        return moments(self.splits.train)
+
+    def start_at_data(self) -> None:
+        """Let the likelihood begin at the data's spread, and at their mean where that helps."""
+        found, network = self.moments, self.settings.build("network")
+        self.model.likelihood.start_scale(found.deviation)
+        if network.by_activation and (network.small_heads or not self.model.posterior.stochastic):
+            self.model.likelihood.start_at(found.mean.float(), found.deviation)
+
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of the data, so that its model can be built and used again."""
         classes, scaling = self.model.classes, self.splits.scaling
@@ -99,14 +111,6 @@ class Experiment:
             "table": None if self.splits.table is None else self.splits.table.state(),
             "scaling": None if scaling is None else scaling.state(),
         }
-
-
-def _start_at_data(model: LatentVariableModel, settings: Settings, train: Split) -> None:
-    """Let the likelihood begin at the spread of `train`, and at its mean image where that helps."""
-    found, network = moments(train), settings.build("network")
-    model.likelihood.start_scale(found.deviation)
-    if network.by_activation and (network.small_heads or not model.posterior.stochastic):
-        model.likelihood.start_at(found.mean.float(), found.deviation)
 
 
 def _known_conditions(
@@ -141,6 +145,7 @@ def assemble(
     classes: Sequence[int] | None = None,
     splits: Splits | None = None,
     conditions: Conditions | None = None,
+    fresh: bool = True,
 ) -> Experiment:
     """Load the data and build all parts; the seed is set before the model is built.
 
@@ -149,6 +154,7 @@ def assemble(
         classes: those of a trained conditional model; None for those of the train split.
         splits: the data, if they are loaded already.
         conditions: those of a trained model; None for those of the train split.
+        fresh: whether the model may be trained as it is; False where weights are loaded next.
     """
     evaluation: Evaluation = settings.build("evaluation")
     evaluation.prepare(settings.trust)
@@ -157,8 +163,7 @@ def assemble(
     torch.manual_seed(settings.fixed.seed)
     blocks = splits.table.blocks if splits.table else ()
     model = build_model(settings, splits.event_shape, splits.levels, classes, blocks, conditions)
-    _start_at_data(model, settings, splits.train)
-    return Experiment(
+    experiment = Experiment(
         settings,
         device,
         splits.to(device),
@@ -167,3 +172,6 @@ def assemble(
         settings.build("corruption"),
         evaluation,
     )
+    if fresh:
+        experiment.start_at_data()
+    return experiment

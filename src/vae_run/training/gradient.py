@@ -15,7 +15,7 @@ from vae_run.tracking.tracker import Tracker
 from vae_run.training.data_support import scalable
 from vae_run.training.experiment import Experiment
 from vae_run.training.loop import Loop
-from vae_run.training.moments import advice_on_scales, moments
+from vae_run.training.moments import advice_on_scales
 from vae_run.training.progress import Progress
 from vae_run.training.settings import GradientSettings
 from vae_run.training.trainer import Trainer
@@ -45,8 +45,7 @@ class Gradient(GradientSettings, Trainer):
         loop = self.loop(experiment, run, tracker)
         if saved is None:
             loop.history.restore(0)  # of a run that was stopped before its first checkpoint
-            found = moments(experiment.splits.train)
-            advice = advice_on_scales(found, scalable=scalable(experiment.settings))
+            advice = advice_on_scales(experiment.moments, scalable=scalable(experiment.settings))
             if advice is not None:
                 log.warning("%s", advice)
             loop.save()
