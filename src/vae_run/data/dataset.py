@@ -68,6 +68,11 @@ class Parts:
     scale: Literal["none"] | Kind = "none"
     conditions: Columns | None = None
 
+    @classmethod
+    def of(cls, splits: Mapping[str, Split], **more: Any) -> "Parts":
+        """Those of the `splits` train and, where there are any, val and test."""
+        return cls(splits["train"], splits.get("val"), splits.get("test"), **more)
+
     def named(self) -> dict[str, Split]:
         """{name: split} of the splits that are not None."""
         found = {"train": self.train, "val": self.val, "test": self.test}

@@ -108,12 +108,10 @@ class Arrays(Scalable):
         if self.pictures:
             where = f"{named}: array `{own.images['train']}`"
             notes += _range_note(where, splits["train"], scaled=self.scale != "none")
-        return Parts(
-            splits["train"],
-            splits.get("val"),
-            splits.get("test"),
-            class_names,
-            self.test_size,
+        return Parts.of(
+            splits,
+            class_names=class_names,
+            test_size=self.test_size,
             notes=(*notes, *labels_note(place)),
             scale=self.scale,
             conditions=columns,

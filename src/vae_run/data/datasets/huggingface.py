@@ -94,10 +94,8 @@ class HuggingFace(Dataset):
             name: Split(split.images, numbers.get(name), 255.0, names=split.names)
             for name, split in splits.items()
         }
-        return Parts(
-            splits["train"],
-            splits.get("val"),
-            splits.get("test"),
+        return Parts.of(
+            splits,
             class_names=names,
             test_size=self.test_size,
             notes=note,

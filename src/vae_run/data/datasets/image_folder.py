@@ -72,11 +72,9 @@ class ImageFolder(Decoded):
             for part, own in classes.items()
         }
         splits = self.decode(root, files, labels, self.decoder())
-        return Parts(
-            splits["train"],
-            splits.get("val"),
-            splits.get("test"),
-            class_names,
-            self.test_size,
+        return Parts.of(
+            splits,
+            class_names=class_names,
+            test_size=self.test_size,
             notes=(*notes, *labels_note(label)),
         )

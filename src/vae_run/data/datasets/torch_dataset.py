@@ -96,10 +96,8 @@ class TorchDataset(Scalable):
         }
         names = getattr(given["train"], "classes", None)
         known = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
-        return Parts(
-            splits["train"],
-            splits.get("val"),
-            splits.get("test"),
+        return Parts.of(
+            splits,
             class_names=tuple(names) if known and names else None,
             test_size=self.test_size,
             notes=_left_out(given["train"], splits["train"]),
