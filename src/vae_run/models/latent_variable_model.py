@@ -33,6 +33,9 @@ class LatentVariableModel(nn.Module):
 
     With `conditions`, the vector [P] of several conditions takes the place of y. Where labels are
     named below, such a model takes {condition: value}, or these vectors, float [*, P].
+
+    `critic`, a network of the objective's own (`Objective.critic`), has no part in p and q: it is
+    here because it is trained, saved and resumed with the model.
     """
 
     classes: Tensor | None
@@ -49,10 +52,11 @@ class LatentVariableModel(nn.Module):
         classes: Sequence[int] | None = None,
         conditions: Conditions | None = None,
         join: Callable[[Tensor, Tensor], Tensor] = Network.join,
+        critic: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
-        self.decoder, self.likelihood = decoder, likelihood
+        self.decoder, self.likelihood, self.critic = decoder, likelihood, critic
         known = None if classes is None else torch.tensor(classes)
         self.register_buffer("classes", known, persistent=False)
         self.conditions = conditions
@@ -92,7 +96,7 @@ class LatentVariableModel(nn.Module):
             )
             raise ConfigError(f"{key}: the model needs {needed}, and these data have none.")
         parts = (self.encoder, self.posterior, self.prior, self.decoder, self.likelihood)
-        model = LatentVariableModel(*parts, join=self._join)
+        model = LatentVariableModel(*parts, join=self._join, critic=self.critic)
         model._vector = (
             label if self.classes is None else (label[..., None] == self.classes).float()
         )
