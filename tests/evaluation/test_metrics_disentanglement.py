@@ -124,7 +124,7 @@ def test_thresholds_need_no_order_of_the_names():
 def test_dci(pairs):
     found = {name: dci(*both, unordered=[0]) for name, both in pairs.items()}
     assert all(value > 0.97 for value in found["identity"].values())
-    for kind in ("disentanglement", "completeness"):
+    for kind in ("disentanglement", "completeness_weighted", "completeness_unweighted"):
         assert found["turned"][f"dci_{kind}"] < 0.3
         assert found["nothing"][f"dci_{kind}"] < 0.05
     assert found["turned"]["dci_informativeness"] > 0.85  # all is there, though mixed
@@ -138,6 +138,14 @@ def test_one_dimension_with_two_factors_is_complete_but_not_disentangled():
     assert specialisation(relevance.T, weighted=False) == pytest.approx(expected)
     assert specialisation(np.full((4, 3), 0.25)) == pytest.approx(0, abs=1e-12)
     assert specialisation(np.zeros((2, 2))) == 0
+
+
+def test_completeness_by_importance_is_that_of_disentanglement_lib():
+    """.748 in disentanglement_lib and disent 0.9.3; the mean that is not weighted is .685."""
+    relevance = np.array([[3.0, 0], [0, 1], [0, 1]])
+    assert specialisation(relevance.T) == pytest.approx((3 + 2 * (1 - math.log(2, 3))) / 5)
+    assert specialisation(relevance.T) == pytest.approx(0.748, abs=5e-4)
+    assert specialisation(relevance.T, weighted=False) == pytest.approx(0.685, abs=5e-4)
 
 
 def test_factor_vae_score(pairs):
@@ -155,6 +163,14 @@ def test_factor_vae_score_ignores_scale_and_dead_dimensions(pairs):
         for k in (seen, judged)
     ]
     assert factor_vae_score(*dead) == 1.0
+    noisy = [
+        Known(
+            np.concatenate([k.codes, 0.1 + 1.4e-6 * generator.normal(size=(len(k.codes), 1))], 1),
+            k.factors,
+        )
+        for k, generator in zip((seen, judged), map(np.random.default_rng, (1, 2)), strict=True)
+    ]
+    assert factor_vae_score(*noisy) == 1.0  # a constant of float32 with the noise of rounding
     constant = Known(np.ones_like(judged.codes), judged.factors)
     assert factor_vae_score(constant, constant) == 0.0
 
@@ -181,10 +197,11 @@ def test_the_metric_compares_each_image_with_its_own_factors(monkeypatch):
     found = measured(view())
     assert set(found) == {
         *("mig", "sap", "factor_vae_score"),
-        *("dci_disentanglement", "dci_completeness", "dci_informativeness"),
+        *("dci_disentanglement", "dci_informativeness"),
+        *("dci_completeness_weighted", "dci_completeness_unweighted"),
     }
     assert found["factor_vae_score"] == 1.0
-    assert found["dci_completeness"] > 0.97
+    assert found["dci_completeness_unweighted"] > 0.97
     assert found["sap"] == pytest.approx((3 + 2 / 3) / 4, abs=0.05)
     monkeypatch.setattr(module, "MOST_IMAGES", 300)  # a random choice, still each with its own
     fewer = measured(view())

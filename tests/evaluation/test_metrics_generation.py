@@ -67,10 +67,32 @@ def test_frechet_of_fewer_points_than_dimensions():
 def test_identical_and_distant_sets():
     a = normal(300, 6)
     same = overlap(a, a)
-    assert [same[name] for name in ("precision", "recall", "coverage")] == [1, 1, 1]
-    assert same["density"] == pytest.approx(6 / 5)  # its own image is one more than the five
+    assert same == pytest.approx(dict.fromkeys(NAMES, 1.0))
     assert set(overlap(a, a + 100).values()) == {0.0}
-    assert overlap(a.repeat(4, 1), a.repeat(4, 1))["recall"] == 1  # radii are 0 among copies
+    # Radii are 0 among copies, and open balls of radius 0 are empty.
+    assert overlap(a.repeat(6, 1), a.repeat(6, 1)) == dict.fromkeys(NAMES, 0.0)
+
+
+@pytest.mark.parametrize("fakes", ["copies", "other points", "one point"])
+def test_it_agrees_with_the_formulas_of_naeem_et_al(fakes):
+    """Open balls, as `compute_prdc` of prdc 0.2 has them, with k = 3 and 5."""
+    real = normal(60, 5, 1)
+    fake = {"copies": real, "other points": normal(50, 5, 2), "one point": real[:1].repeat(60, 1)}
+    apart = torch.cdist(real, fake[fakes], compute_mode="donot_use_mm_for_euclid_dist")
+
+    def radii(points, k):
+        own = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+        return own.sort(dim=1).values[:, k]
+
+    narrow, wide = radii(real, 3)[:, None], radii(real, 5)[:, None]
+    assert overlap(real, fake[fakes]) == pytest.approx(
+        {
+            "precision": float((apart < narrow).any(0).double().mean()),
+            "recall": float((apart < radii(fake[fakes], 3)).any(1).double().mean()),
+            "density": float((apart < wide).sum(0).double().mean() / 5),
+            "coverage": float((apart.min(1).values < wide[:, 0]).double().mean()),
+        }
+    )
 
 
 def test_two_samples_of_one_gaussian():

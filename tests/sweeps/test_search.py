@@ -291,6 +291,19 @@ def test_what_is_gone_on_with_asks_for_what_it_would_have_asked_for(tmp_path, sa
     assert other.ask().point != points[0][0]
 
 
+def test_nsga2_learns_within_the_default_number_of_trials(tmp_path):
+    points = {}
+    for sampler in ("nsga2", "random"):
+        study = Study(tmp_path / sampler, Plan(("val/elbo",), ("maximize",), sampler), AXES)
+        points[sampler] = []
+        for _ in range(20):
+            trial = study.ask()
+            points[sampler].append(trial.point)
+            study.complete(trial, [value(trial.point)])
+    assert points["nsga2"][:10] == points["random"][:10]  # the first generation
+    assert all(a != b for a, b in zip(*(points[s][10:] for s in points), strict=True))
+
+
 def test_trials_that_were_running_are_found_again_and_half_a_line_is_nothing(tmp_path):
     plan = Plan(("val/elbo",), ("maximize",), pruner="median")
     study = Study(tmp_path, plan, AXES)

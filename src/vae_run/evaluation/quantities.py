@@ -75,7 +75,8 @@ def _codes() -> Iterator[Quantity]:
         ("mig", "mutual information gap: one factor, one dimension"),
         ("sap", "separated attribute predictability"),
         ("dci_disentanglement", "each dimension predicts one factor"),
-        ("dci_completeness", "each factor is predicted by one dimension"),
+        ("dci_completeness_weighted", "each factor is predicted by one dimension, by importance"),
+        ("dci_completeness_unweighted", "each factor is predicted by one dimension"),
         ("dci_informativeness", "how well factors are predicted from the code"),
         ("factor_vae_score", "a vote on which dimension a factor fixes"),
     ):

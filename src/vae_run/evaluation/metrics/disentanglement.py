@@ -30,6 +30,8 @@ TREES, LEAF, TREE_IMAGES = 20, 20, 5000
 VOTES, GROUP = 5000, 64
 """Votes of the FactorVAE score, to learn from and to judge each, and images to a vote."""
 SEED = 0
+ROUNDING = 2e-5
+"""Standard deviation of a constant, relative to its size, that float32 may give it."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ def _conflicts(settings: Settings) -> Iterator[str]:
 
 @metric(conflicts=_conflicts)
 def disentanglement(view: View) -> dict[str, float]:
-    """`mig`, `sap`, `factor_vae_score`, `dci_disentanglement`, `dci_completeness` and
-    `dci_informativeness`, each at most 1 and higher where dimensions and factors correspond.
+    """`mig`, `sap`, `factor_vae_score`, `dci_disentanglement`, `dci_completeness_weighted`,
+    `dci_completeness_unweighted` and `dci_informativeness`, each at most 1 and higher where
+    dimensions and factors correspond.
 
     Of the expected codes E_q[z], including dimensions that the decoder ignores, as in Locatello et
     al. 2019. What must be learned is learned on the training split, the importances of DCI there
@@ -164,8 +167,10 @@ def dci(seen: Known, judged: Known, unordered: Collection[int] = ()) -> dict[str
     R [D, F] are the importances of the dimensions to a random forest that predicts a factor; one
     that classifies for a factor in `unordered`, else a regression. Disentanglement is the mean over
     dimensions, weighted by their share of R, of 1 - H_F(R_j / sum R_j), completeness the mean over
-    factors of 1 - H_D(R_k / sum R_k), where H_n is the entropy with base n. Informativeness is the
-    mean over factors of the forests' R^2, not below 0, or share of values told right.
+    factors of 1 - H_D(R_k / sum R_k), where H_n is the entropy with base n. Its weighted mean, by
+    the factors' shares of R, is what the code of Locatello et al. 2019 computes, and papers since;
+    Eastwood & Williams have the unweighted one. Informativeness is the mean over factors of the
+    forests' R^2, not below 0, or share of values told right.
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
@@ -181,7 +186,8 @@ def dci(seen: Known, judged: Known, unordered: Collection[int] = ()) -> dict[str
     relevance = np.array(importances).T
     return {
         "dci_disentanglement": specialisation(relevance),
-        "dci_completeness": specialisation(relevance.T, weighted=False),
+        "dci_completeness_weighted": specialisation(relevance.T),
+        "dci_completeness_unweighted": specialisation(relevance.T, weighted=False),
         "dci_informativeness": float(np.mean(informativeness)),
     }
 
@@ -209,7 +215,8 @@ def factor_vae_score(seen: Known, judged: Known) -> float:
     the split, that come from the factor that their dimension stands for.
     """
     spread = seen.codes.std(0)
-    alive = spread > 1e-6 * spread.max()
+    # A constant that was computed in float32 varies by rounding, which is no information.
+    alive = spread > np.maximum(1e-6 * spread.max(), ROUNDING * np.abs(seen.codes.mean(0)))
     if not alive.any():
         return 0.0
     tables = []

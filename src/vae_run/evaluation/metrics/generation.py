@@ -26,6 +26,8 @@ MOST_IMAGES = 10_000
 """Images of the split, and as many samples, taken at most."""
 LEAST_IMAGES = 6
 """Each needs five neighbours."""
+OPEN = 1 - 1e-10
+"""Factor on squared radii, so that rounding does not put a point on a ball's border inside it."""
 ROWS = 256
 """Rows of a matrix of distances held at once."""
 
@@ -93,24 +95,24 @@ def frechet(a: Tensor, b: Tensor) -> float:
 def overlap(real: Tensor, fake: Tensor) -> dict[str, float]:
     """`precision`, `recall`, `density` and `coverage` of features [N, P] and [M, P].
 
-    Precision is the share of fake images that lie no further from some real one than its third
+    Precision is the share of fake images that lie nearer to some real one than its third
     neighbour among the real, recall the share of real images that lie so among the fake
     (Kynkaanniemi et al. 2019, eqs. 1 and 2). Density is the mean over fake images of how many real
-    ones have them within the distance of their fifth neighbour, over 5, which may exceed 1;
-    coverage is the share of real images that have a fake one that near (Naeem et al. 2020, eqs. 4
-    and 5).
+    ones have them nearer than their fifth neighbour, over 5, which may exceed 1; coverage is the
+    share of real images that have a fake one that near (Naeem et al. 2020, eqs. 4 and 5). Balls are
+    open, as in the code of Naeem et al., so that a copy of the real images has a density of 1.
     """
     centre = real.mean(0)
     real, fake = real - centre, fake - centre
-    narrow, wide, around_fake = (_radii(x, k) for x, k in ((real, 3), (real, 5), (fake, 3)))
+    narrow, wide, around_fake = (OPEN * _radii(x, k) for x, k in ((real, 3), (real, 5), (fake, 3)))
     precise = torch.zeros(len(fake), dtype=torch.bool)
     recalled, covered, hits = 0.0, 0.0, 0.0
     for i in range(0, len(real), ROWS):
         rows = slice(i, i + ROWS)
         apart = _distances(real[rows], fake)
-        precise |= (apart <= narrow[rows, None]).any(0)
-        recalled += float((apart <= around_fake).any(1).sum())
-        near = apart <= wide[rows, None]
+        precise |= (apart < narrow[rows, None]).any(0)
+        recalled += float((apart < around_fake).any(1).sum())
+        near = apart < wide[rows, None]
         covered, hits = covered + float(near.any(1).sum()), hits + float(near.sum())
     return {
         "precision": float(precise.double().mean()),

@@ -26,6 +26,10 @@ JOURNAL = "search.journal"
 
 NAME = "vae-run"
 
+POPULATION = 10
+"""Trials in a generation of nsga2, whose first one is random. Optuna's default of 50 would make the
+20 trials of a search by default all random."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,7 +64,7 @@ class Plan:
         if self.sampler == "random":
             return RandomSampler(seed=seed)
         if self.sampler == "nsga2":
-            return NSGAIISampler(seed=seed)
+            return NSGAIISampler(population_size=POPULATION, seed=seed)
         with quiet():
             return TPESampler(
                 n_startup_trials=10 if self.startup is None else self.startup,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from math import ceil
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 
 from vae_run.errors import ConfigError
+from vae_run.sweeps.ranges import decimal_range
 from vae_run.sweeps.search.space import Axis, Choice, Numbers, Point
 
 
@@ -56,7 +55,10 @@ def read_space(overrides: Sequence[Override]) -> Space:
 
 def _axis(key: str, override: Override) -> Axis:
     if override.is_choice_sweep():
-        return Choice(tuple(dict.fromkeys(override.sweep_string_iterator())))
+        choices = tuple(dict.fromkeys(override.sweep_string_iterator()))
+        if not choices:
+            raise ConfigError(f"{key}: found {override.input_line}, which holds nothing.")
+        return Choice(choices)
     sweep: Any = override.value()
     if unknown := sorted(sweep.tags - {"log"}):
         raise ConfigError(f"{key}: found the tag {unknown[0]} in {override.input_line}, expected "
@@ -73,16 +75,13 @@ def _axis(key: str, override: Override) -> Axis:
 
 def _range(key: str, sweep: Any, *, log: bool) -> Numbers:
     """The numbers that the same range has in a grid: `stop` is excluded."""
-    start, stop, step = (Decimal(value) for value in (sweep.start, sweep.stop, sweep.step))
-    count = ceil((stop - start) / step) if step else 0
-    if count < 1:
-        raise ConfigError(f"{key}: found a range that holds nothing; it ends before its stop.")
-    if log and step != 1:
+    found = decimal_range(key, sweep)
+    if log and found.step != 1:
         raise ConfigError(f"{key}: found a logarithmic range with steps; leave out one of the two.")
-    ends = sorted((start, start + (count - 1) * step))
-    if all(isinstance(value, int) for value in (sweep.start, sweep.stop, sweep.step)):
-        return Numbers(int(ends[0]), int(ends[1]), None if log else int(abs(step)), log)
-    return Numbers(float(ends[0]), float(ends[1]), float(abs(step)), log)
+    low, high = sorted((found.start, found.last))
+    if found.whole:
+        return Numbers(int(low), int(high), None if log else int(abs(found.step)), log)
+    return Numbers(float(low), float(high), float(abs(found.step)), log)
 
 
 def with_whole_numbers(space: Space, check: Callable[[Sequence[str]], object]) -> Space:

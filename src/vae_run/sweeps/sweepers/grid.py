@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from random import shuffle
 from typing import Any
 
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override, RangeSweep
 from pydantic import BaseModel, ConfigDict
 
 from vae_run.config.keys import flat
@@ -17,6 +17,7 @@ from vae_run.sweeps.composer import Composer
 from vae_run.sweeps.filters import Filter
 from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.ledger import Entry, Ledger
+from vae_run.sweeps.ranges import decimal_range
 from vae_run.sweeps.settings import checked
 from vae_run.sweeps.sweepers.ledger_sweep import LedgerSweep, refuse_failures, unfinished
 from vae_run.system.console import console
@@ -89,15 +90,29 @@ def _listed(key: str, override: Override) -> list[str]:
     """The values of a sweep.
 
     Raises:
-        ConfigError: there are none, or a range has a step of zero.
+        ConfigError: there are none, or a range has a step of 0.
     """
-    try:
-        values = list(override.sweep_string_iterator())
-    except (ValueError, HydraException) as error:
-        raise ConfigError(f"{key}: found {override.input_line}: {error}.") from error
+    sweep = override.value()
+    if isinstance(sweep, RangeSweep):
+        values = decimal_range(key, sweep).texts()
+        _tell_of_left_stop(key, sweep, len(values))
+        if sweep.shuffle:
+            shuffle(values)
+        return values
+    values = list(override.sweep_string_iterator())
     if not values:
         raise ConfigError(f"{key}: found {override.input_line}, which holds nothing.")
     return values
+
+
+def _tell_of_left_stop(key: str, sweep: RangeSweep, count: int) -> None:
+    """Print a line where Hydra's own arithmetic would have included the stop."""
+    if sum(1 for _ in sweep.range()) > count:
+        typed = f"range({sweep.start},{sweep.stop},{sweep.step})"
+        console.print(
+            f"{key}: the stop of {typed} is left out, as that of every range; Hydra's own sweeper "
+            "would include it, by rounding"
+        )
 
 
 def filtered(
