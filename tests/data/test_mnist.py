@@ -131,3 +131,16 @@ def test_idx_bytes_match_torchvision(idx_folder: Callable[..., Path]) -> None:
 
     path = idx_folder("MNIST") / "MNIST" / "raw" / IMAGES
     assert torch.equal(read_idx(path, 3), read_image_file(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("code", "dtype", "told"), [(0x0C, ">i4", "32-bit integers"), (0x0D, ">f4", "32-bit floats")]
+)
+def test_an_idx_file_of_another_type_is_whole_but_refused(
+    tmp_path: Path, code: int, dtype: str, told: str
+) -> None:
+    path = tmp_path / "labels"
+    header = bytes([0, 0, code, 1]) + (5).to_bytes(4, "big")
+    path.write_bytes(header + np.arange(5).astype(dtype).tobytes())
+    with pytest.raises(DataError, match=f"is a whole idx file of {told}"):
+        read_idx(path, 1)

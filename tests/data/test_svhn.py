@@ -44,3 +44,13 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
     savemat(path, {"Y": np.zeros(3)})
     with pytest.raises(DataError, match="KeyError: 'X'"):
         SVHN(root=str(tmp_path)).load()
+
+
+def test_a_matlab_7_3_file_is_whole_but_refused(tmp_path: Path) -> None:
+    write_mats(tmp_path)
+    text = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 ."
+    header = text.ljust(116) + bytes(8) + b"\x00\x02IM" + bytes(384) + b"\x89HDF\r\n\x1a\n"
+    (tmp_path / "test_32x32.mat").write_bytes(header + bytes(2000))
+    with pytest.raises(DataError, match=r"test_32x32\.mat is a MATLAB 7\.3 file.*-v7") as refused:
+        SVHN(root=str(tmp_path)).load()
+    assert "damaged" not in str(refused.value)

@@ -54,6 +54,13 @@ def test_what_is_not_a_number_is_strange():
     assert broken["auroc"] == 1.0
 
 
+def test_scores_of_which_none_is_a_number_have_no_areas():
+    nothing = torch.full((3,), torch.nan)
+    assert separation(nothing, nothing) == {}
+    assert separation(torch.tensor([1.0, 2]), nothing) == {}
+    assert separation(nothing, torch.tensor([1.0, 2])) == {}
+
+
 def test_scores_are_those_of_their_names():
     one = made("likelihood=gaussian", "corruption=gaussian", "evaluation.importance_samples=1")
     view = one.view(one.splits.test)

@@ -16,6 +16,8 @@ from hydra.plugins.sweeper import Sweeper
 import vae_run
 from hydra_plugins.vae_run import plugins
 from vae_run.config.options import CONF
+from vae_run.errors import ConfigError
+from vae_run.sweeps.settings import SlurmSettings, checked
 
 SOURCE = Path(vae_run.__file__).parents[1]
 TARGETS = {
@@ -79,3 +81,10 @@ def test_keys_of_launchers_are_checked_when_hydra_sets_them_up(vae_run, launcher
     assert finished.code == 1
     assert "hydra.launcher.grace: found -1" in finished.err
     assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("minutes", [0.5, 0, "10", True])
+def test_a_time_limit_is_a_whole_number_of_minutes(minutes):
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.parameters: .*timeout_min"):
+        checked({"parameters": {"timeout_min": minutes}}, SlurmSettings)
+    assert checked({"parameters": {"timeout_min": 1}}, SlurmSettings).parameters

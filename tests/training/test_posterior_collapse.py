@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parts import composed
 from stopping import SMALL_RUN
 
-from vae_run.training.posterior_collapse import CollapseWatch
+from vae_run.config.check import check
+from vae_run.training.posterior_collapse import CollapseWatch, remedies
 
 
 def warned(caplog: pytest.LogCaptureFixture, *seen: tuple[float, float], warmup: float = 0) -> str:
@@ -40,6 +42,24 @@ def test_no_kl_no_collapse(caplog: pytest.LogCaptureFixture) -> None:
     watch.see({"loss": 3.0}, 1)
     watch.judge()
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "not_named"),
+    [
+        (["model=vae"], ["objective.beta"], ["likelihood."]),
+        (["model=info_vae", "objective.kl_weight=1"], ["objective.kl_weight"], ["objective.beta"]),
+        (["model=iwae"], ["objective=free_bits"], ["objective.beta"]),
+        (["likelihood=gaussian", "likelihood.sigma=1"], ["likelihood.sigma=learned"], []),
+        (["likelihood=gaussian", "likelihood.sigma=learned"], [], ["likelihood.sigma"]),
+    ],
+)
+def test_remedies_are_keys_that_the_run_has(
+    words: list[str], named: list[str], not_named: list[str]
+) -> None:
+    text = " ".join(remedies(check(composed(*words))))
+    assert all(key in text for key in named)
+    assert not any(key in text for key in not_named)
 
 
 def test_a_training_that_stops_early_is_judged_too(vae_run: Any, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_run.errors import DataError
+
 
 def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
     """The arrays `names` of the file `path`.
@@ -33,6 +35,11 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
     done = subprocess.run([*command, *names], capture_output=True, check=False)
     if done.returncode < 0:
         raise ValueError(f"its reader crashed (signal {-done.returncode})")
+    if b"HDF reader" in done.stderr:
+        raise DataError(
+            f"{path} is a MATLAB 7.3 file, which scipy does not read. In MATLAB save it again with "
+            "save(..., '-v7'), or convert it with the Python package h5py."
+        )
     if done.returncode:
         raise ValueError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2])
     file = io.BytesIO(done.stdout)

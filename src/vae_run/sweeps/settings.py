@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vae_run.config.check import invalid
 
@@ -44,6 +44,18 @@ class SlurmSettings(PoolSettings):
     jobs: Annotated[int, Field(ge=1)] = 50
     executor: Literal["slurm", "local"] = "slurm"
     parameters: dict[str, Any] = {}
+
+    @field_validator("parameters")
+    @classmethod
+    def _whole_minutes(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        """submitit fails on other values of `timeout_min` once jobs are in the ledger."""
+        minutes = parameters.get("timeout_min")
+        if minutes is not None and (type(minutes) is not int or minutes < 1):
+            raise ValueError(
+                f"timeout_min is {minutes!r}, but a time limit is a whole number of minutes, at "
+                "least 1; hydra.launcher.time_limit counts in seconds"
+            )
+        return parameters
 
 
 def checked(keys: Mapping[str, Any], kind: type[S], section: str = "hydra.launcher") -> S:

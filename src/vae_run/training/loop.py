@@ -29,7 +29,7 @@ from vae_run.training.display import TrainingDisplay
 from vae_run.training.experiment import Experiment
 from vae_run.training.meter import Meter
 from vae_run.training.nonfinite import DivergenceCheck
-from vae_run.training.posterior_collapse import CollapseWatch
+from vae_run.training.posterior_collapse import CollapseWatch, remedies
 from vae_run.training.progress import Progress
 from vae_run.training.schedules import Schedule
 from vae_run.training.settings import GradientSettings
@@ -78,7 +78,8 @@ class Loop:
         self.divergence = DivergenceCheck(*given, scalable=scalable(settings))
         self.history = History(self.run.path / "history.csv")
         parts = (self.experiment, self.run, self.tracker, self.checkpoints)
-        self.validation = Validation(*parts, CollapseWatch(objective.warmup_epochs))
+        watch = CollapseWatch(objective.warmup_epochs, remedies(settings))
+        self.validation = Validation(*parts, watch)
         self.step_log = StepLog(self.meter, self.divergence, self.tracker, self.display)
 
     @property

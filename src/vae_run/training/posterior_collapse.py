@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
 
 log = logging.getLogger("vae_run")
 
@@ -19,9 +23,9 @@ class CollapseWatch:
     before the end tells nothing.
     """
 
-    def __init__(self, warmup_epochs: float) -> None:
-        """Watch a training whose warm-up lasts `warmup_epochs`."""
-        self._warmup_epochs = warmup_epochs
+    def __init__(self, warmup_epochs: float, remedies: Sequence[str] = ()) -> None:
+        """Watch a training whose warm-up lasts `warmup_epochs`; `remedies` is what may help it."""
+        self._warmup_epochs, self._remedies = warmup_epochs, remedies
         self._kl, self._epoch = math.inf, 0.0
 
     def see(self, values: Mapping[str, float], epoch: float) -> None:
@@ -34,8 +38,20 @@ class CollapseWatch:
             return
         log.warning(
             "posterior collapse: at the end (epoch %.4g) the KL is %.2g nats, so codes say nothing "
-            "of their images. Try a lower objective.beta, objective=free_bits or capacity, or, "
-            "with likelihood=gaussian, likelihood.sigma=learned.",
+            "of their images.%s",
             self._epoch,
             self._kl,
+            f" Try {' or '.join(self._remedies)}." if self._remedies else "",
         )
+
+
+def remedies(settings: Settings) -> list[str]:
+    """What may help a training with these parts against a collapse."""
+    objective, likelihood = settings.parts["objective"], settings.parts["likelihood"]
+    weights = [key for key in ("beta", "kl_weight") if objective.get(key)]
+    found = [f"a lower objective.{key}" for key in weights]
+    found.append("objective=free_bits or objective=capacity")
+    for key in ("sigma", "scale"):
+        if isinstance(likelihood.get(key), (int, float)):
+            found.append(f"likelihood.{key}=learned")
+    return found

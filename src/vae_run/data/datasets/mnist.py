@@ -20,6 +20,7 @@ from vae_run.data.checks import refuse_more_than_memory, regular
 from vae_run.data.dataset import Parts
 from vae_run.data.download import Downloaded, damaged
 from vae_run.data.splits import Split
+from vae_run.errors import DataError
 
 _MERGED = digits + ascii_uppercase + "abdefghnqrt"
 _SIDE = 28
@@ -134,6 +135,16 @@ def _read_split(image_file: Path, label_file: Path) -> Split:
     return Split(images[:, None], labels.to(torch.int64), scale=255.0)
 
 
+OTHER_TYPES = {
+    0x09: "signed bytes",
+    0x0B: "16-bit integers",
+    0x0C: "32-bit integers",
+    0x0D: "32-bit floats",
+    0x0E: "64-bit floats",
+}
+"""Types of idx files beside unsigned bytes, by the third byte of the file."""
+
+
 def read_idx(path: Path, dimensions: int) -> Tensor:
     """An idx file of unsigned bytes as a uint8 tensor with that many dimensions.
 
@@ -141,7 +152,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     If the file does not exist, `path` + ".gz" is read.
 
     Raises:
-        DataError: the header or the length is wrong.
+        DataError: the header or the length is wrong, or the numbers are of another type.
     """
     if not path.exists():
         path = path.with_name(f"{path.name}.gz")
@@ -150,6 +161,11 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         with _opened(regular(path, str(path))) as file:
             words = file.read(start)
             magic, *shape = struct.unpack(f">{dimensions + 1}I", words.ljust(start, b"\0"))
+            if magic >> 8 in OTHER_TYPES and magic & 0xFF == dimensions:
+                raise DataError(
+                    f"{path} is a whole idx file of {OTHER_TYPES[magic >> 8]}, but this dataset "
+                    "has unsigned bytes. Convert it, or read its images by dataset=arrays."
+                )
             if magic != 0x800 + dimensions or len(words) < start:
                 raise damaged(path, f"it does not start as an idx file of {dimensions} dimensions")
             expected, held = math.prod(shape), path.stat().st_size

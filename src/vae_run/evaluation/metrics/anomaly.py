@@ -115,7 +115,13 @@ def _by_components(view: View, train: Split) -> dict[str, Tensor]:
 
 
 def separation(normal: Tensor, strange: Tensor) -> dict[str, float]:
-    """`auroc` and `average_precision` of scores that should be higher for `strange`, [N] each."""
+    """`auroc` and `average_precision` of scores that should be higher for `strange`, [N] each.
+
+    A score that is not a number counts as the highest. Nothing where no score of one of the two is
+    a number: their area would be .5 or 1 by that rule alone.
+    """
+    if any(len(scored) and bool(scored.isnan().all()) for scored in (normal, strange)):
+        return {}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     truth = torch.cat([torch.zeros(len(normal)), torch.ones(len(strange))]).numpy()

@@ -36,9 +36,10 @@ def anomaly_scores(view: View) -> Image | None:
     panels = []
     for name, title in SCORES.items():
         if name in normal:
-            area = separation(normal[name], strange[name])["auroc"]
+            found = separation(normal[name], strange[name])
             values = normal[name].numpy(), strange[name].numpy()
-            panels.append((f"{title}; AUROC {area:.3f}", *values))
+            if found:
+                panels.append((f"{title}; AUROC {found['auroc']:.3f}", *values))
     count, more = len(normal["mse"]), len(strange["mse"])
     notes = [
         f"{count:,} test images of the classes trained on, {more:,} of the others",
