@@ -379,15 +379,3 @@ def test_what_is_said_while_decoding(photos: Path, caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.INFO):
         folder(photos).load()
     assert "decoding 170 images once, into" in caplog.text
-
-
-def test_cores_are_those_granted_or_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vae_run.data.images.decode_pool import cores
-
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
-    assert cores() == 8
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert cores() == 1

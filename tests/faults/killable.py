@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,16 @@ class Fault:
 PLACES = ("step", "half written", "before replace", "after replace", "before link", "after link")
 
 
+def processes(preload: Sequence[str]) -> ForkServerContext:
+    """Processes that are forked from a server which has imported `preload`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    return context
+
+
 def start(arguments: Sequence[object], said: Path, fault: Fault | None = None) -> BaseProcess:
     """Run `vae-run` with `arguments` in the folder of `said`, the file of all that it says."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    process = context.Process(
+    process = processes(PRELOAD).Process(
         target=_main, args=([str(a) for a in arguments], said, fault), daemon=True
     )
     process.start()

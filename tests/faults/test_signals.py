@@ -16,6 +16,7 @@ from same_run import assert_same_run
 
 from vae_run.config.commands import command, override
 from vae_run.runs import checkpoint_file
+from vae_run.system.signals import StopRequests
 from vae_run.tasks import final_evaluation
 from vae_run.tasks import train as training
 from vae_run.training.loop import Loop
@@ -29,7 +30,7 @@ ENDLESS = (
     "hydra.run.dir=run",
 )
 SHORT = ("device=cpu", "network.widths=[16]", "trainer.epochs=2", "evaluation.figures=[]")
-CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138}
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138, signal.SIGHUP: 129}
 
 
 def status(run: Path) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def status(run: Path) -> dict[str, Any]:
         signal.SIGUSR1,
         pytest.param(signal.SIGTERM, marks=pytest.mark.faults),  # also in test_resume.py
         pytest.param(signal.SIGINT, marks=pytest.mark.faults),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.faults),
     ],
 )
 def test_a_signal_in_training_leaves_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
@@ -61,6 +63,19 @@ def test_a_signal_in_training_leaves_a_checkpoint(number: signal.Signals, tmp_pa
     assert f"interrupted at step {saved['step']}" in said
     assert "task=resume" in status(run)["message"]
     assert finish(("task=resume", "run=run", "trainer.epochs=1"), tmp_path / "said") == 0
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["terminal", "nohup"])
+def test_a_hangup_stops_a_run_unless_it_is_ignored(ignored: bool) -> None:
+    import os
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with StopRequests() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.received == (None if ignored else signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def signal_to(pid: int, number: int) -> None:

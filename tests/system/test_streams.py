@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 
 import vae_run
 from vae_run.cli.main import main
-from vae_run.system.console import console
-from vae_run.system.streams import writing_any_text
+from vae_run.system.console import console, draws_bars
+from vae_run.system.streams import LastingFile, lasting_streams
 
 
 def ascii_stream() -> io.TextIOWrapper:
@@ -29,7 +30,7 @@ def written(stream: io.TextIOWrapper) -> str:
 def test_what_a_terminal_cannot_show_is_written_as_codes() -> None:
     out, err = ascii_stream(), ascii_stream()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with writing_any_text():
+        with lasting_streams():
             console.print("猫: 1.5 ± 0.1 − 2 …")
             print("\udcff", file=err)
         with pytest.raises(UnicodeEncodeError):
@@ -61,3 +62,36 @@ def test_no_text_is_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     sources = list(Path(vae_run.__file__).parent.rglob("*.py"))
     markup = re.compile(r"rich\.markup|\[/\]")  # the console would show it as it is
     assert [file for file in sources if markup.search(file.read_text("utf-8"))] == []
+
+
+def test_what_cannot_be_written_is_dropped_and_nothing_fails_later(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    for descriptor, told in ((writer, ""), (os.open("/dev/full", os.O_WRONLY), "No space left")):
+        stream = io.TextIOWrapper(io.BufferedWriter(LastingFile(descriptor, "w")), encoding="utf-8")
+        for _ in range(3):
+            stream.write("text" * 5000)
+            stream.flush()
+        assert os.write(descriptor, b"by another writer of the process") == 32
+        stream.close()
+        said = capfd.readouterr().err
+        assert said.count("standard output ends here") == bool(told)
+        assert told in said
+
+
+def test_what_can_be_written_arrives_whole(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as file:
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(LastingFile(file.fileno(), "w", closefd=False)), encoding="utf-8"
+        )
+        stream.write("猫" * 10_000)
+        stream.flush()
+    assert (tmp_path / "out").read_text("utf-8") == "猫" * 10_000
+
+
+def test_a_bar_is_drawn_on_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_force_terminal", True)  # as by FORCE_COLOR=1
+    assert console.is_terminal
+    assert not draws_bars()

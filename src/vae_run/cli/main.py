@@ -23,23 +23,26 @@ from vae_run.cli.help import text
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.config.commands import override
 from vae_run.config.options import CONF, folders, refuse_none
-from vae_run.errors import Interrupted
+from vae_run.errors import Interrupted, RunError
 from vae_run.system import ranks
-from vae_run.system.streams import writing_any_text
+from vae_run.system.hardware import heed_quota
+from vae_run.system.streams import lasting_streams
 
 if TYPE_CHECKING:
     from vae_run.config.invocation import Call
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code: 0, 1, 2, 3, 4, 130 or 143.
+    """Run the command line and exit with its code: 0, 1, 2, 3, 4, or 128 + the signal.
 
     Args:
         words: what is typed after `vae-run`; None: what this process was started with.
     """
     typed = tuple(sys.argv[1:] if words is None else words)
     Outcome.begin()
-    with writing_any_text(), ending():
+    with lasting_streams(), ending():
+        refuse_lost_folder()
+        heed_quota()
         asked = hydra_api.parse(typed)
         if asked.help:  # Hydra's own help reads every option's file first
             print(text(CONF, typed))
@@ -87,6 +90,21 @@ def call_of(config: DictConfig) -> Call:
         [word for word in context.overrides.task if _was_typed(word)],
         {str(k): v for k, v in context.runtime.choices.items() if isinstance(v, str)},
     )
+
+
+def refuse_lost_folder() -> None:
+    """Check that there is a working directory.
+
+    Raises:
+        RunError: it was removed while the shell was in it.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise RunError(
+            "the working directory does not exist any more, and outputs and relative paths lie in "
+            "it. Change to another folder with cd."
+        ) from None
 
 
 def _is_swept() -> bool:

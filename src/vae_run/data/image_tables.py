@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from vae_run.data.checks import refuse_more_than_memory, regular
-from vae_run.data.images.decode_pool import cores
 from vae_run.data.images.decoder import Decoder
 from vae_run.errors import DataError
+from vae_run.system.hardware import cores
 
 _ROWS = 256
 """Rows that are decoded at a time."""

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from vae_run.corruptions import Corruption
 from vae_run.data.batches import Batch, TrainingBatches, go_on, share_of
-from vae_run.data.images.decode_pool import cores
 from vae_run.data.mapped import sent
 from vae_run.data.splits import Split
 from vae_run.data.webdataset.stream import Stream, decode
 from vae_run.data.webdataset.tar_shards import Sample
 from vae_run.errors import DataError
+from vae_run.system.hardware import cores
 
 log = logging.getLogger(__name__)
 

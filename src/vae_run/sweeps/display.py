@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from vae_run.sweeps.ledger import Entry
-from vae_run.system.console import console, numbers
+from vae_run.system.console import console, draws_bars, numbers
 
 STYLES = {"completed": "green", "interrupted": "yellow", "pruned": "cyan"}
 
@@ -33,7 +33,7 @@ class SweepDisplay:
 
     @contextmanager
     def shown(self) -> Iterator[SweepDisplay]:
-        if not console.is_terminal:
+        if not draws_bars():
             yield self
             return
         columns = (

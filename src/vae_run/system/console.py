@@ -14,12 +14,17 @@ from rich.console import Console
 from rich.text import Text
 
 # A file or a pipe has no width: tables in it are not truncated.
-_free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+_free = not (sys.stdout and sys.stdout.isatty()) and "COLUMNS" not in os.environ
 # Names of files and classes may hold brackets or colons: no text is read as markup or as emoji.
 console = Console(
     markup=False, emoji=False, highlight=False, soft_wrap=True, width=160 if _free else None
 )
 log = logging.getLogger("vae_run")
+
+
+def draws_bars() -> bool:
+    """Whether progress is a bar: FORCE_COLOR has rich take a file for a terminal."""
+    return console.is_terminal and console.file.isatty()
 
 
 class _ConsoleHandler(logging.Handler):

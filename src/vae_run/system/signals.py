@@ -1,7 +1,8 @@
 """Signals that stop a run: at the next step of training, or immediately where nothing is lost.
 
-These are SIGINT and SIGTERM, and SIGUSR1, which Slurm sends before a time limit
-(`--signal=B:USR1@60`). A second signal ends the process immediately.
+These are SIGINT and SIGTERM; SIGHUP, which the end of a terminal or of a connection sends; and
+SIGUSR1, which Slurm sends before a time limit (`--signal=B:USR1@60`). A second signal ends the
+process immediately.
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType, TracebackType
 from typing import Any, ClassVar
 
 from vae_run.errors import Interrupted
+
+_AT_ONCE = b"ended at once by a second signal: what was done since the last checkpoint is lost\n"
+
+
+def heeded(numbers: Iterable[int]) -> list[int]:
+    """Those of the signals that may stop this process: under `nohup` SIGHUP is ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in numbers if not (ignored and number == signal.SIGHUP)]
 
 
 class Stop(BaseException):
@@ -31,7 +40,7 @@ class StopRequests:
     The training loop checks it between steps; code within `at_once` is left by `Stop`.
     """
 
-    HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
     active: ClassVar[StopRequests | None] = None
 
     def __init__(self) -> None:
@@ -41,6 +50,8 @@ class StopRequests:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
+            with suppress(OSError):
+                os.write(2, _AT_ONCE)
             os._exit(128 + number)
         self.received = number
         if self._at_once:
@@ -59,7 +70,7 @@ class StopRequests:
 
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.signal(n, self._handle) for n in self.HANDLED}
+            self._before = {n: signal.signal(n, self._handle) for n in heeded(self.HANDLED)}
             StopRequests.active = self
         return self
 

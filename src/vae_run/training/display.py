@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from vae_run.system.console import console, log, numbers
+from vae_run.system.console import console, draws_bars, log, numbers
 
 PLAIN_INTERVAL = 5.0
 """Seconds between progress lines where there is no terminal to draw a bar on."""
@@ -26,7 +26,7 @@ class TrainingDisplay:
         self.steps_per_epoch = steps_per_epoch
         self._last_line = time.monotonic()
         self._bar: Progress | None = None
-        if console.is_terminal:
+        if draws_bars():
             columns = (
                 TextColumn("epoch {task.fields[epoch]}"),
                 BarColumn(bar_width=24),

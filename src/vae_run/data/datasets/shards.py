@@ -18,13 +18,13 @@ from pydantic import Field
 
 from vae_run.data.checks import refuse_more_than_memory
 from vae_run.data.dataset import Count, Dataset, ImageSize, Parts, height_and_width
-from vae_run.data.images.decode_pool import cores
 from vae_run.data.images.decoder import Decoder
 from vae_run.data.splits import Split
 from vae_run.data.webdataset import tar_shards
 from vae_run.data.webdataset.stream import Stream, decode, shuffled
 from vae_run.data.webdataset.tar_shards import Sample, Shard
 from vae_run.errors import ConfigError
+from vae_run.system.hardware import cores
 
 log = logging.getLogger(__name__)
 

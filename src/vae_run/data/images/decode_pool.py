@@ -6,7 +6,6 @@ killed, its workers stay (tested with `spawn` and `forkserver`), whereas a proce
 """
 
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from vae_run.data.images.decoder import Decoder
 from vae_run.errors import DataError
+from vae_run.system.hardware import cores
 
 _CHUNK = 64
 
@@ -77,12 +77,6 @@ def decode_to_files(jobs: Sequence[Job], decoder: Decoder) -> Iterator[int]:
             yield from pool.map(work, jobs)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def cores() -> int:
-    """Number of CPU cores that this process may use."""
-    known = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vae_run.system.console import console
+from vae_run.system.console import console, draws_bars
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def decoding_progress(total: int) -> Iterator[Callable[[int], None]]:
             logged = time.monotonic()
             log.info("decoded %s of %s images", f"{done:,}", f"{total:,}")
 
-    if not console.is_terminal:
+    if not draws_bars():
         yield line
         return
     columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

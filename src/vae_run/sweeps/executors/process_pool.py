@@ -23,12 +23,13 @@ from typing import Any
 from vae_run.sweeps.executors import worker
 from vae_run.sweeps.executors.job_end import Cause, ErrorReport, JobEnd, RunReport, StopRequest
 from vae_run.sweeps.executors.worker import WorkerEnvironment
+from vae_run.system.signals import heeded
 from vae_run.system.temporary_folder import use_short_temporary_folder
 
 TICK = 0.25
 """Seconds between two looks at the running jobs."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @cache
@@ -241,7 +242,7 @@ class _Received:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._take) for number in SIGNALS}
+        before = {number: signal.signal(number, self._take) for number in heeded(SIGNALS)}
         try:
             yield
         finally:
