@@ -67,7 +67,7 @@ def read_yaml(path: Path, *, resolve: bool = True) -> Any:
         events = yaml.parse(text, yaml.SafeLoader) if "&" in text else ()
         if any(isinstance(event, yaml.AliasEvent) for event in events):
             raise CheckpointError(f"{path}: uses YAML aliases (*name); refused.")
-        content = yaml.load(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
         if isinstance(content, (dict, list)) and _is_plain(content):
             if not resolve or "${" not in text:
                 return content

@@ -11,7 +11,7 @@ from vae_run.errors import RunError
 LONGEST = 103
 """Bytes of the address of a Unix socket at most: 107 on Linux, 103 on macOS."""
 
-SHORT = "/tmp"
+SHORT = "/tmp"  # noqa: S108 - multiprocessing makes a private folder in it
 
 
 def use_short_temporary_folder() -> None:
