@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from vae_run.cli import main
 from vae_run.cli.composition import known_keys
 from vae_run.config.groups import GROUPS
+from vae_run.version import __version__ as vae_run_version
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -292,3 +294,24 @@ def test_hydras_own_flags_work(vae_run: Run, tmp_path: Path) -> None:
     completed = vae_run("--shell-completion", "install=bash")
     assert "hydra_bash_completion" in completed.out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_that_of_vae_run_and_of_what_it_stands_on(vae_run: Run) -> None:
+    finished = vae_run("--version")
+    assert finished.code == 0
+    expected = f"vae-run {vae_run_version} (torch {torch.__version__.partition('+')[0]}"
+    assert finished.out.startswith(expected)
+
+
+def test_a_failure_of_a_run_is_said_on_standard_error(vae_run: Run, tmp_path: Path) -> None:
+    finished = vae_run("dataset=arrays", f"dataset.path={tmp_path / 'nothing.npz'}")
+    assert finished.code == 3
+    assert "does not exist" in finished.err
+    assert "error" not in finished.out
+
+
+def test_the_backend_of_a_notebook_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    with pytest.raises(SystemExit):
+        main(["lr=3"])
+    assert os.environ["MPLBACKEND"] == "agg"

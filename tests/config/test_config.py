@@ -440,6 +440,10 @@ def test_keys_are_flattened_with_dots():
 def test_the_nearest_name_is_near():
     assert nearest("epoch", ["epochs", "steps"]) == "epochs"
     assert nearest("xyzzy", ["epochs", "steps"]) is None
+    keys = ["filter", "hydra.sweeper.filter", "optimizer.lr", "objective.beta", "task"]
+    assert nearest("lr", keys) == "optimizer.lr"
+    assert nearest("beta", keys) == "objective.beta"
+    assert nearest("filter", keys) == "filter or hydra.sweeper.filter"
 
 
 # Which classes a configuration may name

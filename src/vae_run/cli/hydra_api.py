@@ -12,6 +12,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from vae_run.cli.words import understood
+from vae_run.version import __version__
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that makes Hydra raise errors instead of printing them and exiting."""
@@ -66,6 +68,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = get_args_parser()
     parser.prog = "vae-run"
+    for action in parser._actions:
+        if isinstance(action, argparse._VersionAction):
+            found = (f"{name} {metadata.version(name)}" for name in ("torch", "hydra-core"))
+            action.version = f"vae-run {__version__} ({', '.join(found)})"
+            action.help = "Show the versions of vae-run, torch and Hydra and exit"
     return parser
 
 

@@ -43,6 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
     with lasting_streams(), ending():
         refuse_lost_folder()
         heed_quota()
+        os.environ["MPLBACKEND"] = "agg"  # a notebook's own backend is not for its processes
         asked = hydra_api.parse(typed)
         if asked.help:  # Hydra's own help reads every option's file first
             print(text(CONF, typed))

@@ -19,8 +19,16 @@ def misplaced_key(key: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The entry of `known` most similar to `word`; None if all differ by more than half."""
-    matches = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """The entry of `known` most similar to `word`; None if all differ by more than half.
+
+    A word without a group is compared with the last parts of keys as well: `lr` is optimizer.lr.
+    """
+    keys = list(known)
+    if "." not in word:
+        same = [key for key in keys if key.rpartition(".")[2] == word]
+        if same:
+            return " or ".join(same[:3])
+    matches = get_close_matches(word, keys, n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 

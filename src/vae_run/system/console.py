@@ -16,8 +16,16 @@ from rich.text import Text
 # A file or a pipe has no width: tables in it are not truncated.
 _free = not (sys.stdout and sys.stdout.isatty()) and "COLUMNS" not in os.environ
 # Names of files and classes may hold brackets or colons: no text is read as markup or as emoji.
-console = Console(
-    markup=False, emoji=False, highlight=False, soft_wrap=True, width=160 if _free else None
+console, errors = (
+    Console(
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=True,
+        width=160 if _free else None,
+        stderr=stderr,
+    )
+    for stderr in (False, True)
 )
 log = logging.getLogger("vae_run")
 
@@ -31,7 +39,8 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         style = {"WARNING": "yellow", "ERROR": "bold red"}.get(record.levelname, "")
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        console.print(Text(prefix + record.getMessage(), style=style))
+        place = errors if record.levelno >= logging.ERROR else console
+        place.print(Text(prefix + record.getMessage(), style=style))
 
 
 class _LogFile(logging.FileHandler):
