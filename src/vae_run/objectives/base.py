@@ -36,6 +36,8 @@ class Objective(ABC):
     """Epochs until the loss takes its final form."""
     shares_batches: ClassVar[bool] = True
     """Whether an image's terms do not depend on the batch, so that processes can divide it."""
+    restores: ClassVar[bool] = False
+    """Whether the decoder may see the encoder's input: no bound and no code is asked for."""
 
     @abstractmethod
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:

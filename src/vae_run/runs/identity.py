@@ -60,6 +60,7 @@ ADDED_SINCE: Mapping[str, Any] = {
     "dataset.scale": "none",
     "network.init": "torch",
     "network.norm": "none",
+    "network.skip": False,
     "likelihood.speed": 1,
 }
 """Keys that earlier configurations lack, with the value that leaves a job what it was."""

@@ -14,8 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vae_run.errors import ConfigError
-from vae_run.models.networks.base import Decoder, Encoder, Network, Widths
+from vae_run.models.networks.base import Decoder, Encoder, Widths
 from vae_run.models.networks.initialisation import SMALL
+from vae_run.models.networks.skip import Pyramid
 
 
 class MapDecoder(Decoder):
@@ -31,7 +32,7 @@ class MapDecoder(Decoder):
 
 
 @dataclass(kw_only=True)
-class Conv(Network):
+class Conv(Pyramid):
     """3x3 convolutions of stride 2, to ceil(H/2), ceil(H/4), ..., and transposed ones back.
 
     `widths` are the channels of each level. All H, W >= 1 are supported; odd sizes are restored
@@ -74,7 +75,7 @@ class Conv(Network):
         channels = event_shape[0]
         for out, size in zip(self.widths, sizes[1:], strict=True):
             down = self.hidden(nn.Conv2d(channels, out, 3, stride=2, padding=1))
-            layers += [down, *self.level(out, size)]
+            layers += [*self.keeping(), down, *self.level(out, size)]
             channels = out
         return Encoder(*layers, nn.Flatten(), features=channels * height * width)
 
@@ -94,7 +95,8 @@ class Conv(Network):
             # A stride-2 transposed convolution gives 2h - 1; the padding restores an even size.
             padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
             up = nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)
-            layers += [self.hidden(up), *self.level(out, large)]
+            merging = self.merging(nn.Conv2d, len(widths) - level - 1, out, event_shape[0], 3)
+            layers += [self.hidden(up), *merging, *self.level(out, large)]
         return MapDecoder(*layers, channels=widths[-1], event_shape=event_shape)
 
 
