@@ -87,12 +87,22 @@ def test_the_decoder_may_have_other_levels_than_the_encoder() -> None:
         assert model.reconstruct(x).shape == x.shape
 
 
+def test_a_code_of_maps_is_decoded_beside_the_larger_maps() -> None:
+    shape = ("model=dae", "network.skip=true", "likelihood=mse", "latent_shape=[2,3,3]")
+    widths = ("network=conv", "network.widths=[5,6,7,8]")
+    model = build_model(check(composed(*shape, *widths)), (1, 9, 9))
+    assert [merge.level for merge in layers(model.decoder, Merge)] == [1, 0]
+    x = torch.rand(B, 1, 9, 9)
+    assert model.encode(x).mean.shape == (B, 18)
+    assert model.reconstruct(x).shape == x.shape
+
+
 def test_weights_have_the_variance_of_all_the_inputs_that_are_merged() -> None:
     model = built((3, 8, 8), "network=conv", "network.widths=[32,64]")
     first, second = layers(model.decoder, Merge)
     for merge, inward in ((first, 32 + 32), (second, 32 + 3)):
         assert merge.convolution.in_channels == inward
-        variance = float(merge.convolution.weight.var())
+        variance = merge.convolution.weight.detach().var().item()
         assert variance == pytest.approx(2 / (9 * inward), rel=0.05), "He et al. 2015, for relu"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
@@ -28,6 +29,9 @@ from vae_run.errors import ConfigError
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 """How arguments of parts are checked; classes that pydantic does not know are checked as such."""
 
+DEFAULT_LATENT_DIM = 16
+"""The value in conf/config.yaml: it may stand beside `latent_shape`, which takes its place."""
+
 
 def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> Settings:
     """Check `config`, a plain mapping without interpolations.
@@ -41,6 +45,7 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
         ConfigError: a key is unknown, of a wrong type or out of range, or two parts exclude each
             other; the message is about the first one found.
     """
+    config = _with_size_of_code(config)
     fixed = _check_fixed({k: v for k, v in config.items() if k not in (*GROUPS, *OPTIONAL)})
     classes, parts = {}, {}
     chosen = [name for name in OPTIONAL if config.get(name) not in (None, {"_target_": None})]
@@ -78,6 +83,20 @@ def _check_fixed(own: Mapping[str, Any]) -> Common:
         return schema.model_validate(own)
     except ValidationError as error:
         raise invalid(error, "", list(schema.model_fields)) from error
+
+
+def _with_size_of_code(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`config` with the `latent_dim` that follows from `latent_shape`, if this is given."""
+    shape = config.get("latent_shape")
+    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+        return config  # the schema refuses what is wrong
+    size, given = math.prod(shape), config.get("latent_dim")
+    if given not in (size, DEFAULT_LATENT_DIM):
+        raise ConfigError(
+            f"latent_dim: found {given}, but latent_shape={shape} has {size} entries. Leave out "
+            "latent_dim, which follows from latent_shape."
+        )
+    return {**config, "latent_dim": size}
 
 
 def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:

@@ -26,6 +26,9 @@ def _condition(names: str | list[str] | None) -> str | list[str] | None:
     return names
 
 
+Positive = Annotated[int, Field(ge=1)]
+
+
 class Sweep(BaseModel):
     """Settings of a multirun."""
 
@@ -42,6 +45,8 @@ class Common(BaseModel):
 
     task: str
     latent_dim: Annotated[int, Field(ge=1)]  # D, dimensions of the code
+    latent_shape: Annotated[list[Positive] | None, Field(min_length=3, max_length=3)] = None
+    # [C, h, w] of a code of maps; latent_dim is then their product
     seed: Annotated[int, Field(ge=0, lt=2**63)]  # initialisation, order of batches, noise
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "bfloat16"]  # of training; evaluation is always float32
@@ -50,6 +55,11 @@ class Common(BaseModel):
     init_from: str | None = None  # a run whose best weights training starts from
     trust: list[str] = []  # packages whose classes a foreign run directory may name
     sweep: Sweep
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """(C, h, w) of a code of maps, else (D,). Tensors of codes are flat, [*, D], anyway."""
+        return (*self.latent_shape,) if self.latent_shape else (self.latent_dim,)
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from torch.distributions import Distribution
 from vae_run.config.schema import Settings
 from vae_run.data.conditions import Conditions
 from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.models.likelihoods import Likelihood
 from vae_run.models.networks import Decoder, Encoder, Network
 from vae_run.models.posteriors import Posterior
 from vae_run.models.weight_constraints import normalise, tie
@@ -38,16 +40,20 @@ def build_model(
     `classes`, the labels of the training images, by `condition=label`, `conditions` by others, and
     `one_hot`, the (start, stop) of the one-hot features of a table, by `MixedLikelihood`.
     """
-    latent_dim, given = settings.fixed.latent_dim, _given(settings, classes, conditions)
-    network = settings.build("network")
-    encoder, decoder = _halves(network, latent_dim, event_shape, _width(given))
-    posterior = settings.build("posterior", features=encoder.features, latent_dim=latent_dim)
-    prior = settings.build(
-        "prior",
-        latent_dim=latent_dim,
-        event_shape=event_shape,
-        encode=partial(_encode, encoder, posterior),
+    code: dict[str, Any] = {
+        "latent_dim": settings.fixed.latent_dim,
+        "latent_shape": settings.fixed.code_shape,
+        "event_shape": event_shape,
+    }
+    given, network = _given(settings, classes, conditions), settings.build("network")
+    encoder, decoder = _halves(network, code["latent_shape"], event_shape, _width(given))
+    posterior = settings.build(
+        "posterior",
+        **code,
+        features=encoder.features,
+        projection=partial(encoder.projection, latent_shape=code["latent_shape"]),
     )
+    prior = settings.build("prior", **code, encode=partial(_encode, encoder, posterior))
     likelihood = settings.build(
         "likelihood",
         event_shape=event_shape,
@@ -55,6 +61,22 @@ def build_model(
         one_hot=one_hot,
         projection=decoder.projection,
     )
+    parts = (encoder, posterior, prior, decoder, likelihood)
+    _prepare_weights(network, encoder, posterior, decoder, likelihood, code["latent_dim"])
+    # Made last, so that the other parts begin as they would without it.
+    critic = settings.classes["objective"].critic(settings.parts["objective"], **code)
+    return LatentVariableModel(*parts, **given, join=network.join, critic=critic)
+
+
+def _prepare_weights(
+    network: Network,
+    encoder: Encoder,
+    posterior: Posterior,
+    decoder: Decoder,
+    likelihood: Likelihood,
+    latent_dim: int,
+) -> None:
+    """Draw the last layers' weights, then constrain weights, as the options of `network` say."""
     if network.by_activation:
         posterior.initialise(network.head, latent_dim)
         likelihood.initialise(network.head)
@@ -62,19 +84,18 @@ def build_model(
         tie(encoder, posterior, decoder, likelihood.projection)
     if network.spectral_norm:
         normalise(decoder, likelihood.projection)
-    parts = (encoder, posterior, prior, decoder, likelihood)
-    return LatentVariableModel(*parts, **given, join=network.join)
 
 
 def _halves(
-    network: Network, latent_dim: int, event_shape: tuple[int, ...], further: int
+    network: Network, latent_shape: tuple[int, ...], event_shape: tuple[int, ...], further: int
 ) -> tuple[Encoder, Decoder]:
     """Encoder and decoder, with `further` inputs each in a conditional model."""
-    input_shape = event_shape
+    input_shape, inputs = event_shape, math.prod(latent_shape) + further
     if further:
         joined = network.join(torch.zeros(1, *event_shape), torch.zeros(1, further))
         input_shape = tuple(joined.shape[1:])
-    return network.encoder(input_shape), network.decoder(latent_dim + further, event_shape)
+    maps = (latent_shape,) if network.takes_maps else ()
+    return network.encoder(input_shape, *maps), network.decoder(inputs, event_shape, *maps)
 
 
 def _given(

@@ -37,6 +37,9 @@ class LatentVariableModel(nn.Module):
 
     With `conditions`, the vector [P] of several conditions takes the place of y. Where labels are
     named below, such a model takes {condition: value}, or these vectors, float [*, P].
+
+    `critic`, a network of the objective's own (`Objective.critic`), has no part in p and q: it is
+    here because it is trained, saved and resumed with the model.
     """
 
     classes: Tensor | None
@@ -53,10 +56,11 @@ class LatentVariableModel(nn.Module):
         classes: Sequence[int] | None = None,
         conditions: Conditions | None = None,
         join: Callable[[Tensor, Tensor], Tensor] = Network.join,
+        critic: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
-        self.decoder, self.likelihood = decoder, likelihood
+        self.decoder, self.likelihood, self.critic = decoder, likelihood, critic
         known = None if classes is None else torch.tensor(classes)
         self.register_buffer("classes", known, persistent=False)
         self.conditions = conditions
@@ -118,7 +122,7 @@ class LatentVariableModel(nn.Module):
 
     def _with_same_parts(self) -> LatentVariableModel:
         parts = (self.encoder, self.posterior, self.prior, self.decoder, self.likelihood)
-        return LatentVariableModel(*parts, join=self._join)
+        return LatentVariableModel(*parts, join=self._join, critic=self.critic)
 
     def checked(self, label: Given | None) -> LatentVariableModel:
         """`given(label)` after a check of the labels; the model itself for None.

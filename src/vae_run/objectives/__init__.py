@@ -4,7 +4,7 @@ May import config, data, models.
 """
 
 from vae_run.objectives.aggregate_posterior import DIP, MMD, BetaTC
-from vae_run.objectives.base import Bound, Objective, Terms
+from vae_run.objectives.base import Bound, Objective, Terms, frozen, trained_loss
 from vae_run.objectives.elbo import ELBO, Capacity, FreeBits
 from vae_run.objectives.importance_weighted import IWAE, ReweightedWakeSleep
 from vae_run.objectives.reconstruction import Reconstruction
@@ -24,4 +24,6 @@ __all__ = [
     "RegularizedReconstruction",
     "ReweightedWakeSleep",
     "Terms",
+    "frozen",
+    "trained_loss",
 ]

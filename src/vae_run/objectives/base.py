@@ -6,11 +6,12 @@ Letters: K samples, B batch, D latent dimensions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_run.data.batches import Batch
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from vae_run.config.schema import Settings
 
 Terms = Mapping[str, Tensor]
-"""Named terms of an objective, each [B] in nats per example; `loss` is required."""
+"""Named terms of an objective, each [B] in nats per example; `loss` is required.
+
+`critic_loss`, of objectives with a critic, is minimised too, by the critic.
+"""
 
 NonNegative = Annotated[float, Field(ge=0)]
 Samples = Annotated[int, Field(ge=1)]
@@ -39,6 +43,26 @@ class Objective(ABC):
     restores: ClassVar[bool] = False
     """Whether the decoder may see the encoder's input: no bound and no code is asked for."""
 
+    critic_rate: float = 1.0
+    """The learning rate of the critic, relative to that of the model."""
+
+    @classmethod
+    def critic(
+        cls,
+        options: Mapping[str, Any],
+        *,
+        latent_dim: int,
+        latent_shape: tuple[int, ...],
+        event_shape: tuple[int, ...],
+    ) -> nn.Module | None:
+        """A new network of the objective's own, which becomes `model.critic`; None: it has none.
+
+        It is trained in the same step as the model, by `critic_loss` of the terms. So that each
+        player has a gradient of its own loss alone, `loss` has to use `frozen(model.critic)`, and
+        `critic_loss` detached codes and images.
+        """
+        return None
+
     @abstractmethod
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         """The terms of `batch`; `epoch`, a float, is the training time for schedules."""
@@ -47,6 +71,18 @@ class Objective(ABC):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         """Messages on parts that cannot be combined with this objective."""
         yield from ()
+
+
+def frozen(critic: nn.Module) -> Callable[..., Tensor]:
+    """`critic` as a function that passes gradients to its inputs, and none to its parameters."""
+    tensors = {name: p.detach() for name, p in critic.named_parameters()}
+    return lambda *inputs: torch.func.functional_call(critic, tensors, inputs)
+
+
+def trained_loss(terms: Terms) -> Tensor:
+    """What gradients are taken of, [B]: the model's loss, and the critic's if there is one."""
+    critic = terms.get("critic_loss")
+    return terms["loss"] if critic is None else terms["loss"] + critic
 
 
 class Bound(Objective):

@@ -55,6 +55,7 @@ HASHED_AS: Mapping[str, Any] = {
 the ledgers of earlier sweeps still know their jobs."""
 
 ADDED_SINCE: Mapping[str, Any] = {
+    "latent_shape": None,
     "dataset.split_by": "index",
     "dataset.layout": "auto",
     "dataset.background": "white",

@@ -74,8 +74,17 @@ class Experiment:
         return StreamedBatches(stream, train, self.corruption, classes=self.model.classes, **given)
 
     def optimizer(self, model: LatentVariableModel) -> torch.optim.Optimizer:
-        """A fresh optimiser of those parameters of `model` that are trained."""
-        trained = [p for p in model.parameters() if p.requires_grad]
+        """A fresh optimiser of those parameters of `model` that are trained.
+
+        Those of a critic, if there is one, are a group of their own, with a rate of their own.
+        """
+        trained: list[Any] = [p for p in model.parameters() if p.requires_grad]
+        if model.critic is not None:
+            own = list(model.critic.parameters())
+            critics = {id(p) for p in own}
+            others = [p for p in trained if id(p) not in critics]
+            rate = self.objective.critic_rate
+            trained = [{"params": others}, {"params": own, "relative_rate": rate}]
         made: torch.optim.Optimizer = self.settings.build("optimizer", params=trained)
         return made
 

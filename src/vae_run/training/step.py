@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vae_run.data.batches import TrainingBatches
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.objectives import Objective, Terms
+from vae_run.objectives import Objective, Terms, trained_loss
 from vae_run.training import distributed
 from vae_run.training.optimizers import step_unless
 from vae_run.training.schedules import Schedule
@@ -69,13 +69,13 @@ def fit(
         epoch = step / batches.steps_per_epoch
         rate = base_rate * schedule.factor(epoch)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("relative_rate", 1.0)
         batch = batches.next()
         with precision:
             terms = objective(model.given(batch.given), batch, epoch)
         for parameter in parameters:
             parameter.grad = None
-        loss = distributed.mean(terms["loss"], batch.share)
+        loss = distributed.mean(trained_loss(terms), batch.share)
         loss.backward()  # type: ignore[no-untyped-call]
         if batch.share is not None:
             terms, loss = distributed.summed(parameters, terms, batch.share)

@@ -6,6 +6,7 @@ k parameters per pixel that a likelihood asks for.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, TypeVar
@@ -22,11 +23,23 @@ _Layer = TypeVar("_Layer", bound=Layer)
 
 
 class Encoder(nn.Sequential):
-    """x [N, *E] -> features [N, features]."""
+    """x [N, *E] -> features [N, features], which are flattened maps where `maps` is (C, h, w)."""
 
-    def __init__(self, *layers: nn.Module, features: int) -> None:
+    def __init__(
+        self, *layers: nn.Module, features: int, maps: tuple[int, int, int] | None = None
+    ) -> None:
         super().__init__(*layers)
-        self.features = features
+        self.features, self.maps = features, maps
+
+    def projection(self, k: int, latent_shape: tuple[int, ...]) -> nn.Module:
+        """A new layer from features to k parameters for each entry of a code, [N, k D].
+
+        For a code of maps it is a convolution at each place of them, else a linear layer.
+        """
+        if self.maps is None or len(latent_shape) == 1:
+            return nn.Linear(self.features, k * math.prod(latent_shape))
+        convolution = nn.Conv2d(self.maps[0], k * latent_shape[0], kernel_size=1)
+        return nn.Sequential(nn.Unflatten(1, self.maps), convolution, nn.Flatten())
 
 
 class Decoder(nn.Sequential):
@@ -52,6 +65,8 @@ class Network(ABC):
     """
 
     small_heads: ClassVar[bool] = False
+    takes_maps: ClassVar[bool] = False
+    """Whether `encoder` and `decoder` take the shape [C, h, w] of a code of maps."""
 
     widths: Widths
     decoder_widths: Widths | None = None

@@ -6,8 +6,10 @@ asks for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -31,13 +33,33 @@ class MapDecoder(Decoder):
         return nn.Sequential(out, nn.Unflatten(1, (k, self._event_shape[0])))
 
 
+class CodeMaps(nn.Module):
+    """z [N, D + P] -> maps [N, C + P, h, w]: D = C h w, and P further entries at every place."""
+
+    def __init__(self, latent_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self._shape = latent_shape
+
+    def forward(self, z: Tensor) -> Tensor:
+        size = math.prod(self._shape)
+        maps = z[:, :size].reshape(-1, *self._shape)
+        if z.shape[1] == size:
+            return maps
+        further = z[:, size:, None, None].expand(-1, -1, *self._shape[1:])
+        return torch.cat([maps, further], 1)
+
+
 @dataclass(kw_only=True)
 class Conv(Pyramid):
     """3x3 convolutions of stride 2, to ceil(H/2), ceil(H/4), ..., and transposed ones back.
 
     `widths` are the channels of each level. All H, W >= 1 are supported; odd sizes are restored
-    exactly. `norm="group"` normalises after each convolution (`group_norm`).
+    exactly. `norm="group"` normalises after each convolution (`group_norm`). With a code of maps
+    [C, h, w] the levels that follow maps of h x w keep that size. With `skip` each level of the
+    decoder sees the encoder's maps of its size (`skip.Pyramid`).
     """
+
+    takes_maps: ClassVar[bool] = True
 
     widths: Widths = field(default_factory=lambda: [32, 64, 128])
     norm: Literal["none", "group"] = "none"
@@ -56,7 +78,9 @@ class Conv(Pyramid):
         return [group_norm(channels, size)] if self.norm == "group" else []
 
     @staticmethod
-    def _sizes(event_shape: tuple[int, ...], levels: int) -> list[tuple[int, int]]:
+    def _sizes(
+        event_shape: tuple[int, ...], levels: int, latent_shape: tuple[int, ...]
+    ) -> list[tuple[int, int]]:
         """(H, W) at each level, starting with the image itself."""
         if len(event_shape) != 3:
             raise ConfigError(
@@ -66,32 +90,65 @@ class Conv(Pyramid):
         sizes = [(event_shape[1], event_shape[2])]
         for _ in range(levels):
             sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
-        return sizes
+        if len(latent_shape) == 1:
+            return sizes
+        reached = sizes[1:]
+        if latent_shape[1:] not in reached:
+            raise ConfigError(
+                f"latent_shape: found maps of {latent_shape[1]} x {latent_shape[2]}, but "
+                f"{levels} levels of network.widths have maps of "
+                f"{', '.join(f'{h} x {w}' for h, w in reached)}. Choose one of them, or give "
+                "another number of network.widths."
+            )
+        place = sizes.index((latent_shape[1], latent_shape[2]), 1)
+        return [*sizes[:place], *[sizes[place]] * (len(sizes) - place)]
 
-    def encoder(self, event_shape: tuple[int, ...]) -> Encoder:
-        sizes = self._sizes(event_shape, len(self.widths))
+    def encoder(
+        self, event_shape: tuple[int, ...], latent_shape: tuple[int, ...] = (1,)
+    ) -> Encoder:
+        sizes = self._sizes(event_shape, len(self.widths), latent_shape)
         height, width = sizes[-1]
         layers: list[nn.Module] = []
         channels = event_shape[0]
-        for out, size in zip(self.widths, sizes[1:], strict=True):
-            down = self.hidden(nn.Conv2d(channels, out, 3, stride=2, padding=1))
-            layers += [*self.keeping(), down, *self.level(out, size)]
+        for out, (large, small) in zip(self.widths, pairwise(sizes), strict=True):
+            stride = 1 if len(latent_shape) > 1 and small == large else 2
+            down = self.hidden(nn.Conv2d(channels, out, 3, stride=stride, padding=1))
+            layers += [*self.keeping(), down, *self.level(out, small)]
             channels = out
-        return Encoder(*layers, nn.Flatten(), features=channels * height * width)
+        maps = (channels, height, width)
+        return Encoder(*layers, nn.Flatten(), features=math.prod(maps), maps=maps)
 
-    def decoder(self, latent_dim: int, event_shape: tuple[int, ...]) -> Decoder:
+    def first_layers(
+        self, latent_dim: int, latent_shape: tuple[int, ...], maps: tuple[int, int, int]
+    ) -> list[nn.Module]:
+        """The decoder's layers from codes [N, latent_dim] to `maps`."""
+        if len(latent_shape) > 1:
+            channels = latent_shape[0] + latent_dim - math.prod(latent_shape)
+            convolution = self.hidden(nn.Conv2d(channels, maps[0], 3, padding=1))
+            return [CodeMaps(latent_shape), convolution]
+        linear = self.hidden(nn.Linear(latent_dim, math.prod(maps)))
+        return [linear, nn.Unflatten(1, maps)]
+
+    def decoder(
+        self,
+        latent_dim: int,
+        event_shape: tuple[int, ...],
+        latent_shape: tuple[int, ...] = (1,),
+    ) -> Decoder:
         widths = self.upward
-        sizes = self._sizes(event_shape, len(widths))
-        height, width = sizes[-1]
-        layers: list[nn.Module] = [
-            self.hidden(nn.Linear(latent_dim, widths[0] * height * width)),
-            nn.Unflatten(1, (widths[0], height, width)),
-            self._activation(),
-        ]
+        sizes = self._sizes(event_shape, len(widths), latent_shape)
+        layers = self.first_layers(latent_dim, latent_shape, (widths[0], *sizes[-1]))
+        layers.append(self._activation())
         for level, (channels, out) in enumerate(
             zip(widths, [*widths[1:], widths[-1]], strict=True)
         ):
             small, large = sizes[len(widths) - level], sizes[len(widths) - level - 1]
+            if len(latent_shape) > 1 and small == large:
+                layers += [
+                    self.hidden(nn.Conv2d(channels, out, 3, padding=1)),
+                    *self.level(out, large),
+                ]
+                continue
             # A stride-2 transposed convolution gives 2h - 1; the padding restores an even size.
             padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
             up = nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)

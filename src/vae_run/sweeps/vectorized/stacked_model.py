@@ -18,7 +18,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.objectives import Objective, Terms
+from vae_run.objectives import Objective, Terms, trained_loss
 from vae_run.sweeps.vectorized.stacked_optimizer import StackedOptimizer
 from vae_run.training.compile import WithFallback
 from vae_run.training.loop import Loop
@@ -134,7 +134,7 @@ class Stack:
         with loop.precision():
             arguments = (self._objective, batch_of(batch), self._epoch)
             terms = functional_call(self._module, tensors, arguments)
-        return terms["loss"].mean(), dict(terms)
+        return trained_loss(terms).mean(), dict(terms)
 
     def draw(self) -> Tensors:
         """The next batch of each run, stacked to [N, B, ...]."""

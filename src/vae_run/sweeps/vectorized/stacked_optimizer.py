@@ -62,6 +62,8 @@ class StackedOptimizer:
         kinds = {type(loop.optimizer) for loop in self._loops}
         if len(kinds) > 1 or not kinds <= set(STACKED):
             return False
+        if any(len(loop.optimizer.param_groups) > 1 for loop in self._loops):
+            return False  # a critic has a rate of its own
         same = [{k: v for k, v in options.items() if k not in OWN} for options in self._options()]
         steps = {
             float(state["step"])
@@ -124,7 +126,7 @@ class StackedOptimizer:
                 gradient.mul_(_like(factors, gradient))
         for loop, rate in zip(self._loops, rates, strict=True):
             for group in loop.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("relative_rate", 1.0)
         if self._stacked is not None and self._looks and bool(skipped.any()):
             self._separate()
         if self._stacked is None:

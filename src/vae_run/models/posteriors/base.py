@@ -1,0 +1,64 @@
+"""The base class of posteriors q(z|x): heads on the encoder's features.
+
+Letters: K samples, B batch, D latent dimensions, F features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_run.models.networks.initialisation import Layer
+
+Project = Callable[[int], nn.Module]
+"""k -> a new layer from features [B, F] to k parameters for each of D entries, [B, k D]."""
+
+
+class Posterior(nn.Module, ABC):
+    """Owns the projection from features [B, F] to the parameters of q(z|x)."""
+
+    stochastic = True
+    """Whether q has a density, and therefore a KL divergence to a prior."""
+    factorised = False
+    """Whether q is a product over dimensions, an `Independent`."""
+    moments = True
+    """Whether q has a mean and a variance in closed form."""
+    spherical = False
+    """Whether codes have norm 1, so that a density over R^D cannot be their prior."""
+
+    def initialise(self, draw: Callable[[Layer, int], None], latent_dim: int) -> None:
+        """Draw the initial weights of `projection`, of whose outputs the first D are means."""
+        layer = getattr(self, "projection", None)
+        if isinstance(layer, nn.Linear):
+            draw(layer, latent_dim)
+        elif isinstance(layer, nn.Sequential) and isinstance(layer[1], nn.Conv2d):
+            assert isinstance(layer[0], nn.Unflatten)
+            _, height, width = layer[0].unflattened_size
+            draw(layer[1], latent_dim // (height * width))
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Distribution:
+        """q(z|x) over [B, D]."""
+
+    @abstractmethod
+    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
+        """Transform standard normal `noise` [*K, B, D] to samples of q [*K, B, D]."""
+
+    def scale(self, q: Distribution) -> Tensor | None:
+        """Standard deviations of the codes [B, D]; None if they are not available."""
+        return q.stddev if self.stochastic else None
+
+    def expectation(self, q: Distribution) -> Tensor:
+        """E_q[z], [B, D]; for a flow, without closed form, the image of the noise's mean."""
+        return q.mean
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """z [*, D] projected onto the support of q, for example points between two codes."""
+        return z
+
+    def detached(self, q: Distribution) -> Distribution:
+        """q with detached parameters: its log-density has a gradient only through z."""
+        raise NotImplementedError(f"{type(self).__name__} has no detached density")
