@@ -94,7 +94,7 @@ class ImageFolder(Decoded):
         Numbers are numbers; texts, booleans, and `attributes_categorical` are classes.
         """
         path = self._table(str(self.attributes))
-        found = self._attributes(f"dataset.attributes={self.attributes}", path, conditions)
+        found = self._attributes(f"dataset.attributes={path}", path, conditions)
         if lacking := [name for name in conditions if name not in found.held]:
             raise DataError(
                 f"condition: {found.named} has no column {', '.join(lacking)}; the others are "
@@ -126,12 +126,15 @@ class ImageFolder(Decoded):
         if self.attributes is None or not columns:
             return {}
         path = self._table(self.attributes)
-        whole, root = [Path(os.path.abspath(each)) for each in paths], self._root.absolute()
+        whole = [Path(os.path.abspath(each)) for each in paths]
+        root = Path(os.path.abspath(self._root))
         if base is not None and (base / path.name).is_file():
             path, root = base / path.name, Path(os.path.abspath(base))
         elif not all(each.is_relative_to(root) for each in whole):
             return {}
         found = self._attributes(f"input: {path}", path, columns)
+        if not found.held:
+            return {}
         return found.of([each.relative_to(root).as_posix() for each in whole])
 
     @property
