@@ -116,13 +116,11 @@ def read_input(
     """The images in the files that `words` name, as `dataset` reads its own.
 
     Args:
-        words: a picture, an array file (.npz or .npy), a folder with pictures below it, or a
-            pattern of them; or a list.
+        words: a picture, an array file, a folder of pictures, or a pattern of them; or a list.
         dataset: of the run; it decodes pictures, if it is one of image files.
         event_shape: E of the run's images.
         class_names: what the run calls the label i, at index i.
-        conditions: arrays, or attributes of files, that are read beside the images, if the source
-            has them.
+        conditions: arrays, or attributes of files, that are read if there are any.
         known: those of `conditions` that pictures need not have.
 
     Raises:
