@@ -153,6 +153,7 @@ def test_runs_of_every_option_learn_together_as_alone(
             [[*words, "seed=1"], [*words, "seed=2", "optimizer.lr=2e-3"]]
             for words in (
                 ["network=conv", "network.widths=[2,4]"],
+                ["model=dae", "network=conv", "network.widths=[2,4]", "network.skip=true"],
                 ["condition=label", "dataset.binarize=dynamic"],
                 ["model=ae", "network.tied=true"],
                 ["model=rae", "objective.regularizer=gradient_penalty"],

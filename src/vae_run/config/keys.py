@@ -43,7 +43,7 @@ def is_path(key: str) -> bool:
     package are included: `dataset.root`, `sweep.dir`, `hydra.run.dir`.
     """
     section, _, name = key.rpartition(".")
-    places = ("path", "root", "cache", "dir", "directory", "folder", "file")
+    places = ("path", "root", "cache", "dir", "directory", "folder", "file", "attributes")
     return key in PATHS or (bool(section) and name in places)
 
 

@@ -3,7 +3,7 @@
 Letters: N images, K classes of a condition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +53,29 @@ def one_each(where: str, values: NDArray[Any], count: int) -> NDArray[Any]:
             f"{count} images"
         )
     return values.reshape(-1)
+
+
+def vectors(
+    named: str, values: Mapping[str, Mapping[str, NDArray[Any]]]
+) -> tuple[Columns | None, dict[str, torch.Tensor]]:
+    """What the conditions are whose `values`, [N] of each split, are {condition: {split: values}}.
+
+    Returns:
+        The columns, None for no condition; and float64 [N, P] of each split, in their own units.
+
+    Raises:
+        DataError: values are of several kinds or not finite, or too many to be classes.
+    """
+    columns, blocks = [], dict[str, list[NDArray[np.float64]]]()
+    for name, held in values.items():
+        try:
+            columns.append(column_of(name, list(held.values())))
+            for split, own in held.items():
+                blocks.setdefault(split, []).append(encoded(columns[-1], own))
+        except ValueError as error:
+            raise DataError(f"condition: {named}: {error}") from error
+    found = {split: torch.from_numpy(np.concatenate(b, 1)) for split, b in blocks.items()}
+    return (Columns(tuple(columns)) if columns else None), found
 
 
 def encoded(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:

@@ -135,7 +135,8 @@ class Dataset(ABC):
         if wanted and cls.read_with is Dataset.read_with:
             yield (
                 f"condition: {cls.__name__} has no arrays or columns, such as {wanted[0]}. Use "
-                "condition=label, or dataset=arrays, windows or table."
+                "condition=label, or dataset=arrays, windows or table, or image_folder with "
+                "dataset.attributes."
             )
         if settings.fixed.vector_conditions and cls.streamed:
             yield f"condition: {cls.__name__} streams its images. Use condition=label."

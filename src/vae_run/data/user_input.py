@@ -4,7 +4,7 @@ Letters: N images, E event shape.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.dataset import Dataset
+from vae_run.data.image_attributes import told
 from vae_run.data.images.decode_pool import decode_images
 from vae_run.data.images.decoder import Decoder
 from vae_run.data.images.folder import ENDINGS, classes_below, files_below, unread_note
@@ -110,36 +111,38 @@ def read_input(
     event_shape: Sequence[int],
     class_names: Sequence[str] = (),
     conditions: Sequence[str] = (),
+    known: Collection[str] = (),
 ) -> UserImages:
     """The images in the files that `words` name, as `dataset` reads its own.
 
     Args:
-        words: a picture, an array file (.npz or .npy), a folder with pictures below it, or a
-            pattern of them; or a list.
+        words: a picture, an array file, a folder of pictures, or a pattern of them; or a list.
         dataset: of the run; it decodes pictures, if it is one of image files.
         event_shape: E of the run's images.
         class_names: what the run calls the label i, at index i.
-        conditions: arrays that are read beside the images, if a file has them.
+        conditions: arrays, or attributes of files, that are read if there are any.
+        known: those of `conditions` that pictures need not have.
 
     Raises:
         DataError: a file is missing, unreadable, or holds no images of shape E.
     """
     given = [words] if isinstance(words, str) else list(words)
     found = [path for word in given for path in _expanded(word)]
-    told = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
+    source = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
     if arrays := [path for path in found if path.suffix.lower() in ARRAYS]:
-        _refuse_several(told, found, arrays[0])
+        _refuse_several(source, found, arrays[0])
         return _labelled(_of_array_file(arrays[0], dataset, event_shape, conditions), class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
     decoder = _decoder(dataset, event_shape)
     images = UserImages(
-        told,
+        source,
         len(paths),
         lambda start, stop: Split(decode_images(paths[start:stop], decoder), scale=255.0),
         names=np.array([str(p if base is None else p.relative_to(base).as_posix()) for p in paths]),
         classes=_classes(paths, base, class_names),
         index=torch.arange(len(paths)),
+        given=told(dataset, paths, base, [name for name in conditions if name not in known]),
     )
     return _labelled(images, class_names)
 

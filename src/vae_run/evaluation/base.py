@@ -27,7 +27,14 @@ Drawn = Callable[..., "Image | None"]
 
 
 class Part:
-    """What metrics and pictures have in common. Constructor arguments are keys of the settings."""
+    """What metrics and pictures have in common. Constructor arguments are keys of the settings.
+
+    Attributes:
+        of_codes: it is about codes, or images decoded from codes alone: with `network.skip`, where
+            the decoder sees images beside codes, it has no meaning, and is refused or left out.
+    """
+
+    of_codes: bool = False
 
     def conflicts(self, settings: Settings) -> Iterable[str]:
         """Why it cannot exist with the other parts, as far as that is known without the data."""
@@ -90,9 +97,10 @@ class FunctionMetric(Metric):
         conflicts: Conflicts | None = None,
         prepare: Callable[[], None] | None = None,
         quantities: Sequence[Quantity] = (),
+        of_codes: bool = False,
     ) -> None:
         self.function, self._conflicts, self._prepare = function, conflicts, prepare
-        self.quantities = quantities
+        self.quantities, self.of_codes = quantities, of_codes
         update_wrapper(self, function)
 
     def conflicts(self, settings: Settings) -> Iterable[str]:
@@ -105,7 +113,9 @@ class FunctionMetric(Metric):
     def given(self, **keys: Any) -> FunctionMetric:
         """The same with keyword arguments of the function."""
         function = update_wrapper(partial(self.function, **keys), self.function)
-        return FunctionMetric(function, self._conflicts, self._prepare, self.quantities)
+        return FunctionMetric(
+            function, self._conflicts, self._prepare, self.quantities, self.of_codes
+        )
 
     def __call__(self, view: View, /) -> dict[str, float]:
         return dict(self.function(view))
@@ -114,8 +124,15 @@ class FunctionMetric(Metric):
 class FunctionPicture(Picture):
     """The picture that a function of a view draws."""
 
-    def __init__(self, function: Drawn, caption: str = "", of_test: bool = False) -> None:
-        self.function, self.caption, self.of_test = function, caption, of_test
+    def __init__(
+        self,
+        function: Drawn,
+        caption: str = "",
+        of_test: bool = False,
+        of_codes: bool = False,
+    ) -> None:
+        self.function, self.caption = function, caption
+        self.of_test, self.of_codes = of_test, of_codes
         update_wrapper(self, function)
 
     @property
@@ -125,7 +142,7 @@ class FunctionPicture(Picture):
     def given(self, **keys: Any) -> FunctionPicture:
         """The same with keyword arguments of the function."""
         function = update_wrapper(partial(self.function, **keys), self.function)
-        return FunctionPicture(function, self.caption, self.of_test)
+        return FunctionPicture(function, self.caption, self.of_test, self.of_codes)
 
     def __call__(self, view: View, /) -> Image | None:
         return self.function(view)
@@ -136,11 +153,14 @@ def metric(
     conflicts: Conflicts | None = None,
     prepare: Callable[[], None] | None = None,
     quantities: Sequence[Quantity] = (),
+    of_codes: bool = False,
 ) -> Callable[[Measured], FunctionMetric]:
     """Make a function of a view a metric; the arguments are those of `Metric`."""
-    return lambda function: FunctionMetric(function, conflicts, prepare, quantities)
+    return lambda function: FunctionMetric(function, conflicts, prepare, quantities, of_codes)
 
 
-def picture(caption: str = "", *, of_test: bool = False) -> Callable[[Drawn], FunctionPicture]:
+def picture(
+    caption: str = "", *, of_test: bool = False, of_codes: bool = False
+) -> Callable[[Drawn], FunctionPicture]:
     """Make a function of a view a picture; the arguments are those of `Picture`."""
-    return lambda function: FunctionPicture(function, caption, of_test)
+    return lambda function: FunctionPicture(function, caption, of_test, of_codes)

@@ -84,7 +84,7 @@ def calibrate(view: View) -> None:
         if model.likelihood.calibrated:
             total = 0.0
             for batch in view.batches():
-                given = model.given(batch.given)
+                given = model.given(batch.given).beside(batch.input)
                 z = model.posterior.sample(given.encode(batch.input), batch.noise[0])
                 error = given.decode(z).mean - batch.target
                 total += float(error.cpu().double().square().sum())

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from vae_run.config.schema import Settings
 
 KINDS = {"metrics": METRIC, "while_training": METRIC, "figures": PICTURE}
+SKIPS = (
+    "needs a decoder that sees nothing but codes, and with network.skip=true it sees images beside "
+    "them. Use network.skip=false."
+)
+"""Why a metric `of_codes` is refused."""
 SELECTING = "objective"
 """The metric by whose values the best checkpoint is chosen."""
 
@@ -116,7 +121,9 @@ class Evaluation:
         found: dict[str, float] = {}
         with evaluating(view.model):
             for entry in self.metrics if entries is None else entries:
-                found |= self._part("metrics", entry)(view)
+                metric = self._part("metrics", entry)
+                if not (metric.of_codes and view.model.skips):
+                    found |= metric(view)
         return found
 
     def draw(self, view: View, test: View | None = None) -> dict[str, NDArray[Any]]:
@@ -128,6 +135,8 @@ class Evaluation:
         with evaluating(view.model):
             for entry in self.figures:
                 picture = self._part("figures", entry)
+                if picture.of_codes and view.model.skips:
+                    continue
                 image = picture(test or view if picture.of_test else view)
                 if image is not None:
                     drawn[picture.name] = image
@@ -155,12 +164,15 @@ class Evaluation:
                 "evaluation.manifold_label: the model is not conditional on the label alone. Use "
                 "condition=label, or leave it null."
             )
+        skips = settings.build("network").skips
         for key in KINDS:
             for entry in getattr(own, key):
                 if settings.trust is None or not is_outside(entry):
                     part = own._part(key, entry, settings.trust)
                     if not written(entry).endswith("?"):
-                        reasons = part.conflicts(settings)
+                        reasons = [*part.conflicts(settings)]
+                        if skips and part.of_codes and key != "figures":
+                            reasons.append(SKIPS)
                         yield from (f"evaluation.{key}: {target(entry)}: {r}" for r in reasons)
         if settings.trust is None:
             own.parts(None)

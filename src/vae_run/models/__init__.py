@@ -1,4 +1,4 @@
 """The latent variable model and its parts: networks, posteriors, priors, likelihoods.
 
-May import config, data.
+May import config, corruptions, data.
 """

@@ -17,6 +17,7 @@ from vae_run.data.conditions import LABEL, Conditions
 from vae_run.errors import ConfigError
 from vae_run.models.likelihoods import Likelihood
 from vae_run.models.networks import Decoder, Encoder, Network, flatten_samples
+from vae_run.models.networks.skip import Seen, decoded, has_skips, seen
 from vae_run.models.posteriors import Posterior
 from vae_run.models.priors import Prior
 
@@ -30,6 +31,9 @@ class LatentVariableModel(nn.Module):
     With `classes`, the labels of the training images, encoder and decoder are conditioned on the
     label y of an image, a one-hot vector: p(x|z, y) p(z) with q(z|x, y) (Kingma et al. 2014; Sohn
     et al. 2015). `join` combines it with the image; to the code it is concatenated.
+
+    With `skips`, the decoder sees the encoder's maps of an image x~ beside the code, p(x|z, x~):
+    decode with `beside(x~)`.
 
     With `conditions`, the vector [P] of several conditions takes the place of y. Where labels are
     named below, such a model takes {condition: value}, or these vectors, float [*, P].
@@ -62,8 +66,10 @@ class LatentVariableModel(nn.Module):
         self.conditions = conditions
         examples = None if conditions is None else conditions.examples
         self.register_buffer("examples", examples, persistent=False)
+        self.skips = has_skips(decoder)
         self._join = join
         self._vector: Tensor | None = None
+        self._seen: Seen | None = None
 
     @property
     def conditional(self) -> bool:
@@ -95,12 +101,28 @@ class LatentVariableModel(nn.Module):
                 else ("condition", "its conditions")
             )
             raise ConfigError(f"{key}: the model needs {needed}, and these data have none.")
-        parts = (self.encoder, self.posterior, self.prior, self.decoder, self.likelihood)
-        model = LatentVariableModel(*parts, join=self._join, critic=self.critic)
+        model = self._with_same_parts()
         model._vector = (
             label if self.classes is None else (label[..., None] == self.classes).float()
         )
         return model
+
+    def beside(self, x: Tensor) -> LatentVariableModel:
+        """The model whose decoder sees the encoder's maps of images x [B, *E], with the same parts.
+
+        Without skip connections (`skips`) it is the model itself. The encoder processes x here; of
+        the same tensor `encode` then takes the features.
+        """
+        if not self.skips:
+            return self
+        model = self._with_same_parts()
+        model._vector = self._vector
+        model._seen = seen(self.encoder, x, self._joined(x))
+        return model
+
+    def _with_same_parts(self) -> LatentVariableModel:
+        parts = (self.encoder, self.posterior, self.prior, self.decoder, self.likelihood)
+        return LatentVariableModel(*parts, join=self._join, critic=self.critic)
 
     def checked(self, label: Given | None) -> LatentVariableModel:
         """`given(label)` after a check of the labels; the model itself for None.
@@ -142,18 +164,28 @@ class LatentVariableModel(nn.Module):
 
     def encode(self, x: Tensor, label: Given | None = None) -> Distribution:
         """q(z|x) over [B, D] of images x [B, *E], pixels in [0, 1]; `label` [B] or one for all."""
-        vector = self.checked(label)._condition(x.shape[:1])
-        if vector is not None:
-            x = self._join(x, vector)
-        q: Distribution = self.posterior(self.encoder(x))
+        if self._seen is not None and self._seen.x is x and label is None:
+            features = self._seen.features
+        else:
+            features = self.encoder(self.checked(label)._joined(x))
+        q: Distribution = self.posterior(features)
         return q
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """The encoder's input for images x [B, *E]: with what is given, in a conditional model."""
+        vector = self._condition(x.shape[:1])
+        return x if vector is None else self._join(x, vector)
 
     def decode(self, z: Tensor, label: Given | None = None) -> Distribution:
         """p(x|z) over [*K, B, *E] of codes z [*K, B, D]; `label` [B] or one for all."""
         vector = self.checked(label)._condition(z.shape[:-1])
         if vector is not None:
             z = torch.cat([z, vector], -1)
-        parameters = self.likelihood.projection(self.decoder(flatten_samples(z)))
+        if self.skips:
+            features = decoded(self.decoder, z, self._seen)
+        else:
+            features = self.decoder(flatten_samples(z))
+        parameters = self.likelihood.projection(features)
         p: Distribution = self.likelihood(parameters.unflatten(0, z.shape[:-1]))
         return p
 
@@ -198,5 +230,5 @@ class LatentVariableModel(nn.Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor, label: Given | None = None) -> Tensor:
         """decode(encode(x).mean).mean, [B, *E]."""
-        model = self.checked(label)
+        model = self.checked(label).beside(x)
         return model.decode(model.encode(x).mean).mean

@@ -40,6 +40,8 @@ class Objective(ABC):
     """Epochs until the loss takes its final form."""
     shares_batches: ClassVar[bool] = True
     """Whether an image's terms do not depend on the batch, so that processes can divide it."""
+    restores: ClassVar[bool] = False
+    """Whether the decoder may see the encoder's input: no bound and no code is asked for."""
 
     critic_rate: float = 1.0
     """The learning rate of the critic, relative to that of the model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class Reconstruction(Objective):
     with which the columns of a linear decoder become orthonormal.
     """
 
+    restores: ClassVar[bool] = True
+
     orthonormality: NonNegative = 0.0
 
     @classmethod
@@ -34,6 +36,7 @@ class Reconstruction(Objective):
         yield from unless_trained(settings, "reconstruction")
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+        model = model.beside(batch.input)
         q = model.encode(batch.input)
         z = model.posterior.sample(q, batch.noise[0])
         reconstruction = -model.decode(z).log_prob(batch.target)

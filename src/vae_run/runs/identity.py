@@ -34,6 +34,7 @@ EFFECTS: Mapping[str, Effect] = {
     **dict.fromkeys(("input", "output", "checkpoint", "n", "label"), Effect.NONE),
     **dict.fromkeys(HELD, Effect.NONE),
     "dataset.path": Effect.LOCATION,
+    "dataset.attributes": Effect.LOCATION,
     **dict.fromkeys(("trainer.log_every", "trainer.checkpoint_seconds"), Effect.NONE),
     "trainer.compile": Effect.NONE,
     "evaluation": Effect.MEASURED,
@@ -42,7 +43,7 @@ EFFECTS: Mapping[str, Effect] = {
 }
 """Keys and groups with a limited effect; what is not listed can change the weights."""
 
-PLACES = ("dataset.path", *HELD)
+PLACES = ("dataset.path", "dataset.attributes", *HELD)
 """Keys that `task=resume` may change, as long as the data have the run's own fingerprint."""
 
 HASHED_AS: Mapping[str, Any] = {
@@ -59,8 +60,12 @@ ADDED_SINCE: Mapping[str, Any] = {
     "dataset.layout": "auto",
     "dataset.background": "white",
     "dataset.scale": "none",
+    "dataset.attributes": None,
+    "dataset.attributes_key": "file",
+    "dataset.attributes_categorical": [],
     "network.init": "torch",
     "network.norm": "none",
+    "network.skip": False,
     "likelihood.speed": 1,
 }
 """Keys that earlier configurations lack, with the value that leaves a job what it was."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.config.schema import OnImages
-from vae_run.data.conditions import conditioned
+from vae_run.data.conditions import LABEL, conditioned
 from vae_run.data.dataset import Dataset
 from vae_run.data.scaled_splits import scaled_split
 from vae_run.data.scaling import Scaling
@@ -53,7 +53,8 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
     else:
         dataset: Dataset = run.settings.build("dataset")
         beside = () if run.model.conditions is None else run.model.conditions.names
-        images = read_input(fixed.input, dataset, run.event_shape, run.class_names, beside)
+        known = (run.event_shape, run.class_names)
+        images = read_input(fixed.input, dataset, *known, beside, {LABEL, *typed})
         _check_range(run, images)
         if run.scaling is not None:
             images = _scaled(run, images, run.scaling)

@@ -107,7 +107,7 @@ def _parts(views: Iterable[View]) -> Iterator[Tensor]:
     """What every feature contributes, float64 [B, F] of each batch; see above."""
     for view in views:
         for batch in view.batches():
-            model = view.model.given(batch.given)
+            model = view.model.given(batch.given).beside(batch.input)
             p = model.decode(model.encode(batch.input).mean)
             if isinstance(p, MixedFeatures):
                 yield p.contributions(batch.target).cpu().double()

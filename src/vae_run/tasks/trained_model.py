@@ -163,6 +163,7 @@ def trained(call: Call, *allowed: str) -> Trained:
     _refuse_keys_of_the_run(call, {*ALLOWED, *allowed})
     run = RunDirectory.existing(str(Path(fixed.run).expanduser()))
     settings = run.settings(fixed.trust)
+    _refuse_skips(fixed.task, settings)
     file = run.best if fixed.checkpoint == "best" else run.last
     state = checkpoint_file.read(file)
     device = choose_device(fixed.device)
@@ -193,3 +194,12 @@ def _refuse_keys_of_the_run(call: Call, allowed: Set[str]) -> None:
                 f"{key}: task={call.settings.fixed.task} takes the model as the run has it; its "
                 "keys may not be given."
             )
+
+
+def _refuse_skips(task: str, settings: Settings) -> None:
+    if task != "reconstruct" and settings.build("network").skips:
+        raise ConfigError(
+            f"run: task={task} needs a decoder that sees nothing but codes, and that of this run "
+            "sees images beside them (network.skip=true). Use task=reconstruct, which restores "
+            "images."
+        )

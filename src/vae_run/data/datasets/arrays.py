@@ -17,7 +17,7 @@ from vae_run.data.array_names import Roles, condition_arrays, read_labels, roles
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
 from vae_run.data.class_labels import labels_note, numbered
 from vae_run.data.columns import Columns
-from vae_run.data.condition_columns import column_of, encoded, one_each
+from vae_run.data.condition_columns import one_each, vectors
 from vae_run.data.dataset import Parts, TestSize
 from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
@@ -100,9 +100,9 @@ class Arrays(Scalable):
             splits[split] = Split(stored.images, None, stored.scale)
             notes += stored.notes if split == "train" else ()
         labels, class_names, place = _labels(named, own, found, splits)
-        columns, vectors = _conditions(named, conditions, found, splits)
+        columns, given = _conditions(named, conditions, found, splits)
         splits = {
-            name: replace(split, labels=labels.get(name), conditions=vectors.get(name))
+            name: replace(split, labels=labels.get(name), conditions=given.get(name))
             for name, split in splits.items()
         }
         if self.pictures:
@@ -122,25 +122,19 @@ def _conditions(
     named: str, names: Sequence[str], found: Any, splits: Mapping[str, Split]
 ) -> tuple[Columns | None, dict[str, Tensor]]:
     """What the conditions `names` are, and float64 [N, P] of each split."""
-    columns, blocks = [], dict[str, list[NDArray[np.float64]]]()
+    values = dict[str, dict[str, NDArray[Any]]]()
     for name, arrays in condition_arrays(named, found.files, names).items():
         if lacking := [split for split in splits if split not in arrays]:
             held = ", ".join(found.files)
             raise DataError(
                 f"condition: {named} has no array `{lacking[0]}_{name}`; it holds {held}"
             )
-        values = {}
+        values[name] = {}
         for split in splits:
             where = f"{named}: array `{arrays[split]}`"
-            values[split] = one_each(where, _array(where, arrays[split], found), len(splits[split]))
-        try:
-            columns.append(column_of(name, list(values.values())))
-            for split, own in values.items():
-                blocks.setdefault(split, []).append(encoded(columns[-1], own))
-        except ValueError as error:
-            raise DataError(f"condition: {named}: {error}") from error
-    vectors = {split: torch.from_numpy(np.concatenate(b, 1)) for split, b in blocks.items()}
-    return (Columns(tuple(columns)) if columns else None), vectors
+            own = _array(where, arrays[split], found)
+            values[name][split] = one_each(where, own, len(splits[split]))
+    return vectors(named, values)
 
 
 def _labels(

@@ -16,8 +16,10 @@ _SYSTEM = ("thumbs.db", "desktop.ini", ".ds_store")
 """Files that systems leave in any folder, in lower case."""
 
 
-def split_folders(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+def split_folders(root: Path, read: Path | None = None) -> tuple[dict[str, Path], tuple[str, ...]]:
     """{split: its folder}, and notes: what names were understood, and what beside them is not read.
+
+    Besides the splits, the file `read` is read.
 
     A sub-folder `train`, `val` or `test`, in any case and in other usual words, is a split if there
     is one for training; otherwise `root` is the training split.
@@ -49,13 +51,19 @@ def split_folders(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     found = {split: found[split] for split in SPLITS if split in found}
     renamed = [f"{path.name} is {split}" for split, path in found.items() if path.name != split]
     notes = [f"{root}: splits by folder names: {', '.join(renamed)}"] if renamed else []
-    beside = [path.name for path in below if path not in found.values()]
-    beside = [name for name in beside if name.lower() not in _SYSTEM]
-    if beside:
-        told = ", ".join(beside[:10]) + (f" and {len(beside) - 10} more" if beside[10:] else "")
-        folders_of = " and ".join(path.name for path in found.values())
-        notes.append(f"{root}: not read, because it is beside the splits {folders_of}: {told}")
+    notes += _beside_note(root, found, [path for path in below if path != read])
     return found, tuple(notes)
+
+
+def _beside_note(root: Path, splits: Mapping[str, Path], below: Iterable[Path]) -> list[str]:
+    """A sentence on what lies beside the folders of `splits`, which is not read."""
+    beside = [path.name for path in below if path not in splits.values()]
+    beside = [name for name in beside if name.lower() not in _SYSTEM]
+    if not beside:
+        return []
+    told = ", ".join(beside[:10]) + (f" and {len(beside) - 10} more" if beside[10:] else "")
+    named = " and ".join(path.name for path in splits.values())
+    return [f"{root}: not read, because it is beside the splits {named}: {told}"]
 
 
 def image_files(folder: Path, key: str = "dataset.path") -> list[Path]:

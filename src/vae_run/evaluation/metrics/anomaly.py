@@ -42,7 +42,7 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield "the images of an anomaly have no conditions. Use condition=null."
 
 
-@metric(conflicts=_conflicts)
+@metric(conflicts=_conflicts, of_codes=True)
 def anomaly(view: View) -> dict[str, float]:
     """`SCORE_auroc` and `SCORE_average_precision` of every score of `scores`, in [0, 1].
 

@@ -54,7 +54,7 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield "latent_dim: found 1, and a gap is one between two dimensions. Use 2 or more."
 
 
-@metric(conflicts=_conflicts)
+@metric(conflicts=_conflicts, of_codes=True)
 def disentanglement(view: View) -> dict[str, float]:
     """`mig`, `sap`, `factor_vae_score`, `dci_disentanglement`, `dci_completeness_weighted`,
     `dci_completeness_unweighted` and `dci_informativeness`, each at most 1 and higher where

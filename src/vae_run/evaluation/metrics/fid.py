@@ -87,7 +87,7 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield "a flat prior has no samples. Use prior=standard_normal."
 
 
-@metric(conflicts=_conflicts, prepare=prepare)
+@metric(conflicts=_conflicts, prepare=prepare, of_codes=True)
 def fid(view: View) -> dict[str, float]:
     """`fid`: the squared Frechet distance of Inception features (Heusel et al. 2017).
 

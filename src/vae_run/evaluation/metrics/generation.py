@@ -38,7 +38,7 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield "a flat prior has no samples. Use prior=standard_normal."
 
 
-@metric(conflicts=_conflicts)
+@metric(conflicts=_conflicts, of_codes=True)
 def generation(view: View) -> dict[str, float]:
     """`frechet_random_conv`, and `precision_`, `recall_`, `density_`, `coverage_random_conv`.
 

@@ -26,7 +26,7 @@ PERPLEXITY = 30.0
 SEED = 0
 
 
-@metric()
+@metric(of_codes=True)
 def geometry(view: View) -> dict[str, float]:
     """`trustworthiness` and `continuity` of the expected codes E_q[z], 1 at best.
 

@@ -29,7 +29,7 @@ COUNTS = (5, 10, 20)
 Points = NDArray[np.floating[Any]]
 
 
-@metric()
+@metric(of_codes=True)
 def intrinsic_dimension(view: View) -> dict[str, float]:
     """`data_twonn` of the clean images and `codes_twonn` of their codes `q.mean`, and `..._mle_k`.
 

@@ -35,7 +35,7 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield "a single dimension of a deterministic code correlates with nothing."
 
 
-@metric(conflicts=_conflicts)
+@metric(conflicts=_conflicts, of_codes=True)
 def latent(view: View) -> dict[str, float]:
     """`mutual_information`, `aggregate_gap` and `code_correlation`.
 

@@ -46,7 +46,7 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield f"dataset.classes={kept} leaves one class, and there is nothing to tell apart."
 
 
-@metric(conflicts=_conflicts)
+@metric(conflicts=_conflicts, of_codes=True)
 def usefulness(view: View) -> dict[str, float]:
     """Accuracies in [0, 1] of classifiers on codes, beside PCA's, and agreement of clusters.
 

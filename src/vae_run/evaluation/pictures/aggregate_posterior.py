@@ -20,7 +20,7 @@ Array = NDArray[Any]
 PANELS = 12
 
 
-@picture("Codes of all images. Where they leave the prior, samples look worse.")
+@picture("Codes of all images. Where they leave the prior, samples look worse.", of_codes=True)
 def aggregate_posterior(view: View) -> Image:
     """Histograms of codes drawn from q(z|x) of all images, with the prior's marginal densities.
 

@@ -23,7 +23,11 @@ SCORES = {
 """Anomaly scores that are drawn, by their names in `metrics.anomaly.scores`."""
 
 
-@picture("Scores of normal and anomalous images; the less they overlap, the better.", of_test=True)
+@picture(
+    "Scores of normal and anomalous images; the less they overlap, the better.",
+    of_test=True,
+    of_codes=True,
+)
 def anomaly_scores(view: View) -> Image | None:
     """Histograms of the scores of normal test images and of those of classes never seen.
 

@@ -26,7 +26,10 @@ MASSES = (0.5, 0.95)
 """Shares of the prior's mass that its contours enclose."""
 
 
-@picture("A dot an image, coloured by its class. Where classes lie apart, codes separate them.")
+@picture(
+    "A dot an image, coloured by its class. Where classes lie apart, codes separate them.",
+    of_codes=True,
+)
 def codes(view: View) -> Image | None:
     """Expected codes E_q[z] by class, with the prior's contours; from 3-D on in two directions.
 

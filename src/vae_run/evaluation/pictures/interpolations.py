@@ -21,7 +21,7 @@ BOTH_WAYS = 6
 """Pairs whose linear and spherical interpolation fit on one page."""
 
 
-@picture("From the code of one image to that of another.")
+@picture("From the code of one image to that of another.", of_codes=True)
 def interpolations(view: View) -> Image | None:
     """Paths between codes `q.mean` of pairs of images: straight and, under N(0, I), along an arc.
 

@@ -16,7 +16,9 @@ ACTIVE = 0.01
 """Variance over images of E_q[z_d] above which a dimension is active (Burda et al. 2015)."""
 
 
-@picture("KL of each latent dimension; one near 0 carries no information about the image.")
+@picture(
+    "KL of each latent dimension; one near 0 carries no information about the image.", of_codes=True
+)
 def kl_per_dimension(view: View) -> Image | None:
     """KL of every latent dimension, active ones in colour; None where it does not factorise."""
     found = encoded(view)

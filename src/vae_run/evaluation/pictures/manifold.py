@@ -18,7 +18,7 @@ GRID = 20
 """Points of each side of the grid, G."""
 
 
-@picture("Images decoded over a grid of the two latent dimensions.")
+@picture("Images decoded over a grid of the two latent dimensions.", of_codes=True)
 def manifold(view: View) -> Image | None:
     """The decoder's images over a grid of a two-dimensional latent space.
 

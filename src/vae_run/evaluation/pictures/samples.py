@@ -20,7 +20,7 @@ MOST_CLASSES = 16
 """Classes that have a column each; of more there is one sample each."""
 
 
-@picture("Images decoded from codes that were drawn, not encoded.")
+@picture("Images decoded from codes that were drawn, not encoded.", of_codes=True)
 def samples(view: View) -> Image | None:
     """64 images decoded from codes drawn with a fixed seed; None where there is no density of them.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vae_run.evaluation.view import View
 
 
-@picture("How the variance spreads over directions, in the codes and in PCA's.")
+@picture("How the variance spreads over directions, in the codes and in PCA's.", of_codes=True)
 def spectrum(view: View) -> Image | None:
     """Eigenvalues of the covariance of the expected codes beside those of PCA of the same images.
 

@@ -18,7 +18,7 @@ COLUMNS = 11
 MAX_ROWS = 10
 
 
-@picture("One code, moved along a latent dimension at a time.")
+@picture("One code, moved along a latent dimension at a time.", of_codes=True)
 def traversals(view: View) -> Image | None:
     """One code, moved along each latent dimension; the most informative dimensions first.
 

@@ -1,6 +1,6 @@
 """Networks: encoders from images to features, decoders from codes to features; one class an option.
 
-May import config.
+May import config, corruptions.
 """
 
 from vae_run.models.networks.base import Decoder, Encoder, Network, flatten_samples, parameter_count

@@ -88,6 +88,11 @@ class Network(ABC):
         return False
 
     @property
+    def skips(self) -> bool:
+        """Whether the decoder sees maps of the encoder beside the code."""
+        return False
+
+    @property
     def by_activation(self) -> bool:
         """Whether initial weights are chosen by the activation: linear maps have none."""
         return self.init == "auto" and not self.linear

@@ -16,8 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vae_run.errors import ConfigError
-from vae_run.models.networks.base import Decoder, Encoder, Network, Widths
+from vae_run.models.networks.base import Decoder, Encoder, Widths
 from vae_run.models.networks.initialisation import SMALL
+from vae_run.models.networks.skip import Pyramid
 
 
 class MapDecoder(Decoder):
@@ -49,12 +50,13 @@ class CodeMaps(nn.Module):
 
 
 @dataclass(kw_only=True)
-class Conv(Network):
+class Conv(Pyramid):
     """3x3 convolutions of stride 2, to ceil(H/2), ceil(H/4), ..., and transposed ones back.
 
     `widths` are the channels of each level. All H, W >= 1 are supported; odd sizes are restored
     exactly. `norm="group"` normalises after each convolution (`group_norm`). With a code of maps
-    [C, h, w] the levels that follow maps of h x w keep that size.
+    [C, h, w] the levels that follow maps of h x w keep that size. With `skip` each level of the
+    decoder sees the encoder's maps of its size (`skip.Pyramid`).
     """
 
     takes_maps: ClassVar[bool] = True
@@ -111,7 +113,7 @@ class Conv(Network):
         for out, (large, small) in zip(self.widths, pairwise(sizes), strict=True):
             stride = 1 if len(latent_shape) > 1 and small == large else 2
             down = self.hidden(nn.Conv2d(channels, out, 3, stride=stride, padding=1))
-            layers += [down, *self.level(out, small)]
+            layers += [*self.keeping(), down, *self.level(out, small)]
             channels = out
         maps = (channels, height, width)
         return Encoder(*layers, nn.Flatten(), features=math.prod(maps), maps=maps)
@@ -150,7 +152,8 @@ class Conv(Network):
             # A stride-2 transposed convolution gives 2h - 1; the padding restores an even size.
             padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
             up = nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)
-            layers += [self.hidden(up), *self.level(out, large)]
+            merging = self.merging(nn.Conv2d, len(widths) - level - 1, out, event_shape[0], 3)
+            layers += [self.hidden(up), *merging, *self.level(out, large)]
         return MapDecoder(*layers, channels=widths[-1], event_shape=event_shape)
 
 

@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vae_run.errors import ConfigError
-from vae_run.models.networks.base import Decoder, Encoder, Network, Widths
+from vae_run.models.networks.base import Decoder, Encoder, Widths
+from vae_run.models.networks.skip import Pyramid
 
 
 class CurveDecoder(Decoder):
@@ -39,7 +40,7 @@ class Curves(nn.Module):
 
 
 @dataclass(kw_only=True)
-class Conv1d(Network):
+class Conv1d(Pyramid):
     """Convolutions of stride 2 over time, to ceil(L/2), ceil(L/4), ..., and transposed ones back.
 
     `widths` are the channels of each level, `kernel` the steps that a convolution spans, an odd
@@ -79,6 +80,7 @@ class Conv1d(Network):
         channels, padding = math.prod(event_shape[:-1]), self.kernel // 2
         for out in self.widths:
             layers += [
+                *self.keeping(),
                 self.hidden(nn.Conv1d(channels, out, self.kernel, stride=2, padding=padding)),
                 self._activation(),
             ]
@@ -101,5 +103,7 @@ class Conv1d(Network):
             up = nn.ConvTranspose1d(
                 channels, out, self.kernel, stride=2, padding=padding, output_padding=further
             )
-            layers += [self.hidden(up), self._activation()]
+            below, curves = len(widths) - level - 1, math.prod(event_shape[:-1])
+            merging = self.merging(nn.Conv1d, below, out, curves, self.kernel)
+            layers += [self.hidden(up), *merging, self._activation()]
         return CurveDecoder(*layers, channels=widths[-1], event_shape=event_shape)

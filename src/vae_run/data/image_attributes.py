@@ -1,0 +1,157 @@
+"""Attributes of image files: a table with a row for each, found by a column of file names.
+
+Letters: N images.
+"""
+
+import posixpath
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_run.data.table_file import kind, numbers, read_table, texts
+from vae_run.errors import DataError
+
+_SHOWN = 3
+
+
+@runtime_checkable
+class DescribesFiles(Protocol):
+    """A dataset with attributes of image files, its own and others."""
+
+    def attributes_of(
+        self, paths: Sequence[Path], base: Path | None, columns: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """{column: its values [N]} of the files `paths`, all below `base` if it is given."""
+        ...
+
+
+def told(
+    dataset: Any, paths: Sequence[Path], base: Path | None, columns: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """`dataset.attributes_of`; nothing if it knows no attributes of files."""
+    known = isinstance(dataset, DescribesFiles)
+    return dataset.attributes_of(paths, base, columns) if known else {}
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The columns `held` of a table, and the number of the row of each file name.
+
+    Attributes:
+        named: the table, in messages.
+        key: the column of file names.
+        rows: {file name: its row}; of a name that several rows have, the last.
+        several: file names that several rows have.
+        held: {column: its values in all rows}, float64, NaN where one is missing, or texts, None
+            where one is missing.
+        others: the names of all other columns but the key.
+    """
+
+    named: str
+    key: str
+    rows: Mapping[str, int]
+    several: Collection[str]
+    held: Mapping[str, NDArray[Any]]
+    others: Sequence[str]
+
+    def of(self, files: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """{column: its values [N] of `files`}, in their order: float64, or texts.
+
+        Raises:
+            DataError: a file has no row, or several, or a row lacks a value.
+        """
+        if lost := [file for file in files if file not in self.rows]:
+            known = next(iter(self.rows), "nothing")
+            raise DataError(
+                f"{self.named}: {_counted(lost, len(files))} have no row, such as {_some(lost)}; "
+                f"the column {self.key} names files relative to the folder, such as {known}. Add "
+                "rows, or move these images away"
+            )
+        if twice := [file for file in files if file in self.several]:
+            raise DataError(
+                f"{self.named}: {_counted(twice, len(files))} have several rows, such as "
+                f"{_some(twice)}. Leave one for each"
+            )
+        places = np.array([self.rows[file] for file in files], dtype=np.int64)
+        found = {}
+        for name, values in self.held.items():
+            own = values[places]
+            lacks = own == None if own.dtype == object else np.isnan(own)  # noqa: E711
+            if lacks.any():
+                lost = [file for file, lack in zip(files, lacks.tolist(), strict=True) if lack]
+                raise DataError(
+                    f"{self.named}: column {name} has no value of {_counted(lost, len(files))}, "
+                    f"such as {_some(lost)}. Fill them in, or move these images away"
+                )
+            found[name] = own.astype(str) if own.dtype == object else own
+        return found
+
+    def unused_note(self, files: Collection[str]) -> tuple[str, ...]:
+        """A sentence on rows that name none of `files`."""
+        known = set(files)
+        lost = [name for name in self.rows if name not in known]
+        if not lost:
+            return ()
+        count = _counted(lost, len(self.rows), "row")
+        return (f"{self.named}: {count} name no image, such as {_some(lost)}",)
+
+
+def read_attributes(
+    named: str, path: Path, key: str, columns: Sequence[str], categorical: Collection[str] = ()
+) -> Attributes:
+    """The `columns` of a CSV or Parquet file that it has.
+
+    Numbers stay numbers, those in `categorical` become texts, as booleans do.
+
+    Raises:
+        DataError: the file is missing or unreadable, has no column `key` of file names, or a column
+            is neither of numbers nor of texts.
+    """
+    table = read_table(named, path, ",")
+    names = table.column_names
+    if key not in names:
+        raise DataError(
+            f"{named} has no column {key}: name that of the files with dataset.attributes_key; its "
+            f"columns are {', '.join(names)}"
+        )
+    if kind(table.column(key)) != "category":
+        raise DataError(
+            f"{named}: the column {key} is {table.column(key).type}; expected names of files, such "
+            "as cats/1.png"
+        )
+    files = [posixpath.normpath(name) for name in texts(table.column(key)) if name is not None]
+    if len(files) < table.num_rows:
+        raise DataError(f"{named}: {table.num_rows - len(files):,} rows name no file in {key}")
+    held = {}
+    for name in columns:
+        if name in names:
+            held[name] = _values(named, table.column(name), name, name in categorical)
+    return Attributes(
+        named,
+        key,
+        {file: row for row, file in enumerate(files)},
+        {file for file, count in Counter(files).items() if count > 1},
+        held,
+        [name for name in names if name != key and name not in held],
+    )
+
+
+def _values(named: str, values: Any, name: str, categorical: bool) -> NDArray[Any]:
+    of = kind(values)
+    if of not in ("number", "category"):
+        found = "has no values" if of == "empty" else f"is {values.type}"
+        raise DataError(f"{named}: column {name} {found}; expected numbers or texts")
+    return numbers(values) if of == "number" and not categorical else texts(values)
+
+
+def _counted(some: Sequence[str], whole: int, noun: str = "image") -> str:
+    return f"{len(some):,} of {whole:,} {noun}s"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
