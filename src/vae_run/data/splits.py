@@ -18,6 +18,7 @@ from vae_run.data.columns import Columns
 from vae_run.data.mapped import Mapped, sent
 from vae_run.data.scaling import Scaling
 from vae_run.data.webdataset.stream import Stream
+from vae_run.system.nouns import noun_of
 
 _CHUNK_BYTES = 2**22
 """Size of the pieces that whole splits are processed in."""
@@ -208,7 +209,7 @@ class Splits:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        return "rows" if self.table else ("vectors", "windows", "images")[len(self.event_shape) - 1]
+        return noun_of(self.event_shape, table=self.table is not None)
 
     @property
     def train_size(self) -> int:

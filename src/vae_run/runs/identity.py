@@ -58,6 +58,7 @@ ADDED_SINCE: Mapping[str, Any] = {
     "dataset.layout": "auto",
     "dataset.background": "white",
     "dataset.scale": "none",
+    "dataset.key": None,
     "network.init": "torch",
     "network.norm": "none",
     "likelihood.speed": 1,

@@ -65,7 +65,7 @@ def main(call: Call) -> None:
     pictures = draw_all(experiment, epoch)
     name = evaluation_name(call, other)
     place = run.path if name is None else run.path / "evaluations" / name
-    declared = experiment.evaluation.declared()
+    declared = experiment.declared()
     if name is None:
         declared.write(run.path)
         add_to_run(run, metrics, pictures, settings.build("tracker"))

@@ -18,7 +18,7 @@ from vae_run.config.schema import Sample, Settings
 from vae_run.data.columns import Columns
 from vae_run.data.conditions import LABEL
 from vae_run.evaluation.codes import codes
-from vae_run.evaluation.first_images import class_name
+from vae_run.evaluation.few_images import class_name
 from vae_run.evaluation.view import View
 from vae_run.system.array_archive import MARK, array_archive
 from vae_run.system.files import write_png

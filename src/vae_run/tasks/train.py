@@ -132,7 +132,7 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         "processes": (ranks.place() or ranks.Place()).size,
     }
     run.write_environment(device, fingerprint, about)
-    experiment.evaluation.declared().write(run.path)
+    experiment.declared().write(run.path)
     return experiment
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import MANY
+from vae_run.evaluation.few_images import MANY
 from vae_run.evaluation.metrics.anomaly import scores, separation
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def anomaly_scores(view: View) -> Image | None:
         if name in normal:
             area = separation(normal[name], strange[name])["auroc"]
             values = normal[name].numpy(), strange[name].numpy()
-            panels.append((f"{title}; AUROC {area:.3f}", *values))
+            panels.append((f"{view.said(title)}; AUROC {area:.3f}", *values))
     count, more = len(normal["mse"]), len(strange["mse"])
     notes = [
-        f"{count:,} test images of the classes trained on, {more:,} of the others",
+        f"{count:,} test {view.noun} of the classes trained on, {more:,} of the others",
         "AUROC is of these",
     ]
     return plots.anomaly_histograms(panels, notes)
