@@ -237,7 +237,7 @@ def test_figures_are_drawn_against_what_was_swept(
 ) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr("vae_run.plots.sweep_curves", lambda panels, *_, **__: given.update(panels))
-    monkeypatch.setattr("vae_run.plots.frontier", lambda lines, notes: given.update(lines=lines))
+    monkeypatch.setattr("vae_run.plots.frontier", lambda lines, *_: given.update(lines=lines))
     found = of(*beta_sweep(tmp_path))
     assert comparison_pictures.numeric_keys(found) == ["objective.beta"]
     assert list(comparison_pictures.draw(found)) == ["over_objective_beta"], (

@@ -281,7 +281,7 @@ def test_a_bad_cell_is_named_by_line_column_and_text(tmp_path: Path) -> None:
         Table(path=str(tmp_path / "missing.csv")).load()
     columns = Table(path=training).load().table
     for cell, said in (
-        ("n/a,a", r"column x is string.*1 row, the first in line 25 with 'n/a'"),
+        ("none,a", r"column x is string.*1 row, the first in line 25 with 'none'"),
         ("inf,a", r"column x is infinite in 1 row, the first in line 25 with 'inf'"),
         ("1.5,mauve", r"not: mauve \(1 row, the first in line 25 with 'mauve'\)"),
     ):
@@ -291,13 +291,13 @@ def test_a_bad_cell_is_named_by_line_column_and_text(tmp_path: Path) -> None:
 
 
 def test_numbers_with_a_few_texts_among_them_are_said_to_be_categories(tmp_path: Path) -> None:
-    path = csv_file(tmp_path, "x,y", *(f"{i},{i % 3}" for i in range(30)), "n/a,1", "?,2")
+    path = csv_file(tmp_path, "x,y", *(f"{i},{i % 3}" for i in range(30)), "none,1", "?,2")
     splits = Table(path=path).load()
     assert any(
-        "Column x is no number in 2 rows, the first in line 32 with 'n/a'" in note
+        "Column x is no number in 2 rows, the first in line 32 with 'none'" in note
         for note in splits.notes
     )
-    many = csv_file(tmp_path, "x,y", *(f"{i},{i % 3}" for i in range(1500)), "n/a,1", name="m.csv")
+    many = csv_file(tmp_path, "x,y", *(f"{i},{i % 3}" for i in range(1500)), "none,1", name="m.csv")
     with pytest.raises(DataError, match=r"1,501: x is no number in 1 row, the first in line 1,502"):
         Table(path=many).load()
 

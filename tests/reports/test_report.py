@@ -121,7 +121,7 @@ def test_every_picture_is_inside_and_nothing_is_outside(page: Page, vae: Path) -
 
 
 def test_warnings_of_the_training_are_told(page: Page) -> None:
-    assert "Grey pixels under a Bernoulli likelihood" in page.text
+    assert "Pixels between 0 and 1 under a Bernoulli likelihood" in page.text
 
 
 HOSTILE = """<img src=x onerror=alert(1)>&"'{{7*7}}"""

@@ -41,8 +41,7 @@ class Split:
         mapped: which of `images` belong to the split, if they are memory-mapped; None: all of
             them, in memory. Labels, factors and names have only the split's N rows; with `mapped`
             they stay on the CPU too.
-        names: str [N], what each image is called, such as its file below the dataset's folder;
-            None: the images have no names.
+        names: str [N], what each image is called, such as its file or key; None: no names.
         conditions: what a model with several conditions is given: float64 [N, P] in their own
             units as they were read, float32 [N, P] once `conditions.conditioned`; or None.
         index: int64 [N] on the CPU, the place of each image in the source's split that it was read

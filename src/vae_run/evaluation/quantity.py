@@ -25,7 +25,7 @@ FILE = "quantities.json"
 
 DERIVED = {
     "_stderr": "standard error of {} over images",
-    "pca_": "{} of PCA at the same latent_dim",
+    "pca_": "{} of PCA at the same latent_dim, from the input that the encoder sees",
     "tsne_": "{} of t-SNE, fitted to these images",
     "input_": "{} of the corrupted input",
     "clean_": "{} where the encoder sees the clean image",

@@ -53,6 +53,7 @@ def write_report(run: RunDirectory) -> Path:
         ],
         headlines=_headlines(metrics, table),
         sections=_sections(metrics, table),
+        pca=_pca(choices.get("corruption", "none") != "none"),
         warnings=[speaking_of(each, table.noun) for each in warnings(run, config, metrics)],
         curves=pictures(run.figures, captions, only=CURVES),
         pictures=pictures(run.figures, captions, without=CURVES),
@@ -81,6 +82,7 @@ def write_evaluation_report(run: RunDirectory, place: Path, overrides: Sequence[
         facts=[],
         headlines=_headlines(metrics, table),
         sections=_sections(metrics, table),
+        pca=_pca(_corrupted(run, typed)),
         warnings=[],
         curves=[],
         pictures=pictures(place / "figures", _captions(place, run.config()), without=CURVES),
@@ -192,6 +194,17 @@ def _sections(metrics: Mapping[str, Any], table: Quantities) -> dict[str, list[R
         row = Row(table.of(name), cells, "" if pca is None else number(pca))
         found[row.quantity.section].append(row)
     return {section: rows for section, rows in found.items() if rows}
+
+
+def _pca(corrupted: bool) -> str:
+    """The head of the column of PCA's values."""
+    return "PCA of the corrupted input" if corrupted else "PCA"
+
+
+def _corrupted(run: RunDirectory, typed: Sequence[str]) -> bool:
+    """Whether an evaluation of `run` with the overrides `typed` corrupts the encoder's input."""
+    chosen = [word.partition("=")[2] for word in typed if word.startswith("corruption=")]
+    return [run.choices().get("corruption", "none"), *chosen][-1] != "none"
 
 
 def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, str, bool]]:

@@ -30,6 +30,7 @@ def speaking_of(text: str, noun: str) -> str:
     for word, own in (*words, ("image", one)):
         text = re.sub(rf"\b{word}(?=s?\b)", own, text)
     text = re.sub(r"\bImage(?=s?\b)", one.capitalize(), text)
+    text = re.sub(r"\bPixel(?=s?\b)", entry.capitalize(), text)
     return re.sub(r"\bpixel(?=s?\b)", entry, text)
 
 

@@ -18,6 +18,7 @@ from vae_run.data.scaled_splits import restated
 from vae_run.data.splits import Splits
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
+from vae_run.runs.data_record import changes
 from vae_run.runs.load import scaling_of, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
@@ -53,6 +54,7 @@ def main(call: Call) -> None:
     file = run.best if fixed.checkpoint == "best" else run.last
     saved = checkpoint_file.read(file)
     splits, other = read_data(run, settings)
+    changed = "" if other is None else changes(run.environment(), splits)
     with checkpoint_file.understood(file):
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
     refuse_other_shape(splits, settings, event_shape)
@@ -77,16 +79,16 @@ def main(call: Call) -> None:
         write_evaluation_report(run, place, call.overrides)
     show(metrics)
     if other is not None:
-        tell_of_other_data(call, run, other)
+        tell_of_other_data(call, run, other, changed)
     log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
 
 
-def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str) -> None:
+def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str, changed: str) -> None:
     """Say that the data are not those of `run`; warn if they are, but have changed."""
     log.info(
-        "not the data that the run was trained on (dataset_fingerprint %.8s, the run's is %.8s): "
-        "the run's own metrics stay as they are",
-        *(fingerprint, run.fingerprint()),
+        "not the data that the run was trained on (%s; dataset_fingerprint %.8s, the run's is "
+        "%.8s): the run's own metrics stay as they are",
+        *(changed, fingerprint, run.fingerprint()),
     )
     if not any(key.split(".")[0] == "dataset" for key in call.typed_keys):
         log.warning(

@@ -24,6 +24,7 @@ from vae_run.data.scaling import Scaling
 from vae_run.data.splits import Split, Splits
 from vae_run.data.user_input import OWN, UserImages, read_input
 from vae_run.errors import ConfigError, DataError
+from vae_run.runs.data_record import changes
 from vae_run.tasks.own_conditions import typed_conditions, with_conditions
 from vae_run.tasks.own_rows import own_rows
 from vae_run.tasks.run_data import read_data, refuse_other_shape
@@ -80,8 +81,8 @@ def own_splits(run: Trained, key: str = "input") -> Splits:
     if other is not None:
         raise DataError(
             f"{key}: the data of {run.settings.build('dataset')} have changed since {run.run.path} "
-            f"was trained (dataset_fingerprint was {run.run.fingerprint():.8}, is {other:.8}). "
-            "Restore them, or train again."
+            f"was trained: {changes(run.run.environment(), splits)} (dataset_fingerprint was "
+            f"{run.run.fingerprint():.8}, is {other:.8}). Restore them, or train again."
         )
     return conditioned(splits, run.model.conditions)
 
@@ -148,8 +149,8 @@ def _check_range(run: Trained, images: UserImages) -> None:
             )  # fmt: skip
     if images.levels != 2 and run.levels == 2 and _has_grey(images):
         log.warning(
-            "input: %s has grey pixels, and the run was trained on binary ones; they are given "
-            "to the model as they are.", images.source,
+            "input: %s has pixels between 0 and 1, and the run was trained on binary ones; "
+            "they are given to the model as they are.", images.source,
         )  # fmt: skip
 
 
