@@ -21,7 +21,8 @@ from vae_run.errors import ConfigError
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.array_archive import array_archive, write_arrays
 from vae_run.system.files import write_csv, write_json, write_png
-from vae_run.tasks.user_files import GridPicture, check_output
+from vae_run.tasks.grid_picture import GridPicture
+from vae_run.tasks.user_files import check_output
 from vae_run.training.experiment import assemble
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.files import write_csv, write_json
+from vae_run.system.nouns import counted
 from vae_run.tasks.run_data import read_data
 from vae_run.tasks.user_files import check_output
 from vae_run.training.experiment import assemble
@@ -80,7 +81,7 @@ def main(call: Call) -> None:
     show(names, found)
     if output is not None:
         write(output, names, found)
-        log.info("%d runs measured; written to %s", len(runs), output)
+        log.info("%s measured; written to %s", counted(len(runs), "runs"), output)
 
 
 def members(pattern: str | Sequence[str]) -> list[RunDirectory]:
