@@ -116,7 +116,10 @@ def test_changed_data_never_replace_the_runs_metrics(
     assert "the test set may hold images that the run was trained on" in said
     finished = vae_run("task=resume", f"run={run}", "trainer.epochs=2")
     assert finished.code == 3
-    assert "the run was begun with other data" in finished.said.replace("\n", " ")
+    said = finished.said.replace("\n", " ")
+    assert "the run was begun with other data" in said
+    assert "train: " in said
+    assert " images then, " in said, "what has changed is told in numbers"
     for name, content in before.items():
         assert (run / name).read_bytes() == content, f"{name}: it was completed, and still is"
     typed = ("task=sample", f"run={run}", "sampler=gaussian", "n=2", "output=s.npz", "device=cpu")
