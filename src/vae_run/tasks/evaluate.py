@@ -54,7 +54,6 @@ def main(call: Call) -> None:
     file = run.best if fixed.checkpoint == "best" else run.last
     saved = checkpoint_file.read(file)
     splits, other = read_data(run, settings)
-    changed = "" if other is None else changes(run.environment(), splits)
     with checkpoint_file.understood(file):
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
     refuse_other_shape(splits, settings, event_shape)
@@ -79,21 +78,22 @@ def main(call: Call) -> None:
         write_evaluation_report(run, place, call.overrides)
     show(metrics)
     if other is not None:
-        tell_of_other_data(call, run, other, changed)
+        tell_of_other_data(call, run, other, splits)
     log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
 
 
-def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str, changed: str) -> None:
+def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str, splits: Splits) -> None:
     """Say that the data are not those of `run`; warn if they are, but have changed."""
     log.info(
         "not the data that the run was trained on (%s; dataset_fingerprint %.8s, the run's is "
         "%.8s): the run's own metrics stay as they are",
-        *(changed, fingerprint, run.fingerprint()),
+        *(changes(run.environment(), splits), fingerprint, run.fingerprint()),
     )
     if not any(key.split(".")[0] == "dataset" for key in call.typed_keys):
         log.warning(
-            "the data of the run have changed, and were cut anew: the test set may hold images "
-            "that the run was trained on. A run with dataset.split_by=name keeps its test images."
+            "the data of the run have changed, and were cut anew: the test set may hold %s "
+            "that the run was trained on. A run with dataset.split_by=name keeps its test set.",
+            splits.noun,
         )
 
 

@@ -46,7 +46,7 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
         images = own_split(run, fixed.input)
         if Path(fixed.input).exists():
             log.warning(
-                "input=%s: these are the run's own images; for those in %s here say input=./%s",
+                "input=%s: these are the run's own data; for those in %s here say input=./%s",
                 *[fixed.input] * 3,
             )
     elif run.table is not None:
@@ -97,8 +97,8 @@ def own_split(run: Trained, name: str) -> UserImages:
     splits = own_splits(run)
     split = {"train": splits.train, "val": splits.val, "test": splits.test}[name]
     if not len(split):
-        raise DataError(f"input: the run has no {name} images.")
-    images = UserImages.of_split(split, f"the run's {name} images", name)
+        raise DataError(f"input: the run has no {name} {run.noun}.")
+    images = UserImages.of_split(split, f"the run's {name} {run.noun}", name)
     if run.model.conditions is not None and split.conditions is not None:
         places = run.model.conditions.columns.places()
         images = replace(images, given={c.name: split.conditions[:, place] for c, place in places})
@@ -113,7 +113,7 @@ def _check_classes(run: Trained, images: UserImages, labels: Tensor) -> None:
     known = run.model.classes.tolist()
     if strange := sorted(set(labels.tolist()) - set(known)):
         raise DataError(
-            f"input: {images.source} has images labelled {str(strange[:10])[1:-1]}; the classes "
+            f"input: {images.source} has {run.noun} labelled {str(strange[:10])[1:-1]}; the classes "
             f"of the model are {str(known)[1:-1]}."
         )
 

@@ -69,6 +69,6 @@ def refuse_other_shape(splits: Splits, settings: Settings, event_shape: Sequence
     found, expected = list(splits.event_shape), list(event_shape)
     if found != expected:
         raise DataError(
-            f"dataset: {settings.build('dataset')} holds images of shape {found}, but the run's "
-            f"model was trained on images of shape {expected}. Name data of that shape."
+            f"dataset: {settings.build('dataset')} holds {splits.noun} of shape {found}, but the "
+            f"run's model was trained on {splits.noun} of shape {expected}. Name data of that shape."
         )
