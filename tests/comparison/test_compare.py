@@ -363,7 +363,7 @@ def test_results_stand_first_and_settings_as_far_as_they_fit(
     monkeypatch.setattr(tables.console, "width", 80)
     table, left_out = tables.settings_table(found, ["val/elbo", "test/elbo"])
     shown = [str(column.header) for column in table.columns]
-    assert shown[:5] == ["rank", "val/elbo", "test/elbo", "seeds", "better than"]
+    assert shown[:5] == ["rank", "seeds", "val/elbo", "test/elbo", "better than"]
     assert set(shown[5:]) | set(left_out) == set(found.keys)
     assert "latent_dim" in shown
     assert 0 < len(left_out) < len(found.keys)

@@ -32,31 +32,35 @@ def groups_table(
     comparison: Comparison,
     tags: Sequence[str],
     most: int | None = None,
-    keys: Sequence[str] | None = None,
+    last: Sequence[str] | None = None,
 ) -> Table:
-    """A row for each group, or for the first `most` of them: metrics, seeds, and settings.
+    """A row for each group, or for the first `most` of them: settings, seeds, and metrics.
 
     Args:
         comparison: the groups.
         tags: of the metrics.
         most: rows.
-        keys: of the settings; None: as few as tell all groups apart.
+        last: settings that stand behind the metrics; None: those that tell all groups apart stand
+            before them.
     """
-    keys = comparison.short_keys() if keys is None else keys
+    first = comparison.short_keys() if last is None else []
     said = comparison.ranked and len(comparison.groups) > 1
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("rank", no_wrap=True)
-    for name in (*tags, "seeds"):
+    table = Table(box=None, header_style="bold")
+    for name in ("rank", *first):
+        table.add_column(name, no_wrap=True)
+    for name in ("seeds", *tags):
         table.add_column(name, no_wrap=True, justify="right")
-    for name in (*(["better than"] if said else []), *keys):
-        table.add_column(name, no_wrap=name != "better than")
+    if said:
+        table.add_column("better than")
+    for name in last or ():
+        table.add_column(name, no_wrap=True)
     for index, group in enumerate(comparison.groups[:most]):
         label = comparison.label(group)
-        cells = [str(index + 1) if comparison.ranked else "-"]
-        cells += [*(interval(group.estimate(tag)) for tag in tags), str(len(group.runs))]
+        cells = [str(index + 1) if comparison.ranked else "-", *(label[key] for key in first)]
+        cells += [str(len(group.runs)), *(interval(group.estimate(tag)) for tag in tags)]
         if said:
             cells.append(ranges([other + 1 for other in comparison.better_than(index)]))
-        table.add_row(*cells, *(label[key] for key in keys))
+        table.add_row(*cells, *(label[key] for key in last or ()))
     return table
 
 
@@ -71,7 +75,7 @@ def settings_table(comparison: Comparison, tags: Sequence[str]) -> tuple[Table, 
 
     def build(some: Sequence[str]) -> Table:
         kept[:] = some
-        return groups_table(comparison, tags, keys=some)
+        return groups_table(comparison, tags, last=some)
 
     return widest(build, keys, least=0), keys[len(kept) :]
 

@@ -34,6 +34,8 @@ def rows(
 ) -> Picture:
     """Features as colours: of numbers from blue over white to orange, of categories white to dark.
 
+    Longer than other functions, because of its arguments.
+
     Args:
         shown: {name: features [N, F]}, drawn below each other in every cell, in this order; the
             first 24 rows and 48 features at most.

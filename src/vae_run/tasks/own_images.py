@@ -113,8 +113,8 @@ def _check_classes(run: Trained, images: UserImages, labels: Tensor) -> None:
     known = run.model.classes.tolist()
     if strange := sorted(set(labels.tolist()) - set(known)):
         raise DataError(
-            f"input: {images.source} has {run.noun} labelled {str(strange[:10])[1:-1]}; the classes "
-            f"of the model are {str(known)[1:-1]}."
+            f"input: {images.source} has {run.noun} labelled {str(strange[:10])[1:-1]}; the "
+            f"classes of the model are {str(known)[1:-1]}."
         )
 
 

@@ -70,5 +70,6 @@ def refuse_other_shape(splits: Splits, settings: Settings, event_shape: Sequence
     if found != expected:
         raise DataError(
             f"dataset: {settings.build('dataset')} holds {splits.noun} of shape {found}, but the "
-            f"run's model was trained on {splits.noun} of shape {expected}. Name data of that shape."
+            f"run's model was trained on {splits.noun} of shape {expected}. Name data of "
+            "that shape."
         )
