@@ -47,4 +47,4 @@ def uneven(path: Path, delimiter: str) -> str:
             count += 1
             cells_here = counted(len(cells), "cells")
             first = first or f"line {line:,} has {cells_here}, the header {width}"
-    return first + (f"; so do not fit {counted(count - 1, 'more rows')}" if count > 1 else "")
+    return first + (f"; {counted(count - 1, 'more rows')} differ too" if count > 1 else "")

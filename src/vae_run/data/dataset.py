@@ -223,7 +223,7 @@ class Dataset(ABC):
         cut = parts.val is None and parts.stream is None
         vals = images_in("val_size", self.val_size, total - tests) if cut else 0
         if parts.test is None and tests == 0:
-            raise DataError("dataset.test_size=0: the test set must not be empty")
+            raise DataError("dataset.test_size=0: the test set needs at least one example")
         if self.split_by == "name" and parts.stream is None:
             return self._cut_by_name(parts)
         if tests + vals >= total:
