@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from vae_run.cli import main
 from vae_run.cli.composition import known_keys
 from vae_run.config.groups import GROUPS
+from vae_run.config.schema import TASKS, Common
 from vae_run.version import __version__ as vae_run_version
 
 if TYPE_CHECKING:
@@ -197,6 +198,13 @@ def test_help_is_written_for_a_person(vae_run: Run, tmp_path: Path) -> None:
         at = next(i for i, line in enumerate(lines) if line.startswith(f"  {file.parent.name} "))
         options = " ".join(lines[at + 1 : at + 4]).split()
         assert file.stem in options, f"{file.parent.name}={file.stem}"
+    tasks = help_.out.split("Tasks and their keys")[1].split("\n\n")[0]
+    for name, schema in TASKS.items():
+        own = set(schema.model_fields) - set(Common.model_fields)
+        told = re.search(rf"^  {name} .*?(?=^  \w|\Z)", tasks, re.MULTILINE | re.DOTALL)
+        assert told is not None, name
+        assert own <= set(re.findall(r"(\w+)=", told[0])), name
+    assert re.search(r"  sample .*? run=\?\?\? .*? n=64 .*? sampler=prior", tasks, re.DOTALL)
     examples = help_.out.split("Examples\n")[1].split("\n\n")[0].splitlines()
     assert len(examples) == 5
     assert all(line.startswith("  vae-run ") for line in examples)

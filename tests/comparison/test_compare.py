@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from browser import opened
 from written_runs import build
 
 from vae_run.comparison import pictures as comparison_pictures
+from vae_run.comparison import tables
 from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.statistics import estimate, paired_differences
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.reports.comparison import write_page
 from vae_run.tasks.compare import run_rows
 
 if TYPE_CHECKING:
@@ -237,7 +240,7 @@ def test_figures_are_drawn_against_what_was_swept(
 ) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr("vae_run.plots.sweep_curves", lambda panels, *_, **__: given.update(panels))
-    monkeypatch.setattr("vae_run.plots.frontier", lambda lines, notes: given.update(lines=lines))
+    monkeypatch.setattr("vae_run.plots.frontier", lambda lines, *_: given.update(lines=lines))
     found = of(*beta_sweep(tmp_path))
     assert comparison_pictures.numeric_keys(found) == ["objective.beta"]
     assert list(comparison_pictures.draw(found)) == ["over_objective_beta"], (
@@ -346,3 +349,34 @@ def test_a_folder_is_found_by_its_name_with_brackets(tmp_path: Path) -> None:
     assert find([str(run)]) == [run]
     assert find([str(run.parent)]) == [run]
     assert find([str(tmp_path / "sweep=1,é [b]")]) == [tmp_path / "sweep=1,é b" / "000"]
+
+
+def test_results_stand_first_and_settings_as_far_as_they_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs that differ in twelve settings, on a terminal of 80 columns."""
+    keys = {f"network__key_{i}": i for i in range(11)}
+    found = of(
+        build(tmp_path / "a", {"elbo": -100}, {"elbo": -101}, latent_dim=2),
+        build(tmp_path / "b", {"elbo": -90}, {"elbo": -91}, latent_dim=4, **keys),
+    )
+    monkeypatch.setattr(tables.console, "width", 80)
+    table, left_out = tables.settings_table(found, ["val/elbo", "test/elbo"])
+    shown = [str(column.header) for column in table.columns]
+    assert shown[:5] == ["rank", "seeds", "val/elbo", "test/elbo", "better than"]
+    assert set(shown[5:]) | set(left_out) == set(found.keys)
+    assert "latent_dim" in shown
+    assert 0 < len(left_out) < len(found.keys)
+    unlimited = tables.console.options.update(width=1000)
+    assert tables.console.measure(table, options=unlimited).maximum <= 80
+
+
+def test_the_page_names_runs_then_results_then_settings(tmp_path: Path) -> None:
+    found = of(*seeds(tmp_path, "a", [-1, -2]), *seeds(tmp_path, "b", [-3, -4], latent_dim=9))
+    write_page(found, tmp_path, "compare.html")
+    text = (tmp_path / "compare.html").read_text(encoding="utf-8")
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", text)
+    assert heads[:4] == ["rank", "run", "val elbo", "test elbo"]
+    assert heads.index("seeds") < heads.index("latent_dim")
+    assert 'title="seed 0, 1">2</td>' in text, "the number of seeds, not their values"
+    assert "a-0 and 1 more" in text

@@ -130,7 +130,9 @@ MISSING = {
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
 def test_missing_values_are_counted_or_replaced(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"missing in x \(10\), t \(1\).*dataset\.missing=mean"):
+    with pytest.raises(
+        DataError, match=r"missing in x \(10 rows, the first in (line 3|row 1)\), t \(1 row, .*mean"
+    ):
         loaded(tmp_path, MISSING, name)
     mean = loaded(tmp_path, MISSING, name, missing="mean")
     assert mean.columns == ("x", "y", "t=a", "t=b", "t=missing")
@@ -167,7 +169,11 @@ def changed(**columns: object) -> dict[str, object]:
     ("columns", "keys", "said"),
     [
         (changed(when=pa.array([0] * ROWS, pa.timestamp("s"))), {}, r"numbers nor.*when \(timest"),
-        (changed(age=[math.inf] + [1.0, 2.0] * 19 + [3.0]), {}, "column age has 1 infinite"),
+        (
+            changed(age=[math.inf] + [1.0, 2.0] * 19 + [3.0]),
+            {},
+            "age is infinite in 1 row, the first in row 0",
+        ),
         (COLUMNS, {"drop": ["agee"]}, "dataset.drop: .* no column agee; its columns are age, "),
         (COLUMNS, {"label": "sort"}, "dataset.label: .* no column sort"),
         (COLUMNS, {"categorical": ["flor"]}, "dataset.categorical: .* no column flor"),
@@ -196,7 +202,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bad\.parquet cannot be read as a table"):
         Table(path=str(tmp_path / "bad.parquet")).load()
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
-    with pytest.raises(DataError, match=r"ragged\.csv cannot be read as a table.*2 columns"):
+    with pytest.raises(DataError, match=r"ragged\.csv cannot be .*line 3 has 1 cell, the header 2"):
         Table(path=str(tmp_path / "ragged.csv")).load()
     (tmp_path / "twice.csv").write_text("a,a\n1,2\n3,4\n")
     with pytest.raises(DataError, match="several columns named a"):
@@ -257,3 +263,82 @@ def test_likelihoods_of_pixels_are_refused_before_any_data_are_read(likelihood: 
     assert check(composed(*words, "likelihood=gaussian"))
     with pytest.raises(ConfigError, match=r"dataset\.binarize: the rows of a table are no pixels"):
         check(composed(*words, "likelihood=mixed", "dataset.binarize=static"))
+
+
+def csv_file(folder: Path, *lines: str, name: str = "rows.csv") -> str:
+    """The path of a CSV file of these lines."""
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return str(folder / name)
+
+
+def test_a_bad_cell_is_named_by_line_column_and_text(tmp_path: Path) -> None:
+    """Lines are those of an editor: blank ones count, and a quoted cell may have several."""
+    good = [f'{i % 7 + 0.5},"{"ab"[i % 2]}"' for i in range(20)]
+    few = ['1.5,"two', 'lines"', "", *good]
+    training = csv_file(tmp_path, "x,t", *few)
+    (tmp_path / "missing.csv").write_text("\n".join(["x,t", *few, ",a", "3.5,b", ",b"]))
+    with pytest.raises(DataError, match=r"missing in x \(2 rows, the first in line 25\)"):
+        Table(path=str(tmp_path / "missing.csv")).load()
+    columns = Table(path=training).load().table
+    for cell, said in (
+        ("none,a", r"column x is string.*1 row, the first in line 25 with 'none'"),
+        ("inf,a", r"column x is infinite in 1 row, the first in line 25 with 'inf'"),
+        ("1.5,mauve", r"not: mauve \(1 row, the first in line 25 with 'mauve'\)"),
+    ):
+        path = csv_file(tmp_path, "x,t", *few, cell, name="input.csv")
+        with pytest.raises(DataError, match=said):
+            Table(path=training).rows("input=input.csv", Path(path), columns)
+
+
+def test_numbers_with_a_few_texts_among_them_are_said_to_be_categories(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "x,y", *(f"{i},{i % 3}" for i in range(30)), "none,1", "?,2")
+    splits = Table(path=path).load()
+    assert any(
+        "Column x is no number in 2 rows, the first in line 32 with 'none'" in note
+        for note in splits.notes
+    )
+    many = csv_file(tmp_path, "x,y", *(f"{i},{i % 3}" for i in range(1500)), "none,1", name="m.csv")
+    with pytest.raises(DataError, match=r"1,501: x is no number in 1 row, the first in line 1,502"):
+        Table(path=many).load()
+
+
+def test_the_type_of_a_column_is_that_of_all_its_rows(tmp_path: Path) -> None:
+    """A fraction far below whole numbers, where pyarrow's first block has ended long before."""
+    path = csv_file(
+        tmp_path, "x,pad", *(f"{i % 9},{'p' * 99}{i % 5}" for i in range(12_000)), "0.5,p"
+    )
+    splits = Table(path=path).load()
+    assert splits.table.columns[0].categories is None
+
+
+def test_each_column_is_told_with_how_it_was_read(tmp_path: Path) -> None:
+    columns = {**COLUMNS, "id": [f"r{i}" for i in range(ROWS)], "gone": pa.nulls(ROWS, pa.string())}
+    columns["height"] = [None, *COLUMNS["height"][1:]]
+    keys = {"label": "kind", "key": "id", "categorical": ["floor"], "missing": "mean"}
+    told = dict(loaded(tmp_path, columns, "rows.parquet", **keys, drop=["member"]).table.told)
+    assert told == {
+        "age": "a number from 20 to 59, mean 39.5",
+        "height": "a number from 1.51 to 1.89, mean 1.7; 1 missing",
+        "colour": "3 categories: red 14, blue 13, dark green 13",
+        "member": "left out: dataset.drop",
+        "floor": "3 categories: 2 14, 10 13, 1 13",
+        "same": "left out: all rows have '7'",
+        "kind": "the label: dataset.label, no feature",
+        "id": "the key: dataset.key, no feature",
+        "gone": "left out: it has no values",
+    }
+
+
+def test_keys_are_carried_along_and_are_no_features(tmp_path: Path) -> None:
+    columns = {**COLUMNS, "id": [f"r{i}" for i in range(ROWS)]}
+    table = Table(path=write(tmp_path, "rows.csv", columns), label="kind", key="id")
+    splits = table.load()
+    assert splits.test.names.tolist() == [f"r{i}" for i in splits.test.index.tolist()]
+    assert not any(name.startswith("id") for name in splits.columns)
+    whole, _ = table.rows("input=rows.csv", tmp_path / "rows.csv", splits.table)
+    assert whole.names.tolist() == columns["id"]
+    with pytest.raises(DataError, match=r"dataset\.key: .* has no column nr"):
+        replace(table, key="nr").load()
+    lost = write(tmp_path, "lost.csv", {**columns, "id": [None, *columns["id"][1:]]})
+    with pytest.raises(DataError, match=r"dataset\.key=id: no key in 1 row, the first in line 2"):
+        replace(table, path=lost).load()

@@ -15,6 +15,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from vae_run import plots
 from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.few_images import shown_batch
 from vae_run.evaluation.pictures.aggregate_posterior import _marginal
 from vae_run.evaluation.pictures.anomaly_scores import SCORES
 from vae_run.evaluation.pictures.interpolations import arc
@@ -130,7 +131,8 @@ def test_the_spectrum_is_drawn_as_shares():
 def test_marginals_stand_with_the_priors_density(monkeypatch):
     view, given = view_of("latent_dim=14"), Given(monkeypatch, "aggregate_posterior")
     drawn(view, "aggregate_posterior")
-    marginals, notes = given.arguments
+    marginals, notes, noun = given.arguments
+    assert noun == "image"
     assert len(marginals) == 12
     assert notes[-1] == "12 of 14 dimensions"
     for marginal in marginals:
@@ -183,7 +185,7 @@ def test_contours_enclose_the_mass_that_they_name(monkeypatch, latent_dim):
     drawn(view, "codes")
     points, _, names, _, density = given.arguments
     assert points.shape == (37, 2)
-    assert names[0].startswith("z1" if latent_dim == 2 else "first principal direction")
+    assert names[0].startswith("z0" if latent_dim == 2 else "first principal direction")
     # N(0, I) in the plane: outside of density level c is the mass c / c(0).
     peak = density.values.max()
     assert density.levels["50 %"] / peak == pytest.approx(0.5, abs=0.03)
@@ -281,7 +283,7 @@ def test_both_ways_between_images_stand_below_each_other(monkeypatch):
     assert torch.allclose(images[0::2, -1], images[1::2, -1], atol=1e-6)
     assert not torch.allclose(images[0::2, 5], images[1::2, 5])
     with evaluating(view.model):
-        first = view.model.reconstruct(view.split.images[:6])
+        first = view.model.reconstruct(shown_batch(view, 16).target[:6])
     assert torch.allclose(images[0::2, 0], first, atol=1e-5)
     drawn(view_of("model=ae"), "interpolations")
     assert given.arguments[2] == []

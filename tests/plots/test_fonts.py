@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vae_run.evaluation import first_images
+from vae_run.evaluation import few_images
 from vae_run.plots import fonts, scatter
 from vae_run.plots.canvas import Sheet, text_width
 
@@ -18,7 +18,7 @@ from vae_run.plots.canvas import Sheet, text_width
 @pytest.fixture
 def no_other_font(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine with DejaVu Sans and no other font."""
-    caches = (fonts._font_with, first_images._can_be_drawn)
+    caches = (fonts._font_with, few_images._can_be_drawn)
     for cached in caches:
         cached.cache_clear()
     monkeypatch.setattr(fonts, "_names", lambda: [fonts.DEFAULT])
@@ -68,7 +68,7 @@ def test_what_no_font_has_is_written_as_a_code() -> None:
 def test_class_names_that_no_font_has_are_numbers(caplog: pytest.LogCaptureFixture) -> None:
     names = ("猫", "dog")
     with caplog.at_level(logging.INFO, logger="vae_run"):
-        assert [first_images.class_name(label, names) for label in (0, 1, 0)] == ["0", "1", "0"]
+        assert [few_images.class_name(label, names) for label in (0, 1, 0)] == ["0", "1", "0"]
     (message,) = caplog.messages
     assert message.endswith("pictures show their numbers: 0 is 猫, 1 is dog")
-    assert first_images.class_name(1, ("cat", "dog")) == "dog"
+    assert few_images.class_name(1, ("cat", "dog")) == "dog"

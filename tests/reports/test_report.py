@@ -18,6 +18,7 @@ from browser import opened
 from PIL import Image
 
 from vae_run.evaluation.quantities import TABLE
+from vae_run.evaluation.quantity import Declared
 from vae_run.reports.run import write_report
 from vae_run.reports.warnings import large_gap
 from vae_run.runs.run_directory import RunDirectory
@@ -120,8 +121,28 @@ def test_every_picture_is_inside_and_nothing_is_outside(page: Page, vae: Path) -
     assert "https:" not in style
 
 
+def test_every_task_on_a_run_is_named(page: Page) -> None:
+    for task in ("resume", "evaluate", "sample", "encode", "reconstruct", "score"):
+        assert re.search(rf"task={task} run=\S+", page.text), task
+
+
+def test_pca_of_a_corrupted_input_is_called_so(dae: Path) -> None:
+    page = Page(dae / "report.html")
+    assert "PCA of the corrupted input, test" in page.text
+
+
+def test_the_report_of_a_table_speaks_of_rows(dae: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(dae, tmp_path / "rows")
+    Declared(noun="rows").write(run)
+    page = Page(write_report(RunDirectory(run)))
+    about = page.text.split("How to go on")[0].split("Numbers")[1]
+    assert "Means over all rows of the split" in about
+    assert "per feature" in page.text
+    assert not re.search(r"\b(images?|pixels?)\b", about)
+
+
 def test_warnings_of_the_training_are_told(page: Page) -> None:
-    assert "Grey pixels under a Bernoulli likelihood" in page.text
+    assert "Pixels between 0 and 1 under a Bernoulli likelihood" in page.text
 
 
 HOSTILE = """<img src=x onerror=alert(1)>&"'{{7*7}}"""

@@ -83,7 +83,9 @@ def test_they_go_on(name: str, vae_run: Run, tmp_path: Path) -> None:
     assert (
         (run / "history.csv").read_text().startswith((FIXTURES / name / "history.csv").read_text())
     )
-    assert "Grey pixels under a Bernoulli" in (run / "report.html").read_text(encoding="utf-8")
+    assert "Pixels between 0 and 1 under a Bernoulli" in (run / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_one_compares_with_a_run_of_today(vae_run: Run, tmp_path: Path) -> None:

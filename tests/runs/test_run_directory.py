@@ -41,7 +41,10 @@ def test_the_files_of_a_finished_run(vae: Path) -> None:
         *("checkpoints/best.pt", "checkpoints/last.pt", "checkpoints/previous.pt"),
         "projector_config.pbtxt",
         *(f"figures/{name}.png" for name in (*figures, "learning_curves")),
-        *(f"00220/latent/{name}" for name in ("tensors.tsv", "metadata.tsv", "sprite.png")),
+        *(
+            f"projector_step_00220/latent/{name}"
+            for name in ("tensors.tsv", "metadata.tsv", "sprite.png")
+        ),
     }
     events = {name for name in files if re.fullmatch(r"events\.out\.tfevents\.[^/]+", name)}
     assert len(events) == 1

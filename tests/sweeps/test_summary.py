@@ -272,7 +272,7 @@ def test_what_cannot_be_ranked_is_told_by_name(tmp_path: Path, said: io.StringIO
             job(ledger, f"likelihood={name} seed={seed}", -40.0 - seed, seed=seed, **other)
     summarise(ledger)
     text = page(tmp_path / "s")
-    assert "These figures cannot be ranked" in text
+    assert "These metrics cannot be ranked" in text
     assert "elbo is of different likelihoods (likelihood: Bernoulli, Gaussian)" in text
     assert "best elbo" not in text
     assert re.search(r"^ - +bernoulli +2 ", said.getvalue(), re.MULTILINE)

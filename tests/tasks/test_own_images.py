@@ -18,10 +18,12 @@ from torch import Tensor
 from vae_run import load
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
+from vae_run.plots import STRIP
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.array_archive import array_archive, write_arrays
 from vae_run.system.files import write_csv, write_json, write_png
-from vae_run.tasks.user_files import GridPicture, check_output
+from vae_run.tasks.grid_picture import GridPicture, short_names
+from vae_run.tasks.user_files import check_output
 from vae_run.training.experiment import assemble
 
 if TYPE_CHECKING:
@@ -201,7 +203,7 @@ def test_grey_pixels_are_told_to_a_run_on_binary_ones(train: Train, vae_run: Run
     for name, told in (("grey", True), ("bool", False)):
         finished = vae_run("task=encode", f"run={run}", f"input={name}.npy", "output=z.npz")
         assert finished.code == 0, finished.said
-        assert ("has grey pixels" in finished.said.replace("\n", " ")) == told
+        assert ("has pixels between 0 and 1" in finished.said.replace("\n", " ")) == told
     typed = ("task=score", f"run={run}", "output=s.npz", "sheet=none")
     refused = vae_run(*typed, "input=grey.npy")
     assert refused.code == 3
@@ -347,6 +349,27 @@ def test_a_task_keeps_the_users_file(vae: Path, vae_run: Run, tmp_path: Path) ->
     assert (tmp_path / "mine.npz").read_bytes() == before
     assert vae_run(*typed, "overwrite=true").code == 0
     assert np.load(tmp_path / "mine.npz")["images"].dtype == np.float32
+
+
+def test_names_stand_below_the_rows_of_a_sheet(tmp_path: Path) -> None:
+    files = np.array([f"in/cats/{i}.png" for i in range(3)] + ["in/dogs/0.png"])
+    assert short_names(files) == ["cats/0.png", "cats/1.png", "cats/2.png", "dogs/0.png"]
+    images = torch.rand(4, 1, 8, 8)
+    grid = GridPicture(4, (1, 8, 8), short_names(files))
+    grid.add(images)
+    grid.write(tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as written:
+        pixels = np.asarray(written)
+    scale = 512 // 19
+    height = 9 * scale + STRIP
+    assert pixels.shape == (2 * height, 19 * scale, 3)
+    for row in (0, 1):
+        cells = pixels[row * height + scale : row * height + 9 * scale, scale : 9 * scale]
+        own = (images[2 * row, 0] * 255).round().byte().numpy().repeat(scale, 0).repeat(scale, 1)
+        assert np.array_equal(cells[..., 0], own), "each image in its own pixels"
+        strip = pixels[(row + 1) * height - STRIP : (row + 1) * height]
+        assert (strip < 128).any(), "its name is written"
+        assert (strip > 200).mean() > 0.8
 
 
 def test_a_single_picture_is_written_as_it_is(tmp_path: Path) -> None:

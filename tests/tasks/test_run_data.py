@@ -13,9 +13,11 @@ import torch
 
 from vae_run.config.keys import flat
 from vae_run.data.batches import go_on, seeded
+from vae_run.errors import DataError
 from vae_run.runs import checkpoint_file, data_location
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tasks.resume import nothing_to_do
+from vae_run.tasks.run_data import read_data
 from vae_run.training.gradient import Gradient
 from vae_run.training.progress import Progress
 
@@ -116,7 +118,10 @@ def test_changed_data_never_replace_the_runs_metrics(
     assert "the test set may hold images that the run was trained on" in said
     finished = vae_run("task=resume", f"run={run}", "trainer.epochs=2")
     assert finished.code == 3
-    assert "the run was begun with other data" in finished.said.replace("\n", " ")
+    said = finished.said.replace("\n", " ")
+    assert "the run was begun with other data" in said
+    assert "train: " in said
+    assert " images then, " in said, "what has changed is told in numbers"
     for name, content in before.items():
         assert (run / name).read_bytes() == content, f"{name}: it was completed, and still is"
     typed = ("task=sample", f"run={run}", "sampler=gaussian", "n=2", "output=s.npz", "device=cpu")
@@ -170,3 +175,10 @@ def test_a_generator_goes_on_from_the_state_of_another_kind() -> None:
     assert torch.equal(drawn, torch.rand(5, generator=same)), "it depends on that state alone"
     go_on(same, of_cuda + 1)
     assert not torch.equal(drawn, torch.rand(5, generator=same))
+
+
+def test_missing_data_are_told_with_the_key_that_names_their_place(run: Path) -> None:
+    data_location.record(run, {"path": "gone.npz"})
+    directory = RunDirectory(run)
+    with pytest.raises(DataError, match=r"gone\.npz does not exist.* moved.*: dataset\.path=NEW"):
+        read_data(directory, directory.settings())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,10 @@ def test_it_is_called_rows_and_drawn_as_columns(run: Path) -> None:
     assert "images/s" not in log
     drawn = {file.stem for file in (run / "figures").iterdir()}
     assert not drawn & {"manifold", "traversals", "interpolations"}
+    page = (run / "report.html").read_text(encoding="utf-8").split("<main>")[1]
+    said = re.sub(r"<[^>]*>", " ", page).split("Configuration")[0]
+    assert "nats per row" in said
+    assert not re.search(r"\b([Ii]mages?|[Pp]ixels?)\b", said)
 
 
 def test_scores_name_the_columns_and_their_nats(

@@ -140,7 +140,7 @@ def test_hparams_hold_the_configuration(vae: Path) -> None:
 
 def test_the_projector_has_codes_labels_and_thumbnails(vae: Path, dae: Path) -> None:
     for run, step in ((vae, "00220"), (dae, "00022")):
-        folder = run / step / "latent"
+        folder = run / f"projector_step_{step}" / "latent"
         codes = np.loadtxt(folder / "tensors.tsv")
         labels = np.loadtxt(folder / "metadata.tsv", dtype=int)
         assert codes.shape == (144, 3), "TensorBoard draws nothing below three dimensions"
@@ -148,14 +148,17 @@ def test_the_projector_has_codes_labels_and_thumbnails(vae: Path, dae: Path) -> 
         with Image.open(folder / "sprite.png") as sprite:
             assert sprite.size == (12 * 8, 12 * 8)
         config = (run / "projector_config.pbtxt").read_text(encoding="utf-8")
-        for line in ("latent", f"{step}/latent/tensors.tsv", "single_image_dim: 8"):
+        for line in ("latent", f"projector_step_{step}/latent/tensors.tsv", "single_image_dim: 8"):
             assert line in config
-    assert np.loadtxt(vae / "00220" / "latent" / "tensors.tsv")[:, 2].tolist() == [0.0] * 144
+    assert (
+        np.loadtxt(vae / "projector_step_00220" / "latent" / "tensors.tsv")[:, 2].tolist()
+        == [0.0] * 144
+    )
 
 
 def test_codes_of_one_dimension_are_shown_too(train: Train, tmp_path: Path) -> None:
     run = train(tmp_path / "run", "latent_dim=1", "trainer.steps=1")
-    assert np.loadtxt(run / "00001" / "latent" / "tensors.tsv").shape == (144, 3)
+    assert np.loadtxt(run / "projector_step_00001" / "latent" / "tensors.tsv").shape == (144, 3)
 
 
 # --- in a browser -----------------------------------------------------------------------------

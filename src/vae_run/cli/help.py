@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
 
 from vae_run.config.options import folders, options
 
@@ -14,10 +17,10 @@ GROUPS = {
     "network": "encoder and decoder networks",
     "posterior": "q(z|x), the distribution of an image's code",
     "prior": "p(z), the distribution of codes",
-    "likelihood": "p(x|z), the distribution of pixels",
+    "likelihood": "p(x|z), the distribution of pixels, or of numbers and categories",
     "objective": "the loss, in nats per image",
     "corruption": "noise on the encoder's input, for denoising",
-    "dataset": "the images",
+    "dataset": "the images, or vectors, windows, rows of a table",
     "optimizer": "the update of the weights",
     "schedule": "the learning rate over time",
     "trainer": "the method and length of training",
@@ -79,7 +82,36 @@ def text(conf: Path, words: Sequence[str]) -> str:
             names.insert(0, chosen)
         lines.append(f"  {group:<12}{meaning}")
         lines.append(fill(" ".join(names), 78, initial_indent=" " * 14, subsequent_indent=" " * 14))
-    return "\n".join(lines) + "\n" + TAIL
+    return "\n".join([*lines, *_tasks(places)]) + "\n" + TAIL
+
+
+def _tasks(places: Sequence[Path]) -> Iterator[str]:
+    """Every task with the sentence its file begins with, and its keys with their defaults."""
+    yield "\nTasks and their keys (where it says ???, a value must be given)"
+    for name in options("task", places):
+        file = next(f for place in places if (f := place / "task" / f"{name}.yaml").is_file())
+        written = file.read_text(encoding="utf-8")
+        said = [line[2:] for line in written.splitlines() if line.startswith("# ")]
+        yield fill(
+            next(line for line in [*said, ""] if not line.startswith("@")),
+            78,
+            initial_indent=f"  {name:<12}",
+            subsequent_indent=" " * 14,
+        )
+        keys = yaml.safe_load(written) or {}
+        chosen = {k.strip("/"): v for each in keys.pop("defaults", []) for k, v in each.items()}
+        keys = {k: v for k, v in {**keys, **chosen}.items() if k not in ("task", "hydra")}
+        if keys:
+            told = " ".join(f"{key}={_written(value)}" for key, value in keys.items())
+            indent = " " * 14
+            yield fill(told, 78, initial_indent=indent, subsequent_indent=indent)
+
+
+def _written(value: Any) -> str:
+    """A plain value of YAML as it is typed."""
+    return (
+        str(value).lower() if isinstance(value, bool) else str("null" if value is None else value)
+    )
 
 
 def _default(conf: Path, group: str) -> str | None:

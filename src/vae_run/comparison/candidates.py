@@ -11,7 +11,7 @@ from typing import Any
 
 from vae_run.config.keys import flat
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.evaluation.quantity import Quantity, declared
+from vae_run.evaluation.quantity import Declared, declared
 from vae_run.runs.identity import ADDED_SINCE, Effect, has_effect
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tracking.history import history
@@ -32,7 +32,7 @@ class Candidate:
         data: the fingerprint of its data.
         importance_samples: K of its `log_likelihood`.
         typed: keys that were swept, as they were typed; of use where they are told.
-        declared: quantities that its metrics declare besides the package's table.
+        declared: what it declares besides the package's table of quantities.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Candidate:
     data: str
     importance_samples: int
     typed: Mapping[str, str] = field(default_factory=dict)
-    declared: tuple[Quantity, ...] = ()
+    declared: Declared = field(default_factory=Declared)
 
     @property
     def complete(self) -> bool:
@@ -107,7 +107,7 @@ def _read(run: RunDirectory, name: str) -> Candidate:
         settings = {**decisive(config, run), "data": data[:12]}
         if data:  # where they lie does not matter
             settings = {k: v for k, v in settings.items() if not has_effect(k, Effect.LOCATION)}
-        rows = declared(run.path).quantities
+        own = declared(run.path)
     except (CheckpointError, ValueError) as error:
         return Candidate(name, "unreadable", str(error), {}, 0, {}, "", 0)
     numbers = {
@@ -120,7 +120,7 @@ def _read(run: RunDirectory, name: str) -> Candidate:
     samples = (config.get("evaluation") or {}).get("importance_samples", 0)
     seed, message = int(config.get("seed", 0)), str(status.get("message") or "").split("\n")[0]
     return Candidate(
-        *(name, _state(run), message, settings, seed, numbers, data, samples), declared=rows
+        *(name, _state(run), message, settings, seed, numbers, data, samples), declared=own
     )
 
 

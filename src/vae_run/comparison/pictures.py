@@ -104,7 +104,7 @@ def rate_distortion(comparison: Comparison) -> Picture | None:
     if not FEWEST_VALUES <= sum(len(points) for points in lines.values()) <= MOST_POINTS:
         return None
     notes = [f"Test split, means over seeds. The numbers are {key}"]
-    return plots.frontier(lines, notes)
+    return plots.frontier(lines, notes, comparison.table.of("kl").unit)
 
 
 def _points(groups: Sequence[Group], key: str) -> list[Point]:

@@ -132,7 +132,9 @@ def compare(
         else:
             group.runs[run.seed] = run
     found = list(groups.values())
-    table = TABLE.with_declared(row for run in candidates for row in run.declared)
+    rows = (row for run in candidates for row in run.declared.quantities)
+    nouns = {run.declared.noun for run in candidates if run.complete}
+    table = TABLE.with_declared(rows, nouns)
     metric = metric or _default_metric(found, table)
     refusals = [*obstacles(found, metric, table)]
     if not refusals:
@@ -197,7 +199,7 @@ def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[s
     if len(data) > 1:
         found.append(f"the data differ ({_named(groups, 'dataset') or 'their fingerprints'})")
     if keys := _named(groups, "corruption"):
-        found.append(f"the encoder sees other images ({keys})")
+        found.append(f"the encoder sees other inputs ({keys})")
     kinds = sorted({str(group.settings.get("likelihood")) for group in groups})
     if about.of_likelihood and len(kinds) > 1:
         found.append(f"{metric} is of different likelihoods (likelihood: {', '.join(kinds)})")

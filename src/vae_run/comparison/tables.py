@@ -19,7 +19,7 @@ def interval(found: Estimate) -> str:
 
 
 def widest(build: Callable[[Sequence[str]], Table], tags: Sequence[str], least: int = 2) -> Table:
-    """The table with as many of the metrics `tags` as fit the terminal, `least` or more."""
+    """The table with as many of the columns `tags` as fit the terminal, `least` or more."""
     tags, unlimited = list(tags), console.options.update(width=10_000)
     while len(tags) > least:
         if console.measure(build(tags), options=unlimited).maximum <= console.width:
@@ -28,25 +28,56 @@ def widest(build: Callable[[Sequence[str]], Table], tags: Sequence[str], least: 
     return build(tags)
 
 
-def groups_table(comparison: Comparison, tags: Sequence[str], most: int | None = None) -> Table:
-    """A row for each group, or for the first `most` of them: settings, seeds, and metrics."""
-    keys = comparison.short_keys()
+def groups_table(
+    comparison: Comparison,
+    tags: Sequence[str],
+    most: int | None = None,
+    last: Sequence[str] | None = None,
+) -> Table:
+    """A row for each group, or for the first `most` of them: settings, seeds, and metrics.
+
+    Args:
+        comparison: the groups.
+        tags: of the metrics.
+        most: rows.
+        last: settings that stand behind the metrics; None: those that tell all groups apart stand
+            before them.
+    """
+    first = comparison.short_keys() if last is None else []
+    said = comparison.ranked and len(comparison.groups) > 1
     table = Table(box=None, header_style="bold")
-    for name in ("rank", *keys):
+    for name in ("rank", *first):
         table.add_column(name, no_wrap=True)
     for name in ("seeds", *tags):
         table.add_column(name, no_wrap=True, justify="right")
-    said = comparison.ranked and len(comparison.groups) > 1
     if said:
         table.add_column("better than")
+    for name in last or ():
+        table.add_column(name, no_wrap=True)
     for index, group in enumerate(comparison.groups[:most]):
         label = comparison.label(group)
-        cells = [str(index + 1) if comparison.ranked else "-", *(label[key] for key in keys)]
+        cells = [str(index + 1) if comparison.ranked else "-", *(label[key] for key in first)]
         cells += [str(len(group.runs)), *(interval(group.estimate(tag)) for tag in tags)]
         if said:
             cells.append(ranges([other + 1 for other in comparison.better_than(index)]))
-        table.add_row(*cells)
+        table.add_row(*cells, *(label[key] for key in last or ()))
     return table
+
+
+def settings_table(comparison: Comparison, tags: Sequence[str]) -> tuple[Table, list[str]]:
+    """A row for each group with as many settings that differ as fit, and those that do not.
+
+    Those that tell the groups apart come first.
+    """
+    first = comparison.short_keys()
+    keys = [*first, *(key for key in comparison.keys if key not in first)]
+    kept = list[str]()
+
+    def build(some: Sequence[str]) -> Table:
+        kept[:] = some
+        return groups_table(comparison, tags, last=some)
+
+    return widest(build, keys, least=0), keys[len(kept) :]
 
 
 def red_name(name: str, message: str) -> Text:

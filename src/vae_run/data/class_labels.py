@@ -100,7 +100,7 @@ def of_classes(
         kept[name] = split.take(torch.isin(split.labels, wanted).nonzero()[:, 0])
         if len(lacking) or not len(kept[name]):
             raise DataError(
-                f"{key}: {name} has no image labelled "
+                f"{key}: {name} has no example labelled "
                 f"{(lacking if len(lacking) else wanted).tolist()}; its labels are "
                 f"{shortened(present.tolist())}"
             )

@@ -4,7 +4,7 @@ Letters: N rows, F features, K categories of a column.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,9 +50,15 @@ class Columns:
     """The columns of a table in the order of their features.
 
     A feature that is missing is NaN until `scaled` puts 0, the training mean, in its place.
+
+    Attributes:
+        columns: the features.
+        told: (name, how it was read or why it was left out) of every column of the file, for
+            people; a checkpoint does not keep it.
     """
 
     columns: tuple[Column, ...]
+    told: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from vae_run.data.splits import Split, Splits
 from vae_run.data.stable_cuts import cut, positions, shares
 from vae_run.data.webdataset.stream import Stream
 from vae_run.errors import DataError
+from vae_run.system.nouns import noun_of
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -223,23 +224,21 @@ class Dataset(ABC):
         cut = parts.val is None and parts.stream is None
         vals = images_in("val_size", self.val_size, total - tests) if cut else 0
         if parts.test is None and tests == 0:
-            raise DataError("dataset.test_size=0: the test set needs at least one image")
+            raise DataError("dataset.test_size=0: the test set needs at least one example")
         if self.split_by == "name" and parts.stream is None:
             return self._cut_by_name(parts)
         if tests + vals >= total:
             sizes = f"dataset.val_size={self.val_size}" if parts.val is None else ""
             if parts.test is None:
                 sizes += f"{' and ' if sizes else ''}dataset.test_size={parts.test_size}"
+            what = noun_of(train.event_shape, table=parts.table is not None)
             raise DataError(
-                f"{sizes} cut {tests + vals} of the {total} images of {self} for validation and "
-                "test, which leaves none to train on: make them smaller, or add images"
+                f"{sizes} cut {tests + vals} of the {total} {what} of {self} for validation and "
+                f"test, which leaves none to train on: make them smaller, or add {what}"
             )
         order = torch.randperm(total, generator=self._cuts())
-        test, val = parts.test, parts.val
-        if test is None:
-            test = train.take(order[:tests].sort().values)
-        if val is None:
-            val = train.take(order[tests : tests + vals].sort().values)
+        test = parts.test or train.take(order[:tests].sort().values)
+        val = parts.val or train.take(order[tests : tests + vals].sort().values)
         if tests + vals:
             train = train.take(order[tests + vals :].sort().values)
         return train, val, test

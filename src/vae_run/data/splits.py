@@ -18,6 +18,7 @@ from vae_run.data.columns import Columns
 from vae_run.data.mapped import Mapped, sent
 from vae_run.data.scaling import Scaling
 from vae_run.data.webdataset.stream import Stream
+from vae_run.system.nouns import noun_of
 
 _CHUNK_BYTES = 2**22
 """Size of the pieces that whole splits are processed in."""
@@ -40,8 +41,7 @@ class Split:
         mapped: which of `images` belong to the split, if they are memory-mapped; None: all of
             them, in memory. Labels, factors and names have only the split's N rows; with `mapped`
             they stay on the CPU too.
-        names: str [N], what each image is called, such as its file below the dataset's folder;
-            None: the images have no names.
+        names: str [N], what each image is called, such as its file or key; None: no names.
         conditions: what a model with several conditions is given: float64 [N, P] in their own
             units as they were read, float32 [N, P] once `conditions.conditioned`; or None.
         index: int64 [N] on the CPU, the place of each image in the source's split that it was read
@@ -208,7 +208,7 @@ class Splits:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        return "rows" if self.table else ("vectors", "windows", "images")[len(self.event_shape) - 1]
+        return noun_of(self.event_shape, table=self.table is not None)
 
     @property
     def train_size(self) -> int:

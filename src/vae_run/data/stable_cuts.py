@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
+from vae_run.system.nouns import noun_of
 
 
 def positions(split: Split, seed: int) -> NDArray[np.float64]:
@@ -46,8 +47,8 @@ def shares(test_size: float | int, val_size: float | int) -> tuple[float, float]
         if not 0 <= size < 1:
             raise DataError(
                 f"dataset.{key}={size}: with dataset.split_by=name it has to be a share in [0, 1): "
-                "of a set that grows, a fixed number of images would not be the same images. Give "
-                "a share, or use dataset.split_by=index"
+                "of a set that grows, a fixed number would not be the same ones. Give a "
+                "share, or use dataset.split_by=index"
             )
     return float(test_size), float(val_size)
 
@@ -80,9 +81,10 @@ def cut(
         ("train", "val", "test"), found, (1.0, val_share, test_share), strict=True
     ):
         if wanted and not chosen.any():
+            noun = noun_of(split.event_shape)
             raise DataError(
-                f"dataset.split_by=name: none of {len(split)} images falls into {name}. Add "
-                "images, make dataset.test_size or dataset.val_size greater, or choose another "
+                f"dataset.split_by=name: none of {len(split)} {noun} falls into {name}. Add "
+                f"{noun}, make dataset.test_size or dataset.val_size greater, or choose another "
                 "dataset.split_seed"
             )
     train, val, test = (chosen.nonzero()[:, 0] for chosen in found)

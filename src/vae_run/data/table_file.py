@@ -3,6 +3,7 @@
 Letters: N rows.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_run.data.checks import refuse_more_than_memory, regular
+from vae_run.data.csv_lines import row_of, uneven
 from vae_run.errors import DataError
+from vae_run.system.nouns import counted
+
+_LARGEST_BLOCK = 2**30
+"""Bytes of a CSV file that are read at once at most."""
 
 
-def read_table(named: str, path: Path, delimiter: str) -> Any:
-    """The `pyarrow.Table` of a `.parquet` file, or of a CSV file with any other ending.
+@dataclass(frozen=True)
+class TableFile:
+    """A table that was read, and where it was read from.
+
+    Attributes:
+        named: the file in messages, such as `dataset.path=FILE`.
+        path: of the file.
+        delimiter: of a CSV file.
+        table: the `pyarrow.Table`.
+    """
+
+    named: str
+    path: Path
+    delimiter: str
+    table: Any
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        found: list[str] = self.table.column_names
+        return found
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def column(self, name: str) -> Any:
+        """The `pyarrow.ChunkedArray` of the column `name`."""
+        return self.table.column(name)
+
+    def cells(self, name: str, chosen: NDArray[np.bool_]) -> str:
+        """The rows `chosen`, bool [N], in words: how many, and where the first is, with its cell.
+
+        A row of a CSV file is named by its line, counted from 1 with the header; one of a Parquet
+        file by its index, counted from 0.
+        """
+        row, count = int(chosen.argmax()), int(chosen.sum())
+        found = None if is_parquet(self.path) else row_of(self.path, self.delimiter, row)
+        cell = self.column(name)[row].as_py()
+        where = f"row {row:,}" if found is None else f"line {found[0]:,}"
+        if found is not None:
+            cell = found[1].get(name, cell)
+        held = "" if cell in (None, "") else f" with {cell!r}"
+        return f"{counted(count, 'rows')}, the first in {where}{held}"
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the ending says that `path` is a Parquet file."""
+    return path.suffix.lower() in (".parquet", ".pq")
+
+
+def read_table(named: str, path: Path, delimiter: str) -> TableFile:
+    """The table of a `.parquet` file, or of a CSV file with any other ending.
 
     Raises:
         DataError: pyarrow is missing, or the file is, or it is unreadable or has no rows.
@@ -26,23 +82,29 @@ def read_table(named: str, path: Path, delimiter: str) -> Any:
         raise DataError(
             f"{named}: pyarrow, which reads tables, is not installed: pip install 'vae-run[table]'"
         ) from error
-    refuse_more_than_memory(regular(path, named).stat().st_size, named)
+    size = regular(path, named).stat().st_size
+    refuse_more_than_memory(size, named)
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if is_parquet(path):
             table = parquet.ParquetFile(path).read(use_pandas_metadata=False)
         else:
             # Nothing between two commas is a missing value in every column; "" in quotes is text.
             missing = csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
             lines = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-            table = csv.read_csv(path, parse_options=lines, convert_options=missing)
+            # The type of a column is decided by the first block alone.
+            whole = csv.ReadOptions(block_size=min(max(size + 1, 2**20), _LARGEST_BLOCK))
+            table = csv.read_csv(
+                path, read_options=whole, parse_options=lines, convert_options=missing
+            )
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{named} cannot be read as a table: {error}") from error
+        odd = "" if is_parquet(path) or not path.is_file() else uneven(path, delimiter)
+        raise DataError(f"{named} cannot be read as a table: {odd or error}") from error
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
         raise DataError(f"{named} has several columns named {', '.join(twice)}: rename them")
     if not table.num_rows:
         raise DataError(f"{named} has no rows")
-    return table
+    return TableFile(named, path, delimiter, table)
 
 
 def kind(values: Any) -> str | None:
@@ -102,14 +164,25 @@ def in_order(found: NDArray[np.object_]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def missing(values: Any) -> int:
-    """How many values of a column are missing: null, or not a number."""
-    from pyarrow import types
+def missing(values: Any) -> NDArray[np.bool_]:
+    """Which values of a column are missing, [N]: null, or not a number."""
+    from pyarrow import compute, types
 
-    lost = int(values.null_count)
-    if types.is_floating(values.type):
-        lost = int(np.isnan(numbers(values)).sum())
-    return lost
+    lost: NDArray[np.bool_] = np.asarray(compute.is_null(values).to_numpy(), dtype=bool)
+    return lost | np.isnan(numbers(values)) if types.is_floating(values.type) else lost
+
+
+def no_numbers(values: Any) -> NDArray[np.bool_]:
+    """Which texts of a column are neither missing nor numbers as they are written, [N]."""
+    return np.array([name is not None and not _is_number(name) for name in texts(values)])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def whole(values: Any) -> bool:

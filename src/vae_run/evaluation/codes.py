@@ -39,12 +39,11 @@ def few(view: View, most: int) -> View:
     Its batches have a fixed size: counts, ranks and votes must not depend on the last
     bit of a code.
     """
-    index = torch.arange(view.size)
-    if view.size > most:
-        index = torch.randperm(view.size, generator=seeded("cpu", "few images"))[:most]
-        index = index.sort().values
-    split = view.split.take(index.to(view.split.images.device))
-    return replace(view, split=split, limit=None, batch_size=NOISE_CHUNK)
+    view = replace(view, split=view.visited, limit=None, batch_size=NOISE_CHUNK)
+    if view.size <= most:
+        return view
+    index = torch.randperm(view.size, generator=seeded("cpu", "few images"))[:most]
+    return view.chosen(index.sort().values)
 
 
 def expected_codes(view: View) -> Points:

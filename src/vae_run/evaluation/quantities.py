@@ -139,9 +139,11 @@ TABLE = Quantities(
 
 
 def quantities_of(directories: Iterable[Path]) -> Quantities:
-    """The package's table, with what the runs in `directories` declare.
+    """The package's table, with what the runs in `directories` declare, in words for their data.
 
     Raises:
         CheckpointError: a run's `quantities.json` is no such table.
     """
-    return TABLE.with_declared(row for place in directories for row in declared(place).quantities)
+    found = [declared(place) for place in directories]
+    rows = (row for each in found for row in each.quantities)
+    return TABLE.with_declared(rows, [each.noun for each in found])

@@ -17,14 +17,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from vae_run.errors import CheckpointError
 from vae_run.system.files import write_json
+from vae_run.system.nouns import speaking_of
 
 NATS = "nats per image"
 FILE = "quantities.json"
-"""In a run directory: what metrics and pictures from outside the package declare."""
+"""In a run directory: what metrics and pictures from outside declare, and the noun of the data."""
 
 DERIVED = {
     "_stderr": "standard error of {} over images",
-    "pca_": "{} of PCA at the same latent_dim",
+    "pca_": "{} of PCA at the same latent_dim, from the input that the encoder sees",
     "tsne_": "{} of t-SNE, fitted to these images",
     "input_": "{} of the corrupted input",
     "clean_": "{} where the encoder sees the clean image",
@@ -86,8 +87,8 @@ class Quantity:
 
     @property
     def nats(self) -> bool:
-        """Whether it is in nats per image."""
-        return self.unit == NATS
+        """Whether it is in nats per image, or per row, vector or window."""
+        return self.unit.startswith("nats per ")
 
     @property
     def bound(self) -> bool:
@@ -96,18 +97,35 @@ class Quantity:
 
 
 class Quantities:
-    """Quantities by name; the order of the rows is that of every list and picture."""
+    """Quantities by name; the order of the rows is that of every list and picture.
 
-    def __init__(self, rows: Iterable[Quantity]) -> None:
-        self.rows = {row.name: row for row in rows}
+    Rows speak of images. What `find` and `of` return speaks of the `noun` of the data.
+    """
 
-    def with_declared(self, rows: Iterable[Quantity]) -> Quantities:
-        """These and `rows`; a name that is in the table already keeps its row."""
+    def __init__(self, rows: Iterable[Quantity], noun: str = "images") -> None:
+        self.rows, self.noun = {row.name: row for row in rows}, noun
+
+    def with_declared(
+        self, rows: Iterable[Quantity], nouns: Iterable[str] = ("images",)
+    ) -> Quantities:
+        """These and `rows`; a name that is in the table already keeps its row.
+
+        `nouns` are what the examples of each run are called; where they differ, "examples".
+        """
         more = [row for row in rows if row.name not in self.rows]
-        return Quantities([*self.rows.values(), *more]) if more else self
+        found = set(nouns)
+        noun = found.pop() if len(found) == 1 else "examples" if found else self.noun
+        return Quantities([*self.rows.values(), *more], noun)
 
     def find(self, name: str) -> Quantity | None:
         """The row of `name`: its own, that of a pattern, or one derived by prefix or suffix."""
+        row = self._found(name)
+        if row is None or self.noun == "images":
+            return row
+        unit, text = (speaking_of(each, self.noun) for each in (row.unit, row.text))
+        return replace(row, unit=unit, text=text)
+
+    def _found(self, name: str) -> Quantity | None:
         if name in self.rows:
             return self.rows[name]
         for row in self.rows.values():
@@ -116,7 +134,7 @@ class Quantities:
                 return replace(row, name=name, text=row.text.format(*parts))
         for fix, text in DERIVED.items():
             rest = name.removeprefix(fix).removesuffix(fix)
-            if rest != name and (base := self.find(rest)):
+            if rest != name and (base := self._found(rest)):
                 text = text.format(rest.replace("_", " "))
                 return Quantity(name, base.unit, text, section=base.section)
         return None
@@ -150,19 +168,22 @@ class Declared:
     Attributes:
         quantities: rows of metrics.
         captions: of pictures, by name.
+        noun: what the examples of the run's data are called (`Splits.noun`).
     """
 
     quantities: tuple[Quantity, ...] = ()
     captions: Mapping[str, str] | None = None
+    noun: str = "images"
 
     def write(self, directory: Path) -> None:
         """Write `quantities.json` into `directory`, keeping what it declares already."""
         before = declared(directory)
         rows = {row.name: row for row in (*before.quantities, *self.quantities)}
         captions = {**(before.captions or {}), **(self.captions or {})}
-        if rows or captions:
+        if rows or captions or self.noun != before.noun:
             entries = [asdict(row) for row in rows.values()]
-            write_json(directory / FILE, {"quantities": entries, "captions": captions})
+            about = {"quantities": entries, "captions": captions, "noun": self.noun}
+            write_json(directory / FILE, about)
 
 
 _DECLARED = TypeAdapter(Declared)

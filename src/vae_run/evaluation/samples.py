@@ -34,7 +34,7 @@ def generated(view: View) -> Iterator[Tensor]:
     drawn = model.likelihood.binary and not view.split.has_grey
     for start in range(0, view.size, view.batch_size):
         rows = slice(start, start + view.batch_size)
-        means = model.given(view.split.given(rows)).decode(codes[rows]).mean
+        means = model.given(view.visited.given(rows)).decode(codes[rows]).mean
         if drawn:
             generator = seeded(device, "generated pixels", start)
             means = (torch.rand(means.shape, generator=generator, device=device) < means).float()

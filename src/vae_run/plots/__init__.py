@@ -24,6 +24,7 @@ from vae_run.plots.dimensions import (
 )
 from vae_run.plots.frontier import Point, frontier
 from vae_run.plots.images import interpolations, manifold, reconstructions, samples, traversals
+from vae_run.plots.names import STRIP, name_strip, room_for
 from vae_run.plots.robustness import Panel, robustness
 from vae_run.plots.rows import rows
 from vae_run.plots.scatter import Density, scatter
@@ -31,6 +32,7 @@ from vae_run.plots.strangest import strangest
 from vae_run.plots.sweep import Line, sweep_curves
 
 __all__ = [
+    "STRIP",
     "Density",
     "Line",
     "Marginal",
@@ -44,8 +46,10 @@ __all__ = [
     "kl_bars",
     "learning_curves",
     "manifold",
+    "name_strip",
     "reconstructions",
     "robustness",
+    "room_for",
     "rows",
     "samples",
     "scatter",

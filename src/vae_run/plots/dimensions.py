@@ -57,7 +57,7 @@ def kl_bars(nats: Sequence[float], active: Sequence[bool], notes: Sequence[str])
     axes.set_xlim(-0.6, max(len(order), 8) - 0.4)
     highest = float(np.nanmax(np.append(values, 0)))
     axes.set_ylim(min(0.0, float(np.nanmin(np.append(values, 0)))), highest * 1.08 or 1.0)
-    _name_dimensions(axes, [f"z{d + 1}" for d in order])
+    _name_dimensions(axes, [f"z{d}" for d in order])
     sheet.text(left, top - 12, "nats", size=SMALL, colour=MUTED)
     _below(sheet, left, top, "latent dimension, by KL")
     return sheet.picture()
@@ -85,9 +85,7 @@ def spectrum(codes: Sequence[float], pca: Sequence[float], notes: Sequence[str])
     for (_, share), colour, marker in zip(shares.items(), (BLUE, ORANGE), ("o", "s"), strict=True):
         drawn = np.where(share > 1e-9, share * 100, np.nan)
         size = 5 if len(drawn) <= 40 else 0
-        axes.plot(
-            range(1, len(drawn) + 1), drawn, color=colour, linewidth=1.8, marker=marker, ms=size
-        )
+        axes.plot(range(len(drawn)), drawn, color=colour, linewidth=1.8, marker=marker, ms=size)
     if any(share.any() for share in shares.values()):
         _percent(axes)
     sheet.text(left, top - 12, "% of their variance", size=SMALL, colour=MUTED)
@@ -105,12 +103,15 @@ class Marginal:
     density: Array | None
 
 
-def aggregate_posterior(marginals: Sequence[Marginal], notes: Sequence[str]) -> Picture:
+def aggregate_posterior(
+    marginals: Sequence[Marginal], notes: Sequence[str], noun: str = "image"
+) -> Picture:
     """Histograms of the codes of a whole split, a panel a dimension, with the prior's density.
 
     Args:
         marginals: at most 12 are drawn.
         notes: which codes, and which prior.
+        noun: what an example is called.
     """
     shown = marginals[:12]
     panel = _PANEL if len(shown) > 4 else _LARGE_PANEL
@@ -122,7 +123,7 @@ def aggregate_posterior(marginals: Sequence[Marginal], notes: Sequence[str]) -> 
     has_prior = any(m.density is not None for m in shown)
     sheet = Sheet(width, top + 24 + math.ceil(len(shown) / columns) * pitch[1])
     heading.draw(sheet)
-    entries = {"codes, one sample of q(z|x) an image": BLUE}
+    entries = {f"codes, one sample of q(z|x) per {noun}": BLUE}
     sheet.key(MARGIN, top + 6, {**entries, "prior": VERMILLION} if has_prior else entries)
     for index, marginal in enumerate(shown):
         row, column = divmod(index, columns)

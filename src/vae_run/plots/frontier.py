@@ -41,13 +41,16 @@ class Point:
     distortion: float
 
 
-def frontier(lines: Mapping[str, Sequence[Point]], notes: Sequence[str]) -> Picture:
+def frontier(
+    lines: Mapping[str, Sequence[Point]], notes: Sequence[str], unit: str = "nats per image"
+) -> Picture:
     """Distortion against rate, a line for each setting; the ELBO is equal along the dashed lines.
 
     Args:
         lines: points by setting; they are joined by rising rate. At most 7 settings are drawn, and
             points that are not finite are left out.
         notes: which split, and what was swept.
+        unit: of both.
     """
     shown = dict(list(lines.items())[: len(SERIES)])
     left_out = ", ".join(name for name in lines if name not in shown)
@@ -68,9 +71,9 @@ def frontier(lines: Mapping[str, Sequence[Point]], notes: Sequence[str]) -> Pict
         _draw(axes, points, colour)
     _equal_elbo(axes, [point for points in shown.values() for point in points])
     middle = MARGIN + _INSET + _PLOT[0] / 2
-    x_name = "rate: KL(q(z|x) || p(z)), nats per image"
+    x_name = f"rate: KL(q(z|x) || p(z)), {unit}"
     sheet.text(middle, top + _PLOT[1] + 34, x_name, size=SMALL, align="center")
-    y_name = "distortion: reconstruction, nats per image"
+    y_name = f"distortion: reconstruction, {unit}"
     axes.set_ylabel(y_name, fontsize=SMALL, color=INK, family=DEFAULT)
     return sheet.picture()
 

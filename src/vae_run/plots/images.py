@@ -111,12 +111,12 @@ def _captions(classes: Sequence[str], count: int, columns: int) -> list[list[str
 
 
 def manifold(images: Tensor, axis: Tensor, note: str) -> Picture:
-    """The plane of a two-dimensional latent space: z1 grows to the right and z2 upwards.
+    """The plane of a two-dimensional latent space: z0 grows to the right and z1 upwards.
 
     Args:
-        images: [G, G, *E]; images[i, j] is decoded from z1 = axis[j] and z2 = axis[i], as from
+        images: [G, G, *E]; images[i, j] is decoded from z0 = axis[j] and z1 = axis[i], as from
             `torch.meshgrid(axis, axis, indexing="xy")`.
-        axis: the ascending values [G] of both, or [2, G] those of z1 and those of z2.
+        axis: the ascending values [G] of both, or [2, G] those of z0 and those of z1.
         note: how the values were chosen.
     """
     cells, remark = events(images, 2)
@@ -134,7 +134,7 @@ def manifold(images: Tensor, axis: Tensor, note: str) -> Picture:
         _notes(cells, note, remark),
         row_names=upwards[::-1],
         footer=across,
-        plane=("z1 →", "z2 ↑"),
+        plane=("z0 →", "z1 ↑"),
     ).draw()
 
 

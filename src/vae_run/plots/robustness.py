@@ -26,7 +26,7 @@ from vae_run.plots.curves import short, style
 _LINES = {
     "output": (BLUE, "output of the model"),
     "input": (VERMILLION, "corrupted input"),
-    "mean": (MUTED, "mean image"),
+    "mean": (MUTED, "mean {}"),
 }
 _PLOT = (360, 240)  # width and height of a panel's axes
 _INSET, _BETWEEN, _ABOVE, _BELOW = 60, 36, 34, 50
@@ -55,6 +55,7 @@ def robustness(
     here: float,
     level_name: str,
     note: str,
+    noun: str = "image",
 ) -> Picture:
     """Lines against the level, a panel for each measure.
 
@@ -64,6 +65,7 @@ def robustness(
         here: the level that is marked.
         level_name: what the level is, and its unit.
         note: which images.
+        noun: what an example is called.
     """
     width = 2 * MARGIN + len(panels) * (_INSET + _PLOT[0] + _BETWEEN) - _BETWEEN
     heading = Heading("Robustness", [note], width - 2 * MARGIN)
@@ -71,7 +73,7 @@ def robustness(
     top = legend + 18
     sheet = Sheet(width, top + _ABOVE + _PLOT[1] + _BELOW + MARGIN)
     heading.draw(sheet)
-    _legend(sheet, MARGIN, legend)
+    _legend(sheet, MARGIN, legend, noun)
     for place, panel in enumerate(panels):
         left = MARGIN + place * (_INSET + _PLOT[0] + _BETWEEN)
         sheet.text(left, top + 16, panel.title, bold=True)
@@ -82,8 +84,9 @@ def robustness(
     return sheet.picture()
 
 
-def _legend(sheet: Sheet, x: float, y: float) -> None:
-    for colour, name in _LINES.values():
+def _legend(sheet: Sheet, x: float, y: float, noun: str) -> None:
+    for colour, label in _LINES.values():
+        name = label.format(noun)
         sheet.lines(np.array([[[x, y], [x + 16, y]]]), colour, 2.4)
         sheet.text(x + 22, y, name, size=BODY)
         x += 22 + text_width(name, BODY) + 20

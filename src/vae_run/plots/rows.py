@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_run.plots.canvas import BLUE, INK, ORANGE, Array, Picture, rgb
+from vae_run.plots.cells import WIDEST
 from vae_run.plots.grid import Grid
+from vae_run.plots.names import room_for
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +29,12 @@ def rows(
     categories: Sequence[bool],
     title: str,
     note: str,
+    heads: Sequence[str] = (),
+    below: Sequence[str] = (),
 ) -> Picture:
     """Features as colours: of numbers from blue over white to orange, of categories white to dark.
+
+    Longer than other functions, because of its arguments.
 
     Args:
         shown: {name: features [N, F]}, drawn below each other in every cell, in this order; the
@@ -37,10 +43,13 @@ def rows(
         categories: [F], whether a feature is a probability in [0, 1], not a standardised number.
         title: of the picture.
         note: what the rows are.
+        heads: the names of the N rows; as many rows are drawn as have room for theirs.
+        below: what stands below each of the N rows.
     """
     stacked = np.stack([each.detach().cpu().float().numpy() for each in shown.values()], -1)
     total, features = stacked.shape[:2]
-    stacked = stacked[:MOST_ROWS, :MOST_FEATURES]
+    most = min(MOST_ROWS, WIDEST // room_for(heads)) if heads else MOST_ROWS
+    stacked = stacked[:most, :MOST_FEATURES]
     kinds = np.array(categories[:MOST_FEATURES], dtype=bool)[None, :, None]
     colours = np.where(
         kinds[..., None],
@@ -56,11 +65,18 @@ def rows(
     order = f"{' above '.join(shown).capitalize()}. " if len(shown) > 1 else ""
     said = f"{note}. {order}Numbers: blue −{REACH:g}, white 0, orange {REACH:g} standard deviations"
     said += ". Categories: white 0, dark 1" * bool(kinds.any())
-    if total > MOST_ROWS:
-        said += f". The first {MOST_ROWS} of {total} rows"
+    if total > most:
+        said += f". The first {most} of {total} rows"
     if features > MOST_FEATURES:
         said += f". The first {MOST_FEATURES} of {features} features"
-    return Grid(cells, title, [said], row_names=list(names[:MOST_FEATURES])).draw()
+    return Grid(
+        cells,
+        title,
+        [said],
+        row_names=list(names[:MOST_FEATURES]),
+        column_names=list(heads[:most]),
+        footer=list(below[:most]),
+    ).draw()
 
 
 def _between(share: Array, start: str, end: str) -> Array:

@@ -25,15 +25,21 @@ def write_page(comparison: Comparison, folder: Path, name: str) -> None:
         "compare.html",
         title=f"Comparison of {sum(len(group.runs) for group in comparison.groups)} runs",
         pictures=pictures(folder / "figures", CAPTIONS),
-        **tables(comparison),
+        **tables(comparison, named=True),
     )
     write_atomically(folder / name, page.encode())
 
 
-def tables(comparison: Comparison, pairs_in: str = "differences.csv") -> dict[str, Any]:
-    """What `ranking.html` shows: settings and their differences; `pairs_in` has all of these."""
+def tables(
+    comparison: Comparison, pairs_in: str = "differences.csv", named: bool = False
+) -> dict[str, Any]:
+    """What `ranking.html` shows: settings and their differences; `pairs_in` has all of these.
+
+    `named`: whether the runs of a setting are named; in a sweep its own keys tell them apart.
+    """
     return {
         "comparison": comparison,
+        "named": named,
         "about": comparison.about,
         "beside": [
             name
@@ -59,6 +65,7 @@ def _row(comparison: Comparison, index: int) -> dict[str, Any]:
         "rank": index + 1,
         "label": comparison.label(group),
         "seeds": ", ".join(str(seed) for seed in sorted(group.runs)),
+        "count": len(group.runs),
         "runs": [group.runs[seed].name for seed in sorted(group.runs)],
         "val": _cell(group.estimate(f"val/{comparison.metric}")),
         "test": {name: _cell(group.estimate(f"test/{name}")) for name in figures},

@@ -18,6 +18,7 @@ from vae_run.reports.warnings import warnings
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.files import write_atomically
 from vae_run.system.formatting import number, short_path
+from vae_run.system.nouns import speaking_of
 from vae_run.tracking.history import best_row, history
 
 NAME = "report.html"
@@ -45,15 +46,21 @@ def write_report(run: RunDirectory) -> Path:
         subtitle=_subtitle(choices),
         about="",
         command=command(*overrides),
-        facts=[*_data(environment), *_training(run, metrics), *_machine(environment, config)],
+        facts=[
+            *_data(environment, table.noun),
+            *_training(run, metrics, table.noun),
+            *_machine(environment, config),
+        ],
         headlines=_headlines(metrics, table),
         sections=_sections(metrics, table),
-        warnings=warnings(run, config, metrics),
+        pca=_pca(choices.get("corruption", "none") != "none"),
+        warnings=[speaking_of(each, table.noun) for each in warnings(run, config, metrics)],
         curves=pictures(run.figures, captions, only=CURVES),
         pictures=pictures(run.figures, captions, without=CURVES),
         settings=_settings(config, overrides),
         parts={group: choices[group] for group in sorted(choices) if "/" not in group},
-        commands=_commands(run.path),
+        noun=table.noun,
+        commands=_commands(run.path, table.noun),
         python_path=repr(str(short_path(run.path))),
         back="",
     )
@@ -75,11 +82,13 @@ def write_evaluation_report(run: RunDirectory, place: Path, overrides: Sequence[
         facts=[],
         headlines=_headlines(metrics, table),
         sections=_sections(metrics, table),
+        pca=_pca(_corrupted(run, typed)),
         warnings=[],
         curves=[],
         pictures=pictures(place / "figures", _captions(place, run.config()), without=CURVES),
         settings=[],
         parts={},
+        noun=table.noun,
         commands={},
         python_path="",
         back="../../" + NAME,
@@ -93,20 +102,20 @@ def _subtitle(choices: Mapping[str, str]) -> str:
     return " on ".join(named)
 
 
-def _data(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _data(environment: Mapping[str, Any], noun: str) -> list[tuple[str, str]]:
     images = environment.get("images") or {}
     shape = " x ".join(str(size) for size in environment.get("event_shape") or ())
     sizes = ", ".join(f"{count:,} {split}" for split, count in images.items())
     fingerprint = str(environment.get("dataset_fingerprint") or "")[:12]
     parameters = environment.get("parameters")
     return [
-        ("images", f"{sizes}; {shape}" if sizes else ""),
+        (noun, f"{sizes}; {shape}" if sizes else ""),
         ("data fingerprint", fingerprint),
         ("parameters", f"{parameters:,}" if isinstance(parameters, int) else ""),
     ]
 
 
-def _training(run: RunDirectory, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _training(run: RunDirectory, metrics: Mapping[str, Any], noun: str) -> list[tuple[str, str]]:
     rows, train = history(run), metrics.get("train") or {}
     best = best_row(rows)
     seconds, rate = train.get("train_seconds"), train.get("examples_per_second")
@@ -115,7 +124,7 @@ def _training(run: RunDirectory, metrics: Mapping[str, Any]) -> list[tuple[str, 
         ("state", "" if state in ("running", "completed") else state),
         ("trained", f"{rows[-1]['epoch']:g} epochs, {rows[-1]['step']:,.0f} steps" if rows else ""),
         ("best epoch", f"{best['epoch']:g}, by val" if best else ""),
-        ("time of training", f"{seconds:,.1f} s, {rate:,.0f} images/s" if seconds else ""),
+        ("time of training", f"{seconds:,.1f} s, {rate:,.0f} {noun}/s" if seconds else ""),
     ]
 
 
@@ -141,8 +150,12 @@ def _captions(place: Path, config: Mapping[str, Any]) -> dict[str, str]:
     known = {name: part.caption for name, part in own_pictures().items()}
     chosen = (config.get("evaluation") or {}).get("figures") or []
     first = {name: known[name] for name in chosen if isinstance(name, str) and name in known}
-    curves = "Every quantity over the epochs, on training and validation images."
-    return {CURVES: curves, **first, **known, **(declared(place).captions or {})}
+    curves, own = (
+        "Every quantity over the epochs, on training and validation images.",
+        declared(place),
+    )
+    captions = {CURVES: curves, **first, **known, **(own.captions or {})}
+    return {name: speaking_of(caption, own.noun) for name, caption in captions.items()}
 
 
 def _headlines(metrics: Mapping[str, Any], table: Quantities) -> list[dict[str, str]]:
@@ -183,19 +196,36 @@ def _sections(metrics: Mapping[str, Any], table: Quantities) -> dict[str, list[R
     return {section: rows for section, rows in found.items() if rows}
 
 
+def _pca(corrupted: bool) -> str:
+    """The head of the column of PCA's values."""
+    return "PCA of the corrupted input" if corrupted else "PCA"
+
+
+def _corrupted(run: RunDirectory, typed: Sequence[str]) -> bool:
+    """Whether an evaluation of `run` with the overrides `typed` corrupts the encoder's input."""
+    chosen = [word.partition("=")[2] for word in typed if word.startswith("corruption=")]
+    return [run.choices().get("corruption", "none"), *chosen][-1] != "none"
+
+
 def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, str, bool]]:
     """Every key, its value, and whether it was typed."""
     typed = {word.split("=", 1)[0].lstrip("+~") for word in overrides}
     return [(key, "null" if v is None else str(v), key in typed) for key, v in flat(config)]
 
 
-def _commands(path: Path) -> dict[str, str]:
+def _commands(path: Path, noun: str) -> dict[str, str]:
     """What can be done with the run next, by what it is for."""
     run = override("run", short_path(path))
+    own, drawn = {
+        "rows": ("FILE.csv", "csv"),
+        "images": ("FILES", "png"),
+    }.get(noun, ("FILE.npz", "npz"))
     words = {
         "train for longer": ["task=resume", run, "trainer.epochs=N"],
         "measure everything": ["task=evaluate", run, "evaluation=full"],
-        "draw images": ["task=sample", run, "n=100", "output=samples.png"],
-        "encode your images": ["task=encode", run, "input=FILE.npz", "output=codes.npz"],
+        f"draw new {noun}": ["task=sample", run, "n=100", f"output=samples.{drawn}"],
+        f"encode your own {noun}": ["task=encode", run, f"input={own}", "output=codes.csv"],
+        "reconstruct them": ["task=reconstruct", run, f"input={own}", f"output=out.{drawn}"],
+        "score how strange they are": ["task=score", run, f"input={own}", "output=scores.csv"],
     }
     return {what: command(*arguments) for what, arguments in words.items()}

@@ -63,6 +63,7 @@ ADDED_SINCE: Mapping[str, Any] = {
     "dataset.attributes": None,
     "dataset.attributes_key": "file",
     "dataset.attributes_categorical": [],
+    "dataset.key": None,
     "network.init": "torch",
     "network.norm": "none",
     "network.skip": False,

@@ -58,6 +58,9 @@ def draw(
     ):
         if write(folder / name, picture):
             written.append(folder / name)
+    keys = [key for key in swept_keys(done) if key != "seed"]
+    if keys and numeric_key(done) is None:
+        log.info("no sweep.png: its axis needs a key of numbers, and %s has texts", ", ".join(keys))
     return written
 
 
@@ -73,7 +76,7 @@ def write(file: Path, picture: Any) -> bool:
 def over_key(
     rows: Sequence[Row], mark: str | float | None, missing: int, table: Quantities = TABLE
 ) -> Any:
-    """The main figures against the numeric key with the most values; None where none has three."""
+    """The main metrics against the numeric key with the most values; None where there is none."""
     key = numeric_key(rows)
     if key is None:
         return None
@@ -113,14 +116,13 @@ def also_varied(rows: Sequence[Row], key: str) -> str:
 
 
 def numeric_key(rows: Sequence[Row]) -> str | None:
-    """The swept key, except `seed`, with the most values, all numbers and at least three."""
+    """The swept key, except `seed`, with the most values, all of them numbers."""
     counts = {
         key: len({number(row.get(key)) for row in rows})
         for key in swept_keys(rows)
         if key != "seed" and all(math.isfinite(number(row.get(key))) for row in rows)
     }
-    best = max(counts, key=lambda key: counts[key], default=None)
-    return best if best is not None and counts[best] >= 3 else None
+    return max(counts, key=lambda key: counts[key], default=None)
 
 
 def by_setting(rows: Sequence[Row], *apart: str) -> dict[str, list[Row]]:

@@ -13,7 +13,7 @@ from vae_run import plots
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Check
 from vae_run.data.splits import Splits
-from vae_run.evaluation.first_images import class_name, first_batch
+from vae_run.evaluation.few_images import class_name, few_batch
 from vae_run.evaluation.table_rows import of_rows
 from vae_run.models.networks import parameter_count
 from vae_run.system.array_archive import MARK
@@ -80,8 +80,17 @@ def data(experiment: Experiment) -> list[tuple[str, str]]:
         ),
         *classes(splits),
         *conditions(splits),
+        *columns(splits),
         *(("data", note) for note in splits.notes),
     ]
+
+
+def columns(splits: Splits) -> list[tuple[str, str]]:
+    """How each column of a table was read, or why it was left out."""
+    if splits.table is None:
+        return []
+    told = [("column", f"{name}: {how}") for name, how in splits.table.told]
+    return [("columns", f"{len(told)}, which make {len(splits.table.features)} features"), *told]
 
 
 def conditions(splits: Splits) -> list[tuple[str, str]]:
@@ -124,10 +133,8 @@ def _counts(labels: torch.Tensor) -> dict[int, int]:
 def draw_some(experiment: Experiment, path: Path) -> None:
     """Write a contact sheet of evenly spaced training images and what the encoder sees of them."""
     splits = experiment.splits
-    few = min(MOST_DRAWN, len(splits.train))
-    spaced = torch.linspace(0, len(splits.train) - 1, few, device=splits.train.images.device)
-    view = experiment.view(splits.train.take(spaced.long()))
-    batch = first_batch(view)
+    view = experiment.view(splits.train)
+    batch = few_batch(view, MOST_DRAWN)
     seen = None if torch.equal(batch.input, batch.target) else batch.input.cpu()
     labels = [] if batch.label is None else batch.label.tolist()
     names = [class_name(label, splits.class_names or ()) for label in labels]
@@ -151,7 +158,7 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
     ]
     rows.append(("total", f"{parameter_count(whole):,} parameters"))
     noun = experiment.splits.noun[:-1]
-    batch = first_batch(experiment.view(experiment.splits.train), 64)
+    batch = few_batch(experiment.view(experiment.splits.train), 64)
     with torch.no_grad():
         terms = experiment.objective(whole.given(batch.given), batch, math.inf)
     start = "  ".join(f"{name} {float(value.mean()):.4g}" for name, value in terms.items())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
-from vae_run.comparison.tables import groups_table, red_name, told
+from vae_run.comparison.tables import red_name, settings_table, told
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Compare
 from vae_run.errors import ConfigError
@@ -65,7 +66,11 @@ def show(comparison: Comparison) -> None:
     """Print the groups, why they are not ranked if they are not, and the runs left out."""
     tags = (f"val/{comparison.metric}", f"test/{comparison.metric}")
     if comparison.groups:
-        console.print(groups_table(comparison, tags))
+        table, left_out = settings_table(comparison, tags)
+        console.print(table)
+        if left_out:
+            said = f"Also different, in groups.csv and on the page: {', '.join(left_out)}."
+            console.print(fill(said, console.width))
     for line in told(comparison):
         console.print(line)
     for refusal in comparison.refusals:

@@ -10,6 +10,7 @@ from torch import Tensor
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnImages
 from vae_run.evaluation.codes import evaluating
+from vae_run.system.nouns import counted
 from vae_run.tasks.own_images import identity, inputs_of, own_images
 from vae_run.tasks.trained_model import trained
 from vae_run.tasks.user_files import TABLES, check_output, write_table
@@ -44,4 +45,9 @@ def main(call: Call) -> None:
     if plural and images.classes is not None and images.labels is not None:
         about |= {"labels": images.labels.numpy(), "classes": images.classes}
     write_table(path, {**about, **found})
-    log.info("codes of %d %s in %s (%s)", len(images), run.noun, path, ", ".join([*about, *found]))
+    log.info(
+        "codes of %s in %s (%s)",
+        counted(len(images), run.noun),
+        path,
+        ", ".join([*about, *found]),
+    )

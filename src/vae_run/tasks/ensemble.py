@@ -19,15 +19,18 @@ from rich.table import Table
 from vae_run.comparison.candidates import find
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Ensemble
+from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.view import View
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs import checkpoint_file
+from vae_run.runs.data_record import changes
 from vae_run.runs.load import load_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.files import write_csv, write_json
+from vae_run.system.nouns import counted
 from vae_run.tasks.run_data import read_data
 from vae_run.tasks.user_files import check_output
 from vae_run.training.experiment import assemble
@@ -65,7 +68,7 @@ def main(call: Call) -> None:
     device = choose_device(fixed.device)
     settings = runs[0].settings(fixed.trust)
     splits, other = read_data(runs[0], settings)
-    refuse_other_data(other, runs[0])
+    refuse_other_data(other, runs[0], splits)
     first = assemble(settings, device, splits=splits, fresh=False)
     models = [load(run, fixed.checkpoint, fixed.trust).to(device).eval() for run in runs]
     batch_size = call.settings.parts["evaluation"]["batch_size"]
@@ -78,7 +81,7 @@ def main(call: Call) -> None:
     show(names, found)
     if output is not None:
         write(output, names, found)
-        log.info("%d runs measured; written to %s", len(runs), output)
+        log.info("%s measured; written to %s", counted(len(runs), "runs"), output)
 
 
 def members(pattern: str | Sequence[str]) -> list[RunDirectory]:
@@ -119,16 +122,16 @@ def refuse_differing(runs: Sequence[RunDirectory]) -> None:
             )
 
 
-def refuse_other_data(other: str | None, run: RunDirectory) -> None:
+def refuse_other_data(other: str | None, run: RunDirectory, splits: Splits) -> None:
     """Refuse data that have changed since `run` was trained.
 
     Raises:
-        CheckpointError: they have, to data of the fingerprint `other`.
+        CheckpointError: they have, to `splits`, of the fingerprint `other`.
     """
     if other is not None:
         raise CheckpointError(
-            f"runs: the data have changed since {run.path} was trained: the fingerprint in its "
-            "environment.json is another. Restore the files, or train again."
+            f"runs: the data have changed since {run.path} was trained: "
+            f"{changes(run.environment(), splits)}. Restore the files, or train again."
         )
 
 

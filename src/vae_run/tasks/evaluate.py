@@ -18,6 +18,7 @@ from vae_run.data.scaled_splits import restated
 from vae_run.data.splits import Splits
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
+from vae_run.runs.data_record import changes
 from vae_run.runs.load import scaling_of, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
@@ -65,7 +66,7 @@ def main(call: Call) -> None:
     pictures = draw_all(experiment, epoch)
     name = evaluation_name(call, other)
     place = run.path if name is None else run.path / "evaluations" / name
-    declared = experiment.evaluation.declared()
+    declared = experiment.declared()
     if name is None:
         declared.write(run.path)
         add_to_run(run, metrics, pictures, settings.build("tracker"))
@@ -77,21 +78,22 @@ def main(call: Call) -> None:
         write_evaluation_report(run, place, call.overrides)
     show(metrics)
     if other is not None:
-        tell_of_other_data(call, run, other)
+        tell_of_other_data(call, run, other, splits)
     log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
 
 
-def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str) -> None:
+def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str, splits: Splits) -> None:
     """Say that the data are not those of `run`; warn if they are, but have changed."""
     log.info(
-        "not the data that the run was trained on (dataset_fingerprint %.8s, the run's is %.8s): "
-        "the run's own metrics stay as they are",
-        *(fingerprint, run.fingerprint()),
+        "not the data that the run was trained on (%s; dataset_fingerprint %.8s, the run's is "
+        "%.8s): the run's own metrics stay as they are",
+        *(changes(run.environment(), splits), fingerprint, run.fingerprint()),
     )
     if not any(key.split(".")[0] == "dataset" for key in call.typed_keys):
         log.warning(
-            "the data of the run have changed, and were cut anew: the test set may hold images "
-            "that the run was trained on. A run with dataset.split_by=name keeps its test images."
+            "the data of the run have changed, and were cut anew: the test set may hold %s "
+            "that the run was trained on. A run with dataset.split_by=name keeps its test set.",
+            splits.noun,
         )
 
 

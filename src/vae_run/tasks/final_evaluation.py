@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
 from vae_run.evaluation.codes import codes, evaluating
-from vae_run.evaluation.first_images import first_batch
+from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities
 from vae_run.reports.run import write_report
@@ -92,7 +92,7 @@ def track_codes(experiment: Experiment, tracker: Tracker, step: int) -> None:
     """Send codes to the tracker: the histograms of their means and scales, and an embedding."""
     view = shown(experiment, 0.0)
     with evaluating(experiment.model):
-        batch = first_batch(view, EMBEDDED)
+        batch = few_batch(view, EMBEDDED)
         q = experiment.model.given(batch.given).encode(batch.input)
         means = q.mean.float().cpu().clone()
         scales = experiment.model.posterior.scale(q)

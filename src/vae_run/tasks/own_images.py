@@ -24,6 +24,7 @@ from vae_run.data.scaling import Scaling
 from vae_run.data.splits import Split, Splits
 from vae_run.data.user_input import OWN, UserImages, read_input
 from vae_run.errors import ConfigError, DataError
+from vae_run.runs.data_record import changes
 from vae_run.tasks.own_conditions import typed_conditions, with_conditions
 from vae_run.tasks.own_rows import own_rows
 from vae_run.tasks.run_data import read_data, refuse_other_shape
@@ -45,7 +46,7 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
         images = own_split(run, fixed.input)
         if Path(fixed.input).exists():
             log.warning(
-                "input=%s: these are the run's own images; for those in %s here say input=./%s",
+                "input=%s: these are the run's own data; for those in %s here say input=./%s",
                 *[fixed.input] * 3,
             )
     elif run.table is not None:
@@ -81,8 +82,8 @@ def own_splits(run: Trained, key: str = "input") -> Splits:
     if other is not None:
         raise DataError(
             f"{key}: the data of {run.settings.build('dataset')} have changed since {run.run.path} "
-            f"was trained (dataset_fingerprint was {run.run.fingerprint():.8}, is {other:.8}). "
-            "Restore them, or train again."
+            f"was trained: {changes(run.run.environment(), splits)} (dataset_fingerprint was "
+            f"{run.run.fingerprint():.8}, is {other:.8}). Restore them, or train again."
         )
     return conditioned(splits, run.model.conditions)
 
@@ -97,8 +98,8 @@ def own_split(run: Trained, name: str) -> UserImages:
     splits = own_splits(run)
     split = {"train": splits.train, "val": splits.val, "test": splits.test}[name]
     if not len(split):
-        raise DataError(f"input: the run has no {name} images.")
-    images = UserImages.of_split(split, f"the run's {name} images", name)
+        raise DataError(f"input: the run has no {name} {run.noun}.")
+    images = UserImages.of_split(split, f"the run's {name} {run.noun}", name)
     if run.model.conditions is not None and split.conditions is not None:
         places = run.model.conditions.columns.places()
         images = replace(images, given={c.name: split.conditions[:, place] for c, place in places})
@@ -113,8 +114,8 @@ def _check_classes(run: Trained, images: UserImages, labels: Tensor) -> None:
     known = run.model.classes.tolist()
     if strange := sorted(set(labels.tolist()) - set(known)):
         raise DataError(
-            f"input: {images.source} has images labelled {str(strange[:10])[1:-1]}; the classes "
-            f"of the model are {str(known)[1:-1]}."
+            f"input: {images.source} has {run.noun} labelled {str(strange[:10])[1:-1]}; the "
+            f"classes of the model are {str(known)[1:-1]}."
         )
 
 
@@ -149,8 +150,8 @@ def _check_range(run: Trained, images: UserImages) -> None:
             )  # fmt: skip
     if images.levels != 2 and run.levels == 2 and _has_grey(images):
         log.warning(
-            "input: %s has grey pixels, and the run was trained on binary ones; they are given "
-            "to the model as they are.", images.source,
+            "input: %s has pixels between 0 and 1, and the run was trained on binary ones; "
+            "they are given to the model as they are.", images.source,
         )  # fmt: skip
 
 

@@ -18,10 +18,12 @@ from vae_run.config.schema import OnImages
 from vae_run.data.user_input import UserImages
 from vae_run.evaluation.codes import evaluating
 from vae_run.system.array_archive import array_archive
+from vae_run.system.nouns import counted
+from vae_run.tasks.grid_picture import GridPicture, short_names
 from vae_run.tasks.own_images import identity, inputs_of, own_images
 from vae_run.tasks.own_rows import in_units, refuse_ending
 from vae_run.tasks.trained_model import Trained, trained
-from vae_run.tasks.user_files import TABLES, GridPicture, check_output, write_table
+from vae_run.tasks.user_files import TABLES, check_output, write_table
 
 log = logging.getLogger("vae_run")
 
@@ -43,7 +45,8 @@ def main(call: Call) -> None:
     error = write(path, run, images) / (len(images) * math.prod(run.event_shape))
     space = "" if run.scaling is None else f" as scaled by dataset.scale={run.scaling.kind}"
     log.info(
-        "%d reconstructions in %s (mse against the input %.4g%s)", len(images), path, error, space
+        "%s in %s (mse against the input %.4g%s)",
+        *(counted(len(images), "reconstructions"), path, error, space),
     )
 
 
@@ -65,7 +68,7 @@ def write(path: Path, run: Trained, images: UserImages) -> float:
         write_table(path, {**about, **columns})
         return total
     if path.suffix.lower() == ".png":
-        grid = GridPicture(len(images), run.event_shape)
+        grid = GridPicture(len(images), run.event_shape, short_names(images.names))
         for piece in pieces():
             grid.add(run.drawn(piece))
         grid.write(path)

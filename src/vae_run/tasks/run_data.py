@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from vae_run.config.schema import Settings
 from vae_run.data.splits import Splits
@@ -27,10 +28,36 @@ def read_data(run: RunDirectory, settings: Settings) -> tuple[Splits, str | None
     """
     for line in data_location.told(run.config(), run.path):
         log.info("%s", line)
-    splits: Splits = settings.build("dataset").load(settings.fixed.vector_conditions)
+    splits = load_moved(settings, run)
     own = run.environment().get("dataset_fingerprint")
     found = splits.fingerprint()
     return splits, None if own in (None, found) else found
+
+
+def load(settings: Settings) -> Splits:
+    """The data that `settings` name.
+
+    Raises:
+        DataError: they are missing, unreadable or damaged.
+    """
+    splits: Splits = settings.build("dataset").load(settings.fixed.vector_conditions)
+    return splits
+
+
+def load_moved(settings: Settings, run: RunDirectory) -> Splits:
+    """The data of `run`, as `load`; where they are missing, the message says how to name them."""
+    try:
+        return load(settings)
+    except DataError as error:
+        kept = settings.parts["dataset"]
+        places = {key: kept[key] for key in ("path", "root") if isinstance(kept.get(key), str)}
+        gone = [key for key, at in places.items() if not Path(at).expanduser().exists()]
+        if not gone:
+            raise
+        raise DataError(
+            f"{error}. If the data of {run.path} have moved, name where they are now: "
+            f"dataset.{gone[0]}=NEW"
+        ) from error
 
 
 def refuse_other_shape(splits: Splits, settings: Settings, event_shape: Sequence[int]) -> None:
@@ -42,6 +69,7 @@ def refuse_other_shape(splits: Splits, settings: Settings, event_shape: Sequence
     found, expected = list(splits.event_shape), list(event_shape)
     if found != expected:
         raise DataError(
-            f"dataset: {settings.build('dataset')} holds images of shape {found}, but the run's "
-            f"model was trained on images of shape {expected}. Name data of that shape."
+            f"dataset: {settings.build('dataset')} holds {splits.noun} of shape {found}, but the "
+            f"run's model was trained on {splits.noun} of shape {expected}. Name data of "
+            "that shape."
         )

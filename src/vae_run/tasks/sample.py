@@ -18,15 +18,17 @@ from vae_run.config.schema import Sample, Settings
 from vae_run.data.columns import Columns
 from vae_run.data.conditions import LABEL
 from vae_run.evaluation.codes import codes
-from vae_run.evaluation.first_images import class_name
+from vae_run.evaluation.few_images import class_name
 from vae_run.evaluation.view import View
 from vae_run.system.array_archive import MARK, array_archive
 from vae_run.system.files import write_png
+from vae_run.system.nouns import counted
+from vae_run.tasks.grid_picture import GridPicture
 from vae_run.tasks.own_conditions import typed_conditions
 from vae_run.tasks.own_images import own_splits
 from vae_run.tasks.own_rows import in_units, refuse_ending
 from vae_run.tasks.trained_model import Trained, trained
-from vae_run.tasks.user_files import TABLES, GridPicture, check_output, write_table
+from vae_run.tasks.user_files import TABLES, check_output, write_table
 
 log = logging.getLogger("vae_run")
 
@@ -58,7 +60,7 @@ def main(call: Call) -> None:
     torch.manual_seed(fixed.seed)
     with torch.inference_mode():
         z = model.posterior.nearest(model.latent_prior().sample((fixed.n,)))
-    source = f"{fixed.n} {run.noun} from {model.prior.description}"
+    source = f"{counted(fixed.n, run.noun)} from {model.prior.description}"
     if run.table is not None:
         beside = conditions_of(run, told, fixed.given)
         rows = in_units(run, torch.cat(list(decoded(run, z, told))), beside)
@@ -142,7 +144,7 @@ def use_sampler(run: Trained, settings: Settings) -> None:
     found = codes(view)
     sampler.fit(found)
     run.model.prior = sampler
-    log.info("fitted to the codes of %d training images", len(found))
+    log.info("fitted to the codes of %s", counted(len(found), f"training {run.noun}"))
 
 
 def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None:

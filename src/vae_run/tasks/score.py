@@ -26,6 +26,7 @@ from vae_run.evaluation.metrics.log_likelihood import each_image
 from vae_run.evaluation.table_rows import of_rows
 from vae_run.system.array_archive import MARK
 from vae_run.system.files import write_png
+from vae_run.system.nouns import counted, speaking_of
 from vae_run.tasks.own_images import identity, inputs_of, own_images, refuse_other_levels
 from vae_run.tasks.own_rows import largest_contributions
 from vae_run.tasks.trained_model import Trained, trained
@@ -66,15 +67,19 @@ def main(call: Call) -> None:
     else:
         write_table(path, ranked)
     if sheet is not None:
-        write_png(sheet, drawn(run, images, order, found["score"], UNITS[metric]), MARK)
+        write_png(
+            sheet,
+            drawn(run, images, order, found["score"], speaking_of(UNITS[metric], run.noun)),
+            MARK,
+        )
     first = order[:3].tolist()
     names = titles(images, first, run.noun[:-1]) if images.names is None else images.names[first]
     most = ", ".join(
         f"{name} ({found['score'][place]:.4g})" for name, place in zip(names, first, strict=True)
     )
     log.info(
-        "scores of %d %s in %s (%s); strangest: %s",
-        len(images), run.noun, path, UNITS[metric], most,
+        "scores of %s in %s (%s); strangest: %s",
+        counted(len(images), run.noun), path, speaking_of(UNITS[metric], run.noun), most,
     )  # fmt: skip
     if sheet is not None:
         log.info("the strangest are drawn in %s", sheet)
@@ -137,14 +142,22 @@ def drawn(
                 outputs.append(run.model.given(batch.given).reconstruct(batch.target).cpu())
     if run.table is not None:
         shown = {"original": torch.cat(originals), "reconstruction": torch.cat(outputs)}
-        note = f"The strangest of {len(images):,} rows, the strangest first"
-        return of_rows(run.table, shown, "Strangest rows", note)
-    above, below = run.drawn(torch.cat(originals)), run.drawn(torch.cat(outputs))
+        note = f"Of {len(images):,} rows, each with its score ({unit}) below"
+        names = [str(name) for name in names_of(images)[first]]
+        below = [f"{scores[place]:.4g}" for place in first]
+        return of_rows(run.table, shown, "Strangest rows", note, names, below)
+    above, under = run.drawn(torch.cat(originals)), run.drawn(torch.cat(outputs))
     unit += "" if run.scaling is None else f"; {run.scaling.note}"
     return plots.strangest(
-        above, below, scores[first], titles(images, first, run.noun[:-1]),
+        above, under, scores[first], titles(images, first, run.noun[:-1]),
         len(images), unit,
     )  # fmt: skip
+
+
+def names_of(images: UserImages) -> NDArray[Any]:
+    """What tells rows apart: their keys (`dataset.key`), or their places from 0, [N]."""
+    assert images.index is not None, "rows are counted"
+    return images.index.numpy() if images.names is None else images.names
 
 
 def titles(images: UserImages, places: Sequence[int], noun: str = "image") -> list[str]:

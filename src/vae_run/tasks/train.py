@@ -18,6 +18,7 @@ from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
 from vae_run.models.networks import parameter_count
 from vae_run.runs import checkpoint_file
+from vae_run.runs.data_record import changes, record_of
 from vae_run.runs.failed_start import nothing_left
 from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
@@ -26,6 +27,7 @@ from vae_run.system import ranks
 from vae_run.system.device import choose_device
 from vae_run.system.signals import StopRequests, at_once
 from vae_run.tasks.final_evaluation import conclude
+from vae_run.tasks.run_data import load, load_moved
 from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.hyperparameters import hyperparameters
 from vae_run.tracking.tracker import Tracker
@@ -106,10 +108,9 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
     own = run.environment().get("dataset_fingerprint")
     with at_once(), distributed.in_turn():
         if splits is None:
-            splits = settings.build("dataset").load(settings.fixed.vector_conditions)
-        assert splits is not None
+            splits = load_moved(settings, run) if own else load(settings)
         if own is not None:  # before a model is built for data that may have another shape
-            refuse_other_data(run, splits.fingerprint())
+            refuse_other_data(run, splits)
         experiment = assemble(settings, device, splits=splits)
         fingerprint = own or splits.fingerprint()
     distributed.check_same(fingerprint)
@@ -124,30 +125,29 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         f"{parameter_count(experiment.model):,}",
         device,
     )
-    sizes = {"train": splits.train_size, "val": len(splits.val), "test": len(splits.test)}
     about = {
-        "images": sizes,
-        "event_shape": list(splits.event_shape),
+        **record_of(splits),
         "parameters": parameter_count(experiment.model),
         "processes": (ranks.place() or ranks.Place()).size,
     }
     run.write_environment(device, fingerprint, about)
-    experiment.evaluation.declared().write(run.path)
+    experiment.declared().write(run.path)
     return experiment
 
 
-def refuse_other_data(run: RunDirectory, fingerprint: str) -> None:
-    """Refuse data of another `fingerprint` than those that `run` was begun with.
+def refuse_other_data(run: RunDirectory, splits: Splits) -> None:
+    """Refuse data of another fingerprint than those that `run` was begun with.
 
     Raises:
-        CheckpointError: they have another.
+        CheckpointError: they have another; the message says what has changed.
     """
-    if run.fingerprint() != fingerprint:
+    if run.fingerprint() != (fingerprint := splits.fingerprint()):
         raise CheckpointError(
             f"{run.path / 'environment.json'}: the run was begun with other data than the dataset "
-            f"holds now (dataset_fingerprint {run.fingerprint():.8}, now {fingerprint:.8}). "
-            "Restore the files, or name where they lie with dataset.path or dataset.root, or start "
-            f"a new run with {shell_word('init_from', run.path)}."
+            f"holds now: {changes(run.environment(), splits)} (dataset_fingerprint "
+            f"{run.fingerprint():.8}, now {fingerprint:.8}). Restore the files, or name where they "
+            "lie with dataset.path or dataset.root, or start a new run with "
+            f"{shell_word('init_from', run.path)}."
         )
 
 

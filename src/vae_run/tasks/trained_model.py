@@ -27,6 +27,7 @@ from vae_run.runs import checkpoint_file
 from vae_run.runs.load import load_model, scaling_of, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.device import choose_device
+from vae_run.system.nouns import noun_of
 
 log = logging.getLogger("vae_run")
 
@@ -75,8 +76,7 @@ class Trained:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        kinds = ("vectors", "windows", "images")
-        return "rows" if self.table is not None else kinds[len(self.event_shape) - 1]
+        return noun_of(self.event_shape, table=self.table is not None)
 
     def in_units(self, images: Tensor) -> Tensor:
         """Images of the model, [B, *E], in the units of the user's data: float32 on the CPU."""

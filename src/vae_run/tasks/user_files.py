@@ -1,25 +1,18 @@
-"""The files that tasks on a trained model write: what may be replaced, tables, and grids of images.
-
-Letters: N images, E event shape, C H W channels and pixels.
-"""
+"""The files that tasks on a trained model write: what may be replaced, and tables of N rows."""
 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vae_run.errors import ConfigError
 from vae_run.system.array_archive import MARK, is_marked, write_arrays
-from vae_run.system.files import csv_text, write_atomically, write_json, write_png
+from vae_run.system.files import csv_text, write_atomically, write_json
 
 Columns = Mapping[str, NDArray[Any]]
 """Columns of a table by name: arrays [N], or [N, D], which are D columns in CSV and Parquet."""
@@ -119,45 +112,3 @@ def _write_parquet(path: Path, flat: Columns) -> None:
     buffer = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata({"about": MARK}), buffer)
     write_atomically(path, buffer.getvalue())
-
-
-class GridPicture:
-    """A square grid of n images [C, H, W] with a pixel between them, filled piece by piece.
-
-    A single image is written as it is, so that a restored picture can be used.
-    """
-
-    def __init__(self, n: int, event_shape: Sequence[int], key: str = "output") -> None:
-        """`key` is blamed.
-
-        Raises:
-            ConfigError: the images are no pictures of one or three channels.
-        """
-        if len(event_shape) != 3 or event_shape[0] not in (1, 3):
-            raise ConfigError(
-                f"{key}: data of shape {list(event_shape)} are no pictures; use .npz."
-            )
-        channels, self.height, self.width = event_shape
-        self.columns, self.count = math.ceil(math.sqrt(n)), 0
-        rows = -(-n // self.columns)
-        self.gap = 0 if n == 1 else 1
-        side = (self.height + self.gap, self.width + self.gap)
-        shape = (rows * side[0] + self.gap, self.columns * side[1] + self.gap, channels)
-        self.pixels = np.zeros(shape, np.uint8)
-
-    def add(self, images: Tensor) -> None:
-        """Lay the next images [B, C, H, W] into the grid; they are clipped to [0, 1]."""
-        grey = (images.cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        for place, image in enumerate(grey, self.count):
-            top = self.gap + (place // self.columns) * (self.height + self.gap)
-            left = self.gap + (place % self.columns) * (self.width + self.gap)
-            self.pixels[top : top + self.height, left : left + self.width] = image
-        self.count += len(grey)
-
-    def write(self, path: Path) -> None:
-        """Write the grid as a `.png`; a small one is enlarged by a whole factor."""
-        scale = max(1, 512 // max(self.pixels.shape[:2])) if self.gap else 1
-        large = (
-            self.pixels.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else self.pixels
-        )
-        write_png(path, np.broadcast_to(large, (*large.shape[:2], 3)), MARK)

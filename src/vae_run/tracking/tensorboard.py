@@ -92,7 +92,10 @@ class TensorBoard(Tracker):
         wide = pad(points, (0, max(0, 3 - points.shape[1])))  # it draws nothing below 3 dimensions
         about = None if labels is None else [str(label) for label in labels.tolist()]
         small = None if images is None else thumbnails(images)
-        self._writer.add_embedding(wide, about, small, global_step=step, tag=name)
+        folder: Any = (
+            f"projector_step_{step:05d}"  # names a folder of the run, below which they lie
+        )
+        self._writer.add_embedding(wide, about, small, global_step=folder, tag=name)
 
     def hparams(self, values: Mapping[str, Any]) -> None:
         """Begin a row of the HParams page with the cells `values`; None is an empty cell.

@@ -88,20 +88,20 @@ def scalable(settings: Settings) -> bool:
 
 
 def _accept_grey(settings: Settings) -> None:
-    """Warn of grey pixels under a Bernoulli likelihood, which gives them no probability.
+    """Warn of pixels between 0 and 1 under a Bernoulli likelihood, which gives them no probability.
 
     Raises:
         DataError: a metric needs that probability.
     """
     if "bits_per_dim" in settings.parts["evaluation"]["metrics"]:
         raise DataError(
-            "evaluation.metrics: bits_per_dim: the pixels are grey, and a Bernoulli likelihood "
-            "gives grey pixels no probability. Use dataset.binarize=dynamic, or "
+            "evaluation.metrics: bits_per_dim: pixels lie between 0 and 1, and a Bernoulli "
+            "likelihood gives these no probability. Use dataset.binarize=dynamic, or "
             "likelihood=categorical."
         )
     scaled = settings.parts["dataset"].get("scale", "none") != "none"
     remedy = "likelihood=gaussian has some" if scaled else "dataset.binarize=dynamic makes them so"
     log.warning(
-        "Grey pixels under a Bernoulli likelihood: reconstruction, ELBO and loss are "
+        "Pixels between 0 and 1 under a Bernoulli likelihood: reconstruction, ELBO and loss are "
         "cross-entropies, not likelihoods (%s).", remedy
     )  # fmt: skip

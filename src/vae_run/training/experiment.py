@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from vae_run.data.splits import Split, Splits
 from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.errors import ConfigError
 from vae_run.evaluation.evaluation import Evaluation
+from vae_run.evaluation.quantity import Declared
 from vae_run.evaluation.view import View
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -55,6 +56,10 @@ class Experiment:
             train=self.splits.train,
             others=self.splits.others if split is self.splits.test else None,
         )
+
+    def declared(self) -> Declared:
+        """What the package's table of quantities lacks to tell the run's metrics."""
+        return replace(self.evaluation.declared(), noun=self.splits.noun)
 
     def training_batches(
         self, batch_size: int, kind: type[TrainingBatches] = TrainingBatches

@@ -3,5 +3,6 @@
 May import config, data.array_images, data.array_names, data.checks, data.class_labels,
 data.columns, data.condition_columns, data.dataset, data.decoded_dataset, data.download,
 data.image_attributes, data.image_tables, data.images, data.matlab_reader, data.scaled_dataset,
-data.splits, data.table_features, data.table_file, data.webdataset, system.hardware.
+data.splits, data.table_columns, data.table_features, data.table_file, data.webdataset,
+system.hardware.
 """

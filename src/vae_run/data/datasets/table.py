@@ -18,8 +18,9 @@ from vae_run.data.columns import Columns
 from vae_run.data.condition_columns import separated
 from vae_run.data.dataset import BUILDING, Dataset, Parts, TestSize
 from vae_run.data.splits import Split
-from vae_run.data.table_features import Reading, features, labels_of, understood
-from vae_run.data.table_file import read_table
+from vae_run.data.table_columns import Reading, understood
+from vae_run.data.table_features import features, keys_of, labels_of
+from vae_run.data.table_file import TableFile, read_table
 from vae_run.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Table(Dataset):
         path: the table: `.parquet`, or CSV with any other ending.
         val, test: files of validation and test rows; None: they are cut from `path`.
         label: the column of the classes, whole numbers or texts, which is no feature.
+        key: the column that says what each row is called, such as a number of customer, which is
+            no feature; files of codes and scores have it as `name`.
         drop: columns that are left out.
         categorical: columns of numbers that are categories.
         missing: `refuse` tables with missing values; `mean`: a missing number becomes the training
@@ -53,6 +56,7 @@ class Table(Dataset):
     val: str | None = None
     test: str | None = None
     label: str | None = None
+    key: str | None = None
     drop: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
     missing: Literal["refuse", "mean", "indicator"] = "refuse"
@@ -74,20 +78,21 @@ class Table(Dataset):
 
     def read(self) -> Parts:
         """float64 [N, F] in the units of the table, with its columns; missing numbers are NaN."""
-        reading = Reading(self.label, self.drop, self.categorical, self.missing)
         given = {"path": self.path, "val": self.val, "test": self.test}
-        named = {key: f"dataset.{key}={name}" for key, name in given.items() if name is not None}
-        tables = {
-            key: read_table(name, Path(os.path.expanduser(str(given[key]))), self.delimiter)
-            for key, name in named.items()
+        files = {
+            key: self._file(f"dataset.{key}={name}", Path(os.path.expanduser(name)))
+            for key, name in given.items()
+            if name is not None
         }
-        columns, notes = understood(named["path"], tables["path"], reading)
-        labels, names = self._labels(named, tables)
+        columns, notes = understood(files["path"], self._reading)
+        labels, names = self._labels(files)
         splits = {
             key: Split(
-                torch.from_numpy(features(named[key], table, columns, reading)), labels.get(key)
+                torch.from_numpy(features(file, columns, self._reading)),
+                labels.get(key),
+                names=None if self.key is None else keys_of(file, self.key),
             )
-            for key, table in tables.items()
+            for key, file in files.items()
         }
         return Parts(
             splits["path"],
@@ -98,6 +103,13 @@ class Table(Dataset):
             notes=notes,
             table=columns,
         )
+
+    @property
+    def _reading(self) -> Reading:
+        return Reading(self.label, self.key, self.drop, self.categorical, self.missing)
+
+    def _file(self, named: str, path: Path) -> TableFile:
+        return read_table(named, path, self.delimiter)
 
     def read_with(self, conditions: Sequence[str]) -> Parts:
         """As `read`, with the columns `conditions` as conditions in place of features."""
@@ -114,7 +126,8 @@ class Table(Dataset):
         for name, split in parts.named().items():
             splits[name], own = separated(parts.table, conditions, split)
         kept = [c for c in parts.table.columns if (c.indicates or c.name) not in conditions]
-        return replace(parts, **splits, table=Columns(tuple(kept)), conditions=own)  # type: ignore[arg-type]
+        table = Columns(tuple(kept), parts.table.told)
+        return replace(parts, **splits, table=table, conditions=own)  # type: ignore[arg-type]
 
     def rows(
         self, named: str, path: Path, columns: Columns, conditions: Columns | None = None
@@ -132,33 +145,33 @@ class Table(Dataset):
         Raises:
             DataError: the file is unreadable, or its columns are not those of the run.
         """
-        table = read_table(named, path, self.delimiter)
-        reading = Reading(self.label, self.drop, self.categorical, self.missing)
+        file = self._file(named, path)
         lacking = [
             c.name for c in (conditions.columns if conditions else ()) if c.indicates is None
         ]
-        if lacking := [name for name in lacking if name not in table.column_names]:
+        if lacking := [name for name in lacking if name not in file.names]:
             raise DataError(
                 f"{named} has no column {lacking[0]}, which the run's model is given. Add it, or "
                 f"give one value for all rows with 'given={{{lacking[0]}: VALUE}}'"
             )
         whole = Columns(columns.columns + (conditions.columns if conditions else ()))
-        raw = torch.from_numpy(features(named, table, whole, reading))
-        split = Split(whole.scaled(raw))
+        raw = torch.from_numpy(features(file, whole, self._reading))
+        keyed = self.key is not None and self.key in file.names
+        split = Split(whole.scaled(raw), names=keys_of(file, str(self.key)) if keyed else None)
         if conditions is not None and conditions.columns:
             split, _ = separated(whole, [column.name for column in conditions.columns], split)
-        told = self.label is not None and self.label in table.column_names
-        classes = labels_of(named, table, str(self.label)) if told else None
+        told = self.label is not None and self.label in file.names
+        classes = labels_of(file, str(self.label)) if told else None
         return split, classes
 
     def _labels(
-        self, named: Mapping[str, str], tables: Mapping[str, Any]
+        self, files: Mapping[str, TableFile]
     ) -> tuple[dict[str, torch.Tensor], tuple[str, ...] | None]:
         """The classes of every split, and the name of class i at index i if they are texts."""
         if self.label is None:
             return {}, None
         found: dict[str, NDArray[Any]] = {
-            key: labels_of(named[key], table, self.label) for key, table in tables.items()
+            key: labels_of(file, self.label) for key, file in files.items()
         }
         if all(own.dtype.kind == "i" for own in found.values()):
             return {key: torch.from_numpy(own) for key, own in found.items()}, None

@@ -33,9 +33,9 @@ Points = NDArray[np.floating[Any]]
 def intrinsic_dimension(view: View) -> dict[str, float]:
     """`data_twonn` of the clean images and `codes_twonn` of their codes `q.mean`, and `..._mle_k`.
 
-    The latter is `mle` with k = 5, 10 and 20 neighbours. Of the first 10,000 images of the split at
-    most. Nothing where it cannot be told: for fewer than three different points (k + 1 of them),
-    or points at equal distances.
+    The latter is `mle` with k = 5, 10 and 20 neighbours. Of 10,000 images of the split at most,
+    evenly spaced. Nothing where it cannot be told: for fewer than three different points (k + 1 of
+    them), or points at equal distances.
     """
     pixels = view.split.images[0].numel()
     few = replace(view, limit=max(3, min(MOST_IMAGES, MOST_NUMBERS // pixels)))

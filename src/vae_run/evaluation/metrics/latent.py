@@ -40,12 +40,12 @@ def latent(view: View) -> dict[str, float]:
     """`mutual_information`, `aggregate_gap` and `code_correlation`.
 
     kl = I_q(x; z) + KL(q(z) || p(z)) (Hoffman & Johnson 2016, "ELBO surgery", eq. 5), in nats,
-    with the aggregate posterior q(z) = 1/N sum_n q(z|x_n) over the images of this split: the first
-    10,000 at most, 2,000 where q is no product of normals. `mutual_information` is the mean of
-    log q(z_n|x_n) - log q(z_n), one sample z_n an image with fixed noise, and `aggregate_gap` the
-    kl of the same images less that. The bias: N images cannot tell more than log N apart, which is
-    9.2 nats of 10,000. Of all the data the first is a lower bound in expectation, tight only
-    where it stays well below log N, and the second an upper bound.
+    with the aggregate posterior q(z) = 1/N sum_n q(z|x_n) over the images of this split: 10,000
+    at most, 2,000 where q is no product of normals, evenly spaced. `mutual_information` is the mean
+    of log q(z_n|x_n) - log q(z_n), one sample z_n an image with fixed noise, and `aggregate_gap`
+    the kl of the same images less that. The bias: N images cannot tell more than log N apart,
+    which is 9.2 nats of 10,000. Of all the data the first is a lower bound in expectation, tight
+    only where it stays well below log N, and the second an upper bound.
 
     `code_correlation` in [0, 1]: the absolute correlation of two dimensions of the expected codes
     E_q[z], mean over pairs of dimensions that vary.

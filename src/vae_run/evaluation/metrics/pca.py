@@ -16,7 +16,8 @@ def pca(view: View) -> dict[str, float]:
     """`pca_mse`: squared error per pixel of mu + U U^T (input - mu) against the clean image.
 
     mu and U, `latent_dim` components, are those of the clean training images (`components`): what
-    PCA makes of the same input, to stand beside `mse`.
+    PCA makes of the same input, to stand beside `mse`. Under a corruption the input is corrupted,
+    and PCA, which was fitted to clean images, was not made to restore it.
     """
     if view.train is None:
         return {}

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import encoded, prior_samples
+from vae_run.evaluation.few_images import encoded, prior_samples
 from vae_run.plots import Marginal
+from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -33,16 +34,18 @@ def aggregate_posterior(view: View) -> Image:
     drawn = prior_samples(view.model, 20_000) if prior.ready else None
     marginals = []
     for d in order.tolist():
-        name = f"z{d + 1}  " + (
+        name = f"z{d}  " + (
             f"sd {spread[d]:.2f}" if found.nats is None else f"KL {found.nats[d]:.2f} nats"
         )
         samples = found.drawn[:, d].numpy()
         own = None if drawn is None else drawn[:, d].numpy()
         marginals.append(_marginal(name, samples, own, standard=prior.gaussian))
-    notes = [f"{len(found.drawn):,} images", f"The line is {prior.description}"]
+    notes = [counted(len(found.drawn), view.noun), f"The line is {prior.description}"]
     if view.latent_dim > PANELS:
         notes.append(f"{PANELS} of {view.latent_dim} dimensions")
-    return plots.aggregate_posterior(marginals, notes if prior.ready else notes[::2])
+    return plots.aggregate_posterior(
+        marginals, notes if prior.ready else notes[::2], view.noun[:-1]
+    )
 
 
 def _marginal(name: str, samples: Array, own: Array | None, *, standard: bool) -> Marginal:

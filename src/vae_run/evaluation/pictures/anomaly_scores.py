@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import MANY
+from vae_run.evaluation.few_images import MANY
 from vae_run.evaluation.metrics.anomaly import scores, separation
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def anomaly_scores(view: View) -> Image | None:
             found = separation(normal[name], strange[name])
             values = normal[name].numpy(), strange[name].numpy()
             if found:
-                panels.append((f"{title}; AUROC {found['auroc']:.3f}", *values))
+                panels.append((f"{view.said(title)}; AUROC {found['auroc']:.3f}", *values))
     count, more = len(normal["mse"]), len(strange["mse"])
     notes = [
-        f"{count:,} test images of the classes trained on, {more:,} of the others",
+        f"{count:,} test {view.noun} of the classes trained on, {more:,} of the others",
         "AUROC is of these",
     ]
     return plots.anomaly_histograms(panels, notes)

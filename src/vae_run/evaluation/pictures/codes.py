@@ -1,4 +1,4 @@
-"""Codes of the first images in two dimensions, beside the prior."""
+"""Codes in two dimensions, beside the prior."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import class_name, covariance, encoded, prior_samples
+from vae_run.evaluation.few_images import class_name, covariance, encoded, prior_samples
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.plots import Density
+from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -40,8 +41,8 @@ def codes(view: View) -> Image | None:
         return None
     found = encoded(view)
     kind = "Means of q(z|x)" if view.model.posterior.stochastic else "Codes"
-    notes = [f"{kind} of {len(found.means):,} images"]
-    names = ("z1", "z2")
+    notes = [f"{kind} of {counted(len(found.means), view.noun)}"]
+    names = ("z0", "z1")
     plane = torch.eye(2, dtype=torch.float64)
     if view.latent_dim > 2:
         values, vectors = torch.linalg.eigh(covariance(found.means))

@@ -10,7 +10,7 @@ from torch import Tensor
 from vae_run import plots
 from vae_run.data.batches import Batch
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import first_batch
+from vae_run.evaluation.few_images import FEW, shown_batch
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -52,7 +52,7 @@ def interpolations(view: View) -> Image | None:
     way = "linear and spherical in" if curved else way
     return plots.interpolations(
         images,
-        f"{way} the latent space, between pairs of images{kind}{view.drawn_note}",
+        f"{way} the latent space, between pairs of {view.noun}{kind}{view.drawn_note}",
         ["linear", "spherical"] * len(first) if curved else [],
     )
 
@@ -63,10 +63,10 @@ def pairs(view: View) -> tuple[Batch, Tensor, Tensor]:
     Where the model is conditional both are of one class, of each class a pair if there is one.
     """
     if view.model.classes is None:
-        batch = first_batch(view, 16)
+        batch = shown_batch(view, 16)
         half, index = max(1, len(batch) // 2), torch.arange(len(batch))
         return batch, index[:half], index[-half:]
-    batch = first_batch(view)
+    batch = shown_batch(view, FEW)
     assert batch.label is not None
     places = [(batch.label == label).nonzero()[:2, 0] for label in view.model.classes]
     found = [place for place in places if len(place) == 2]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import encoded
+from vae_run.evaluation.few_images import encoded
+from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -25,8 +26,9 @@ def kl_per_dimension(view: View) -> Image | None:
     if found.nats is None:
         return None
     active = found.means.var(0) > ACTIVE
+    of = counted(len(found.means), view.noun)
     notes = [
-        f"{float(found.nats.sum()):.2f} nats in all, mean over {len(found.means):,} images",
+        f"{float(found.nats.sum()):.2f} nats in all, mean over {of}",
         f"{int(active.sum())} of {view.latent_dim} dimensions are active: "
         f"Var of E_q[z] above {ACTIVE:g}",
     ]

@@ -8,7 +8,7 @@ import torch
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import first_batch, of_class
+from vae_run.evaluation.few_images import few_batch, of_class
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -38,7 +38,7 @@ def manifold(view: View) -> Image | None:
         axes = torch.stack([axis, axis])
         note = "decoded over the quantiles of the prior, 2 % to 98 %"
     else:
-        batch = first_batch(view)
+        batch = few_batch(view)
         codes = model.given(batch.given).encode(batch.input).mean.cpu()
         axes = torch.quantile(codes, levels, dim=0).T
         note = "decoded over the quantiles of the codes, 2 % to 98 %"
@@ -48,7 +48,7 @@ def manifold(view: View) -> Image | None:
     codes = model.posterior.nearest(grid.reshape(-1, 2).to(device))
     given = model.checked(label)
     if model.conditions is not None:
-        told = first_batch(view, 1).given
+        told = few_batch(view, 1).given
         given = model.given(None if told is None else told[0])
     images = view.drawn(given.decode(codes).mean)
     note += of_class(view, label) + view.drawn_note

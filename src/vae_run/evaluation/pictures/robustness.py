@@ -11,6 +11,7 @@ from vae_run.evaluation.base import picture
 from vae_run.evaluation.metrics.robustness import curve
 from vae_run.evaluation.quantities import TABLE
 from vae_run.plots import Panel
+from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -37,11 +38,12 @@ def robustness(view: View) -> Image | None:
     }
     errors = {name: [error or math.nan for error in found.mse[name]] for name in found.mse}
     panels = [Panel("PSNR, in dB", drawn, TABLE.of("psnr").log)] if drawn else []
-    panels.append(Panel("squared error per pixel", errors, TABLE.of("mse").log))
+    panels.append(Panel(view.said("squared error per pixel"), errors, TABLE.of("mse").log))
     return plots.robustness(
         found.levels,
         panels,
         here=corruption.level,
         level_name=corruption.level_name,
-        note=f"{type(corruption).__name__}, {few.size:,} images, fixed noise",
+        noun=view.noun[:-1],
+        note=f"{type(corruption).__name__}, {counted(few.size, view.noun)}, fixed noise",
     )

@@ -8,7 +8,7 @@ import torch
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import class_name
+from vae_run.evaluation.few_images import class_name
 from vae_run.evaluation.table_rows import of_rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def samples(view: View) -> Image | None:
     if not classes:
         note = f"64 samples from {model.prior.description}"
         if model.conditions is not None:
-            note += ", with the conditions of training images"
+            note += f", with the conditions of training {view.noun}"
         images = view.drawn(model.decode(codes, model.in_turn(count)).mean)
         return plots.samples(images, note + view.drawn_note)
     images = model.given(model.classes).decode(codes[:, None].expand(-1, len(classes), -1)).mean

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import MANY, covariance, encoded
+from vae_run.evaluation.few_images import MANY, covariance, encoded
+from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -32,7 +33,7 @@ def spectrum(view: View) -> Image | None:
     kind = "means of q(z|x)" if view.model.posterior.stochastic else "codes"
     notes = [
         f"Of the covariance of {kind}, and of the first {len(pca)} principal components of the "
-        f"pixels; {len(found.means):,} images"
+        f"{view.noun}; {counted(len(found.means), view.noun)}"
     ]
     return plots.spectrum(values.tolist(), pca.tolist(), notes)
 

@@ -8,7 +8,7 @@ import torch
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import first_batch, information, of_class
+from vae_run.evaluation.few_images import few_batch, information, of_class
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -26,19 +26,19 @@ def traversals(view: View) -> Image | None:
     """
     if view.table is not None:
         return None
-    batch = first_batch(view)
+    batch = few_batch(view)
     codes = view.model.given(batch.given).encode(batch.input).mean
     label = None if view.model.classes is None or batch.label is None else int(batch.label[0])
     nats = information(view)
     if nats is not None:
         order = nats.argsort(descending=True)[:MAX_ROWS]
-        names = [f"z{d + 1}  KL {nats[d]:.2f} nats" for d in order.tolist()]
+        names = [f"z{d}  KL {nats[d]:.2f} nats" for d in order.tolist()]
         values = torch.linspace(-3, 3, COLUMNS, device=codes.device).expand(len(order), -1)
         note = "one latent dimension a row, by KL"
     else:
         spread = codes.std(0, unbiased=False)
         order = spread.argsort(descending=True)[:MAX_ROWS]
-        names = [f"z{d + 1}  sd {spread[d]:.2f}" for d in order.tolist()]
+        names = [f"z{d}  sd {spread[d]:.2f}" for d in order.tolist()]
         levels = torch.linspace(0.02, 0.98, COLUMNS, device=codes.device)
         values = torch.quantile(codes[:, order], levels, dim=0).T
         note = "one latent dimension a row, by spread of the codes, over their quantiles"

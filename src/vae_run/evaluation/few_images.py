@@ -1,4 +1,4 @@
-"""The first images of a split, their codes, and codes from the prior: what pictures show.
+"""A few images of a split, their codes, and codes from the prior: what pictures show.
 
 Letters: N images, D latent dimensions.
 """
@@ -6,6 +6,7 @@ Letters: N images, D latent dimensions.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vae_run.data.batches import Batch
+from vae_run.evaluation.view import spaced
 from vae_run.models.distributions.kl import kl_per_dimension
 from vae_run.plots.fonts import drawable
 
@@ -25,14 +27,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("vae_run")
 
 FEW = 512
-"""Images that `first_batch` takes: enough for quantiles and for the order of KL."""
+"""Images that are enough for quantiles and for the order of KL."""
 MANY = 2000
 """Images that `encoded` takes at most."""
 SAMPLES_SEED = 0
 
 
-def first_batch(view: View, count: int = FEW) -> Batch:
-    """The first `count` images of the split, with their fixed noise, as one batch."""
+def few_batch(view: View, count: int = FEW) -> Batch:
+    """At most `count` images, evenly spaced over the split, with fixed noise, as one batch."""
     batches = list(replace(view, limit=count).batches())
     label = None if batches[0].label is None else _joined(b.label for b in batches)
     conditions = None if batches[0].conditions is None else _joined(b.conditions for b in batches)
@@ -43,6 +45,35 @@ def first_batch(view: View, count: int = FEW) -> Batch:
         label,
         conditions=conditions,
     )
+
+
+def shown_batch(view: View, count: int) -> Batch:
+    """At most `count` images for a picture: one of each class in turn, where there are labels.
+
+    Those of a class are evenly spaced over the split, and so are all where there are no labels.
+    """
+    labels = view.split.labels
+    if labels is None:
+        return few_batch(view, count)
+    return few_batch(view.chosen(in_turn(labels.cpu(), count)), count)
+
+
+def in_turn(labels: Tensor, count: int) -> Tensor:
+    """Indices of at most `count` of the images with `labels` [N], of each class in turn, int64.
+
+    Every class has as many as any other, as far as it has them; of more classes than `count`, so
+    many are taken, evenly spaced.
+    """
+    classes, sizes = torch.unique(labels, return_counts=True)
+    classes, sizes = (each[spaced(len(classes), count)] for each in (classes, sizes))
+    rounds = bisect_left(range(count), count, key=lambda n: int(sizes.clamp(max=n).sum()))
+    index, turn = [], []
+    for label, size in zip(classes, sizes.tolist(), strict=True):
+        chosen = spaced(size, rounds)
+        index.append((labels == label).nonzero()[chosen, 0])
+        turn.append(torch.arange(len(chosen)))
+    order = torch.cat(turn).argsort(stable=True)
+    return torch.cat(index)[order][:count]
 
 
 def _joined(parts: Iterable[Tensor | None]) -> Tensor:
@@ -73,10 +104,10 @@ def of_class(view: View, label: int | None) -> str:
 
 
 def information(view: View) -> Tensor | None:
-    """KL(q(z_d|x) || p(z_d)) in nats, mean over the first images, [D]; None if not factorised."""
+    """KL(q(z_d|x) || p(z_d)) in nats, mean over a few images, [D]; None if not factorised."""
     if not (view.model.posterior.stochastic and view.model.prior.generative):
         return None
-    batch = first_batch(view)
+    batch = few_batch(view)
     q = view.model.given(batch.given).encode(batch.input)
     each = kl_per_dimension(q, view.model.latent_prior())
     return None if each is None else each.mean(0)
@@ -84,7 +115,7 @@ def information(view: View) -> Tensor | None:
 
 @dataclass(frozen=True)
 class Codes:
-    """The codes of the first images of a split, on the CPU.
+    """The codes of at most `MANY` images of a split, evenly spaced, on the CPU.
 
     Attributes:
         means: E_q[z] (`posterior.expectation`), float64 [N, D].
