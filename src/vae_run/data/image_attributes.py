@@ -113,7 +113,7 @@ def read_attributes(
             is neither of numbers nor of texts.
     """
     table = read_table(named, path, ",")
-    names = table.column_names
+    names = table.names
     if key not in names:
         raise DataError(
             f"{named} has no column {key}: name that of the files with dataset.attributes_key; its "
@@ -125,8 +125,8 @@ def read_attributes(
             "as cats/1.png"
         )
     files = [posixpath.normpath(name) for name in texts(table.column(key)) if name is not None]
-    if len(files) < table.num_rows:
-        raise DataError(f"{named}: {table.num_rows - len(files):,} rows name no file in {key}")
+    if len(files) < len(table):
+        raise DataError(f"{named}: {len(table) - len(files):,} rows name no file in {key}")
     held = {}
     for name in columns:
         if name in names:
