@@ -158,7 +158,7 @@ class SweepLoader(ConfigLoaderImpl):
                 config = super().load_configuration(config_name, words, *rest)
                 break
             except ConfigCompositionException as error:
-                lacking = re.match(r"Could not override '([^']+)'", str(error))
+                lacking = re.match(r"Could not override '(?!hydra\b)([^']+)'", str(error))
                 left = [w for w in words if lacking is None or w.partition("=")[0] != lacking[1]]
                 if run_mode is not RunMode.MULTIRUN or len(left) == len(words):
                     raise

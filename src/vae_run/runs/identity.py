@@ -61,6 +61,8 @@ ADDED_SINCE: Mapping[str, Any] = {
     "network.init": "torch",
     "network.norm": "none",
     "likelihood.speed": 1,
+    "trainer.accumulate": 1,
+    "trainer.ema": None,
 }
 """Keys that earlier configurations lack, with the value that leaves a job what it was."""
 
