@@ -138,9 +138,9 @@ class PruningLoop(Loop):
         if self._zero:
             with torch.no_grad():
                 averages = self.average.of(self.weights)
-                for tensors in [self.weights, averages] if averages else [self.weights]:
-                    for tensor, zero in zip(tensors, self._zero, strict=True):
-                        tensor.masked_fill_(zero, 0.0)
+                zeros = self._zero * 2 if averages else self._zero
+                for tensor, zero in zip([*self.weights, *averages], zeros, strict=True):
+                    tensor.masked_fill_(zero, 0.0)
         super().take(record)
         if record.step == self.end:
             left = self.size - self._zeros
