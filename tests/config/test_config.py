@@ -254,8 +254,10 @@ def test_each_task_has_keys_of_its_own(words, of_the_task):
     assert {k: v for k, v in fixed if k not in Common.model_fields} == of_the_task
     elsewhere = {k: type(v) for schema in TASKS.values() for k, v in schema.model_fields.items()}
     for key in elsewhere.keys() - Common.model_fields.keys() - of_the_task.keys():
+        having = [name for name, schema in TASKS.items() if key in schema.model_fields]
         assert refusal({**composed(*words), key: "x"}) == (
-            f"{key}: has no meaning here; it belongs to other options or to another task."
+            f"{key}: has no meaning here; it belongs to other options or to another task. "
+            f"task={', '.join(having)} ha{'s' if len(having) == 1 else 've'} it."
         )
     for key in of_the_task:
         config = {k: v for k, v in composed(*words).items() if k != key}

@@ -13,7 +13,7 @@ from omegaconf.errors import MissingMandatoryValue
 
 from vae_run.cli.words import ambiguous, text_of
 from vae_run.config.groups import GROUPS, OPTIONAL
-from vae_run.config.keys import flat, is_path, misplaced_key, nearest, unknown_key
+from vae_run.config.keys import flat, is_path, misplaced_key, nearest, those_having, unknown_key
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.runs.saved_yaml import read_yaml
 
@@ -150,7 +150,7 @@ def explain(error: Exception, conf: Path) -> str:
     if match := re.search(r"Could not override '([^']+)'", text):
         key, known = match[1].split("@")[0], known_keys(conf)
         if key in known:
-            return misplaced_key(key)
+            return misplaced_key(key, options_having(key, [conf]))
         return unknown_key(key, known)
     if match := re.search(r"Ambiguous value for argument '(.+?)'\n", text, re.DOTALL):
         return ambiguous(match[1])
@@ -175,15 +175,31 @@ def known_keys(conf: Path) -> list[str]:
     """Every full key that some option of some group has, and the groups themselves."""
     keys: dict[str, None] = dict.fromkeys(CONTAINERS)
     for file in sorted(conf.rglob("*.yaml")):
-        loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        if not isinstance(loaded, dict):
-            continue
-        group = file.parent.name if file.parent != conf else ""
-        prefix = f"{group}." if group in (*GROUPS, *OPTIONAL) else ""
-        keys |= dict.fromkeys(f"{prefix}{name}" for name in _names(loaded))
+        keys |= dict.fromkeys(_keys_of(file, file.parent.name if file.parent != conf else ""))
     return [
         key for key in keys if not key.startswith(("hydra", "defaults")) and "_target_" not in key
     ]
+
+
+def options_having(key: str, places: Sequence[Path], ending: str = " it") -> str:
+    """Which options have the full `key`, such as "objective=beta_elbo, elbo have it"; "" for none.
+
+    They are files of the folders `places`: those of the group that the key is in, or tasks.
+    """
+    if key in OPTIONAL:
+        return those_having("task", ["sample"], ending)
+    group = key.split(".")[0]
+    group = group if group in (*GROUPS, *OPTIONAL) else "task"
+    files = [file for place in places for file in (place / group).glob("*.yaml")]
+    found = sorted({file.stem for file in files if key in _keys_of(file, group)})
+    return those_having(group, found, ending) if found else ""
+
+
+def _keys_of(file: Path, group: str) -> list[str]:
+    """The full keys that a file of the folder `group` sets."""
+    loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    prefix = f"{group}." if group in (*GROUPS, *OPTIONAL) else ""
+    return [f"{prefix}{name}" for name in _names(loaded)] if isinstance(loaded, dict) else []
 
 
 def _names(mapping: dict[Any, Any], prefix: str = "") -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
@@ -18,11 +19,14 @@ from typing import Any
 
 import hydra
 from hydra import version
+from hydra._internal import hydra as hydra_application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.types import TaskFunction
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from vae_run.cli.words import understood
@@ -89,7 +93,7 @@ def run(asked: argparse.Namespace, task: TaskFunction, conf: Path) -> None:
     """
     if _BASE:
         version.setbase(_BASE["version_base"])
-    with _raising(), trusted():
+    with _raising(), _loading_for_sweeps(), trusted():
         _run_hydra(
             args=asked,
             args_parser=_parser(),
@@ -137,6 +141,52 @@ def register_resolver(name: str, resolver: Callable[..., Any], *, cached: bool) 
 def find_plugins() -> None:
     """Import Hydra's plugins, and so register what configurations may refer to."""
     Plugins.instance()
+
+
+class SweepLoader(ConfigLoaderImpl):
+    """Hydra's loader, for which the configuration of a multirun may lack keys that are given.
+
+    That configuration has the default of a group whose options are swept, and so perhaps not the
+    keys of any of these options. Whether a job has them is told when it is composed.
+    """
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        rest = (run_mode, from_shell, validate_sweep_overrides)
+        words = list(overrides)
+        while True:
+            try:
+                config = super().load_configuration(config_name, words, *rest)
+                break
+            except ConfigCompositionException as error:
+                lacking = re.match(r"Could not override '(?!hydra\b)([^']+)'", str(error))
+                left = [w for w in words if lacking is None or w.partition("=")[0] != lacking[1]]
+                if run_mode is not RunMode.MULTIRUN or len(left) == len(words):
+                    raise
+                words = left
+        if words != list(overrides):
+            parsed = OverridesParser.create().parse_overrides(list(overrides))
+            typed = [word.input_line for word in parsed if not word.is_hydra_override()]
+            config.hydra.overrides.task = typed
+        return config
+
+
+@contextmanager
+def _loading_for_sweeps() -> Iterator[None]:
+    """Let Hydra take a `SweepLoader` for its loader."""
+    module: Any = hydra_application
+    before = module.ConfigLoaderImpl
+    module.ConfigLoaderImpl = SweepLoader
+    try:
+        yield
+    finally:
+        module.ConfigLoaderImpl = before
 
 
 @contextmanager

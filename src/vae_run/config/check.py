@@ -20,7 +20,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vae_run.config.groups import CONTEXT, GROUPS, OPTIONAL
-from vae_run.config.keys import misplaced_key, unknown_key
+from vae_run.config.keys import misplaced_key, those_having, unknown_key
 from vae_run.config.renamed import current
 from vae_run.config.schema import TASKS, Common, Settings
 from vae_run.config.signatures import defaults, refusals
@@ -73,8 +73,8 @@ def _check_fixed(own: Mapping[str, Any]) -> Common:
         raise ConfigError(f"task: found {own.get('task')!r}, expected one of {', '.join(TASKS)}.")
     for key in own:
         if key not in schema.model_fields:
-            if any(key in other.model_fields for other in TASKS.values()):
-                raise ConfigError(misplaced_key(key))
+            if tasks := [name for name, other in TASKS.items() if key in other.model_fields]:
+                raise ConfigError(misplaced_key(key, those_having("task", tasks)))
             raise ConfigError(unknown_key(key, [*schema.model_fields, *GROUPS, *OPTIONAL]))
     for key, field in schema.model_fields.items():
         if field.is_required() and key not in own:

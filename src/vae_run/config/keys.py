@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,9 +13,19 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"{key}: there is no such key." + (f" Did you mean {near}?" if near else "")
 
 
-def misplaced_key(key: str) -> str:
-    """The message for a key that exists, but not with the chosen task and options."""
-    return f"{key}: has no meaning here; it belongs to other options or to another task."
+def misplaced_key(key: str, having: str) -> str:
+    """The message for a key that exists, but not with the chosen task and options.
+
+    `having` says which options have it, as `those_having` does; "" where that is not known.
+    """
+    where = f" {having}." if having else ""
+    return f"{key}: has no meaning here; it belongs to other options or to another task.{where}"
+
+
+def those_having(group: str, options: Sequence[str], ending: str = " it") -> str:
+    """The `options` of a `group`, and that they have something: "trainer=a, b have it"."""
+    verb = "has" if len(options) == 1 else "have"
+    return f"{group}={', '.join(options)} {verb}{ending}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -68,6 +68,8 @@ ADDED_SINCE: Mapping[str, Any] = {
     "network.norm": "none",
     "network.skip": False,
     "likelihood.speed": 1,
+    "trainer.accumulate": 1,
+    "trainer.ema": None,
 }
 """Keys that earlier configurations lack, with the value that leaves a job what it was."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vae_run.cli.composition import plain, refuse_without_package
 from vae_run.cli.hydra_api import apply_overrides
@@ -48,6 +49,21 @@ class Composer:
         groups, _ = self._sorted(words)
         self._base(groups)
         return self._choices[groups]
+
+    def chooses_option(self, override: Override) -> bool:
+        """Whether `override` chooses an option of a group, and does not set a value."""
+        return not override.is_hydra_override() and self._is_group(override.key_or_group)
+
+    def keys(self, groups: Sequence[str]) -> dict[str, Any]:
+        """The keys that jobs with the options `groups` have, nested; values are as in the files."""
+        found: Any = OmegaConf.to_container(self._base(tuple(groups)), resolve=False)
+        return {str(key): value for key, value in found.items()}
+
+    @property
+    def places(self) -> list[Path]:
+        """The folders of configuration files, the user's own included."""
+        sources = self._master.hydra.runtime.config_sources
+        return [Path(source.path) for source in sources if source.schema == "file"]
 
     def _sorted(self, words: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
         """Overrides that choose options, as typed, and those that set values."""

@@ -27,6 +27,34 @@ CONSTANTS = {"true": True, "false": False, "null": None}
 """Constants as they are written in configuration files."""
 
 
+class Absent:
+    """The value of a key that a job lacks, and others of its sweep have.
+
+    It equals `null`. It is neither greater nor less than any value, and so is what is computed of
+    it.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or other is self
+
+    def __hash__(self) -> int:
+        return hash(None)
+
+    def _never(self, other: object) -> bool:
+        return False
+
+    def _itself(self, *others: object) -> Absent:
+        return self
+
+    __lt__ = __le__ = __gt__ = __ge__ = _never
+    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = _itself
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = _itself
+    __neg__ = __pos__ = __abs__ = _itself
+
+
+ABSENT = Absent()
+
+
 class Filter:
     """A checked expression.
 
@@ -54,6 +82,16 @@ class Filter:
             ) from error
         self.names = reader.names
         self._code = compile(tree, KEY, "eval")
+
+    def all_kept(self, jobs: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """Whether each of `jobs` stays, by the values of its keys; a key that it lacks is `ABSENT`.
+
+        Raises:
+            ConfigError: a key that is read is in no job, or values cannot be compared.
+        """
+        self.refuse_unknown(list(dict.fromkeys(key for job in jobs for key in job)))
+        absent = dict.fromkeys(self.names.values(), ABSENT)
+        return [self.keeps({**absent, **job}) for job in jobs]
 
     def keeps(self, values: Mapping[str, Any]) -> bool:
         """Whether the job whose keys have these `values` stays.

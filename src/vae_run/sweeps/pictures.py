@@ -80,6 +80,7 @@ def over_key(
     key = numeric_key(rows)
     if key is None:
         return None
+    rows, without = [r for r in rows if key in r], [r for r in rows if key not in r]
     panels: dict[str, list[Line]] = {}
     settings = by_setting(rows, key)
     if joined := len(settings) <= MOST_SETTINGS:
@@ -98,7 +99,9 @@ def over_key(
     seeds = {row.get("seed") for row in rows}
     if joined and len(seeds) > 1:
         notes.append(f"mean over {len(seeds)} seeds; every run is a dot")
-    notes.append(f"{missing} of {len(rows) + missing} jobs left no metrics" if missing else "")
+    total = len(rows) + len(without) + missing
+    notes.append(f"{len(without)} of {total} jobs are given no {key}" if without else "")
+    notes.append(f"{missing} of {total} jobs left no metrics" if missing else "")
     return plots.sweep_curves(
         panels,
         key,
@@ -116,12 +119,16 @@ def also_varied(rows: Sequence[Row], key: str) -> str:
 
 
 def numeric_key(rows: Sequence[Row]) -> str | None:
-    """The swept key, except `seed`, with the most values, all of them numbers."""
-    counts = {
-        key: len({number(row.get(key)) for row in rows})
+    """The swept key, except `seed`, with the most values, all of them numbers.
+
+    Options of some jobs may have no such key.
+    """
+    values = {
+        key: {number(row[key]) for row in rows if key in row}
         for key in swept_keys(rows)
-        if key != "seed" and all(math.isfinite(number(row.get(key))) for row in rows)
+        if key != "seed"
     }
+    counts = {key: len(found) for key, found in values.items() if all(map(math.isfinite, found))}
     return max(counts, key=lambda key: counts[key], default=None)
 
 

@@ -23,19 +23,20 @@ from vae_run.tracking.history import History
 from vae_run.tracking.tracker import Tracker
 from vae_run.training import distributed
 from vae_run.training.checkpoint_writer import CheckpointWriter
-from vae_run.training.compile import Compiled, chosen
+from vae_run.training.compile import Compiled
 from vae_run.training.data_support import scalable
 from vae_run.training.display import TrainingDisplay
 from vae_run.training.experiment import Experiment
 from vae_run.training.meter import Meter
 from vae_run.training.nonfinite import DivergenceCheck
-from vae_run.training.posterior_collapse import CollapseWatch, remedies
+from vae_run.training.posterior_collapse import CollapseWatch
 from vae_run.training.progress import Progress
 from vae_run.training.schedules import Schedule
 from vae_run.training.settings import GradientSettings
 from vae_run.training.step import StepRecord, fit
 from vae_run.training.step_log import StepLog
 from vae_run.training.validation import Validation
+from vae_run.training.weight_average import WeightAverage
 
 log = logging.getLogger("vae_run")
 
@@ -66,20 +67,15 @@ class Loop:
         self.schedule: Schedule = settings.build("schedule")
         self.progress.steps_per_epoch = self.steps_per_epoch
         self.progress.horizon = self.schedule.horizon or self.total / self.steps_per_epoch
-        self.compiles = chosen(
-            self.trainer.compile,
-            steps=self.total if self.trainer.max_time is None else 0,  # it may end far earlier
-            conditional=settings.fixed.condition is not None,
-            device=self.experiment.device,
-        )
+        self.compiles = self.trainer.compiles(settings, self.total, self.experiment.device)
+        self.average = WeightAverage(self.experiment.model, self.trainer.ema)
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
         self.agreement, self.checkpoints = distributed.Agreement(), CheckpointWriter(self.run)
         given = (self.trainer.skip_nonfinite, self.run.last, self.experiment.splits.train)
         self.divergence = DivergenceCheck(*given, scalable=scalable(settings))
         self.history = History(self.run.path / "history.csv")
         parts = (self.experiment, self.run, self.tracker, self.checkpoints)
-        watch = CollapseWatch(objective.warmup_epochs, remedies(settings))
-        self.validation = Validation(*parts, watch)
+        self.validation = Validation(*parts, CollapseWatch.of(settings, objective.warmup_epochs))
         self.step_log = StepLog(self.meter, self.divergence, self.tracker, self.display)
 
     @property
@@ -109,7 +105,7 @@ class Loop:
         """Endless steps, from where `progress` stands."""
         objective = self.experiment.objective
         if self.compiles:
-            objective = Compiled(objective, self.trainer.batch_size)
+            objective = Compiled(objective, self.trainer.at_once or self.trainer.batch_size)
         return self.fit(self.experiment.model, objective)
 
     def fit(self, model: LatentVariableModel, objective: Objective) -> Iterator[StepRecord]:
@@ -123,6 +119,7 @@ class Loop:
             step=self.progress.step,
             clip_norm=self.trainer.clip_norm,
             precision=self.precision(),
+            at_once=self.trainer.at_once,
         )
 
     def precision(self) -> AbstractContextManager[Any]:
@@ -145,6 +142,7 @@ class Loop:
     def take(self, record: StepRecord) -> None:
         """Count a step; log, evaluate and close the epoch where they are due."""
         self.run.stepped = True
+        self.average.update(record.skipped)
         self.progress.step = record.step
         self.progress.examples += record.size
         self.meter.add(record)
@@ -163,8 +161,8 @@ class Loop:
 
     def evaluate(self, *, final: bool) -> None:
         """Measure on val, and keep the weights if they are the best so far."""
-        kept = self.may_be_best()
-        values = self.validation.measure(self.progress, may_be_best=kept)
+        with self.average.in_use():
+            values = self.validation.measure(self.progress, may_be_best=self.may_be_best())
         if values:
             self.display.evaluated(self.progress.step, values, final=final)
 
@@ -222,6 +220,7 @@ class Loop:
         self.tracker.flush()
         state = {
             **self.own_state(),
+            **self.average.state_dict(),
             "step": self.progress.step,
             "epoch": self.progress.epoch,
             "model": model.state_dict(),
@@ -232,7 +231,8 @@ class Loop:
             "val": self.validation.epoch_values,
             "trainer": self.trainer.length(),
         }
-        self.checkpoints.write(self.experiment.about(), state)
+        with self.average.in_use():
+            self.checkpoints.write(self.experiment.about(), state)
 
     def own_state(self) -> dict[str, Any]:
         """What a subclass adds to `last.pt` for its own `restore`."""
@@ -241,6 +241,7 @@ class Loop:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Continue from the checkpoint `saved`."""
         self.progress = Progress(**saved["progress"])
+        self.average.load_state_dict(saved)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.batches.load_state_dict(saved["batches"])
         self.meter.load_state_dict(saved["meter"], self.experiment.device)

@@ -28,6 +28,11 @@ class CollapseWatch:
         self._warmup_epochs, self._remedies = warmup_epochs, remedies
         self._kl, self._epoch = math.inf, 0.0
 
+    @classmethod
+    def of(cls, settings: Settings, warmup_epochs: float) -> CollapseWatch:
+        """A watch over a training with these parts."""
+        return cls(warmup_epochs, remedies(settings))
+
     def see(self, values: Mapping[str, float], epoch: float) -> None:
         """Take note of the metrics on val at `epoch`."""
         self._kl, self._epoch = values.get("kl", math.inf), epoch

@@ -137,8 +137,10 @@ class PruningLoop(Loop):
             self._zero = smallest(self.weights, self._zeros)
         if self._zero:
             with torch.no_grad():
-                for weight, zero in zip(self.weights, self._zero, strict=True):
-                    weight.masked_fill_(zero, 0.0)
+                averages = self.average.of(self.weights)
+                zeros = self._zero * 2 if averages else self._zero
+                for tensor, zero in zip([*self.weights, *averages], zeros, strict=True):
+                    tensor.masked_fill_(zero, 0.0)
         super().take(record)
         if record.step == self.end:
             left = self.size - self._zeros

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 
 from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError
 from vae_run.runs.identity import Effect, keys_with
-from vae_run.training.compile import Choice
+from vae_run.training.accumulation import images_at_once
+from vae_run.training.compile import Choice, chosen
 from vae_run.training.progress import Progress
 
 Count = Annotated[int, Field(ge=1)]
@@ -24,6 +26,8 @@ class GradientSettings:
     epochs: Count | None = 100
     steps: Count | None = None
     batch_size: Count = 128
+    accumulate: Count = 1
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     evaluate_every: Count = 1
     evaluate_every_steps: Count | None = None
     log_every: Count = 50
@@ -43,12 +47,27 @@ class GradientSettings:
                 "trainer.patience: early stopping needs validation images, and dataset.val_size "
                 "is 0. Raise dataset.val_size, or leave trainer.patience null."
             )
-
+        if options["accumulate"] > 1:
+            yield from _cannot_accumulate(settings, options)
         if options["compile"] is True and settings.fixed.condition is not None:
             yield (
                 "trainer.compile: found true, but a conditional model is built anew at every "
                 "step. Use trainer.compile=auto, or condition=null."
             )
+
+    @property
+    def at_once(self) -> int | None:
+        """Images in a forward pass where batches are cut; None: whole batches."""
+        return images_at_once(self.batch_size, self.accumulate) if self.accumulate > 1 else None
+
+    def compiles(self, settings: Settings, steps: int, device: torch.device) -> bool:
+        """Whether a training of `steps` steps is compiled."""
+        return chosen(
+            self.compile,
+            steps=steps if self.max_time is None else 0,  # it may end far earlier
+            conditional=settings.fixed.condition is not None,
+            device=device,
+        )
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """The step that training ends at."""
@@ -96,7 +115,8 @@ class GradientSettings:
     def plan(self, train_size: int) -> str:
         steps_per_epoch = -(-train_size // self.batch_size)
         total = self.total_steps(steps_per_epoch)
-        return f"{total:,}, {steps_per_epoch:,} an epoch of batch {self.batch_size}"
+        cut = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
+        return f"{total:,}, {steps_per_epoch:,} an epoch of batch {self.batch_size}{cut}"
 
     def why_over(self, progress: Progress) -> str | None:
         """The reason why a training at `progress` ends, or None if it does not."""
@@ -107,3 +127,21 @@ class GradientSettings:
         if self.max_time is not None and progress.seconds >= self.max_time:
             return f"{self.max_time:g} s of training are over (trainer.max_time)"
         return None
+
+
+def _cannot_accumulate(settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+    """Messages on what keeps a gradient over parts of a batch from being that of the batch."""
+    parts, size = options["accumulate"], options["batch_size"]
+    objective, start = settings.classes["objective"], f"trainer.accumulate: found {parts}, but"
+    if parts > size:
+        yield f"{start} a batch has trainer.batch_size={size} images. Use at most that many parts."
+    if not objective.shares_batches:
+        yield (
+            f"{start} objective={objective.__name__} needs each batch as a whole. Use "
+            "trainer.accumulate=1, or another objective."
+        )
+    if settings.build("network").spectral_norm:
+        yield (
+            f"{start} network.spectral_norm refines its estimates in each forward pass. Use "
+            "trainer.accumulate=1, or network.spectral_norm=false."
+        )

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from vae_run.data.batches import TrainingBatches
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.objectives import Objective, Terms, trained_loss
+from vae_run.objectives import Objective, Terms
 from vae_run.training import distributed
+from vae_run.training.accumulation import gradient
 from vae_run.training.optimizers import step_unless
 from vae_run.training.schedules import Schedule
 
@@ -57,11 +58,13 @@ def fit(
     step: int,
     clip_norm: float | None,
     precision: AbstractContextManager[Any],
+    at_once: int | None = None,
 ) -> Iterator[StepRecord]:
     """Endless training steps from `step` on, without waiting for the device.
 
     Whether a step is taken is decided on the device: a loss or a gradient that is not finite, or
-    whose norm overflows, leaves parameters and optimiser as they were.
+    whose norm overflows, leaves parameters and optimiser as they were. `at_once` is the number of
+    images in a forward pass; None: whole batches.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     base_rate = optimizer.defaults["lr"]
@@ -71,12 +74,9 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("relative_rate", 1.0)
         batch = batches.next()
-        with precision:
-            terms = objective(model.given(batch.given), batch, epoch)
         for parameter in parameters:
             parameter.grad = None
-        loss = distributed.mean(trained_loss(terms), batch.share)
-        loss.backward()  # type: ignore[no-untyped-call]
+        terms, loss = gradient(model, objective, batch, epoch, precision, at_once)
         if batch.share is not None:
             terms, loss = distributed.summed(parameters, terms, batch.share)
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

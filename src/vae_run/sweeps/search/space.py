@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import TypeAlias
@@ -84,7 +84,11 @@ class Numbers:
 Axis: TypeAlias = Choice | Numbers
 
 
-def check_ends(axes: Mapping[str, Axis], check: Callable[[Point], None]) -> None:
+def check_ends(
+    axes: Mapping[str, Axis],
+    check: Callable[[Point], None],
+    taken: Callable[[Point], Collection[str]] = lambda point: point.keys(),
+) -> None:
     """Check that every choice, and both ends of all numbers, are possible somewhere in the space.
 
     The space may contain points whose parts exclude each other; a search learns to avoid them.
@@ -92,6 +96,7 @@ def check_ends(axes: Mapping[str, Axis], check: Callable[[Point], None]) -> None
     Args:
         axes: by key.
         check: raises `ConfigError` for a point that is impossible.
+        taken: the keys of a point that its job has; its others prove nothing of their values.
 
     Raises:
         ConfigError: the first that `check` raised for an end that is possible nowhere.
@@ -103,7 +108,7 @@ def check_ends(axes: Mapping[str, Axis], check: Callable[[Point], None]) -> None
             check(point)
         except ConfigError as error:
             return error
-        proven.update(point.items())
+        proven.update((key, point[key]) for key in taken(point) if key in point)
         return None
 
     for index in range(max(len(axis.ends) for axis in axes.values())):
@@ -111,7 +116,8 @@ def check_ends(axes: Mapping[str, Axis], check: Callable[[Point], None]) -> None
     for key, axis in axes.items():
         for end in axis.ends:
             if (key, end) not in proven:
-                said = map(refusal, islice(_points({**axes, key: _only(end)}), TRIED))
+                points = (p for p in _points({**axes, key: _only(end)}) if key in taken(p))
+                said = map(refusal, islice(points, TRIED))
                 first = next(said)
                 if first is not None and all(error is not None for error in said):
                     raise first

@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 
 from vae_run.errors import ConfigError
 from vae_run.sweeps.ranges import decimal_range
-from vae_run.sweeps.search.space import Axis, Choice, Numbers, Point
+from vae_run.sweeps.search.space import Axis, Choice, Numbers, Point, Value
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,25 @@ class Space:
     words: Mapping[str, str | None]
     axes: Mapping[str, Axis]
 
+    @property
+    def words_of_ends(self) -> dict[str, list[str]]:
+        """By key, its override, or those of the ends of what is searched."""
+        return {
+            key: [word]
+            if word is not None
+            else [self._word(key, end) for end in self.axes[key].ends]
+            for key, word in self.words.items()
+        }
+
     def overrides(self, point: Point) -> list[str]:
         """The overrides of a job at `point`."""
         return [
-            f"{key}={self.axes[key].text(point[key])}" if word is None else word
+            self._word(key, point[key]) if word is None else word
             for key, word in self.words.items()
         ]
+
+    def _word(self, key: str, value: Value) -> str:
+        return f"{key}={self.axes[key].text(value)}"
 
 
 def read_space(overrides: Sequence[Override]) -> Space:
@@ -84,12 +97,15 @@ def _range(key: str, sweep: Any, *, log: bool) -> Numbers:
     return Numbers(float(low), float(high), float(abs(found.step)), log)
 
 
-def with_whole_numbers(space: Space, check: Callable[[Sequence[str]], object]) -> Space:
+def with_whole_numbers(
+    space: Space, check: Callable[[Sequence[str]], object], options: Sequence[Point] = ({},)
+) -> Space:
     """`space` with ints for intervals of keys that take only ints: Hydra reads all as floats.
 
     Args:
         space: as read.
         check: raises `ConfigError` for overrides that are refused, with the wrong key.
+        options: choices of options, so many that each key belongs to one.
     """
     axes = dict(space.axes)
     unsure = {
@@ -97,19 +113,19 @@ def with_whole_numbers(space: Space, check: Callable[[Sequence[str]], object]) -
         for key, axis in axes.items()
         if isinstance(axis, Numbers) and axis.step is None and _is_whole(axis.low, axis.high)
     }
-    while unsure:
-        point = {key: axis.ends[0] for key, axis in axes.items()}
-        try:
-            check(
-                space.overrides({**point, **{key: axis.low + 0.5 for key, axis in unsure.items()}})
-            )
-        except ConfigError as error:
-            if error.key not in unsure:
-                break  # something else is wrong, which the check of the whole space reports
-            axis = unsure.pop(error.key)
-            axes[error.key] = replace(axis, low=int(axis.low), high=int(axis.high))
-        else:
-            break
+    for chosen in options:
+        while unsure:
+            point = {**{key: axis.ends[0] for key, axis in axes.items()}, **chosen}
+            halves = {key: axis.low + 0.5 for key, axis in unsure.items()}
+            try:
+                check(space.overrides({**point, **halves}))
+            except ConfigError as error:
+                if error.key not in unsure:
+                    break  # something else is wrong, which the check of the whole space reports
+                axis = unsure.pop(error.key)
+                axes[error.key] = replace(axis, low=int(axis.low), high=int(axis.high))
+            else:
+                break
     return replace(space, axes=axes)
 
 

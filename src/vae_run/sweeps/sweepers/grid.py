@@ -47,7 +47,7 @@ class GridSweep:
         composer = self.jobs.composer
         axes = grid(composer.parse([*(f"{k}={v}" for k, v in params.items()), *arguments]))
         swept = [key for key, words in axes.items() if len(words) > 1]
-        points: list[Sequence[str]] = list(product(*axes.values()))
+        points = self.jobs.partial_keys(axes).jobs(product(*axes.values()))
         if self.settings.filter is not None:
             points = filtered(points, str(self.settings.filter), composer)
         jobs = self.jobs.check_all(points)
@@ -115,22 +115,15 @@ def _tell_of_left_stop(key: str, sweep: RangeSweep, count: int) -> None:
         )
 
 
-def filtered(
-    points: Sequence[Sequence[str]], expression: str, composer: Composer
-) -> list[Sequence[str]]:
+def filtered(points: Sequence[list[str]], expression: str, composer: Composer) -> list[list[str]]:
     """Those of the jobs, given by their overrides, for which a filter is true.
 
     Raises:
         ConfigError: the filter is true for none, or names a key that does not exist.
     """
-    keeps, left = Filter(expression), []
-    known: dict[str, Any] = {}
-    for words in points:
-        values = {**dict(flat(composer.compose(words))), **composer.choices(words)}
-        known |= values
-        if keeps.keeps(values):
-            left.append(words)
-    keeps.refuse_unknown(list(known))
+    jobs = [{**dict(flat(composer.compose(words))), **composer.choices(words)} for words in points]
+    kept = Filter(expression).all_kept(jobs)
+    left = [words for words, stays in zip(points, kept, strict=True) if stays]
     if not left:
         raise ConfigError(
             f"hydra.sweeper.filter: {expression!r} leaves none of the {len(points)} jobs."

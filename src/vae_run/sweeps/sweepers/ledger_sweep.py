@@ -19,8 +19,10 @@ from vae_run.sweeps.composer import Composer
 from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides
 from vae_run.sweeps.ledger import TO_DO, Entry, Ledger
+from vae_run.sweeps.partial_keys import Axes, PartialKeys
 from vae_run.sweeps.same_data import MovedJobs
 from vae_run.sweeps.scheduler import Scheduler
+from vae_run.system.console import console
 from vae_run.system.device import choose_device
 
 if TYPE_CHECKING:
@@ -61,6 +63,18 @@ class LedgerSweep:
         )
         own = getattr(self._plugin, "implementation", None)
         self.launcher = own if isinstance(own, PoolLauncher) else None
+
+    def partial_keys(self, axes: Axes) -> PartialKeys:
+        """Which keys the options of a sweep over `axes` have; says which are left out for some.
+
+        Raises:
+            ConfigError: none of its options has a key.
+        """
+        found = PartialKeys(self.composer, axes)
+        found.refuse_foreign()
+        for line in found.lines():
+            console.print(line)
+        return found
 
     def check(self, overrides: Sequence[str]) -> CheckedJob:
         """Compose and check a job.

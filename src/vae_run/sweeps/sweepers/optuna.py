@@ -66,18 +66,28 @@ class OptunaSweep:
     def _space(self, given: Sequence[Override]) -> tuple[Space, list[CheckedJob]]:
         """What is searched, and valid jobs at its ends."""
         ends: list[CheckedJob] = []
-        space = with_whole_numbers(read_space(given), self._check)
-        check_ends(space.axes, lambda point: ends.append(self._check(space.overrides(point))))
+        space = read_space(given)
+        self._partial = self.jobs.partial_keys(space.words_of_ends)
+        kinds = [
+            {key: word.partition("=")[2] for key, word in kind.items() if key in space.axes}
+            for kind in self._partial.kinds()
+        ]
+        space = with_whole_numbers(space, self._check, kinds)
+        check_ends(
+            space.axes,
+            lambda point: ends.append(self._check(space.overrides(point))),
+            lambda point: self._partial.keys(space.overrides(point)),
+        )
         return space, ends
 
     def _check(self, overrides: Sequence[str]) -> CheckedJob:
-        """Compose and check a job.
+        """Compose and check the job at a point of the space with these `overrides`.
 
         Raises:
             ConfigError: the check or Hydra refuses it.
         """
         try:
-            return self.jobs.check(overrides)
+            return self.jobs.check(self._partial.of(overrides))
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(explain(error, CONF)) from error
 
@@ -88,7 +98,7 @@ class OptunaSweep:
         from vae_run.sweeps.summary import summarise
 
         self.jobs.enter(ledger, (), ())  # from now on the folder is a sweep's, which has a ledger
-        study = Study(ledger.folder, self._plan(ends[0]), space.axes)
+        study = Study(ledger.folder, self._plan(_trained_in_epochs(ends)), space.axes)
         for directory, point in islice(study.directories(), 1):
             job = self._check(space.overrides(point))
             results.refuse_another(ledger, directory, job.settings.raw)
@@ -139,3 +149,8 @@ class OptunaSweep:
             return
         while batch := list(islice(entries, self.settings.batch)):
             self.jobs.launch(ledger, iter(batch), None, ended=trials.ended)
+
+
+def _trained_in_epochs(jobs: Sequence[CheckedJob]) -> CheckedJob:
+    """The first of `jobs` whose training has epochs, or the first."""
+    return next((job for job in jobs if job.settings.parts["trainer"].get("epochs")), jobs[0])

@@ -98,6 +98,8 @@ def refusal(settings: Settings) -> str | None:
     trainer = settings.classes["trainer"]
     if trainer is not Gradient:
         return f"{trainer.__name__} does more than gradient descent with the same step for all"
+    if settings.parts["trainer"]["accumulate"] > 1:
+        return "trainer.accumulate computes the gradient of a batch in parts"
     if settings.classes["dataset"].streamed:
         return "its training images are streamed, in an order of its own"
     if settings.build("network").spectral_norm:
