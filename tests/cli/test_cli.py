@@ -321,5 +321,5 @@ def test_a_failure_of_a_run_is_said_on_standard_error(vae_run: Run, tmp_path: Pa
 def test_the_backend_of_a_notebook_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     with pytest.raises(SystemExit):
-        main(["lr=3"])
+        main.main(["lr=3"])
     assert os.environ["MPLBACKEND"] == "agg"
