@@ -5,7 +5,13 @@ May import config, models.distributions, models.networks.
 
 from vae_run.models.posteriors.base import Posterior, Project
 from vae_run.models.posteriors.flow import FlowPosterior
-from vae_run.models.posteriors.normal import DeltaPosterior, FullNormalPosterior, NormalPosterior
+from vae_run.models.posteriors.normal import (
+    DeltaPosterior,
+    FullNormalPosterior,
+    NormalPosterior,
+    SigmoidPosterior,
+)
+from vae_run.models.posteriors.sparse import SparseCode, SparsePosterior, Sparsity
 from vae_run.models.posteriors.spherical import VonMisesFisherPosterior
 
 __all__ = [
@@ -15,5 +21,9 @@ __all__ = [
     "NormalPosterior",
     "Posterior",
     "Project",
+    "SigmoidPosterior",
+    "SparseCode",
+    "SparsePosterior",
+    "Sparsity",
     "VonMisesFisherPosterior",
 ]

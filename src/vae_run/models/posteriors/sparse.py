@@ -1,0 +1,250 @@
+"""Sparse codes: deterministic ones, of whose many units few are active for an image.
+
+Letters: B batch, D units of the code, F features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn.functional import relu
+
+from vae_run.models.distributions.degenerate import Delta
+from vae_run.models.posteriors.base import Posterior, Project
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
+
+Sparsity = Literal["l1", "kl", "topk", "batch_topk", "jumprelu"]
+
+
+class SparseCode(Delta):
+    """A point, with what made it.
+
+    Attributes:
+        raw: what the units receive, [B, D].
+        active: 1.0 where a unit is active, else 0.0, [B, D].
+    """
+
+    def __init__(self, value: Tensor, raw: Tensor, active: Tensor) -> None:
+        self.raw, self.active = raw, active
+        super().__init__(value, validate_args=False)
+
+
+class Units(nn.Module, ABC):
+    """The function of the units, from what they receive [B, D] to their activations [B, D].
+
+    Attributes:
+        k: units that are active for an image, where the function has such a number.
+        threshold: the initial one of each unit, where it has thresholds.
+        bandwidth: of the estimate of a threshold's gradient.
+    """
+
+    def __init__(self, latent_dim: int, k: int, threshold: float, bandwidth: float) -> None:
+        super().__init__()
+        self.latent_dim, self.k = latent_dim, k
+        self.initial, self.bandwidth = threshold, bandwidth
+
+    @abstractmethod
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Activations, and which units are active, as `SparseCode` has them; each [B, D]."""
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """z [*, D] as activations that the function can have."""
+        return relu(z)
+
+
+class Rectified(Units):
+    """max(0, raw), for an L1 penalty."""
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        return relu(raw), (raw > 0).float()
+
+
+class Sigmoids(Units):
+    """1 / (1 + exp(-raw)); a unit is active above 1/2, as no activation is ever 0."""
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        return raw.sigmoid(), (raw > 0).float()
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return z.clamp(0, 1)
+
+
+class TopK(Units):
+    """max(0, raw) of the k units of an image that receive most, 0 for the others.
+
+    Makhzani & Frey 2014, section 2.1; with the rectifier of Gao et al. 2024, section 2.3. Of equal
+    units those are kept that torch.topk finds, so there are never more than k.
+    """
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        kept = largest(raw, self.k)
+        return relu(raw) * kept, kept * (raw > 0)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return relu(z) * largest(z, self.k)
+
+
+class BatchTopK(Units):
+    """max(0, raw) of the k B units of a batch that receive most, so k an image in the mean.
+
+    Bussmann et al. 2024. Outside of training an image must not depend on its batch: a unit is
+    active where it receives at least `threshold`, the mean over batches of the training split of
+    the least activation that such a batch keeps (their eq. 7), measured whenever the model is
+    evaluated.
+    """
+
+    threshold: Tensor
+
+    def __init__(self, latent_dim: int, k: int, threshold: float, bandwidth: float) -> None:
+        super().__init__(latent_dim, k, threshold, bandwidth)
+        self.register_buffer("threshold", torch.tensor(0.0))
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training:
+            kept = largest(raw.flatten(), self.k * len(raw)).view_as(raw)
+        else:
+            kept = (raw >= self.threshold).float()
+        return relu(raw) * kept, kept * (raw > 0)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return relu(z) * (z >= self.threshold)
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Set the threshold from what the units receive of training images, each [B, D]."""
+        least = [relu(raw).flatten().topk(self.k * len(raw)).values[-1] for raw in batches]
+        self.threshold.copy_(torch.stack(least).mean())
+
+
+class JumpReLU(Units):
+    """raw where it exceeds the unit's own threshold theta, else 0 (Rajamanoharan et al. 2024).
+
+    Neither the activation raw H(raw - theta) nor the count H(raw - theta) has a gradient with
+    respect to theta. In its place stand (their eqs. 11 and 12), with the bandwidth e and the
+    rectangle K(u) = 1 for |u| < 1/2, else 0,
+
+        -theta / e K((raw - theta) / e)   and   -1 / e K((raw - theta) / e).
+
+    theta = exp(`log_threshold`).
+    """
+
+    def __init__(self, latent_dim: int, k: int, threshold: float, bandwidth: float) -> None:
+        super().__init__(latent_dim, k, threshold, bandwidth)
+        self.log_threshold = nn.Parameter(torch.full((latent_dim,), threshold).log())
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        raw, theta = relu(raw), self.log_threshold.exp()
+        above = (raw > theta).float()
+        density = ((raw - theta).abs() < self.bandwidth / 2).float() / self.bandwidth
+        moved = density.detach() * (theta - theta.detach())  # 0, with the gradient of the count
+        return raw * above - theta.detach() * moved, above - moved
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return z * (z > self.log_threshold.exp())
+
+
+UNITS: Mapping[Sparsity, type[Units]] = {
+    "l1": Rectified,
+    "kl": Sigmoids,
+    "topk": TopK,
+    "batch_topk": BatchTopK,
+    "jumprelu": JumpReLU,
+}
+
+
+def largest(x: Tensor, k: int) -> Tensor:
+    """1.0 at the k largest entries of the last dimension of x, else 0.0; exactly k of them."""
+    index = x.topk(k, dim=-1).indices
+    return torch.zeros_like(x).scatter(-1, index, 1.0)
+
+
+def default_k(latent_dim: int) -> int:
+    """Active units where none are named: a sixteenth of all, and at least one."""
+    return max(1, latent_dim // 16)
+
+
+class SparsePosterior(Posterior):
+    """A deterministic code z = f(W h + b) of many units, few of them active.
+
+    `sparsity` chooses f, the one that belongs to the same key of the objective, which has the
+    penalties: l1 and kl leave the number of active units to them, topk and batch_topk set it to
+    `k`, jumprelu learns a threshold for each unit.
+
+    With `unit_norm` the decoder's columns, the directions that units add to an image, have norm 1
+    (`weight_constraints.unit_columns`), except under kl, whose units have a scale of their own: an
+    L1 penalty could else be avoided by small activations and large columns, and a threshold by
+    large activations.
+    """
+
+    stochastic = False
+    sparse = True
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        latent_dim: int,
+        projection: Project | None = None,
+        sparsity: Sparsity = "topk",
+        k: Annotated[int, Field(ge=1)] | None = None,
+        unit_norm: bool = True,
+        threshold: Annotated[float, Field(gt=0)] = 0.1,
+        bandwidth: Annotated[float, Field(gt=0)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.projection = nn.Linear(features, latent_dim) if projection is None else projection(1)
+        active = default_k(latent_dim) if k is None else k
+        self.units = UNITS[sparsity](latent_dim, active, threshold, bandwidth)
+        self.unit_columns = unit_norm and sparsity != "kl"
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        objective, network = settings.parts["objective"], settings.build("network")
+        if "sparsity" not in objective:
+            yield (
+                f"objective: found {settings.classes['objective'].__name__}, which has no penalty "
+                "for posterior=sparse. Use objective=sparse, or posterior=delta."
+            )
+            return
+        for key in ("sparsity", "k"):
+            if options[key] != objective[key]:
+                yield (
+                    f"posterior.{key}: found {options[key]}, but objective.{key} is "
+                    f"{objective[key]}. Say objective.{key}=..., which posterior.{key} follows."
+                )
+        k, latent_dim = options["k"], settings.fixed.latent_dim
+        if k is not None and k > latent_dim:
+            yield f"objective.k: found {k}, but the code has {latent_dim} units (latent_dim)."
+        for name in ("tied", "spectral_norm"):
+            if options["unit_norm"] and options["sparsity"] != "kl" and getattr(network, name, 0):
+                yield (
+                    f"network.{name}: found true, but the decoder's columns have norm 1 "
+                    "(posterior.unit_norm). Leave one of them false."
+                )
+
+    def forward(self, features: Tensor) -> SparseCode:
+        raw = self.projection(features).float()
+        value, active = self.units(raw)
+        return SparseCode(value, raw, active)
+
+    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
+        return q.mean.expand(noise.shape)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        nearest: Tensor = self.units.nearest(z)
+        return nearest
+
+    @property
+    def calibrated(self) -> bool:
+        return isinstance(self.units, BatchTopK)
+
+    def calibrate(self, posteriors: Iterable[Distribution]) -> None:
+        assert isinstance(self.units, BatchTopK)
+        self.units.calibrate(q.raw for q in posteriors if isinstance(q, SparseCode))
