@@ -41,15 +41,16 @@ class Units(nn.Module, ABC):
     """The function of the units, from what they receive [B, D] to their activations [B, D].
 
     Attributes:
-        k: units that are active for an image, where the function has such a number.
-        threshold: the initial one of each unit, where it has thresholds.
-        bandwidth: of the estimate of a threshold's gradient.
+        start: what a unit receives, at the start of training, of the mean image.
+        slope: factor on what it receives at the start.
     """
 
+    start, slope = 0.0, 1.0
+
     def __init__(self, latent_dim: int, k: int, threshold: float, bandwidth: float) -> None:
+        """`k` active units, the initial `threshold` and the `bandwidth`, where there are such."""
         super().__init__()
-        self.latent_dim, self.k = latent_dim, k
-        self.initial, self.bandwidth = threshold, bandwidth
+        self.k, self.bandwidth = k, bandwidth
 
     @abstractmethod
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,6 +70,8 @@ class Rectified(Units):
 
 class Sigmoids(Units):
     """1 / (1 + exp(-raw)); a unit is active above 1/2, as no activation is ever 0."""
+
+    start, slope = -3.0, 4.0  # few are active, and a step in raw has the effect of that of relu
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         return raw.sigmoid(), (raw > 0).float()
@@ -132,22 +135,30 @@ class JumpReLU(Units):
 
         -theta / e K((raw - theta) / e)   and   -1 / e K((raw - theta) / e).
 
-    theta = exp(`log_threshold`).
+    theta = exp(speed * `log_threshold`): Adam, which moves every parameter by about the learning
+    rate at each step, would else raise it by a third in 300 steps.
     """
+
+    speed = 10.0
 
     def __init__(self, latent_dim: int, k: int, threshold: float, bandwidth: float) -> None:
         super().__init__(latent_dim, k, threshold, bandwidth)
-        self.log_threshold = nn.Parameter(torch.full((latent_dim,), threshold).log())
+        self.log_threshold = nn.Parameter(torch.full((latent_dim,), threshold).log() / self.speed)
+
+    @property
+    def theta(self) -> Tensor:
+        """The threshold of each unit, [D]."""
+        return (self.speed * self.log_threshold).exp()
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        raw, theta = relu(raw), self.log_threshold.exp()
+        raw, theta = relu(raw), self.theta
         above = (raw > theta).float()
         density = ((raw - theta).abs() < self.bandwidth / 2).float() / self.bandwidth
         moved = density.detach() * (theta - theta.detach())  # 0, with the gradient of the count
         return raw * above - theta.detach() * moved, above - moved
 
     def nearest(self, z: Tensor) -> Tensor:
-        return z * (z > self.log_threshold.exp())
+        return z * (z > self.theta)
 
 
 UNITS: Mapping[Sparsity, type[Units]] = {
@@ -166,8 +177,8 @@ def largest(x: Tensor, k: int) -> Tensor:
 
 
 def default_k(latent_dim: int) -> int:
-    """Active units where none are named: a sixteenth of all, and at least one."""
-    return max(1, latent_dim // 16)
+    """Active units where their number is not given: of 32 units one, and at least one."""
+    return max(1, latent_dim // 32)
 
 
 class SparsePosterior(Posterior):
@@ -178,9 +189,8 @@ class SparsePosterior(Posterior):
     `k`, jumprelu learns a threshold for each unit.
 
     With `unit_norm` the decoder's columns, the directions that units add to an image, have norm 1
-    (`weight_constraints.unit_columns`), except under kl, whose units have a scale of their own: an
-    L1 penalty could else be avoided by small activations and large columns, and a threshold by
-    large activations.
+    (`weight_constraints.unit_columns`). Without it a penalty could be avoided by small activations
+    and large columns, and a threshold by large activations and small columns.
     """
 
     stochastic = False
@@ -202,7 +212,7 @@ class SparsePosterior(Posterior):
         self.projection = nn.Linear(features, latent_dim) if projection is None else projection(1)
         active = default_k(latent_dim) if k is None else k
         self.units = UNITS[sparsity](latent_dim, active, threshold, bandwidth)
-        self.unit_columns = unit_norm and sparsity != "kl"
+        self.unit_columns = unit_norm
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
@@ -223,7 +233,7 @@ class SparsePosterior(Posterior):
         if k is not None and k > latent_dim:
             yield f"objective.k: found {k}, but the code has {latent_dim} units (latent_dim)."
         for name in ("tied", "spectral_norm"):
-            if options["unit_norm"] and options["sparsity"] != "kl" and getattr(network, name, 0):
+            if options["unit_norm"] and getattr(network, name, False):
                 yield (
                     f"network.{name}: found true, but the decoder's columns have norm 1 "
                     "(posterior.unit_norm). Leave one of them false."
