@@ -128,7 +128,7 @@ def test_the_columns_that_read_the_code_have_norm_one(
     units = 3 if "latent_shape=[3,2,2]" in words else 12
     optimizer = torch.optim.SGD(made.model.parameters(), lr=0.5)
     for _ in range(2):
-        norms = first.weight.transpose(0, 1).flatten(1).norm(dim=1)
+        norms = first.weight.detach().transpose(0, 1).flatten(1).norm(dim=1)
         torch.testing.assert_close(norms[:units], torch.ones(units))
         if "condition=label" in words:
             assert float((norms[units:] - 1).abs().min()) > 1e-3, "those of the label are free"

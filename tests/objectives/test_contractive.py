@@ -10,7 +10,7 @@ from torch import Tensor
 from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Contractive
-from vae_run.objectives.contractive import estimated_jacobian, has_one_sigmoid_layer
+from vae_run.objectives.contractive import estimated_jacobian, sigmoid_layer
 from vae_run.training.experiment import Experiment
 
 
@@ -36,7 +36,7 @@ def test_the_penalty_of_one_sigmoid_layer_is_the_jacobians_norm(words: tuple[str
     made = contractive("network.widths=[]", "objective.contraction=0.3", *words)
     batch = batch_of(made)
     model = made.model.given(batch.given)
-    assert has_one_sigmoid_layer(model)
+    assert sigmoid_layer(model) is not None
     with torch.no_grad():
         model.posterior.projection.weight *= 3.0  # away from the linear part of the sigmoid
     terms = made.objective(model, batch, 0.0)
@@ -57,7 +57,7 @@ def test_the_estimate_of_other_encoders_has_the_jacobians_norm_as_mean(
     words: tuple[str, ...],
 ) -> None:
     made = contractive("network.activation=tanh", *words)
-    assert not has_one_sigmoid_layer(made.model)
+    assert sigmoid_layer(made.model) is None
     x = made.splits.train.images[:4]
     draws = 4000
     direction = torch.randn(draws, 6, generator=torch.Generator().manual_seed(1))

@@ -46,21 +46,20 @@ class Contractive(Objective):
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         z = model.encode(batch.input).mean
         reconstruction = -model.decode(z).log_prob(batch.target)
-        if has_one_sigmoid_layer(model):
-            pixels = batch.input[0].numel()
-            weight = model.posterior.projection.weight[:, :pixels]
-            jacobian = sigmoid_jacobian(z, weight)
+        layer = sigmoid_layer(model)
+        if layer is not None:
+            jacobian = sigmoid_jacobian(z, layer.weight[:, : batch.input[0].numel()])
         else:
             jacobian = estimated_jacobian(model, batch.input, batch.noise[0])
         loss = reconstruction + self.contraction * jacobian
         return {"loss": loss, "reconstruction": reconstruction, "jacobian": jacobian}
 
 
-def has_one_sigmoid_layer(model: LatentVariableModel) -> bool:
-    """Whether the code is 1 / (1 + exp(-W x - b)), with the pixels first in x."""
-    layers = list(model.encoder.parameters())
-    linear = isinstance(getattr(model.posterior, "projection", None), nn.Linear)
-    return isinstance(model.posterior, SigmoidPosterior) and linear and not layers
+def sigmoid_layer(model: LatentVariableModel) -> nn.Linear | None:
+    """The layer of an encoder 1 / (1 + exp(-W x - b)), with the pixels first in x; else None."""
+    layer = getattr(model.posterior, "projection", None)
+    alone = isinstance(model.posterior, SigmoidPosterior) and not [*model.encoder.parameters()]
+    return layer if alone and isinstance(layer, nn.Linear) else None
 
 
 def sigmoid_jacobian(z: Tensor, weight: Tensor) -> Tensor:
