@@ -11,7 +11,7 @@ from vae_run.config.check import check
 from vae_run.errors import ConfigError
 from vae_run.evaluation.codes import calibrate, evaluating
 from vae_run.models.posteriors import SparseCode
-from vae_run.models.posteriors.sparse import BatchTopK, JumpReLU, Sigmoids, TopK
+from vae_run.models.posteriors.units import BatchTopK, JumpReLU, Sigmoids, TopK
 from vae_run.models.weight_constraints import unit_columns
 from vae_run.training.experiment import Experiment
 

@@ -68,7 +68,7 @@ def _codes() -> Iterator[Quantity]:
     yield row("l0", "units of the code", text, cost=True, shown=(HEADLINE, COMPARISON, SWEEP))
     text = "share of the units that are active for no image of the split"
     yield row("dead_units", "", text, better=-1, shown=(COMPARISON, SWEEP))
-    yield row("jacobian", "", "squared Frobenius norm of the encoder's Jacobian", cost=True)
+    yield row("jacobian", "", "squared Frobenius norm of the encoder's Jacobian")
     yield row("codes_twonn", count, "intrinsic dimension of the codes (TwoNN)", shown=(SWEEP,))
     yield row("posterior_scale", "units of the code", "mean width of q(z|x)", shown=(SWEEP,))
     yield row("data_twonn", count, "intrinsic dimension of the images (TwoNN)")

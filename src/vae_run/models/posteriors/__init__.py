@@ -11,8 +11,9 @@ from vae_run.models.posteriors.normal import (
     NormalPosterior,
     SigmoidPosterior,
 )
-from vae_run.models.posteriors.sparse import SparseCode, SparsePosterior, Sparsity
+from vae_run.models.posteriors.sparse import SparseCode, SparsePosterior
 from vae_run.models.posteriors.spherical import VonMisesFisherPosterior
+from vae_run.models.posteriors.units import Sparsity
 
 __all__ = [
     "DeltaPosterior",
