@@ -65,7 +65,8 @@ def _codes() -> Iterator[Quantity]:
     text = "those whose posterior mean varies by more than 0.01"
     yield row("active_units", "latent dimensions", text, shown=(HEADLINE, COMPARISON, SWEEP))
     text = "those active for an image, mean over images"
-    yield row("l0", "units of the code", text, cost=True, shown=(HEADLINE, COMPARISON, SWEEP))
+    places = (HEADLINE, COMPARISON, SWEEP, TABLES)
+    yield row("l0", "units of the code", text, cost=True, shown=places)
     text = "share of the units that are active for no image of the split"
     yield row("dead_units", "", text, better=-1, shown=(COMPARISON, SWEEP))
     yield row("jacobian", "", "squared Frobenius norm of the encoder's Jacobian")
