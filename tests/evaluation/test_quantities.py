@@ -107,7 +107,7 @@ def test_every_list_is_read_from_the_table_in_its_order() -> None:
     assert TABLE.shown(Place.RANKING) == ["elbo", "mse"]
     bounds = [name for name in TABLE.shown(Place.HEADLINE) if TABLE.of(name).bound]
     assert bounds == ["log_likelihood", "elbo", "loss"], "the tightest is the first"
-    assert [row.name for row in TABLE.rows.values() if row.cost] == ["kl", "nonzero_weights"]
+    assert [row.name for row in TABLE.rows.values() if row.cost] == ["kl", "l0", "nonzero_weights"]
     assert {row.name for row in TABLE.rows.values() if row.nats} >= {"loss", "elbo", "kl"}
 
 

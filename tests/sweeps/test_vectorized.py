@@ -44,6 +44,10 @@ SMALL = ("latent_dim=2", "network.widths=[8]", "trainer.batch_size=32")
 NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("objective", "reconstruction"): ("model=ae",),
     ("objective", "regularized"): ("model=ae",),
+    ("objective", "sparse"): ("model=sparse_ae",),
+    ("objective", "contractive"): ("model=contractive_ae",),
+    ("posterior", "sparse"): ("model=sparse_ae",),
+    ("posterior", "sigmoid"): ("model=ae",),
     ("posterior", "delta"): ("model=ae",),
     ("posterior", "von_mises_fisher"): ("model=hyperspherical_vae",),
     ("prior", "spherical"): ("model=hyperspherical_vae",),
@@ -124,6 +128,17 @@ def test_runs_of_every_option_learn_together_as_alone(
     first = settings_of("optimizer.lr=1e-3", *words)
     runs = [first, settings_of("optimizer.lr=2e-3", *words, "seed=1", *others(first))]
     assert_agree(tmp_path, runs, steps=50 if group in ("objective", "likelihood") else 15)
+
+
+@pytest.mark.parametrize("sparsity", ["batch_topk", "jumprelu"])
+def test_thresholds_of_sparse_codes_learn_together_as_alone(sparsity: str, tmp_path: Path) -> None:
+    words = (
+        "model=sparse_ae",
+        "latent_dim=40",
+        "network.widths=[]",
+        f"objective.sparsity={sparsity}",
+    )
+    assert_agree(tmp_path, [settings_of(*words), settings_of(*words, "seed=1")], steps=8)
 
 
 @pytest.mark.parametrize(

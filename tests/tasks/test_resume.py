@@ -142,6 +142,7 @@ STOPPED = {
                                    "trainer.prune_every=4")),
     "spectral_norm": ((1, 14), ("model=rae", "network.spectral_norm=true",
                                 "objective.regularizer=none")),
+    "batch_topk": ((1, 14), ("model=sparse_ae", "objective.sparsity=batch_topk", "latent_dim=32")),
 }  # fmt: skip
 """Steps at which a run of 3 epochs of 11 is stopped, and what is run."""
 

@@ -56,7 +56,7 @@ def expected_codes(view: View) -> Points:
 
 
 CODES_FOR_PRIOR = 10_000
-"""Training images whose codes fit the Gaussian of a family without a prior."""
+"""Training images whose codes give a threshold, or the Gaussian of a family without a prior."""
 
 
 @contextmanager
@@ -73,13 +73,17 @@ def evaluating(model: LatentVariableModel) -> Iterator[None]:
 
 
 def calibrate(view: View) -> None:
-    """Set what the model takes from the train split, `view`: sigma, a Gaussian over its codes.
+    """Set what the model takes from the train split, `view`: a threshold of its codes, sigma, a
+    Gaussian over its codes.
 
-    Does nothing for a model that has neither. A prior that is `fitted_once` is left for the end of
-    training.
+    Does nothing for a model that has none of them. A prior that is `fitted_once` is left for the
+    end of training.
     """
     model = view.model
     with evaluating(model):
+        if model.posterior.calibrated:
+            few = replace(view, limit=CODES_FOR_PRIOR)
+            model.posterior.calibrate(model.given(b.given).encode(b.input) for b in few.batches())
         if model.likelihood.calibrated:
             total = 0.0
             for batch in view.batches():

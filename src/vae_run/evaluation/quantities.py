@@ -31,6 +31,10 @@ def _likelihood() -> Iterator[Quantity]:
     yield bound("reconstruction", NATS, text, better=-1, shown=(COMPARISON, CHART))
     text = "KL(q(z|x) || p(z)): information of the code about its image"
     yield row("kl", NATS, text, cost=True, shown=(HEADLINE, COMPARISON, CHART))
+    text = (
+        "what keeps the active units of the code few; for top-k codes, what dead units would gain"
+    )
+    yield row("sparsity_loss", NATS, text)
     text = "-H(q(z|x)), in the place of the KL where the prior is flat"
     yield row("negative_entropy", NATS, text)
     text = "length of a lossless code"
@@ -45,6 +49,8 @@ def _reconstruction() -> Iterator[Quantity]:
     text = "squared error of the reconstruction"
     places = (HEADLINE, COMPARISON, SWEEP, TABLES, RANKING)
     yield row("mse", pixel, text, better=-1, log=True, shown=places)
+    text = "share of the variance that the reconstruction has, at most 1"
+    yield row("explained_variance", "", text, better=1)
     yield row("mae", pixel, "absolute error of the reconstruction", better=-1)
     yield row("psnr", "dB", "peak signal-to-noise ratio of the reconstruction", better=1)
     yield row("ssim", "", "structural similarity to the clean image, at most 1", better=1)
@@ -58,6 +64,12 @@ def _codes() -> Iterator[Quantity]:
     row, count = partial(Quantity, section=Section.CODES), "dimensions"
     text = "those whose posterior mean varies by more than 0.01"
     yield row("active_units", "latent dimensions", text, shown=(HEADLINE, COMPARISON, SWEEP))
+    text = "those active for an image, mean over images"
+    places = (HEADLINE, COMPARISON, SWEEP, TABLES)
+    yield row("l0", "units of the code", text, cost=True, shown=places)
+    text = "share of the units that are active for no image of the split"
+    yield row("dead_units", "", text, better=-1, shown=(COMPARISON, SWEEP))
+    yield row("jacobian", "", "squared Frobenius norm of the encoder's Jacobian")
     yield row("codes_twonn", count, "intrinsic dimension of the codes (TwoNN)", shown=(SWEEP,))
     yield row("posterior_scale", "units of the code", "mean width of q(z|x)", shown=(SWEEP,))
     yield row("data_twonn", count, "intrinsic dimension of the images (TwoNN)")

@@ -17,7 +17,7 @@ from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.likelihoods import Likelihood
 from vae_run.models.networks import Decoder, Encoder, Network
 from vae_run.models.posteriors import Posterior
-from vae_run.models.weight_constraints import normalise, tie
+from vae_run.models.weight_constraints import normalise, tie, unit_columns
 
 
 def _encode(encoder: Encoder, posterior: Posterior, x: Tensor) -> Distribution:
@@ -62,7 +62,7 @@ def build_model(
         projection=decoder.projection,
     )
     parts = (encoder, posterior, prior, decoder, likelihood)
-    _prepare_weights(network, encoder, posterior, decoder, likelihood, code["latent_dim"])
+    _prepare_weights(network, encoder, posterior, decoder, likelihood, code["latent_shape"])
     # Made last, so that the other parts begin as they would without it.
     critic = settings.classes["objective"].critic(settings.parts["objective"], **code)
     return LatentVariableModel(*parts, **given, join=network.join, critic=critic)
@@ -74,16 +74,18 @@ def _prepare_weights(
     posterior: Posterior,
     decoder: Decoder,
     likelihood: Likelihood,
-    latent_dim: int,
+    latent_shape: tuple[int, ...],
 ) -> None:
-    """Draw the last layers' weights, then constrain weights, as the options of `network` say."""
+    """Draw the last layers' weights, then constrain weights, as `network` and `posterior` say."""
     if network.by_activation:
-        posterior.initialise(network.head, latent_dim)
+        posterior.initialise(network.head, math.prod(latent_shape))
         likelihood.initialise(network.head)
     if getattr(network, "tied", False):
         tie(encoder, posterior, decoder, likelihood.projection)
     if network.spectral_norm:
         normalise(decoder, likelihood.projection)
+    if posterior.unit_columns:
+        unit_columns(decoder, likelihood.projection, latent_shape)
 
 
 def _halves(

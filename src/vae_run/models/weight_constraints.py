@@ -1,15 +1,17 @@
-"""Constraints on the weights of a decoder: tied to the encoder, or spectrally normalised.
+"""Constraints on the weights of a decoder: tied to the encoder, of a given norm.
 
 Letters: D latent dimensions, P pixels of an image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from torch import Tensor, nn, zeros
+from torch import Tensor, cat, nn, zeros
 from torch.nn.functional import linear
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from vae_run.errors import ConfigError
 
@@ -66,3 +68,30 @@ def normalise(*parts: nn.Module) -> None:
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
     for layer in [m for part in parts for m in part.modules() if isinstance(m, kinds)]:
         spectral_norm(layer)
+
+
+class UnitColumns(nn.Module):
+    """W with the columns of its first `inputs` inputs divided by their norms."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.inputs = inputs
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """A weight [outputs, inputs + others, *taps]."""
+        own, others = weight[:, : self.inputs], weight[:, self.inputs :]
+        rest = [d for d in range(weight.dim()) if d != 1]
+        norms = own.square().sum(rest, keepdim=True).sqrt().clamp(min=1e-12)
+        return cat([own / norms, others], 1)
+
+
+def unit_columns(decoder: nn.Module, last: nn.Module, latent_shape: tuple[int, ...]) -> None:
+    """Give norm 1 to the columns by which the first layer of `decoder`, or `last`, reads the code.
+
+    The gradient then has no component along a column (Gao et al. 2024, section 2.1, remove it by
+    hand). What a conditional model is given beside the code keeps its columns.
+    """
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    first = next(m for part in (decoder, last) for m in part.modules() if isinstance(m, kinds))
+    inputs = math.prod(latent_shape) if isinstance(first, nn.Linear) else latent_shape[0]
+    register_parametrization(first, "weight", UnitColumns(inputs))

@@ -5,10 +5,12 @@ May import config, data, models.
 
 from vae_run.objectives.aggregate_posterior import DIP, MMD, BetaTC
 from vae_run.objectives.base import Bound, Objective, Terms, frozen, trained_loss
+from vae_run.objectives.contractive import Contractive
 from vae_run.objectives.elbo import ELBO, Capacity, FreeBits
 from vae_run.objectives.importance_weighted import IWAE, ReweightedWakeSleep
 from vae_run.objectives.reconstruction import Reconstruction
 from vae_run.objectives.regularized import RegularizedReconstruction
+from vae_run.objectives.sparse import Sparse
 
 __all__ = [
     "DIP",
@@ -18,11 +20,13 @@ __all__ = [
     "BetaTC",
     "Bound",
     "Capacity",
+    "Contractive",
     "FreeBits",
     "Objective",
     "Reconstruction",
     "RegularizedReconstruction",
     "ReweightedWakeSleep",
+    "Sparse",
     "Terms",
     "frozen",
     "trained_loss",

@@ -73,7 +73,9 @@ def reconstructions(
     ).draw()
 
 
-def samples(images: Tensor, note: str, classes: Sequence[str] = ()) -> Picture:
+def samples(
+    images: Tensor, note: str, classes: Sequence[str] = (), title: str = "Samples"
+) -> Picture:
     """Images [N, *E] in a grid as near to a square as N allows, in order along the rows.
 
     Args:
@@ -81,6 +83,7 @@ def samples(images: Tensor, note: str, classes: Sequence[str] = ()) -> Picture:
         note: where they come from, such as "64 samples from the prior N(0, I)".
         classes: names of the classes that the images belong to in turn: a column each, or several
             where they are few, or, where there are more than 16, a caption under every image.
+        title: of the picture.
     """
     cells, remark = events(images, 1)
     count = min(len(cells), _MOST_SAMPLES)
@@ -96,7 +99,7 @@ def samples(images: Tensor, note: str, classes: Sequence[str] = ()) -> Picture:
     left_out = f"The first {count} of {len(cells)} are shown" if count < len(cells) else ""
     return Grid(
         grid.reshape(rows, columns, *cells.shape[1:]),
-        "Samples",
+        title,
         _notes(cells[None, :count], note, left_out, remark),
         column_names=heads,
         captions=[] if heads else _captions(classes, count, columns),

@@ -21,6 +21,7 @@ from vae_run.evaluation.quantity import Declared
 from vae_run.evaluation.view import View
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.models.transposed_start import start_transposed
 from vae_run.objectives import Objective
 from vae_run.training.data_support import check_classes, classes_of, load_splits
 from vae_run.training.moments import Moments, moments
@@ -109,6 +110,8 @@ class Experiment:
         self.model.likelihood.start_scale(found.deviation)
         if network.by_activation and (network.small_heads or not self.model.posterior.stochastic):
             self.model.likelihood.start_at(found.mean.float(), found.deviation)
+        if self.model.posterior.sparse:
+            start_transposed(self.model, found.mean.float(), found.deviation)
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of the data, so that its model can be built and used again."""

@@ -5,8 +5,15 @@ May import config, models.distributions, models.networks.
 
 from vae_run.models.posteriors.base import Posterior, Project
 from vae_run.models.posteriors.flow import FlowPosterior
-from vae_run.models.posteriors.normal import DeltaPosterior, FullNormalPosterior, NormalPosterior
+from vae_run.models.posteriors.normal import (
+    DeltaPosterior,
+    FullNormalPosterior,
+    NormalPosterior,
+    SigmoidPosterior,
+)
+from vae_run.models.posteriors.sparse import SparseCode, SparsePosterior
 from vae_run.models.posteriors.spherical import VonMisesFisherPosterior
+from vae_run.models.posteriors.units import Sparsity
 
 __all__ = [
     "DeltaPosterior",
@@ -15,5 +22,9 @@ __all__ = [
     "NormalPosterior",
     "Posterior",
     "Project",
+    "SigmoidPosterior",
+    "SparseCode",
+    "SparsePosterior",
+    "Sparsity",
     "VonMisesFisherPosterior",
 ]

@@ -6,7 +6,7 @@ Letters: K samples, B batch, D latent dimensions, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -28,6 +28,10 @@ class Posterior(nn.Module, ABC):
     """Whether q has a mean and a variance in closed form."""
     spherical = False
     """Whether codes have norm 1, so that a density over R^D cannot be their prior."""
+    sparse = False
+    """Whether q is a `SparseCode`, which tells the active units."""
+    unit_columns = False
+    """Whether the columns by which the decoder reads the code have norm 1."""
 
     def initialise(self, draw: Callable[[Layer, int], None], latent_dim: int) -> None:
         """Draw the initial weights of `projection`, of whose outputs the first D are means."""
@@ -62,3 +66,12 @@ class Posterior(nn.Module, ABC):
     def detached(self, q: Distribution) -> Distribution:
         """q with detached parameters: its log-density has a gradient only through z."""
         raise NotImplementedError(f"{type(self).__name__} has no detached density")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `calibrate` sets a parameter from the training split."""
+        return False
+
+    def calibrate(self, posteriors: Iterable[Distribution]) -> None:
+        """Set that parameter from the posteriors of training images, in eval mode, by batches."""
+        raise NotImplementedError

@@ -34,6 +34,27 @@ class DeltaPosterior(Posterior):
         return q.mean.expand(noise.shape)
 
 
+class SigmoidPosterior(Posterior):
+    """A deterministic code in (0, 1): z = 1 / (1 + exp(-W h - b))."""
+
+    stochastic = False
+
+    def __init__(
+        self, *, features: int, latent_dim: int, projection: Project | None = None
+    ) -> None:
+        super().__init__()
+        self.projection = nn.Linear(features, latent_dim) if projection is None else projection(1)
+
+    def forward(self, features: Tensor) -> Delta:
+        return Delta(self.projection(features).float().sigmoid(), validate_args=False)
+
+    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
+        return q.mean.expand(noise.shape)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return z.clamp(0, 1)
+
+
 class NormalPosterior(Posterior):
     """N(mu, diag(sigma^2)) with mu and log sigma^2 linear in the features.
 

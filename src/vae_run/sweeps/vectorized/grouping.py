@@ -17,9 +17,11 @@ from vae_run.objectives import (
     MMD,
     BetaTC,
     Capacity,
+    Contractive,
     FreeBits,
     Objective,
     RegularizedReconstruction,
+    Sparse,
 )
 from vae_run.runs.identity import Effect, keys_with
 from vae_run.training.gradient import Gradient
@@ -33,6 +35,8 @@ BATCHED: Mapping[type[Objective], tuple[str, ...]] = {
     DIP: ("off_diagonal", "diagonal"),
     MMD: ("weight", "kl_weight"),
     RegularizedReconstruction: ("code_weight", "decoder_weight"),
+    Sparse: ("weight",),
+    Contractive: ("contraction",),
 }
 """Options of objectives that may be tensors with an entry for each run.
 
