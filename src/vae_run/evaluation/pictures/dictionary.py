@@ -8,7 +8,7 @@ import torch
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.first_images import encoded, first_batch
+from vae_run.evaluation.few_images import encoded, few_batch
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST = 100
 
 
-@picture("What each unit adds to the image: of a linear decoder, its columns.")
+@picture("What each unit adds to the image: of a linear decoder, its columns.", of_codes=True)
 def dictionary(view: View) -> Image | None:
     """E[x|z = s e_d] - E[x|z = 0] of each unit d, those with the largest mean code first.
 
@@ -28,7 +28,7 @@ def dictionary(view: View) -> Image | None:
     if view.model.posterior.stochastic or view.table is not None:
         return None
     codes = encoded(view).means
-    batch = first_batch(view, 1)
+    batch = few_batch(view, 1)
     used = (codes > 0).sum(0)
     sizes = torch.where(used > 0, codes.clamp(min=0).sum(0) / used.clamp(min=1), 1.0)
     order = codes.mean(0).argsort(descending=True, stable=True)[:MOST]
