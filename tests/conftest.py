@@ -66,13 +66,24 @@ def _logs_are_heard() -> None:
     logging.getLogger("vae_run").propagate = True
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Modules of tests compose configurations when they are collected, so patches begin here.
+
+    Imports make half a million objects that live on; they are not searched for garbage.
+    """
+    gc.disable()
+    for patched in (_options_are_composed_once(), _commands_are_composed_once()):
+        next(patched)
+        config.add_cleanup(lambda patched=patched: next(patched, None))
+
+
 def pytest_collection_finish() -> None:
-    """Half a million objects of imported libraries are not searched for garbage again and again."""
-    gc.collect()
+    """What was imported is no garbage; new garbage is looked for less often than by default."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
-@pytest.fixture(scope="session", autouse=True)
 def _options_are_composed_once() -> Iterator[None]:
     """Hydra reads each file once, and merges those of the same options once, not in each command.
 
@@ -137,7 +148,6 @@ def _options_are_composed_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
 def _commands_are_composed_once() -> Iterator[None]:
     """Hydra composes a command's configuration once to read `hydra.mode`, and then once more.
 
