@@ -94,6 +94,8 @@ def shortened(words: list[str], place: Path) -> list[str]:
     new = {key: value for key, value in REAL.items() if key in given}
     if steps := STEPS.get(given.get("task", "train")):
         new["trainer.steps"] = steps
+    if "-m" in words:
+        new["evaluation.figures"] = "[]"  # the same pictures as of one run, in each job again
     if given.get("dataset") == "mnist":
         new["dataset.classes"] = "[0]"
     words = [re.sub(r"^seed=range\(\d+\)$", "seed=range(1)", word) for word in words]

@@ -182,9 +182,7 @@ class Settings:
     def build(self, group: str, /, **context: Any) -> Any:
         """The part of `group`; of `context` its constructor gets what it asks for."""
         cls = self.classes[group]
-        wanted = {
-            name: context[name] for name in parameters(cls) if name in context
-        }
+        wanted = {name: context[name] for name in parameters(cls) if name in context}
         try:
             return cls(**wanted, **self.parts[group])
         except ValueError as error:
