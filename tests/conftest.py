@@ -27,19 +27,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 from filelock import FileLock
 from hydra._internal import config_loader_impl
+from hydra._internal import defaults_list as defaults_list_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.hydra import Hydra
-from hydra.core.default_element import ResultDefault
+from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae_run.cli.main import main
 from vae_run.config.options import CONF
 
 if TYPE_CHECKING:
-    from hydra._internal.defaults_list import DefaultsList
+    from hydra._internal.defaults_list import DefaultsList, Overrides
 
     from vae_run.data.splits import Splits
 
@@ -66,13 +67,24 @@ def _logs_are_heard() -> None:
     logging.getLogger("vae_run").propagate = True
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Modules of tests compose configurations when they are collected, so patches begin here.
+
+    Imports make half a million objects that live on; they are not searched for garbage.
+    """
+    gc.disable()
+    for patched in (_options_are_composed_once(), _commands_are_composed_once()):
+        next(patched)
+        config.add_cleanup(lambda patched=patched: next(patched, None))
+
+
 def pytest_collection_finish() -> None:
-    """Half a million objects of imported libraries are not searched for garbage again and again."""
-    gc.collect()
+    """What was imported is no garbage; new garbage is looked for less often than by default."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
-@pytest.fixture(scope="session", autouse=True)
 def _options_are_composed_once() -> Iterator[None]:
     """Hydra reads each file once, and merges those of the same options once, not in each command.
 
@@ -86,6 +98,7 @@ def _options_are_composed_once() -> Iterator[None]:
     load = ConfigRepository.load_config
     make_list = config_loader_impl.create_defaults_list
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
+    map_choices = defaults_list_module._create_interpolation_map
 
     def packaged(repo: IConfigRepository) -> tuple[str, ...] | None:
         paths = tuple(source.path for source in repo.get_sources())
@@ -130,14 +143,22 @@ def _options_are_composed_once() -> Iterator[None]:
         found: DictConfig = pickle.loads(merged[key])
         return found
 
+    def choices(
+        overrides: Overrides, defaults_list: list[InputDefault], self_added: bool
+    ) -> DictConfig:
+        """What entries of a defaults list may refer to: nothing, where none of them refers."""
+        if not any(entry.is_interpolation() for entry in defaults_list if not entry.is_self()):
+            return OmegaConf.create()
+        return map_choices(overrides, defaults_list, self_added)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigRepository, "load_config", load_config)
         patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
+        patch.setattr(defaults_list_module, "_create_interpolation_map", choices)
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
 def _commands_are_composed_once() -> Iterator[None]:
     """Hydra composes a command's configuration once to read `hydra.mode`, and then once more.
 
@@ -165,6 +186,7 @@ def _commands_are_composed_once() -> Iterator[None]:
 
 Run = Callable[..., Finished]
 Train = Callable[..., Path]
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 def _vae_run(*arguments: object, cwd: Path | None = None) -> Finished:
@@ -232,37 +254,43 @@ def mnist(mnist_root: str) -> Splits:
     return MNIST(root=mnist_root, download=False, val_size=0).load()
 
 
-def _trained_once(factory: pytest.TempPathFactory, name: str, *overrides: str) -> Path:
-    """A run for all tests: the first worker of pytest-xdist that needs it trains it."""
-    base = factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / f"{name}.lock"):
-        if not (folder / f"{name}.done").exists():
-            _train(folder / name, *overrides)
-            (folder / f"{name}.done").touch()
-    return folder / name
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """`once("name", make)` is the folder that `make(folder)` has made. Read only.
+
+    It is made once for all tests: by the first worker of pytest-xdist that needs it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+    shared.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        with FileLock(shared / f"{name}.lock"):
+            if not (shared / f"{name}.done").exists():
+                make(shared / name)
+                (shared / f"{name}.done").touch()
+        return shared / name
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def vae(once: Once) -> Path:
     """A finished VAE with two latent dimensions, every figure drawn. Read only."""
-    figures = "[reconstructions,samples,manifold,traversals,interpolations]"
-    return _trained_once(
-        tmp_path_factory,
-        "vae",
+    overrides = (
         "latent_dim=2",
         "network.widths=[32]",
         "network.activation=silu",  # 32 rectifiers die, and the posterior collapses
         "trainer.epochs=20",
         "trainer.log_every=10",
         "optimizer.lr=0.01",
-        f"evaluation.figures={figures}",
+        "evaluation.figures=[reconstructions,samples,manifold,traversals,interpolations]",
     )
+    return once("vae", lambda run: _train(run, *overrides))
 
 
 @pytest.fixture(scope="session")
-def dae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dae(once: Once) -> Path:
     """A finished denoising autoencoder with three latent dimensions. Read only."""
     figures = "evaluation.figures=[reconstructions,samples,manifold]"
-    return _trained_once(tmp_path_factory, "dae", "model=dae", "latent_dim=3", figures)
+    return once("dae", lambda run: _train(run, "model=dae", "latent_dim=3", figures))

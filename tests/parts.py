@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import os
+import pickle
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -37,20 +37,23 @@ CHOOSING = {*GROUPS, *OPTIONAL, "model", "task", "experiment"}
 
 
 @cache
-def _base(chosen: tuple[str, ...]) -> DictConfig:
-    """What Hydra composes of the files that the overrides `chosen` choose."""
+def _base(chosen: tuple[str, ...]) -> bytes:
+    """What Hydra composes of the files that the overrides `chosen` choose.
+
+    It is pickled, because to unpickle it is several times as fast as to copy it.
+    """
     register_resolvers()
     with composing(CONF):
-        return hydra.compose("config", ["device=cpu", *chosen])
+        return pickle.dumps(hydra.compose("config", ["device=cpu", *chosen]))
 
 
 @cache
-def _composed(words: tuple[str, ...], environment: str | None) -> dict[str, Any]:
+def _composed(words: tuple[str, ...], environment: str | None) -> bytes:
     chosen = tuple(word for word in words if word.split("=", 1)[0] in CHOOSING)
-    config = copy.deepcopy(_base(chosen))
+    config: DictConfig = pickle.loads(_base(chosen))
     values = [word for word in words if word not in chosen]
     apply_overrides(config, OverridesParser.create().parse_overrides(values))
-    return OmegaConf.to_container(config, resolve=True)
+    return pickle.dumps(OmegaConf.to_container(config, resolve=True))
 
 
 def composed(*words: str) -> dict[str, Any]:
@@ -60,7 +63,8 @@ def composed(*words: str) -> dict[str, Any]:
     Hydra takes about 80 ms to read the files of each choice of options, and 4 ms for other values.
     A value that is missing stays `???`.
     """
-    return copy.deepcopy(_composed(words, os.environ.get("VAE_RUN_DATA")))
+    found: dict[str, Any] = pickle.loads(_composed(words, os.environ.get("VAE_RUN_DATA")))
+    return found
 
 
 def grey(n: int, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Split:

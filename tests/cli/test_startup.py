@@ -7,21 +7,25 @@ import sys
 from pathlib import Path
 
 SCRIPT = """
-import atexit, os, sys
+import contextlib, os, sys
 before = dict(os.environ), list(sys.argv)
 from vae_run.cli.main import main
 assert (dict(os.environ), sys.argv) == before, "importing it changes nothing"
 heavy = ["torch", "torchvision", "sklearn", "matplotlib", "tensorboard", "pydantic", "rich"]
 heavy += ["scipy", "pandas", "sympy", "torch._dynamo"]
-atexit.register(lambda: print("imported:", *[name for name in heavy if name in sys.modules]))
-main()
+for command in "\\n".join(sys.argv[1:]).split("\\n--then\\n"):
+    sys.argv[1:] = command.split("\\n")
+    with contextlib.suppress(SystemExit):
+        main()
+    print("imported:", *[name for name in heavy if name in sys.modules])
 """
 
 
-def imported(arguments: list[str], cwd: Path, environment: dict[str, str]) -> list[str]:
-    """The heavy packages that the command has imported by its end."""
+def imported(cwd: Path, environment: dict[str, str], *commands: list[str]) -> list[list[str]]:
+    """The heavy packages that are imported at the end of each command of one process."""
+    words = [word for command in commands for word in (*command, "--then")][:-1]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments],
+        [sys.executable, "-c", SCRIPT, *words],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -29,24 +33,36 @@ def imported(arguments: list[str], cwd: Path, environment: dict[str, str]) -> li
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1].removeprefix("imported:").split()
+    lines = [line for line in done.stdout.splitlines() if line.startswith("imported:")]
+    assert len(lines) == len(commands), done.stdout + done.stderr
+    return [line.removeprefix("imported:").split() for line in lines]
 
 
 def test_help_and_composition_import_nothing_heavy(
     tmp_path: Path, python_environment: dict[str, str]
 ) -> None:
-    for arguments in (["--help"], ["--cfg", "job", "model=dae", "dataset=mnist"]):
-        assert imported(arguments, tmp_path, python_environment) == []
+    commands = (["--cfg", "job", "model=dae", "dataset=mnist"], ["--help"])
+    assert imported(tmp_path, python_environment, *commands) == [[], []]
 
 
-def test_digits_do_without_torchvision(tmp_path: Path, python_environment: dict[str, str]) -> None:
-    arguments = ["network.widths=[4]", "trainer.steps=1", "latent_dim=2"]
-    found = imported(arguments, tmp_path, python_environment)
-    assert "torch" in found
-    assert "torchvision" not in found
-    assert "torch._dynamo" not in found, "the compiler, half a second, is for trainer.compile"
-    assert "sympy" not in found
-    assert len(list(tmp_path.glob("outputs/*/*/figures/manifold.png"))) == 1
+def test_training_needs_no_scipy_and_the_digits_no_torchvision(
+    tmp_path: Path, python_environment: dict[str, str]
+) -> None:
+    drawing = ["network.widths=[4]", "trainer.steps=1", "latent_dim=2", "device=cpu"]
+    quick = [*drawing, "evaluation.figures=[]", "evaluation.metrics=[objective]"]
+    bare, drawn = imported(
+        tmp_path,
+        python_environment,
+        [*quick, "hydra.run.dir=quick"],
+        [*drawing, "hydra.run.dir=drawn"],
+    )
+    assert not {"scipy", "sklearn", "pandas", "sympy", "torch._dynamo"} & set(bare)
+    assert (tmp_path / "quick" / "metrics.json").exists()
+    assert "torch" in drawn
+    assert "torchvision" not in drawn
+    assert "torch._dynamo" not in drawn, "the compiler, half a second, is for trainer.compile"
+    assert "sympy" not in drawn
+    assert (tmp_path / "drawn" / "figures" / "manifold.png").exists()
 
 
 def test_the_package_and_module_start_alike(
@@ -77,12 +93,3 @@ def test_the_package_and_module_start_alike(
     ]
     assert len(set(told)) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_training_and_measuring_need_no_scipy(
-    tmp_path: Path, python_environment: dict[str, str]
-) -> None:
-    quick = ["network.widths=[4]", "trainer.steps=1", "latent_dim=2", "evaluation.figures=[]"]
-    arguments = [*quick, "evaluation.metrics=[objective]"]
-    found = imported(arguments, tmp_path, python_environment)
-    assert not {"scipy", "sklearn", "pandas", "sympy", "torch._dynamo"} & set(found)

@@ -67,13 +67,15 @@ def test_the_example_trains_and_needs_trust(
     words = [word for word in shlex.split(EXAMPLES[number]) if not word.startswith("PYTHONPATH=")]
     assert words.pop(0) == "vae-run"
     run = f"run-{key}"
-    finished = vae_run(*words, f"hydra.run.dir={run}", "device=cpu", cwd=place)
+    drawn = () if key == "corruption" else ("evaluation.figures=[]",)
+    finished = vae_run(*words, f"hydra.run.dir={run}", "device=cpu", *drawn, cwd=place)
     assert finished.code == 0, finished.said
     with pytest.raises(ConfigError, match=rf"{key}._target_.*trust=\[{module}\]"):
         load(place / run)
     model = load(place / run, trust=[module])
     assert model.reconstruct(torch.rand(3, 1, 8, 8)).shape == (3, 1, 8, 8)
-    assert (place / run / "figures" / "robustness.png").is_file() == (key == "corruption")
+    if key == "corruption":
+        assert (place / run / "figures" / "robustness.png").is_file()
     assert model.sample(2).shape == (2, 1, 8, 8)
     sample = (f"run={run}", "n=4", "output=drawn.npz", "task=sample")
     refused = vae_run(*sample, cwd=place)
@@ -89,7 +91,9 @@ def test_the_tracker_of_the_page_gets_every_number(
 ) -> None:
     monkeypatch.syspath_prepend(str(place))
     words = [word for word in shlex.split(EXAMPLES[4]) if not word.startswith("PYTHONPATH=")]
-    finished = vae_run(*words[1:], "hydra.run.dir=run-tracker", "device=cpu", cwd=place)
+    finished = vae_run(
+        *words[1:], "hydra.run.dir=run-tracker", "device=cpu", "evaluation.figures=[]", cwd=place
+    )
     assert finished.code == 0, finished.said
     lines = (place / "run-tracker" / "numbers.jsonl").read_text().splitlines()
     found = {tag: value for line in lines for tag, value in json.loads(line).items()}
@@ -105,7 +109,7 @@ def test_the_dataset_of_the_page_trains_on_the_rows_of_a_parquet_file(
     values = np.random.default_rng(0).normal(size=(300, 5))
     parquet.write_table(pyarrow.table(list(values.T), list("abcde")), place / "rows.parquet")
     words = [word for word in shlex.split(EXAMPLES[5]) if not word.startswith("PYTHONPATH=")]
-    small = ("hydra.run.dir=run-table", "device=cpu", "network.widths=[16]")
+    small = ("hydra.run.dir=run-table", *FAST, "evaluation.figures=[]")
     finished = vae_run(*words[1:], *small, cwd=place)
     assert finished.code == 0, finished.said
     config = {"_target_": "tables.Table", "path": str(place / "rows.parquet")}

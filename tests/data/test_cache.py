@@ -5,12 +5,10 @@ import fcntl
 import json
 import logging
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +21,28 @@ from vae_run.corruptions import NoCorruption
 from vae_run.data import decoded_dataset
 from vae_run.data.batches import TrainingBatches, evaluation_batches
 from vae_run.data.datasets.image_folder import ImageFolder
-from vae_run.data.images import cache
+from vae_run.data.images import cache, decode_pool
 from vae_run.data.images.cache import FOLDER
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 from vae_run.evaluation import principal_components
+from vae_run.sweeps.executors.process_pool import processes
 
 SIZE = (3, 6, 5)
+
+
+SEVERAL = (
+    "test_the_same_splits_decoded_in_memory_and_mapped",
+    "test_what_is_said_while_decoding",
+    "test_cores_are_those_granted_or_those_of_the_machine",
+)
+"""Tests of several processes that decode; each costs a quarter of a second."""
+
+
+@pytest.fixture(autouse=True)
+def _one_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.originalname not in SEVERAL:
+        monkeypatch.setattr(decode_pool, "cores", lambda: 1)
 
 
 @pytest.fixture
@@ -286,38 +299,39 @@ def test_the_users_files_are_left_as_they_are(photos: Path) -> None:
     assert state() == before
 
 
-LOAD = """
-import logging, sys, time
-logging.basicConfig(level=logging.INFO, format="%(message)s")
-from vae_run.data.images import cache
-from vae_run.data.datasets.image_folder import ImageFolder
-real = cache.decode_to_files
-def slow(*arguments):
-    for done in real(*arguments):
-        yield done
-        time.sleep(float(sys.argv[3]))
-cache.decode_to_files = slow
-splits = ImageFolder(path=sys.argv[1], image_size=[6, 5], cache=sys.argv[2], memory=0).load()
-print(splits.fingerprint())
-"""
+def load(path: Path, seconds: float, said: Path) -> None:
+    """Load in this process, and pause for `seconds` after each piece that is decoded."""
+    with said.open("w", buffering=1) as file:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=file, force=True)
+        real = cache.decode_to_files
+
+        def slow(*arguments: Any) -> Iterator[int]:
+            for done in real(*arguments):
+                yield done
+                time.sleep(seconds)
+
+        cache.decode_to_files = slow
+        print(folder(path).load().fingerprint(), file=file)
 
 
-def start(path: Path, seconds: float) -> "subprocess.Popen[str]":
-    """Another process that loads, and pauses after each piece that is decoded."""
-    return subprocess.Popen(
-        [sys.executable, "-c", LOAD, str(path), str(path.parent / FOLDER), str(seconds)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def start(path: Path, seconds: float, said: Path) -> BaseProcess:
+    """Another process that loads; it outlives no test."""
+    process = processes().Process(  # type: ignore[attr-defined]
+        target=load, args=(path, seconds, said), daemon=True
     )
+    process.start()
+    return process
 
 
 def test_simultaneous_starts_decode_once_and_agree(photos: Path) -> None:
-    processes = [start(photos, 2.0) for _ in range(2)]
-    ends = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ends
-    assert len({out for out, _ in ends}) == 1
-    said = "".join(err for _, err in ends)
+    files = [photos.parent / f"said-{number}" for number in range(2)]
+    started = [start(photos, 2.0, file) for file in files]
+    for process in started:
+        process.join(120)
+    ends = [file.read_text().splitlines() for file in files]
+    assert [process.exitcode for process in started] == [0, 0], ends
+    assert len({lines[-1] for lines in ends}) == 1, "the fingerprints"
+    said = "\n".join(lines for end in ends for lines in end)
     assert said.count("decoding 170 images once") == 1
     assert said.count("waiting for another process, which decodes my photos") == 1
     assert len(caches(photos)) == 1
@@ -340,16 +354,16 @@ def test_on_a_file_system_without_locks_images_are_decoded_with_a_warning(
 
 
 def test_a_kill_half_way_leaves_no_cache_no_process_and_no_obstacle(photos: Path) -> None:
-    process = start(photos, 60.0)
+    process = start(photos, 60.0, photos.parent / "said")
     deadline = time.monotonic() + 60
     while not list(photos.parent.glob(f"{FOLDER}/*.partial/train.npy")):
         assert time.monotonic() < deadline
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.01)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     below = [int(pid) for pid in children.read_text().split()] if children.exists() else []
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
     assert [path.suffix for path in caches(photos)] == [".partial"]
     found = folder(photos).load()
     assert found.fingerprint() == folder(photos, cache="none").load().fingerprint()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import sys
 import tarfile
@@ -78,17 +79,22 @@ def random_pixels(count: int, seed: int, side: int = 8) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, side, side), np.uint8)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shards of all three splits. Image n of the training set has n as its first pixel."""
-    folder = tmp_path / "my shards"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("written")
     train = random_pixels(TRAIN, 0)
     train[:, 0, 0] = np.arange(TRAIN)
     write(folder / "train-%04d.tar", train)
     write(folder / "val-%04d.tar", random_pixels(VAL, 1))
     write(folder / "test-%04d.tar", random_pixels(TEST, 2))
     return folder
+
+
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    """A copy of the shards, which a test may change."""
+    return Path(shutil.copytree(written, tmp_path / "my shards"))
 
 
 def dataset(folder: Path, **options: Any) -> Shards:

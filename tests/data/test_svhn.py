@@ -32,12 +32,14 @@ def test_images_stand_upright_and_ten_means_zero(tmp_path: Path) -> None:
 
 def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
     write_mats(tmp_path)
-    path = tmp_path / "test_32x32.mat"
-    whole = path.read_bytes()
+    first = tmp_path / "train_32x32.mat"  # which is read before the other
+    whole = first.read_bytes()
     for content in (whole[:4000], whole[:200], b"", b"<html>", whole[:5000] + b"x" * 3000):
-        path.write_bytes(content)
-        with pytest.raises(DataError, match=r"test_32x32\.mat is damaged"):
+        first.write_bytes(content)
+        with pytest.raises(DataError, match=r"train_32x32\.mat is damaged"):
             SVHN(root=str(tmp_path)).load()
+    first.write_bytes(whole)
+    path = tmp_path / "test_32x32.mat"
     savemat(path, {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.ones((3, 1))})
     with pytest.raises(DataError, match="with 3 labels"):
         SVHN(root=str(tmp_path)).load()

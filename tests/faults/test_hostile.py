@@ -96,6 +96,7 @@ def set_in(run: Path, key: str, value: Any) -> None:
 
 
 LONG = pytest.mark.faults
+EVALUATE = ("task=evaluate", "evaluation.figures=[]")
 
 
 def refused(copy: Path, pairs: list[tuple[str, str]]) -> None:
@@ -165,7 +166,7 @@ def test_what_was_typed_for_the_run_is_not_believed(
 ) -> None:
     """`task=evaluate` takes words of `.hydra/overrides.yaml` over: values, and nothing else."""
     OmegaConf.save(OmegaConf.create(words), copy / ".hydra" / "overrides.yaml")
-    finished = vae_run("task=evaluate", f"run={copy}", "dataset.split_seed=3")
+    finished = vae_run(*EVALUATE, f"run={copy}", "dataset.split_seed=3")
     assert "Traceback" not in finished.said
     if words[0].startswith("dataset.path"):
         assert finished.code == 1
@@ -186,7 +187,7 @@ def test_what_was_chosen_for_the_run_is_not_believed(
     hydra.hydra.callbacks = {"trap": {"_target_": "trap.Class"}}
     hydra.hydra.launcher = {"_target_": "trap.Class"}
     OmegaConf.save(hydra, file)
-    finished = vae_run("task=evaluate", f"run={copy}", "dataset.split_seed=3")
+    finished = vae_run(*EVALUATE, f"run={copy}", "dataset.split_seed=3")
     assert finished.code == 0, finished.said
     assert (copy / "evaluations" / "dataset.split_seed=3" / "metrics.json").is_file()
 
@@ -205,7 +206,7 @@ def test_what_was_chosen_for_the_run_is_not_believed(
 def test_yaml_runs_no_code_and_has_an_end(name: str, text: str, copy: Path, vae_run: Run) -> None:
     (copy / ".hydra" / name).write_text(text, encoding="utf-8")
     began = time.monotonic()
-    finished = vae_run("task=evaluate", f"run={copy}", "dataset.val_size=0.2")
+    finished = vae_run(*EVALUATE, f"run={copy}", "dataset.val_size=0.2")
     assert time.monotonic() - began < 30
     assert "Traceback" not in finished.said
     if name != "config.yaml":  # what only tells of the run is not needed to evaluate it

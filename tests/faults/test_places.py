@@ -30,7 +30,7 @@ def test_any_name_works(name: str, vae_run: Run, tmp_path: Path) -> None:
     assert finished.code == 0, finished.said
     for words in (
         ("task=resume", "trainer.steps=3"),
-        ("task=evaluate", "dataset.val_size=0.2"),
+        ("task=evaluate", "dataset.val_size=0.2", "evaluation.figures=[]"),
         ("task=sample", f"output='{run / 'x=1.npz'}'"),
     ):
         finished = vae_run(words[0], f"run='{run}'", *words[1:])
@@ -149,7 +149,7 @@ def test_a_run_that_is_being_trained_can_be_evaluated(
     with held(run, dict):
         refused = vae_run("task=resume", f"run={run}", "trainer.epochs=21")
         sampled = vae_run("task=sample", f"run={run}", "output=x.npz")
-        evaluated = vae_run("task=evaluate", f"run={run}", "dataset.val_size=0.2")
+        evaluated = vae_run("task=evaluate", f"run={run}", "dataset.val_size=0.2", *TINY[3:])
     assert refused.code == 1
     assert "is being trained" in refused.said
     assert sampled.code == 0, sampled.said

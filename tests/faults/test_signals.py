@@ -16,6 +16,7 @@ from same_run import assert_same_run
 
 from vae_run.config.commands import command, override
 from vae_run.runs import checkpoint_file
+from vae_run.sweeps.executors.process_pool import processes
 from vae_run.system.signals import StopRequests
 from vae_run.tasks import final_evaluation
 from vae_run.tasks import train as training
@@ -134,10 +135,7 @@ def test_a_signal_while_data_are_downloaded(
 
 
 def start_with_proxy(proxy: str, folder: Path) -> Any:
-    import multiprocessing
-
-    context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=_behind, args=(proxy, folder), daemon=True)
+    process = processes().Process(target=_behind, args=(proxy, folder), daemon=True)
     process.start()
     return process
 

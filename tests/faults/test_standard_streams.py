@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from killable import PRELOAD, processes
+
+from vae_run.sweeps.executors.process_pool import processes
 
 Kind = Literal["closed", "full", "reader gone", "stderr closed"]
 SHORT = (
@@ -52,7 +53,9 @@ def _main(kind: Kind, folder: Path) -> None:
     ],
 )
 def test_a_training_goes_on_without_its_output(kind: Kind, told: str, tmp_path: Path) -> None:
-    process = processes(PRELOAD).Process(target=_main, args=(kind, tmp_path), daemon=True)
+    process = processes().Process(  # type: ignore[attr-defined]
+        target=_main, args=(kind, tmp_path), daemon=True
+    )
     process.start()
     process.join(120)
     said = (tmp_path / "said").read_text()

@@ -119,8 +119,9 @@ def test_trials_that_diverge_do_not_end_it_and_twins_train_once(vae_run):
 
 def test_a_bad_trial_is_given_up_early(vae_run):
     finished = vae_run(*SEARCH, "trainer.epochs=60", "trainer.batch_size=32",
-                       "optimizer.lr=1e-2,1e-9", "hydra.sweeper.sampler=random",
-                       "hydra.sweeper.seed=3", "hydra.sweeper.startup=1",
+                       "dataset.classes=[0,1]", "optimizer.lr=1e-2,1e-9",
+                       "hydra.sweeper.sampler=random", "hydra.sweeper.seed=3",
+                       "hydra.sweeper.startup=1",
                        "hydra.sweeper.trials=2", "hydra.launcher.jobs=1")  # fmt: skip
     assert finished.code == 0, finished.said
     good, bad = trials()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import killable
 import pytest
 from same_run import assert_same_run, curves, history, metrics, read, same
 from stopping import SMALL_RUN, stop_at
@@ -174,7 +176,7 @@ def test_a_run_stopped_at_every_kind_of_step_ends_the_same(
 
 
 def test_signals_end_a_run_with_a_checkpoint_and_their_exit_code(
-    start: Any, vae_run: Run, tmp_path: Path
+    vae_run: Run, tmp_path: Path
 ) -> None:
     """Two starts at the same time, from the same folder, without a directory given."""
     typed = (
@@ -185,7 +187,7 @@ def test_signals_end_a_run_with_a_checkpoint_and_their_exit_code(
         "trainer.compile=false",
     )
     sent = {signal.SIGTERM: 143, signal.SIGINT: 130}
-    processes = {number: start(*typed, cwd=tmp_path) for number in sent}
+    processes = {number: killable.start(typed, tmp_path / f"said-{number}") for number in sent}
 
     def running() -> dict[int, Path]:
         found = {}
@@ -195,15 +197,17 @@ def test_signals_end_a_run_with_a_checkpoint_and_their_exit_code(
                 found[status["pid"]] = file.parent
         return found
 
-    wait_for(lambda: len(running()) == 2 or any(p.poll() is not None for p in processes.values()))
+    wait_for(lambda: len(running()) == 2 or not all(p.is_alive() for p in processes.values()))
     directories = running()
     assert len(set(directories.values())) == 2
     for number, process in processes.items():
-        process.send_signal(number)
+        assert process.pid is not None
+        os.kill(process.pid, number)
     for number, process in processes.items():
-        said = process.communicate(timeout=60)[0]
-        run = directories[process.pid]
-        assert process.returncode == sent[number], said
+        process.join(60)
+        said = (tmp_path / f"said-{number}").read_text(encoding="utf-8")
+        run = directories[process.pid or 0]
+        assert process.exitcode == sent[number], said
         assert "Traceback" not in said
         status = read(run / "status.json")
         assert status["state"] == "interrupted"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from vae_run import load
 from vae_run.objectives.reconstruction import last_weight
+
+if TYPE_CHECKING:
+    from conftest import Once
 
 SLOW = [("untied, penalty", 2), ("untied", 16)]
 """They find their last component after twice as many epochs as the others."""
@@ -32,20 +36,22 @@ Linear = Callable[[str, int], tuple[float, Tensor]]
 
 
 @pytest.fixture(scope="module")
-def linear(vae_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Linear:
+def linear(vae_run: Any, once: Once) -> Linear:
     """`linear("tied", 2)`: a run's test error, and its decoder's columns [P, D]; "pca" is PCA."""
-    folder, known = tmp_path_factory.mktemp("linear"), {}
 
+    def trained(run: Path, name: str, latent_dim: int) -> None:
+        epochs = 150 if (name, latent_dim) in SLOW else 60
+        words = (*TRAINED, *VARIANTS.get(name, ()), f"trainer.epochs={epochs}")
+        if name == "pca":
+            words = ("model=pca",)
+        placed = (f"latent_dim={latent_dim}", f"hydra.run.dir={run}")
+        done = vae_run(*words, *placed, cwd=run.parent)
+        assert done.code == 0, done.said
+
+    @cache
     def made(name: str, latent_dim: int) -> tuple[float, Tensor]:
-        if (name, latent_dim) not in known:
-            run = folder / f"{len(known)}"
-            epochs = 150 if (name, latent_dim) in SLOW else 60
-            trained = (*TRAINED, *VARIANTS.get(name, ()), f"trainer.epochs={epochs}")
-            words = ("model=pca",) if name == "pca" else trained
-            done = vae_run(*words, f"latent_dim={latent_dim}", f"hydra.run.dir={run}", cwd=folder)
-            assert done.code == 0, done.said
-            known[name, latent_dim] = outcome(run)
-        return known[name, latent_dim]
+        folder = f"linear-{name.replace(', ', '-')}-{latent_dim}"
+        return outcome(once(folder, lambda run: trained(run, name, latent_dim)))
 
     return made
 

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from vae_run.config.groups import CONTEXT, GROUPS, OPTIONAL
 from vae_run.config.keys import misplaced_key, those_having, unknown_key
 from vae_run.config.renamed import current
-from vae_run.config.schema import TASKS, Common, Settings
+from vae_run.config.schema import TASKS, Common, Settings, parameters
 from vae_run.config.signatures import defaults, refusals
 from vae_run.errors import ConfigError
 
@@ -59,7 +59,7 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
     trusted = None if trust is None else frozenset(trust)
     settings = Settings(fixed, parts, classes, config, trusted)
     for group, cls in classes.items():
-        if not CONTEXT & set(inspect.signature(cls).parameters):
+        if not CONTEXT & set(parameters(cls)):
             settings.build(group)
         for message in refusals(group, cls, settings, parts[group]):
             raise ConfigError(message)
@@ -142,7 +142,7 @@ def import_target(key: str, target: Any, trust: Iterable[str] | None) -> Any:
 @cache
 def _arguments(cls: Any) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, TypeAdapter[Any]]]:
     """The parameters of a part's class or function, and what checks each; read once a class."""
-    signature = inspect.signature(cls).parameters
+    signature = parameters(cls)
     own_hints = is_dataclass(cls) or inspect.isfunction(cls)
     hints = get_type_hints(cls if own_hints else cls.__init__, include_extras=True)
     own = [name for name in signature if name not in CONTEXT]

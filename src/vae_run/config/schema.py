@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -153,6 +154,12 @@ TASKS: Mapping[str, type[Common]] = {
 Schema = TypeVar("Schema", bound=Common)
 
 
+@cache
+def parameters(cls: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of `cls`, a class or a function, by name; read once for each."""
+    return inspect.signature(cls).parameters
+
+
 @dataclass(frozen=True)
 class Settings:
     """A checked configuration.
@@ -185,9 +192,7 @@ class Settings:
     def build(self, group: str, /, **context: Any) -> Any:
         """The part of `group`; of `context` its constructor gets what it asks for."""
         cls = self.classes[group]
-        wanted = {
-            name: context[name] for name in inspect.signature(cls).parameters if name in context
-        }
+        wanted = {name: context[name] for name in parameters(cls) if name in context}
         try:
             return cls(**wanted, **self.parts[group])
         except ValueError as error:

@@ -13,12 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import SequenceMatcher
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vae_run.config.schema import Settings, parameters
 from vae_run.errors import ConfigError
-
-if TYPE_CHECKING:
-    from vae_run.config.schema import Settings
 
 METHOD = "conflicts"
 NEAR = 0.8
@@ -40,7 +38,7 @@ def defaults(cls: Any) -> dict[str, Any]:
     if is_dataclass(cls):
         factories = {f.name: f.default_factory for f in fields(cls)}
     found = {}
-    for name, parameter in inspect.signature(cls).parameters.items():
+    for name, parameter in parameters(cls).items():
         if parameter.default is _FACTORY and factories.get(name, MISSING) is not MISSING:
             found[name] = factories[name]()
         elif parameter.default is not inspect.Parameter.empty:

@@ -1,26 +1,22 @@
 """The program in processes of its own, which can be killed at a chosen moment.
 
-They are forked from a server that has imported everything, so that one costs a fraction of a
-second. What a `Fault` does to its process is real: a signal, at the given call of a function.
+They are forked from the server that jobs of a sweep are forked from, which has imported everything,
+so that one costs a fraction of a second. What a `Fault` does to its process is real: a signal, at
+the given call of a function. Tests of what a program does when it starts start Python instead.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-PRELOAD = [
-    *("vae_run.tasks.train", "vae_run.tasks.resume", "vae_run.cli.main"),
-    *("vae_run.training.layerwise", "vae_run.training.closed_form", "vae_run.training.pruning"),
-]
+from vae_run.sweeps.executors.process_pool import processes
 
 
 @dataclass(frozen=True)
@@ -34,16 +30,9 @@ class Fault:
 PLACES = ("step", "half written", "before replace", "after replace", "before link", "after link")
 
 
-def processes(preload: Sequence[str]) -> ForkServerContext:
-    """Processes that are forked from a server which has imported `preload`."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
-    return context
-
-
 def start(arguments: Sequence[object], said: Path, fault: Fault | None = None) -> BaseProcess:
     """Run `vae-run` with `arguments` in the folder of `said`, the file of all that it says."""
-    process = processes(PRELOAD).Process(
+    process = processes().Process(  # type: ignore[attr-defined]
         target=_main, args=([str(a) for a in arguments], said, fault), daemon=True
     )
     process.start()
@@ -67,6 +56,8 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 
 def _main(arguments: list[str], said: Path, fault: Fault | None) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
