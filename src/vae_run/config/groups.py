@@ -30,7 +30,7 @@ OPTIONAL = {"sampler": "vae_run.models.priors.Fitted"}
 CONTEXT = frozenset(
     {
         *("latent_dim", "latent_shape", "event_shape", "levels", "one_hot"),  # the model's
-        *("features", "projection", "encode"),  # of its parts
+        *("features", "projection", "encode", "index_space"),  # of its parts
         *("params", "train_size", "view"),  # of optimizers, of objectives, of metrics and pictures
     }
 )

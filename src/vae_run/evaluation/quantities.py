@@ -33,6 +33,10 @@ def _likelihood() -> Iterator[Quantity]:
     yield row("kl", NATS, text, cost=True, shown=(HEADLINE, COMPARISON, CHART))
     text = "-H(q(z|x)), in the place of the KL where the prior is flat"
     yield row("negative_entropy", NATS, text)
+    text = "posterior.commitment times the squared distance of the encoder's output from its code"
+    yield row("commitment", NATS, text)
+    text = "squared distance of the codewords from the encoder's outputs, which moves codewords"
+    yield row("codebook", NATS, text)
     text = "length of a lossless code"
     places = (HEADLINE, COMPARISON)
     yield bound("bits_per_dim", "bits per dimension", text, better=-1, shown=places)
@@ -67,6 +71,17 @@ def _codes() -> Iterator[Quantity]:
     yield row("aggregate_gap", "nats", "KL from the codes of all images to the prior", better=-1)
     yield row("mmd", "", "squared maximum mean discrepancy of codes and prior", better=-1)
     text = "KL from q(z) to the product of its marginals"
+    places = (HEADLINE, COMPARISON, SWEEP)
+    yield row("codes_used", "codes", "codewords used on the split", better=1, shown=places)
+    text = "exp of the entropy of the codewords' frequencies on the split"
+    yield row("perplexity", "codes", text, better=1, shown=places)
+    bits = "bits per image"
+    yield row("code_bits", bits, "length of the indices at a fixed rate")
+    yield row("entropy_bits", bits, "length of the indices by their frequencies on the split")
+    text = "length of the indices by the fitted prior"
+    yield row("index_bits", bits, text, better=-1, shown=(COMPARISON,))
+    text = "squared distance of the encoder's output from its code, summed over positions"
+    yield row("quantization_error", "squared units of the code", text, better=-1, log=True)
     yield row("total_correlation", "nats", text, better=-1)
     yield row("code_correlation", "", "mean absolute correlation of two dimensions")
     for name, text in (

@@ -53,7 +53,12 @@ def build_model(
         features=encoder.features,
         projection=partial(encoder.projection, latent_shape=code["latent_shape"]),
     )
-    prior = settings.build("prior", **code, encode=partial(_encode, encoder, posterior))
+    prior = settings.build(
+        "prior",
+        **code,
+        encode=partial(_encode, encoder, posterior),
+        index_space=posterior.index_space(),
+    )
     likelihood = settings.build(
         "likelihood",
         event_shape=event_shape,

@@ -40,6 +40,8 @@ class Objective(ABC):
     """Epochs until the loss takes its final form."""
     shares_batches: ClassVar[bool] = True
     """Whether an image's terms do not depend on the batch, so that processes can divide it."""
+    takes_penalties: ClassVar[bool] = False
+    """Whether the loss has what the posterior adds to it (`Posterior.penalties`)."""
 
     critic_rate: float = 1.0
     """The learning rate of the critic, relative to that of the model."""

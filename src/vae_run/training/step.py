@@ -85,5 +85,6 @@ def fit(
         if clip_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
         step_unless(skipped, optimizer)
+        model.after_step(skipped)
         step += 1
         yield StepRecord(step, batch.whole, terms, rate, norm, skipped)
