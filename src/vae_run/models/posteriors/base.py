@@ -34,8 +34,6 @@ class Posterior(nn.Module, ABC):
     """Whether indices of codewords name a code (`QuantizedPosterior`)."""
     metrics: ClassVar[tuple[str, ...]] = ()
     """Metrics of the package that are measured wherever the objective is."""
-    start_size: int = 0
-    """Training images whose posteriors `start_at` needs; 0: it is not called."""
 
     def initialise(self, draw: Callable[[Layer, int], None], latent_dim: int) -> None:
         """Draw the initial weights of `projection`, of whose outputs the first D are means."""
@@ -77,6 +75,11 @@ class Posterior(nn.Module, ABC):
         Objectives add it where their `takes_penalties` is true, and report it term by term.
         """
         return {}
+
+    @property
+    def start_size(self) -> int:
+        """Training images whose posteriors `start_at` needs; 0: it is not called."""
+        return 0
 
     def start_at(self, found: Sequence[Distribution]) -> None:
         """Begin where posteriors of training images, `found`, lie under the initial weights."""

@@ -44,7 +44,7 @@ class FiniteScalarPosterior(QuantizedPosterior):
     trained, and nothing is added to the loss.
     """
 
-    half: Tensor
+    span: Tensor
     offset: Tensor
     shift: Tensor
     widths: Tensor
@@ -63,11 +63,11 @@ class FiniteScalarPosterior(QuantizedPosterior):
         super().__init__()
         self.positions = Positions(latent_shape or (latent_dim,), len(levels))
         self.projection = nn.Linear(features, latent_dim) if projection is None else projection(1)
-        half = [(1 - EPSILON) * (level - 1) / 2 for level in levels]
+        span = [(1 - EPSILON) * (level - 1) / 2 for level in levels]
         offset = [0.0 if level % 2 else 0.5 for level in levels]
-        shift = [math.tan(o / h) for o, h in zip(offset, half, strict=True)]
+        shift = [math.tan(o / h) for o, h in zip(offset, span, strict=True)]
         basis = [math.prod(levels[:place]) for place in range(len(levels))]
-        for name, values in (("half", half), ("offset", offset), ("shift", shift)):
+        for name, values in (("span", span), ("offset", offset), ("shift", shift)):
             self.register_buffer(name, torch.tensor(values), persistent=False)
         for name, whole in (("levels", levels), ("basis", basis)):
             self.register_buffer(name, torch.tensor(whole), persistent=False)
@@ -85,7 +85,7 @@ class FiniteScalarPosterior(QuantizedPosterior):
 
     def forward(self, features: Tensor) -> Distribution:
         raw = self.positions.split(self.projection(features).float())
-        bounded = torch.tanh(raw + self.shift) * self.half - self.offset
+        bounded = torch.tanh(raw + self.shift) * self.span - self.offset
         levels = bounded.detach().round()
         value = straight_through(bounded, levels) / self.widths
         indices = ((levels.long() + self.widths) * self.basis).sum(-1, keepdim=True)

@@ -41,8 +41,8 @@ class Positions:
     def split(self, z: Tensor) -> Tensor:
         """[*, D] -> [*, P, C]."""
         if len(self.latent_shape) > 1:
-            return z.unflatten(-1, (self.size, self.count)).transpose(-1, -2)
-        return z.unflatten(-1, (self.count, self.size))
+            return z.reshape(*z.shape[:-1], self.size, self.count).transpose(-1, -2)
+        return z.reshape(*z.shape[:-1], self.count, self.size)
 
     def join(self, vectors: Tensor) -> Tensor:
         """[*, P, C] -> [*, D]."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, Field(ge=1)]
 Codes = Annotated[int, Field(ge=2)]
+FEW = 4
+"""Numbers of a vector, unless it is told, where the code is no maps."""
 VECTORS_OF_A_CODE = 40
 """Vectors for each code that k-means starts from, at most."""
 
@@ -159,9 +161,9 @@ class VectorQuantizedPosterior(QuantizedPosterior):
             left = left - book.codes.detach()[book.nearest(left)]
 
     def lookup(self, indices: Tensor) -> Tensor:
-        indices = indices.unflatten(-1, (self.positions.count, self.stages))
+        indices = indices.reshape(*indices.shape[:-1], self.positions.count, self.stages)
         chosen = [
-            book.codes[indices[..., stage]]  # type: ignore[index, union-attr]
+            book.codes[indices[..., stage]]  # type: ignore[index]
             for stage, book in enumerate(self.books)
         ]
         return self.positions.join(torch.stack(chosen).sum(0))
@@ -172,7 +174,13 @@ class VectorQuantizedPosterior(QuantizedPosterior):
 
 
 def positions_of(latent_shape: tuple[int, ...], code_dim: int | None) -> Positions:
-    """The positions of a code; by default those of maps, or one vector for the whole code."""
+    """The positions of a code in vectors of `code_dim` numbers.
+
+    None is the C numbers at each place of maps [C, h, w], or 4 of a code of D numbers, or all D
+    where 4 does not divide them.
+    """
+    if code_dim is None and len(latent_shape) == 1:
+        code_dim = latent_shape[0] if latent_shape[0] % FEW else FEW
     return Positions(latent_shape, code_dim or latent_shape[0])
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, constraints
+from torch.distributions import Distribution, constraints
 
 from vae_run.models.distributions.indices import IndexSpace
 from vae_run.models.priors.base import Count
@@ -73,11 +73,12 @@ class NextIndex(nn.Module):
         """Indices [n, L], one after the other, with torch's global generator."""
         length, codes = self.marginal.shape
         last = torch.full((n, 1), codes, device=self.marginal.device)
-        drawn, state = list[Tensor](), None
+        drawn = list[Tensor]()
+        state: Tensor | None = None
         for place in range(length):
             states, state = self.state(self.inputs(last, slice(place, place + 1)), state)
             logits = self.marginal[place] + self.head(states[:, 0])
-            last = Categorical(logits=logits, validate_args=False).sample()[:, None]
+            last = torch.multinomial(logits.softmax(-1), 1)
             drawn.append(last)
         return torch.cat(drawn, 1)
 
@@ -142,7 +143,9 @@ class FittedAutoregressive(FittedIndices):
         for step in range(self.steps + 1):
             if step % self.check_every == 0:
                 with torch.no_grad():
-                    parts = [network.log_prob(part) for part in held_out.split(self.batch_size)]
+                    parts = [
+                        network.log_prob(part) for part in torch.split(held_out, self.batch_size)
+                    ]
                 value, checks = float(torch.cat(parts).mean()), checks + 1
                 if value > highest:
                     best, highest, checks = copy.deepcopy(network.state_dict()), value, 0
