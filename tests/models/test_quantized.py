@@ -138,7 +138,7 @@ def test_the_distortion_of_a_k_means_codebook_is_that_of_scikit_learn():
     with torch.no_grad():
         head.books[0].codes.copy_(torch.from_numpy(found.cluster_centers_))
     q = head(features)
-    assert float(q.error.sum()) == pytest.approx(found.inertia_, rel=1e-5)
+    assert float(q.error.detach().sum()) == pytest.approx(found.inertia_, rel=1e-5)
     assert np.array_equal(head.indices(q).flatten().numpy(), found.labels_)
     # The start of a training is such a codebook, of the vectors of training images.
     started = vector(6, code_dim=2)

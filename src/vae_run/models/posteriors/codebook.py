@@ -55,7 +55,7 @@ class Codebook(nn.Module):
         if revive:
             self.register_buffer("candidates", torch.zeros(codes, size))
             golden = torch.arange(1, codes + 1).double() * (math.sqrt(5) - 1) / 2
-            self.register_buffer("places", golden % 1, persistent=False)
+            self.register_buffer("places", (golden % 1).float(), persistent=False)
 
     @property
     def changes(self) -> bool:
@@ -80,7 +80,8 @@ class Codebook(nn.Module):
             with torch.autocast(vectors.device.type, enabled=False):
                 self.totals.add_(chosen.T @ vectors)
         if self.revive:  # spread over the batch: consecutive vectors may be of one image
-            self.candidates.copy_(vectors[(self.places * len(vectors)).long()])
+            places = (self.places * len(vectors)).long().clamp(max=len(vectors) - 1)
+            self.candidates.copy_(vectors[places])
 
     @torch.no_grad()
     def after_step(self, skipped: Tensor) -> None:

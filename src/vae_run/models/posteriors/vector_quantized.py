@@ -100,23 +100,21 @@ class VectorQuantizedPosterior(QuantizedPosterior):
     def codes(self) -> int:
         return self._codes
 
-    def _stages(self, vectors: Tensor) -> Iterator[tuple[Codebook, Tensor, Tensor, Tensor]]:
-        """Each codebook, what is left of `vectors` [*, P, C], its indices [*, P], its codes."""
-        for book in self.books:
-            assert isinstance(book, Codebook)
-            indices = book.nearest(vectors)
-            chosen = book.codes[indices]
-            yield book, vectors, indices, chosen
-            vectors = vectors - chosen.detach()
+    def _stages(self, vectors: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """What each stage quantises of `vectors` [*, P, C], its indices [*, P], its codewords."""
+        residuals, indices, codewords = list[Tensor](), list[Tensor](), list[Tensor]()
+        for book in self._books:
+            residuals.append(vectors)
+            indices.append(book.nearest(vectors))
+            codewords.append(book.codes[indices[-1]])
+            vectors = vectors - codewords[-1].detach()
+        return residuals, indices, codewords
 
     def forward(self, features: Tensor) -> Distribution:
         encoded = self.positions.split(self.projection(features).float())
-        residuals, indices, codewords = list[Tensor](), list[Tensor](), list[Tensor]()
-        for book, left, index, chosen in self._stages(encoded):
+        residuals, indices, codewords = self._stages(encoded)
+        for book, left, index in zip(self._books, residuals, indices, strict=True):
             book.see(left, index)
-            residuals.append(left)
-            indices.append(index)
-            codewords.append(chosen)
         passed = rotated if self.rotation else straight_through
         value = passed(encoded, torch.stack(codewords).sum(0))
         return Quantized(
@@ -130,20 +128,17 @@ class VectorQuantizedPosterior(QuantizedPosterior):
         assert isinstance(q, Quantized)
         distance = (q.residuals - q.codewords.detach()).square().sum((1, 2, 3))
         found = {"commitment": self.commitment * distance}
-        if not self._book.average:
+        if not self._books[0].average:
             moved = (q.residuals.detach() - q.codewords).square().sum((1, 2, 3))
             found["codebook"] = moved
         return found
 
     @property
-    def _book(self) -> Codebook:
-        first = self.books[0]
-        assert isinstance(first, Codebook)
-        return first
+    def _books(self) -> list[Codebook]:
+        return [book for book in self.books if isinstance(book, Codebook)]
 
     def after_step(self, skipped: Tensor) -> None:
-        for book in self.books:
-            assert isinstance(book, Codebook)
+        for book in self._books:
             book.after_step(skipped)
 
     @property
@@ -155,22 +150,18 @@ class VectorQuantizedPosterior(QuantizedPosterior):
         """Set each codebook to the centres of k-means of what the stages before it leave."""
         first = torch.cat([q.residuals[:, :, 0] for q in found if isinstance(q, Quantized)])
         left = first.flatten(0, 1)[: VECTORS_OF_A_CODE * self.codes]
-        for book in self.books:
-            assert isinstance(book, Codebook)
+        for book in self._books:
             book.start_at(left)
             left = left - book.codes.detach()[book.nearest(left)]
 
     def lookup(self, indices: Tensor) -> Tensor:
         indices = indices.reshape(*indices.shape[:-1], self.positions.count, self.stages)
-        chosen = [
-            book.codes[indices[..., stage]]  # type: ignore[index]
-            for stage, book in enumerate(self.books)
-        ]
+        chosen = [book.codes[indices[..., stage]] for stage, book in enumerate(self._books)]
         return self.positions.join(torch.stack(chosen).sum(0))
 
     def nearest(self, z: Tensor) -> Tensor:
-        chosen = [codes for *_, codes in self._stages(self.positions.split(z))]
-        return self.positions.join(torch.stack(chosen).sum(0))
+        *_, codewords = self._stages(self.positions.split(z))
+        return self.positions.join(torch.stack(codewords).sum(0))
 
 
 def positions_of(latent_shape: tuple[int, ...], code_dim: int | None) -> Positions:
