@@ -22,6 +22,7 @@ from vae_run.evaluation.metrics.code_usage import code_usage
 from vae_run.evaluation.metrics.objective import objective
 from vae_run.models.distributions.indices import IndexSpace
 from vae_run.models.priors import FittedAutoregressive, FittedCodes
+from vae_run.models.priors.fitted_indices import left_out, smoothed
 from vae_run.runs import checkpoint_file
 
 if TYPE_CHECKING:
@@ -45,16 +46,39 @@ def chain(n: int) -> torch.Tensor:
     return torch.stack([first, first, (first + 1) % 3], 1)
 
 
-def test_frequencies_of_each_index_are_those_of_the_codes():
-    prior = FittedCodes(index_space=space(2, 4))
-    prior.fit(torch.tensor([[0, 3], [0, 3], [1, 3]]))
-    found = prior().indices.log_prob(torch.tensor([[0, 3], [1, 3], [2, 3], [0, 0]])).exp()
-    one = [(2 + 0.25) / 4, (1 + 0.25) / 4, 0.25 / 4]
-    assert found.tolist() == pytest.approx(
-        [one[0] * 3.25 / 4, one[1] * 3.25 / 4, one[2] * 3.25 / 4, one[0] * 0.25 / 4]
-    )
+def test_frequencies_are_drawn_to_those_of_all_positions_and_these_to_equal_ones():
+    counts = torch.tensor([[[2.0, 1, 0, 0]], [[0, 0, 0, 3]]]).double()  # 3 codes of 2 positions
+    found = smoothed(counts, a=1.0, b=2.0)
+    shared = [(n + 2 / 4) / (6 + 2) for n in (2, 1, 0, 3)]
+    for place, own in enumerate(([2, 1, 0, 0], [0, 0, 0, 3])):
+        expected = [(n + q) / (3 + 1) for n, q in zip(own, shared, strict=True)]
+        assert found[place, 0].tolist() == pytest.approx(expected)
+    # Each index left out by hand, with the counts of the others.
+    total = 0.0
+    for place, index in zip(*counts[:, 0].nonzero(as_tuple=True), strict=True):
+        others = counts.clone()
+        others[place, 0, index] -= 1
+        q = (others.sum(0)[0, index] + 2 / 4) / (5 + 2)
+        p = (others[place, 0, index] + q) / (2 + 1)
+        total += float(counts[place, 0, index] * p.log())
+    assert left_out(counts, a=1.0, b=2.0) == pytest.approx(total)
+
+
+def test_frequencies_of_much_are_those_of_the_codes_and_of_little_those_of_all_positions():
     torch.manual_seed(0)
-    assert prior().sample((4000,)).mean(0).tolist() == pytest.approx([2.5 / 4, 10.5 / 4], abs=0.06)
+    prior = FittedCodes(index_space=space(2, 4))
+    much = torch.stack([torch.randint(0, 2, (4000,)), torch.randint(2, 4, (4000,))], 1)
+    prior.fit(much)
+    found = prior().indices.base_dist.probs
+    expected = torch.tensor([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+    assert (found > 0).all()
+    assert prior().sample((2000,)).mean(0).tolist() == pytest.approx([0.5, 2.5], abs=0.06)
+    prior = FittedCodes(index_space=space(20, 50))  # alike at all positions
+    prior.fit(torch.randint(0, 25, (10, 20)))
+    found = prior().indices.base_dist.probs
+    assert float(found[:, 25:].sum(1).max()) < 0.1
+    assert float((found[:, :25] - 1 / 25).abs().mean()) < 0.02
 
 
 def test_the_network_finds_the_dependence_of_indices_and_frequencies_do_not():
@@ -128,11 +152,9 @@ def test_perplexity_is_that_of_the_split_and_not_a_mean_over_batches():
     assert indices(view).flatten().bincount(minlength=8).tolist() == [0, 8, 0, 4, 0, 2, 0, 2]
     with evaluating(made.model):
         fitted = code_usage(view)["index_bits"]
-    shares = [(n + 1 / 8) / 17 for n in (8, 4, 2, 2)]
-    expected = -sum(
-        p * math.log2(q) for p, q in zip((0.5, 0.25, 0.125, 0.125), shares, strict=True)
-    )
-    assert fitted == pytest.approx(expected, rel=1e-5)
+    p = made.model.latent_prior().indices.base_dist.probs[0, [1, 3, 5, 7]].double()
+    assert fitted == pytest.approx(-float(p.log2() @ torch.tensor([8.0, 4, 2, 2]).double()) / 16)
+    assert bits < fitted < 1.2 * bits
     with evaluating(made.model):
         assert made.model.sample(5).shape == (5, 1, 4, 5)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vae_run.evaluation.base import metric
-from vae_run.models.distributions.indices import Codewords, Quantized
+from vae_run.models.distributions.indices import Codewords, IndexSpace, Quantized
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -46,6 +46,26 @@ def code_usage(view: View) -> dict[str, float]:
     space = view.model.posterior.index_space()
     if space is None:
         return {}
+    counts, error, nats = totals(view, space)
+    shares = counts.double() / counts.sum(1, keepdim=True)
+    entropy = float(torch.special.entr(shares).sum(1).mean())
+    found = {
+        "codes_used": float((counts > 0).sum()),
+        "perplexity": math.exp(entropy),
+        "code_bits": space.length * math.log2(space.codes),
+        "entropy_bits": space.length * entropy / math.log(2),
+        "quantization_error": error / view.size,
+    }
+    if nats is not None:
+        found["index_bits"] = nats / view.size / math.log(2)
+    return found
+
+
+def totals(view: View, space: IndexSpace) -> tuple[Tensor, float, float | None]:
+    """How often each code occurs, int64 [S, K]; the error, and -log p of the indices, of all images.
+
+    The last is None where the prior has not been fitted to indices.
+    """
     prior = view.model.latent_prior() if view.model.prior.ready else None
     counts = torch.zeros(space.stages, space.codes, dtype=torch.long)
     error = nats = 0.0
@@ -56,18 +76,7 @@ def code_usage(view: View) -> dict[str, float]:
         counts += histogram(q.indices, space.codes)
         if isinstance(prior, Codewords):
             nats -= float(prior.indices.log_prob(q.indices.flatten(1)).double().sum())
-    shares = counts.double() / counts.sum(1, keepdim=True)
-    entropy = float(torch.special.entr(shares).sum(1).mean())
-    found = {
-        "codes_used": float((counts > 0).sum()),
-        "perplexity": math.exp(entropy),
-        "code_bits": space.length * math.log2(space.codes),
-        "entropy_bits": space.length * entropy / math.log(2),
-        "quantization_error": error / view.size,
-    }
-    if isinstance(prior, Codewords):
-        found["index_bits"] = nats / view.size / math.log(2)
-    return found
+    return counts, error, nats if isinstance(prior, Codewords) else None
 
 
 def histogram(indices: Tensor, codes: int) -> Tensor:

@@ -179,7 +179,7 @@ def rotated(encoded: Tensor, quantized: Tensor) -> Tensor:
     """The value of `quantized`, by a rotation and scaling of `encoded` that is held fixed.
 
     q = (|q| / |e|) R e with R = I - 2 r r^T + 2 q' e'^T, where e' and q' are e and q at length 1
-    and r is e' + q' at length 1 (Fifty et al. 2024, section 4.2). The gradient by e is then
+    and r is e' + q' at length 1 (Fifty et al. 2024). The gradient by e is then
     (|q| / |e|) R^T g for the gradient g by q.
     """
     e, q = encoded.detach(), quantized.detach()

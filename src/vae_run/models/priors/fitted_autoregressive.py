@@ -120,7 +120,8 @@ class FittedAutoregressive(FittedIndices):
     ) -> None:
         super().__init__(index_space)
         self.steps = steps
-        made = NextIndex(self.space.length, self.space.codes, units)
+        with torch.random.fork_rng(devices=[]):  # the model begins as it would without it
+            made = NextIndex(self.space.length, self.space.codes, units)
         self.network = made.requires_grad_(False)
 
     def fit(self, codes: Tensor) -> None:
@@ -130,7 +131,7 @@ class FittedAutoregressive(FittedIndices):
         train, held_out = codes[~aside], codes[aside] if aside.any() else codes
         with torch.inference_mode(False), torch.enable_grad():
             network = copy.deepcopy(self.network).cpu().requires_grad_(True)
-            network.start(log_frequencies(train, self.space.codes))
+            network.start(log_frequencies(train, self.space))
             self.network.load_state_dict(self._best(network, train.clone(), held_out.clone()))
         self.fitted.fill_(True)
 

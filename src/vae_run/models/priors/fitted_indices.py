@@ -1,6 +1,6 @@
 """Distributions of the indices of codes, fitted after the training of a quantiser.
 
-Letters: N codes, L indices of a code, K values of each, D latent dimensions.
+Letters: N codes, L indices of a code: P positions of S stages each, K values, D latent dimensions.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from vae_run.models.priors.fitted import Fitted
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
+
+
+STRENGTHS = tuple(4.0**power for power in range(-3, 9))
+"""Pseudo-counts a and b of `log_frequencies`."""
 
 
 class FittedIndices(Fitted):
@@ -55,9 +59,9 @@ class FittedIndices(Fitted):
 
 
 class FittedCodes(FittedIndices):
-    """Independent indices, each with the frequencies of its values among the training codes.
+    """Independent indices, each with about the frequencies of its values among the training codes.
 
-    p_l(k) = (n_lk + 1/K) / (N + 1), so that every code has a probability (Perks 1947).
+    See `log_frequencies` for what keeps the probability of a value above 0.
     """
 
     description = "the frequencies of codes at each position"
@@ -69,7 +73,7 @@ class FittedCodes(FittedIndices):
 
     def fit(self, codes: Tensor) -> None:
         """Count the values of each index in `codes`, int64 [N, L]."""
-        self.logits.copy_(log_frequencies(codes, self.space.codes))
+        self.logits.copy_(log_frequencies(codes, self.space))
         self.fitted.fill_(True)
 
     def over(self) -> Distribution:
@@ -77,9 +81,35 @@ class FittedCodes(FittedIndices):
         return Independent(each, 1, validate_args=False)
 
 
-def log_frequencies(indices: Tensor, codes: int) -> Tensor:
-    """log p_l(k) of `indices` int64 [N, L], as of `FittedCodes`, float32 [L, K] on the CPU."""
+def log_frequencies(indices: Tensor, space: IndexSpace) -> Tensor:
+    """log p_l(k) of `indices` int64 [N, L], float32 [L, K] on the CPU.
+
+    With n_lk the number of k at index l, and n_k that at all positions of its stage, M = N P,
+
+        p_l(k) = (n_lk + a q(k)) / (N + a),   q(k) = (n_k + b / K) / (M + b):
+
+    frequencies at a position, drawn to those of all positions, and these to equal ones. a and b are
+    those of a grid under which each code, left out, is the most probable given the others.
+    """
     columns = indices.cpu().unbind(1)
-    counts = torch.stack([torch.bincount(column, minlength=codes) for column in columns])
-    frequencies = (counts.double() + 1 / codes) / (len(indices) + 1)
-    return frequencies.log().float()
+    counted = [torch.bincount(column, minlength=space.codes) for column in columns]
+    counts = torch.stack(counted).double().unflatten(0, (-1, space.stages))  # [P, S, K]
+    scores = {(a, b): left_out(counts, a, b) for a in STRENGTHS for b in STRENGTHS}
+    a, b = max(scores, key=lambda pair: scores[pair])
+    return smoothed(counts, a, b).log().float().flatten(0, 1)
+
+
+def smoothed(counts: Tensor, a: float, b: float) -> Tensor:
+    """p_l(k) of `log_frequencies` for the counts n_lk [P, S, K]."""
+    n, codes = float(counts[0, 0].sum()), counts.shape[-1]
+    shared = (counts.sum(0) + b / codes) / (n * len(counts) + b)
+    return (counts + a * shared) / (n + a)
+
+
+def left_out(counts: Tensor, a: float, b: float) -> float:
+    """Sum over all indices of log p of each by the counts [P, S, K] of the others."""
+    n, codes = float(counts[0, 0].sum()), counts.shape[-1]
+    seen = counts > 0
+    own, pooled = counts[seen], counts.sum(0).expand_as(counts)[seen]
+    shared = (pooled - 1 + b / codes) / (n * len(counts) - 1 + b)
+    return float((own * ((own - 1 + a * shared) / (n - 1 + a)).log()).sum())
