@@ -143,7 +143,7 @@ def test_the_distortion_of_a_k_means_codebook_is_that_of_scikit_learn():
     # The start of a training is such a codebook, of the vectors of training images.
     started = vector(6, code_dim=2)
     started.start_at([head(features[:20]), head(features[20:])])
-    assert float(started(features).error.sum()) < 1.1 * found.inertia_
+    assert float(started(features).error.detach().sum()) < 1.1 * found.inertia_
 
 
 def test_a_start_with_fewer_vectors_than_codes_keeps_the_other_codes():

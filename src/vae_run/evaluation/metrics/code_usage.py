@@ -62,7 +62,7 @@ def code_usage(view: View) -> dict[str, float]:
 
 
 def totals(view: View, space: IndexSpace) -> tuple[Tensor, float, float | None]:
-    """How often each code occurs, int64 [S, K]; the error, and -log p of the indices, of all images.
+    """How often each code occurs, int64 [S, K]; error and -log p of the indices, of all images.
 
     The last is None where the prior has not been fitted to indices.
     """

@@ -93,7 +93,7 @@ def log_frequencies(indices: Tensor, space: IndexSpace) -> Tensor:
     """
     columns = indices.cpu().unbind(1)
     counted = [torch.bincount(column, minlength=space.codes) for column in columns]
-    counts = torch.stack(counted).double().unflatten(0, (-1, space.stages))  # [P, S, K]
+    counts = torch.stack(counted).double().reshape(-1, space.stages, space.codes)  # [P, S, K]
     scores = {(a, b): left_out(counts, a, b) for a in STRENGTHS for b in STRENGTHS}
     a, b = max(scores, key=lambda pair: scores[pair])
     return smoothed(counts, a, b).log().float().flatten(0, 1)
