@@ -17,6 +17,7 @@ from vae_run import load
 from vae_run.data.splits import Split
 from vae_run.errors import ConfigError
 from vae_run.evaluation.codes import evaluating, fit_prior, indices
+from vae_run.evaluation.evaluation import Evaluation
 from vae_run.evaluation.metrics.bits_per_dim import bits_per_dim
 from vae_run.evaluation.metrics.code_usage import code_usage
 from vae_run.evaluation.metrics.objective import objective
@@ -230,3 +231,12 @@ def test_a_resumed_run_has_the_same_codebook_bit_for_bit(
         states = [checkpoint_file.read(r / "checkpoints" / f"{name}.pt") for r in (begun, run)]
         assert same(states[0]["model"], states[1]["model"])
     assert metrics(begun) == metrics(run)
+
+
+def test_codes_that_cannot_be_moved_a_little_have_no_traversals():
+    made = experiment("model=fsq", "prior=fitted_codes")
+    view = made.view(made.splits.val)
+    fit_prior(made.model.prior, view)
+    with evaluating(made.model):
+        drawn = Evaluation(figures=["traversals", "interpolations", "samples", "codes"]).draw(view)
+    assert set(drawn) == {"interpolations", "samples", "codes"}
