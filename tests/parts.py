@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -85,9 +86,19 @@ class Noise(Dataset):
         return Parts(grey(self.n, shape, 1), grey(37, shape, 2), grey(41, shape, 3))
 
 
+OF_FOUR = {"model=fsq", "posterior=fsq"}
+"""Presets and options whose codes are vectors of four numbers."""
+
+
+def size_of(words: Iterable[str]) -> int:
+    """A small latent_dim for a model of `words`: 3, or 4 where its codes need them."""
+    return 4 if OF_FOUR & set(words) else 3
+
+
 def experiment(*words: str, n: int = 90, shape: tuple[int, ...] = SHAPE) -> Experiment:
-    """A small experiment on `Noise`: 3 latent dimensions, a small network."""
-    config = composed("latent_dim=3", "network.widths=[8]", "network.activation=tanh", *words)
+    """A small experiment on `Noise`: few latent dimensions (`size_of`), a small network."""
+    size = f"latent_dim={size_of(words)}"
+    config = composed(size, "network.widths=[8]", "network.activation=tanh", *words)
     config["dataset"] = {"_target_": "parts.Noise", "n": n, "shape": list(shape)}
     return assemble(check(config), torch.device("cpu"))
 

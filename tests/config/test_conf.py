@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from parts import CONF, composed, stepped
+from parts import CONF, composed, size_of, stepped
 from PIL import Image
 
 from vae_run.config.check import check
-from vae_run.config.groups import CONTEXT, GROUPS
+from vae_run.config.groups import GROUPS, filled_in
 from vae_run.config.keys import flat
 from vae_run.config.options import PACKAGE
 from vae_run.config.schema import Settings
@@ -46,9 +46,14 @@ NEEDED = {
     ("prior", "fitted_gaussian"): ["model=ae"],
     ("prior", "fitted_mixture"): ["model=ae"],
     ("prior", "fitted_flow"): ["model=ae"],
+    ("posterior", "fsq"): ["model=fsq"],
+    ("posterior", "vector_quantized"): ["model=vq_vae"],
+    ("posterior", "residual_vq"): ["model=residual_vq"],
+    ("prior", "fitted_codes"): ["model=residual_vq"],
+    ("prior", "fitted_autoregressive"): ["model=residual_vq"],
     **{
         ("sampler", option): ["task=sample", "run=x", "output=y.npz"]
-        for option in ("prior", "gaussian", "mixture", "flow")
+        for option in ("prior", "gaussian", "mixture", "flow", "codes", "autoregressive")
     },
     ("posterior", "von_mises_fisher"): ["model=hyperspherical_vae"],
     ("prior", "spherical"): ["model=hyperspherical_vae"],
@@ -140,7 +145,8 @@ def test_every_option_takes_a_step(group: str, settings: Compose) -> None:
 
 @pytest.mark.parametrize(("group", "option"), OTHERS, ids=lambda value: value)
 def test_every_part_of_a_model_trains(group: str, option: str, settings: Compose) -> None:
-    checked = settings(f"{group}={option}", *NEEDED.get((group, option), []), "latent_dim=3")
+    words = [f"{group}={option}", *NEEDED.get((group, option), [])]
+    checked = settings(*words, f"latent_dim={size_of(words)}")
     if not issubclass(checked.classes["trainer"], Gradient):
         pytest.skip("its parameters are not found by steps")
     experiment, terms = steps(checked, 2)
@@ -194,7 +200,7 @@ def test_parts_list_their_constructors_parameters(group: str, option: str) -> No
     given = values_of(group, option)
     target = given.pop("_target_")
     module, _, name = target.rpartition(".")
-    defaults = constructor_defaults(getattr(import_module(module), name))
+    defaults = constructor_defaults(getattr(import_module(module), name), group)
     assert sorted(given) == sorted(defaults)
     differing = [
         key
@@ -217,12 +223,12 @@ def values_of(group: str, option: str) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def constructor_defaults(cls: Any) -> dict[str, Any]:
+def constructor_defaults(cls: Any, group: str) -> dict[str, Any]:
     """Configuration keys of a part with their defaults."""
     found = {
         name: parameter.default
         for name, parameter in inspect.signature(cls).parameters.items()
-        if name not in CONTEXT
+        if name not in filled_in(group)
     }
     if dataclasses.is_dataclass(cls):
         made = {f.name: f.default_factory for f in dataclasses.fields(cls)}

@@ -27,6 +27,7 @@ def plan(preset: str, epochs: int) -> tuple[str, ...]:
     """A short training of the preset, which saves every fourth step."""
     given = (*PLAN, f"trainer.epochs={epochs}")
     words = tuple(w for w in given if preset not in ("pca", "ppca") or not w.startswith("trainer"))
+    words = (*words, "latent_dim=4") if preset == "fsq" else words
     widths = () if preset in LINEAR else ("network.widths=[16]",)
     short = ("trainer.pretrain_epochs=1",) if preset == "stacked_dae" else ()
     return (f"model={preset}", *words, *widths, *short)

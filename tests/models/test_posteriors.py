@@ -17,8 +17,9 @@ from vae_run.models.posteriors import (
 )
 
 B, D, F, K = 5, 3, 7, 2
-OPTIONS = [option for option in options("posterior") if option != "von_mises_fisher"]
-"""Those over all of R^D; tests/models/test_spherical.py has the others."""
+ELSEWHERE = ("von_mises_fisher", "vector_quantized", "residual_vq", "fsq")
+OPTIONS = [option for option in options("posterior") if option not in ELSEWHERE]
+"""Those over all of R^D; test_spherical.py and test_quantized.py have the others."""
 
 
 @pytest.fixture

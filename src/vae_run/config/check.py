@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from vae_run.config.groups import CONTEXT, GROUPS, OPTIONAL
+from vae_run.config.groups import GROUPS, OPTIONAL, filled_in
 from vae_run.config.keys import misplaced_key, those_having, unknown_key
 from vae_run.config.renamed import current
 from vae_run.config.schema import TASKS, Common, Settings, parameters
@@ -59,7 +59,7 @@ def check(config: Mapping[str, Any], *, trust: Iterable[str] | None = None) -> S
     trusted = None if trust is None else frozenset(trust)
     settings = Settings(fixed, parts, classes, config, trusted)
     for group, cls in classes.items():
-        if not CONTEXT & set(parameters(cls)):
+        if not filled_in(group) & set(parameters(cls)):
             settings.build(group)
         for message in refusals(group, cls, settings, parts[group]):
             raise ConfigError(message)
@@ -140,12 +140,14 @@ def import_target(key: str, target: Any, trust: Iterable[str] | None) -> Any:
 
 
 @cache
-def _arguments(cls: Any) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, TypeAdapter[Any]]]:
+def _arguments(
+    cls: Any, context: frozenset[str]
+) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, TypeAdapter[Any]]]:
     """The parameters of a part's class or function, and what checks each; read once a class."""
     signature = parameters(cls)
     own_hints = is_dataclass(cls) or inspect.isfunction(cls)
     hints = get_type_hints(cls if own_hints else cls.__init__, include_extras=True)
-    own = [name for name in signature if name not in CONTEXT]
+    own = [name for name in signature if name not in context]
     return signature, {name: TypeAdapter(hints.get(name, Any), config=_STRICT) for name in own}
 
 
@@ -155,14 +157,15 @@ def check_arguments(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str
 
     `cls` is a class, or a function; `group` is the key that `config` stands at.
     """
-    signature, adapters = _arguments(cls)
+    context = filled_in(group)
+    signature, adapters = _arguments(cls, context)
     kinds = {parameter.kind for parameter in signature.values()}
     open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # takes keys that it does not name
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [name for name, p in signature.items() if name not in CONTEXT and p.kind in named]
+    known = [name for name, p in signature.items() if name not in context and p.kind in named]
     given = {key: value for key, value in config.items() if key != "_target_"}
     for key, value in given.items():
-        if key not in known and open_ended and key not in CONTEXT:
+        if key not in known and open_ended and key not in context:
             continue
         if key not in known:
             raise ConfigError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in known]))

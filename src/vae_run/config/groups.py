@@ -29,9 +29,17 @@ OPTIONAL = {"sampler": "vae_run.models.priors.Fitted"}
 
 CONTEXT = frozenset(
     {
-        *("latent_dim", "latent_shape", "event_shape", "levels", "one_hot"),  # the model's
-        *("features", "projection", "encode"),  # of its parts
+        *("latent_dim", "latent_shape", "event_shape", "one_hot"),  # the model's
+        *("features", "projection", "encode", "index_space"),  # of its parts
         *("params", "train_size", "view"),  # of optimizers, of objectives, of metrics and pictures
     }
 )
 """Constructor arguments that the program fills in; they are no configuration keys."""
+
+OWN_CONTEXT = {"likelihood": frozenset({"levels"})}
+"""Those of one group alone, whose names are keys in another."""
+
+
+def filled_in(group: str) -> frozenset[str]:
+    """The constructor arguments of parts of `group` that the program fills in."""
+    return CONTEXT | OWN_CONTEXT.get(group, frozenset())

@@ -25,6 +25,7 @@ from torch import Tensor
 from vae_run.data.batches import NOISE_CHUNK, seeded
 from vae_run.evaluation.view import View
 from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.models.priors import Prior
 from vae_run.system.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -93,7 +94,12 @@ def calibrate(view: View) -> None:
                 total += float(error.cpu().double().square().sum())
             model.likelihood.calibrate(total / (view.size * view.split.images[0].numel()))
     if model.prior.fitted_to_codes and not model.prior.fitted_once:
-        model.prior.fit(codes(replace(view, limit=CODES_FOR_PRIOR)))
+        fit_prior(model.prior, replace(view, limit=CODES_FOR_PRIOR))
+
+
+def fit_prior(prior: Prior, view: View) -> None:
+    """Fit `prior` to the codes of the images of `view`, or to the indices that name them."""
+    prior.fit(indices(view) if prior.over_indices else codes(view))
 
 
 def codes(view: View) -> Tensor:
@@ -108,3 +114,14 @@ def codes(view: View) -> Tensor:
             for b in view.batches()
         ]
     return torch.cat(found)  # out of inference mode, for what is fitted by gradients
+
+
+def indices(view: View) -> Tensor:
+    """The indices of the codes of the images of `view`, int64 [N, L], of a discrete posterior."""
+    model = view.model
+    with evaluating(model):
+        found = [
+            model.posterior.indices(model.given(b.given).encode(b.input)).flatten(1)
+            for b in view.batches()
+        ]
+    return torch.cat(found)

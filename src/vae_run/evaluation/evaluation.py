@@ -117,10 +117,17 @@ class Evaluation:
                 part.prepare()
 
     def measure(self, view: View, entries: Sequence[Entry] | None = None) -> dict[str, float]:
-        """The chosen metrics of `view`, or those of `entries`; the model's mode is kept."""
+        """The chosen metrics of `view`, or those of `entries`; the model's mode is kept.
+
+        With the objective those of the posterior (`Posterior.metrics`) are measured too.
+        """
         found: dict[str, float] = {}
         with evaluating(view.model):
-            for entry in self.metrics if entries is None else entries:
+            chosen = list(self.metrics if entries is None else entries)
+            if SELECTING in map(target, chosen):
+                known = [target(entry) for entry in chosen]
+                chosen += [name for name in view.model.posterior.metrics if name not in known]
+            for entry in chosen:
                 metric = self._part("metrics", entry)
                 if not (metric.of_codes and view.model.skips):
                     found |= metric(view)

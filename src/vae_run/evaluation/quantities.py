@@ -37,6 +37,10 @@ def _likelihood() -> Iterator[Quantity]:
     yield row("sparsity_loss", NATS, text)
     text = "-H(q(z|x)), in the place of the KL where the prior is flat"
     yield row("negative_entropy", NATS, text)
+    text = "posterior.commitment times the squared distance of the encoder's output from its code"
+    yield row("commitment", NATS, text)
+    text = "squared distance of the codewords from the encoder's outputs, which moves codewords"
+    yield row("codebook", NATS, text)
     text = "length of a lossless code"
     places = (HEADLINE, COMPARISON)
     yield bound("bits_per_dim", "bits per dimension", text, better=-1, shown=places)
@@ -78,6 +82,17 @@ def _codes() -> Iterator[Quantity]:
     yield row("mutual_information", "nats", "I(x; z) between images and codes")
     yield row("aggregate_gap", "nats", "KL from the codes of all images to the prior", better=-1)
     yield row("mmd", "", "squared maximum mean discrepancy of codes and prior", better=-1)
+    text = "codewords used on the split"
+    yield row("codes_used", "codes", text, better=1, shown=(HEADLINE, COMPARISON, SWEEP))
+    text = "exp of the entropy of the codewords' frequencies on the split"
+    yield row("perplexity", "codes", text, better=1, shown=(HEADLINE, COMPARISON, SWEEP))
+    bits = "bits per image"
+    yield row("code_bits", bits, "length of the indices at a fixed rate")
+    yield row("entropy_bits", bits, "length of the indices by their frequencies on the split")
+    text = "length of the indices by the fitted prior"
+    yield row("index_bits", bits, text, better=-1, shown=(COMPARISON,))
+    text = "squared distance of the encoder's output from its code, summed over positions"
+    yield row("quantization_error", "squared units of the code", text, better=-1, log=True)
     text = "KL from q(z) to the product of its marginals"
     yield row("total_correlation", "nats", text, better=-1)
     yield row("code_correlation", "", "mean absolute correlation of two dimensions")

@@ -47,13 +47,10 @@ def build_model(
     }
     given, network = _given(settings, classes, conditions), settings.build("network")
     encoder, decoder = _halves(network, code["latent_shape"], event_shape, _width(given))
-    posterior = settings.build(
-        "posterior",
-        **code,
-        features=encoder.features,
-        projection=partial(encoder.projection, latent_shape=code["latent_shape"]),
-    )
-    prior = settings.build("prior", **code, encode=partial(_encode, encoder, posterior))
+    project = partial(encoder.projection, latent_shape=code["latent_shape"])
+    posterior = settings.build("posterior", **code, features=encoder.features, projection=project)
+    encode = partial(_encode, encoder, posterior)
+    prior = settings.build("prior", **code, encode=encode, index_space=posterior.index_space())
     likelihood = settings.build(
         "likelihood",
         event_shape=event_shape,

@@ -216,6 +216,10 @@ class LatentVariableModel(nn.Module):
         known = self.classes if self.examples is None else self.examples
         return None if known is None else known[torch.arange(n, device=known.device) % len(known)]
 
+    def after_step(self, skipped: Tensor) -> None:
+        """Let the parts change what no gradient changes (`Posterior.after_step`)."""
+        self.posterior.after_step(skipped)
+
     @torch.no_grad()
     def sample(self, n: int, label: Given | None = None) -> Tensor:
         """n images [n, *E]: means of p(x|z), with z from the prior by torch's global generator.

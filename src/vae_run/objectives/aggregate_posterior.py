@@ -178,6 +178,7 @@ class MMD(Objective):
     shares_batches: ClassVar[bool] = False
     weight: NonNegative = 100.0
     kl_weight: NonNegative = 0.0
+    takes_penalties: ClassVar[bool] = True
     samples = 2  # the second gives samples of the prior
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
@@ -190,7 +191,8 @@ class MMD(Objective):
         if model.posterior.stochastic:
             terms["kl"] = kl(q, p, z)
             loss = loss + self.kl_weight * terms["kl"]
-        return {"loss": loss, **terms}
+        penalties = model.posterior.penalties(q)
+        return {"loss": sum(penalties.values(), loss), **terms, **penalties}
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:

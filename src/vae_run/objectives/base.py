@@ -42,6 +42,8 @@ class Objective(ABC):
     """Whether an image's terms do not depend on the batch, so that processes can divide it."""
     restores: ClassVar[bool] = False
     """Whether the decoder may see the encoder's input: no bound and no code is asked for."""
+    takes_penalties: ClassVar[bool] = False
+    """Whether the loss has what the posterior adds to it (`Posterior.penalties`)."""
 
     critic_rate: float = 1.0
     """The learning rate of the critic, relative to that of the model."""

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Reconstruction(Objective):
-    """loss = -E_q log p(x|z), without a prior.
+    """loss = -E_q log p(x|z), without a prior, and what the posterior adds to it.
 
     `orthonormality` is the weight of a penalty |U^T U - I|^2 on the decoder's last layer U [P, H],
     with which the columns of a linear decoder become orthonormal.
     """
 
     restores: ClassVar[bool] = True
-
+    takes_penalties: ClassVar[bool] = True
     orthonormality: NonNegative = 0.0
 
     @classmethod
@@ -43,7 +43,9 @@ class Reconstruction(Objective):
         loss = reconstruction
         if self.orthonormality:
             loss = loss + self.orthonormality * distance_from_orthonormal(last_weight(model))
-        return {"loss": loss, "reconstruction": reconstruction}
+        penalties = model.posterior.penalties(q)
+        loss = sum(penalties.values(), loss)
+        return {"loss": loss, "reconstruction": reconstruction, **penalties}
 
 
 def last_weight(model: LatentVariableModel) -> Tensor:

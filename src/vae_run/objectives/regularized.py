@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class RegularizedReconstruction(Objective):
     for a decoder that is smooth by construction, as with network.spectral_norm.
     """
 
+    takes_penalties: ClassVar[bool] = True
     code_weight: NonNegative = 1e-2
     decoder_weight: NonNegative = 1e-4
     regularizer: Literal["l2", "gradient_penalty", "none"] = "l2"
@@ -58,7 +59,9 @@ class RegularizedReconstruction(Objective):
         elif self.regularizer == "gradient_penalty":
             slope = directional_derivative(model, z, batch.noise[0])
             loss = loss + self.decoder_weight * slope.square().flatten(1).sum(1)
-        return {"loss": loss, "reconstruction": reconstruction}
+        penalties = model.posterior.penalties(q)
+        loss = sum(penalties.values(), loss)
+        return {"loss": loss, "reconstruction": reconstruction, **penalties}
 
 
 def directional_derivative(model: LatentVariableModel, z: Tensor, direction: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ log = logging.getLogger("vae_run")
 def main(call: Call) -> None:
     """Write a row for each image: `mean` [D], `scale` [D] where the code is random, and its name.
 
+    Where indices name a code, they are written too: `indices` [P], or [P, S] of several stages.
+
     Means are those that the run's own evaluation has, bit for bit, for the same images in batches
     of the same size. They are codes of the images as they are, without the run's corruption.
     """
@@ -29,16 +31,19 @@ def main(call: Call) -> None:
     path = check_output(fixed.output, TABLES, overwrite=fixed.overwrite, inputs=inputs)
     run = trained(call)
     images = own_images(run, fixed)
-    means, scales = list[Tensor](), list[Tensor]()
+    means, scales, indices = list[Tensor](), list[Tensor](), list[Tensor]()
     with evaluating(run.model):
         for batch, model in run.batches(images):
             q = model.encode(batch.input)
             means.append(q.mean.cpu())
             scale = model.posterior.scale(q)
             scales += [] if scale is None else [scale.cpu()]
+            indices += [model.posterior.indices(q).cpu()] if model.posterior.discrete else []
     found = {"mean": torch.cat(means).numpy()}
     if scales:
         found["scale"] = torch.cat(scales).numpy()
+    if indices:
+        found["indices"] = torch.cat(indices).numpy()
     plural = path.suffix.lower() == ".npz"
     names = ("names", "labels", "split", "index") if plural else ("name", "label", "split", "index")
     about = identity(images, names)

@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
-from vae_run.evaluation.codes import codes, evaluating
+from vae_run.evaluation.codes import evaluating
+from vae_run.evaluation.codes import fit_prior as fit_to_codes
 from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities
@@ -74,7 +75,7 @@ def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
     prior = experiment.model.prior
     if not prior.fitted_once:
         return
-    prior.fit(codes(experiment.view(experiment.splits.train)))
+    fit_to_codes(prior, experiment.view(experiment.splits.train))
     state = checkpoint_file.read(run.best)
     checkpoint_file.save(run.best, {**state, "model": experiment.model.state_dict()})
 

@@ -17,7 +17,7 @@ from vae_run.config.invocation import Call
 from vae_run.config.schema import Sample, Settings
 from vae_run.data.columns import Columns
 from vae_run.data.conditions import LABEL
-from vae_run.evaluation.codes import codes
+from vae_run.evaluation.codes import fit_prior
 from vae_run.evaluation.few_images import class_name
 from vae_run.evaluation.view import View
 from vae_run.system.array_archive import MARK, array_archive
@@ -137,14 +137,14 @@ def use_sampler(run: Trained, settings: Settings) -> None:
     """
     splits = own_splits(run, "sampler")
     latent_dim = run.settings.fixed.latent_dim
-    sampler = settings.build("sampler", latent_dim=latent_dim).to(run.device)
+    space = run.model.posterior.index_space()
+    sampler = settings.build("sampler", latent_dim=latent_dim, index_space=space).to(run.device)
     train = splits.train.to(run.device)
     objective = run.settings.build("objective", train_size=splits.train_size)
     view = View(run.model, objective, run.settings.build("corruption"), train, latent_dim)
-    found = codes(view)
-    sampler.fit(found)
+    fit_prior(sampler, view)
     run.model.prior = sampler
-    log.info("fitted to the codes of %s", counted(len(found), f"training {run.noun}"))
+    log.info("fitted to the codes of %s", counted(view.size, f"training {run.noun}"))
 
 
 def write_classes(path: Path, images: Tensor, run: Trained, source: str) -> None:

@@ -82,13 +82,14 @@ def refuse(settings: Settings) -> None:
         return
     if settings.fixed.task not in ("train", "resume"):
         ranks.refuse_several(f"task={settings.fixed.task}")
-    for key in ("objective", "trainer"):
-        part: Any = settings.classes[key]
-        if not part.shares_batches:
-            raise ConfigError(
-                f"{key}: {part.__name__} needs each batch as a whole, and {place.size} processes "
-                f"(torchrun) share it. Choose another {key}, or start without torchrun."
-            )
+    parts = [(key, settings.classes[key]) for key in ("objective", "trainer")]
+    wanting = [(key, part.__name__) for key, part in parts if not part.shares_batches]
+    wanting += settings.classes["posterior"].whole_batch(settings.parts["posterior"])
+    for key, name in wanting:
+        raise ConfigError(
+            f"{key}: {name} needs each batch as a whole, and {place.size} processes (torchrun) "
+            f"share it. Choose another {key}, or start without torchrun."
+        )
 
 
 @contextmanager

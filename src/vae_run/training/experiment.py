@@ -16,6 +16,7 @@ from vae_run.data.conditions import Conditions, conditioned
 from vae_run.data.splits import Split, Splits
 from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.errors import ConfigError
+from vae_run.evaluation.codes import evaluating, few
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.evaluation.quantity import Declared
 from vae_run.evaluation.view import View
@@ -105,13 +106,23 @@ class Experiment:
         return moments(self.splits.train)
 
     def start_at_data(self) -> None:
-        """Let the likelihood begin at the data's spread, and at their mean where that helps."""
+        """Let the likelihood begin at the data's spread, and at their mean where that helps.
+
+        A posterior that begins at codes is given those of some of the training images.
+        """
         found, network = self.moments, self.settings.build("network")
         self.model.likelihood.start_scale(found.deviation)
         if network.by_activation and (network.small_heads or not self.model.posterior.stochastic):
             self.model.likelihood.start_at(found.mean.float(), found.deviation)
         if self.model.posterior.sparse:
             start_transposed(self.model, found.mean.float(), found.deviation)
+        if count := self.model.posterior.start_size:
+            view = few(self.view(self.splits.train), count)
+            with evaluating(self.model):
+                posteriors = [
+                    self.model.given(batch.given).encode(batch.input) for batch in view.batches()
+                ]
+            self.model.posterior.start_at(posteriors)
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of the data, so that its model can be built and used again."""

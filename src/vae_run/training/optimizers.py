@@ -102,6 +102,11 @@ class SGD(UndecoratedOptimizer, torch.optim.SGD):
             )
 
 
+def not_finite(x: Tensor) -> Tensor:
+    """1.0 where x is NaN or infinite, else 0.0, of the shape of x, without reading it."""
+    return (x - x).ne_(0.0)  # x - x is NaN where x is not finite
+
+
 def step_unless(skipped: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """`optimizer.step()` unless `skipped`, a float [], is 1.
 

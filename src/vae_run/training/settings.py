@@ -140,6 +140,11 @@ def _cannot_accumulate(settings: Settings, options: Mapping[str, Any]) -> Iterat
             f"{start} objective={objective.__name__} needs each batch as a whole. Use "
             "trainer.accumulate=1, or another objective."
         )
+    for key, value in settings.classes["posterior"].whole_batch(settings.parts["posterior"]):
+        yield (
+            f"{start} {key}={value} needs each batch as a whole. Use trainer.accumulate=1, or "
+            f"another {key}."
+        )
     if settings.build("network").spectral_norm:
         yield (
             f"{start} network.spectral_norm refines its estimates in each forward pass. Use "

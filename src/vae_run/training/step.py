@@ -15,7 +15,7 @@ from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective, Terms
 from vae_run.training import distributed
 from vae_run.training.accumulation import gradient
-from vae_run.training.optimizers import step_unless
+from vae_run.training.optimizers import not_finite, step_unless
 from vae_run.training.schedules import Schedule
 
 
@@ -80,10 +80,10 @@ def fit(
         if batch.share is not None:
             terms, loss = distributed.summed(parameters, terms, batch.share)
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        skipped = norm + loss.detach()
-        skipped = (skipped - skipped).ne_(0.0)  # x - x is 0, but NaN where x is not finite
+        skipped = not_finite(norm + loss.detach())
         if clip_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
         step_unless(skipped, optimizer)
+        model.after_step(skipped)
         step += 1
         yield StepRecord(step, batch.whole, terms, rate, norm, skipped)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vae_run.evaluation.base import metric
+from vae_run.evaluation.metrics.code_usage import code_usage
 from vae_run.evaluation.metrics.objective import objective
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def _conflicts(settings: Settings) -> Iterator[str]:
     """Why the metric cannot exist with these parts, as far as that is known without the data."""
-    prior = settings.classes["prior"]
+    prior, posterior = settings.classes["prior"], settings.classes["posterior"]
     likelihood = settings.classes["likelihood"]
     if not (likelihood.discrete or likelihood.binary):
         yield (
@@ -24,7 +25,11 @@ def _conflicts(settings: Settings) -> Iterator[str]:
             "likelihood=discretized_logistic, logistic_mixture or categorical, or binarized data "
             "with likelihood=bernoulli."
         )
-    if not settings.classes["posterior"].stochastic:
+    if posterior.discrete:
+        if not prior.over_indices:
+            yield "codes that are indices need a prior over indices. Use prior=fitted_codes."
+        return
+    if not posterior.stochastic:
         yield "a deterministic code has no ELBO. Use posterior=normal and objective=elbo."
     if not (prior.trained_with and prior.proper):
         yield "there is no ELBO without a proper prior. Use prior=standard_normal."
@@ -34,12 +39,17 @@ def _conflicts(settings: Settings) -> Iterator[str]:
 def bits_per_dim(view: View) -> dict[str, float]:
     """`bits_per_dim`: -elbo / (D ln 2) of images of D pixels, colours counted apart.
 
+    For codes that are indices i(x), elbo = log p(x|i) + log P(i) with the fitted prior P: q is a
+    point mass on i, which has a probability, so this is a bound on log p(x) too.
     Nothing under a density, which is no code length, for grey pixels under a Bernoulli, whose
     figure is a cross-entropy, or without an ELBO.
     """
     likelihood = view.model.likelihood
     if not likelihood.discrete and (not likelihood.binary or view.split.has_grey):
         return {}
-    elbo = objective(view).get("elbo")
+    terms = objective(view)
+    elbo = terms.get("elbo")
+    if (bits := code_usage(view).get("index_bits")) is not None:
+        elbo = -(terms["reconstruction"] + bits * math.log(2))
     dimensions = math.prod(view.split.event_shape)
     return {} if elbo is None else {"bits_per_dim": -elbo / (dimensions * math.log(2))}

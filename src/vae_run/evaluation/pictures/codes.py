@@ -68,9 +68,10 @@ def prior_density(model: LatentVariableModel, plane: Tensor, points: Tensor) -> 
 
     Exact for two dimensions and for N(0, I); else estimated from samples with Gaussian kernels. The
     levels are those of the smallest regions that hold `MASSES` of it. None where nothing can be
-    drawn from the prior, or where it is a sphere, whose projection has no such level.
+    drawn from the prior, or where it is a sphere, whose projection has no such level, or over
+    indices.
     """
-    if not model.prior.ready or model.posterior.spherical:
+    if not model.prior.ready or model.posterior.spherical or model.prior.over_indices:
         return None
     drawn = prior_samples(model, 4000)
     flat = (drawn @ plane).numpy()

@@ -49,6 +49,7 @@ def interpolations(view: View) -> Image | None:
     given = view.model.given(None if told is None else told[:, None])
     images = view.drawn(given.decode(posterior.nearest(lines)).mean)
     way = "along great circles of" if posterior.spherical else "linear in"
+    way = "linear, each point at the nearest code, in" if posterior.discrete else way
     way = "linear and spherical in" if curved else way
     return plots.interpolations(
         images,

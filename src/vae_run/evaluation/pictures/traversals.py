@@ -22,9 +22,10 @@ MAX_ROWS = 10
 def traversals(view: View) -> Image | None:
     """One code, moved along each latent dimension; the most informative dimensions first.
 
-    The code is `q.mean`, one that the posterior can draw, not E_q[z]. None for rows of a table.
+    The code is `q.mean`, one that the posterior can draw, not E_q[z]. None for rows of a table, and
+    for codes that are indices, which cannot be moved a little.
     """
-    if view.table is not None:
+    if view.table is not None or view.model.posterior.discrete:
         return None
     batch = few_batch(view)
     codes = view.model.given(batch.given).encode(batch.input).mean

@@ -6,11 +6,13 @@ Letters: K samples, B batch, D latent dimensions, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vae_run.models.distributions.indices import IndexSpace
 from vae_run.models.networks.initialisation import Layer
 
 Project = Callable[[int], nn.Module]
@@ -32,6 +34,10 @@ class Posterior(nn.Module, ABC):
     """Whether q is a `SparseCode`, which tells the active units."""
     unit_columns = False
     """Whether the columns by which the decoder reads the code have norm 1."""
+    discrete = False
+    """Whether indices of codewords name a code (`QuantizedPosterior`)."""
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """Metrics of the package that are measured wherever the objective is."""
 
     def initialise(self, draw: Callable[[Layer, int], None], latent_dim: int) -> None:
         """Draw the initial weights of `projection`, of whose outputs the first D are means."""
@@ -75,3 +81,39 @@ class Posterior(nn.Module, ABC):
     def calibrate(self, posteriors: Iterable[Distribution]) -> None:
         """Set that parameter from the posteriors of training images, in eval mode, by batches."""
         raise NotImplementedError
+
+    def penalties(self, q: Distribution) -> Mapping[str, Tensor]:
+        """What the posterior adds to the loss, by name, each [B] in nats.
+
+        Objectives add it where their `takes_penalties` is true, and report it term by term.
+        """
+        return {}
+
+    @property
+    def start_size(self) -> int:
+        """Training images whose posteriors `start_at` needs; 0: it is not called."""
+        return 0
+
+    def start_at(self, found: Sequence[Distribution]) -> None:
+        """Begin where posteriors of training images, `found`, lie under the initial weights."""
+        raise NotImplementedError
+
+    def after_step(self, skipped: Tensor) -> None:
+        """Change what no gradient changes, after each step of the optimiser.
+
+        What it needs of the batch the forward pass keeps in buffers, in training mode alone. Where
+        `skipped`, a float [] on the device, is 1, the step was not taken, and nothing may change.
+        """
+
+    @classmethod
+    def whole_batch(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The full keys, with their values, that need each batch in one process."""
+        return []
+
+    def indices(self, q: Distribution) -> Tensor:
+        """The indices that name each code, int64 [B, P] or [B, P, S], of a `discrete` posterior."""
+        raise NotImplementedError(f"codes of {type(self).__name__} have no indices")
+
+    def index_space(self) -> IndexSpace | None:
+        """The indices that name a code; None: there are none."""
+        return None

@@ -24,6 +24,8 @@ class Prior(nn.Module, ABC):
     """Whether `fit` sets it from the codes of the training images."""
     fitted_once = False
     """Whether it is fitted only at the end of training, not at each evaluation (fits take long)."""
+    over_indices = False
+    """Whether it is fitted to the indices of codes, int64 [N, L], which a quantiser has."""
     gaussian = False
     """Whether it is a normal distribution with independent dimensions."""
     learned = False

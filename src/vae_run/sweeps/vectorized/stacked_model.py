@@ -172,6 +172,8 @@ class Stack:
         self.drawn = None
         gradients, (loss, terms) = self._quickest(batch, self.loops[0].epoch)
         norms, skipped = self._optimizer.step([gradients[n] for n in self._values], loss, rates)
+        for loop, flag in zip(self.loops, skipped.unbind(0), strict=True):
+            loop.experiment.model.after_step(flag)
         sums = torch.stack([*(term.sum(1) for term in terms.values()), skipped], 1)[:, None]
         each = {name: term.unbind(0) for name, term in terms.items()}
         size = batch["target"].shape[1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vae_run.training.loop import Loop
-from vae_run.training.optimizers import SGD, Adam, AdamW, step_unless
+from vae_run.training.optimizers import SGD, Adam, AdamW, not_finite, step_unless
 
 STACKED = (Adam, AdamW, SGD)
 """Optimisers that work element by element, so that N of them equal one on the stack."""
@@ -118,8 +118,7 @@ class StackedOptimizer:
             [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
         )
         norms = torch.linalg.vector_norm(each, dim=0)
-        skipped = norms + loss
-        skipped = (skipped - skipped).ne_(0.0)
+        skipped = not_finite(norms + loss)
         if self._clips is not None:
             factors = (self._clips / (norms + 1e-6)).clamp(max=1.0)
             for gradient in gradients:
