@@ -58,6 +58,8 @@ def _codes() -> Iterator[Quantity]:
     row, count = partial(Quantity, section=Section.CODES), "dimensions"
     text = "those whose posterior mean varies by more than 0.01"
     yield row("active_units", "latent dimensions", text, shown=(HEADLINE, COMPARISON, SWEEP))
+    text = "those of layer {} of the code; the decoder reads layer 1"
+    yield row("active_units_layer_*", "latent dimensions", text, shown=(COMPARISON,))
     yield row("codes_twonn", count, "intrinsic dimension of the codes (TwoNN)", shown=(SWEEP,))
     yield row("posterior_scale", "units of the code", "mean width of q(z|x)", shown=(SWEEP,))
     yield row("data_twonn", count, "intrinsic dimension of the images (TwoNN)")

@@ -46,7 +46,7 @@ def build_model(
         "event_shape": event_shape,
     }
     given, network = _given(settings, classes, conditions), settings.build("network")
-    encoder, decoder = _halves(network, code["latent_shape"], event_shape, _width(given))
+    encoder, decoder = _halves(network, _read_shape(settings), event_shape, _width(given))
     posterior = settings.build(
         "posterior",
         **code,
@@ -54,6 +54,7 @@ def build_model(
         projection=partial(encoder.projection, latent_shape=code["latent_shape"]),
     )
     prior = settings.build("prior", **code, encode=partial(_encode, encoder, posterior))
+    posterior.attach(prior)
     likelihood = settings.build(
         "likelihood",
         event_shape=event_shape,
@@ -96,6 +97,13 @@ def _halves(
         input_shape = tuple(joined.shape[1:])
     maps = (latent_shape,) if network.takes_maps else ()
     return network.encoder(input_shape, *maps), network.decoder(inputs, event_shape, *maps)
+
+
+def _read_shape(settings: Settings) -> tuple[int, ...]:
+    """The shape of what the decoder reads of a code: all of it, or its first layer."""
+    size = settings.fixed.latent_dim
+    read: int = settings.classes["posterior"].read_size(settings.parts["posterior"], size)
+    return settings.fixed.code_shape if read == size else (read,)
 
 
 def _given(

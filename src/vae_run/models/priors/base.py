@@ -30,6 +30,8 @@ class Prior(nn.Module, ABC):
     """Whether it has parameters, which only objectives with log p(z) train."""
     spherical: bool | None = False
     """Whether its codes have norm 1; None: if the posterior's have."""
+    layered = False
+    """Whether it is a prior of codes of several layers."""
     description: str
 
     @property
@@ -45,6 +47,13 @@ class Prior(nn.Module, ABC):
     @abstractmethod
     def forward(self) -> Distribution:
         """p(z)."""
+
+    def carried(self, z: Tensor, dimension: int) -> Tensor:
+        """Codes z [*, D] after `dimension` was changed, as far as others follow from it: z itself.
+
+        In a prior of layers the layers below follow, so that a traversal of an upper one shows.
+        """
+        return z
 
     def fit(self, codes: Tensor) -> None:
         """Fit p(z) to `codes` [N, D]."""
