@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def active_units(view: View) -> dict[str, float]:
     """`active_units`: dimensions with Var_x(E_q[z|x]) > 0.01 (Burda et al. 2015, section 5).
 
-    The expected code E_q[z] is `posterior.expectation(q)`. Of a code of several layers
-    `active_units_layer_1` is that of the layer that the decoder reads, and so on upward; they add up
-    to `active_units`. Nothing for a deterministic code.
+    The expected code E_q[z] is `posterior.expectation(q)`. For a code of several layers, those of
+    each are `active_units_layer_1`, of the layer that the decoder reads, and so on upward. Nothing
+    for a deterministic code.
     """
     if not view.model.posterior.stochastic or view.size < 2:
         return {}
@@ -28,7 +28,7 @@ def active_units(view: View) -> dict[str, float]:
     )
     active = means.cpu().double().var(0) > 0.01
     found = {"active_units": float(active.sum())}
-    for number, layer in enumerate(active.split(list(model.posterior.layers) or len(active)), 1):
-        if model.posterior.layers:
+    if layers := model.posterior.layers:
+        for number, layer in enumerate(torch.split(active, list(layers)), 1):
             found[f"active_units_layer_{number}"] = float(layer.sum())
     return found

@@ -6,8 +6,8 @@ K samples, B batch, L layers, D latent dimensions of all layers together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,11 @@ def layer_sizes(layers: Sequence[int] | None, latent_dim: int) -> tuple[int, ...
         return tuple(layers)
     upper = max(1, round(latent_dim / 3))
     return latent_dim - upper, upper
+
+
+def split_layers(z: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """The layers of codes z [*, D], each [*, D_i]."""
+    return [*torch.split(z, list(sizes), dim=-1)]
 
 
 class LayeredNormal(Distribution):
@@ -47,7 +52,7 @@ class LayeredNormal(Distribution):
 
     def _in_order(self, z: Tensor) -> list[Tensor]:
         """The layers of z [*, D], in the order in which they are drawn."""
-        layers = list(z.split(list(self.sizes), -1))
+        layers = split_layers(z, self.sizes)
         return layers if self.upward else layers[::-1]
 
     def conditionals(self, z: Tensor) -> list[Normal]:
@@ -81,8 +86,7 @@ class LayeredNormal(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """The sum of the log-densities of all layers, [*]."""
         pairs = zip(self.conditionals(value), self._in_order(value), strict=True)
-        total: Tensor = sum(q.log_prob(layer).sum(-1) for q, layer in pairs)  # type: ignore[assignment]
-        return total
+        return _summed(density(q, layer) for q, layer in pairs)
 
     def kl(self, p: LayeredNormal, z: Tensor) -> Tensor:
         """sum_i KL(q(z_i|.) || p(z_i|.)) given samples z [*K, B, D] of this distribution, [*K, B].
@@ -91,5 +95,18 @@ class LayeredNormal(Distribution):
         the layer before it. Both have to be drawn in the same order.
         """
         pairs = zip(self.conditionals(z), p.conditionals(z), strict=True)
-        total: Tensor = sum(kl_divergence(a, b).sum(-1) for a, b in pairs)
-        return total.expand(z.shape[:-1])
+        return _summed(kl_divergence(a, b) for a, b in pairs).expand(z.shape[:-1])
+
+
+def density(q: Any, z: Tensor) -> Tensor:
+    """log q(z) of each entry; torch has no annotations for it."""
+    found: Tensor = q.log_prob(z)
+    return found
+
+
+def _summed(each: Iterable[Tensor]) -> Tensor:
+    """The sum [*] over layers of tensors [*, D_i]; their batches are broadcast."""
+    first, *others = [entries.sum(-1) for entries in each]
+    for other in others:
+        first = first + other
+    return first

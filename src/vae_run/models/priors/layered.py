@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from vae_run.models.distributions.layered import LayeredNormal, layer_sizes
+from vae_run.models.distributions.layered import LayeredNormal, layer_sizes, split_layers
 from vae_run.models.networks.conditional import (
     ConditionalNormal,
     Hidden,
@@ -86,7 +86,7 @@ class HierarchicalPrior(Prior):
 
     def carried(self, z: Tensor, dimension: int) -> Tensor:
         """z with every layer below that of `dimension` at its mean given the layer above it."""
-        parts = list(z.split(list(self.layers), -1))
+        parts = split_layers(z, self.layers)
         changed = sum(dimension >= sum(self.layers[: i + 1]) for i in range(len(self.layers)))
         for layer in reversed(range(changed)):
             parts[layer], _ = self.moments(layer, parts[layer + 1])
