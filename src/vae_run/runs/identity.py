@@ -62,6 +62,10 @@ ADDED_SINCE: Mapping[str, Any] = {
     "network.init": "torch",
     "network.norm": "none",
     "likelihood.speed": 1,
+    "objective.partial": False,
+    "posterior.kind": "spline",
+    "prior.kind": "spline",
+    "sampler.kind": "spline",
 }
 """Keys that earlier configurations lack, with the value that leaves a job what it was."""
 

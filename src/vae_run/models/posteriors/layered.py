@@ -152,8 +152,8 @@ class LadderPosterior(LayeredPosterior):
 
     Upward, features d_1 = h(x), d_{i+1} = MLP(d_i) give estimates N(m_i, s_i^2) of each layer.
     Downward, q(z_i|z_{i+1}, x) is proportional to N(z_i; m_i, s_i^2) p(z_i|z_{i+1}), whose
-    precision is the sum of both, and whose mean is weighted by them (eqs. 11 and 12). So q has the
-    prior's parameters in it. Without the paper's batch normalisation: an image's code does not
+    precision is the sum of both, and whose mean is weighted by them. So q has the prior's parameters
+    in it. Without the paper's batch normalisation: an image's code does not
     depend on its batch.
     """
 
