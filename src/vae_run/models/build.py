@@ -17,6 +17,7 @@ from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.likelihoods import Likelihood
 from vae_run.models.networks import Decoder, Encoder, Network
 from vae_run.models.posteriors import Posterior
+from vae_run.models.priors import Prior
 from vae_run.models.weight_constraints import normalise, tie
 
 
@@ -53,8 +54,7 @@ def build_model(
         features=encoder.features,
         projection=partial(encoder.projection, latent_shape=code["latent_shape"]),
     )
-    prior = settings.build("prior", **code, encode=partial(_encode, encoder, posterior))
-    posterior.attach(prior)
+    prior = _prior(settings, code, encoder, posterior)
     likelihood = settings.build(
         "likelihood",
         event_shape=event_shape,
@@ -67,6 +67,15 @@ def build_model(
     # Made last, so that the other parts begin as they would without it.
     critic = settings.classes["objective"].critic(settings.parts["objective"], **code)
     return LatentVariableModel(*parts, **given, join=network.join, critic=critic)
+
+
+def _prior(
+    settings: Settings, code: dict[str, Any], encoder: Encoder, posterior: Posterior
+) -> Prior:
+    """The prior, which may use the encoder, and which the posterior may use."""
+    prior: Prior = settings.build("prior", **code, encode=partial(_encode, encoder, posterior))
+    posterior.attach(prior)
+    return prior
 
 
 def _prepare_weights(

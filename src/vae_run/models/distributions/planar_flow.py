@@ -22,7 +22,8 @@ HALVINGS = 40
 class Plane:
     """f(z) = z + u tanh(w.z + b) for w, u [*, D] and b [*, 1], made invertible.
 
-    u is moved along w so that w.u = `slope` = softplus(w.u) - 1 > -1 (appendix A.1).
+    u is moved along w so that w.u = `slope` = softplus(w.u) - 1 > -1 (appendix A.1), here with
+    1e-3 to spare for rounding.
     """
 
     w: Tensor
@@ -34,7 +35,7 @@ class Plane:
     def of(cls, w: Tensor, u: Tensor, b: Tensor) -> Plane:
         before = (w * u).sum(-1, keepdim=True)
         length = w.square().sum(-1, keepdim=True) + 1e-6
-        moved = u + (softplus(before) - 1 - before) * w / length
+        moved = u + (softplus(before) + 1e-3 - 1 - before) * w / length
         return cls(w, moved, b, (w * moved).sum(-1, keepdim=True))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -152,9 +152,9 @@ class LadderPosterior(LayeredPosterior):
 
     Upward, features d_1 = h(x), d_{i+1} = MLP(d_i) give estimates N(m_i, s_i^2) of each layer.
     Downward, q(z_i|z_{i+1}, x) is proportional to N(z_i; m_i, s_i^2) p(z_i|z_{i+1}), whose
-    precision is the sum of both, and whose mean is weighted by them. So q has the prior's parameters
-    in it. Without the paper's batch normalisation: an image's code does not
-    depend on its batch.
+    precision is the sum of both, and whose mean is weighted by them. So q has the prior's
+    parameters in it. There is none of the paper's batch normalisation, with which an image's code
+    would depend on its batch.
     """
 
     shares_prior = True
