@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_run.models.distributions.flow_kind import FlowKind
-from vae_run.models.distributions.planar_flow import PlanarFlow
+from vae_run.models.distributions.planar_flow import PlanarFlow, PlanarTransform
 
 
 class FlowDistribution(zuko.distributions.NormalizingFlow):  # type: ignore[misc]
@@ -79,7 +79,8 @@ class Flow(nn.Module):
     - maf: u_i = (z_i - shift(z_<i)) / scale(z_<i) (Papamakarios et al. 2017): densities take one
       pass, samples D.
     - iaf: z_i = shift(u_<i) + scale(u_<i) u_i (Kingma et al. 2016), the inverse of the former:
-      samples take one pass, densities of codes from elsewhere D.
+      samples take one pass, densities of codes from elsewhere D. Given features, noise is first
+      shifted and scaled by a linear map of them, as in the paper's algorithm 1.
     - planar: z + u tanh(w.z + b) (`PlanarFlow`): samples in one pass, densities of codes from
       elsewhere by a numerical inverse.
     """
@@ -112,9 +113,16 @@ class Flow(nn.Module):
             shapes=[(self.bins,), (self.bins,), (self.bins - 1,)] if splines else [(), ()],
             hidden_features=hidden,
         )
+        if kind == "iaf" and features:
+            self.first = nn.Linear(features, 2 * latent_dim)
 
     def forward(self, features: Tensor | None = None) -> Distribution:
         """The flow's distribution: [D], or [B, D] given features [B, F]."""
         plain: Any = self.layers(features)
-        transform = plain.transform.inv if self.kind == "iaf" else plain.transform
+        transform = plain.transform
+        if self.kind == "iaf" and features is not None:
+            loc, log_variance = self.first(features).chunk(2, dim=-1)
+            scaled = PlanarTransform(loc, 0.5 * log_variance, [])
+            transform = zuko.transforms.ComposedTransform(scaled, transform)
+        transform = transform.inv if self.kind == "iaf" else transform
         return FlowDistribution(transform, plain.base, remembers=self.kind in ("iaf", "planar"))
