@@ -107,19 +107,14 @@ class Pushed:
 
 
 class PlanarFlow(nn.Module):
-    """T planes after a scaling, by a network of F features, or by parameters of their own."""
+    """T planes after a scaling, linear in F features as in the paper, or free parameters."""
 
-    def __init__(self, latent_dim: int, features: int, transforms: int, hidden: list[int]) -> None:
+    def __init__(self, latent_dim: int, features: int, transforms: int) -> None:
         super().__init__()
         self.sizes = [latent_dim, latent_dim, *[latent_dim, latent_dim, 1] * transforms]
         self.free = None if features else nn.Parameter(torch.zeros(sum(self.sizes)))
-        layers = list[nn.Module]()
-        for width in hidden if features else ():
-            layers += [nn.Linear(features, width), nn.ReLU()]
-            features = width
-        last = nn.Linear(features, sum(self.sizes)) if features else None
-        self.network = nn.Sequential(*layers, *([] if last is None else [last]))
-        self.reset(None, self.free if last is None else last.bias)
+        self.network = nn.Linear(features, sum(self.sizes)) if features else None
+        self.reset(None, self.free if self.network is None else self.network.bias)
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None, values: Tensor | None = None) -> None:
@@ -132,7 +127,7 @@ class PlanarFlow(nn.Module):
 
     def forward(self, features: Tensor | None = None) -> Pushed:
         """The flow's parts, for codes [D], or [B, D] given features [B, F]."""
-        values: Any = self.free if features is None else self.network(features)
+        values: Any = self.free if self.network is None else self.network(features)
         loc, log_scale, *planes = torch.split(values, self.sizes, dim=-1)
         layers = [Plane.of(*planes[i : i + 3]) for i in range(0, len(planes), 3)]
         base = Normal(torch.zeros_like(loc), torch.ones_like(loc), validate_args=False)

@@ -98,7 +98,7 @@ class Flow(nn.Module):
         super().__init__()
         self.kind = kind
         if kind == "planar":
-            self.layers = PlanarFlow(latent_dim, features, transforms, hidden)
+            self.layers = PlanarFlow(latent_dim, features, transforms)
             return
         # Two passes make each transformation a coupling, which is as fast to sample as to evaluate.
         affine = partial(zuko.transforms.MonotonicAffineTransform, slope=self.slope)
