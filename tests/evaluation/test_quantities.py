@@ -35,6 +35,7 @@ GRADIENT = [name for name in options("model") if name not in ("pca", "ppca")]
         ["model=dae"],
         ["model=hyperspherical_vae", "latent_dim=2"],
         ["posterior=flow", "likelihood=laplace"],
+        ["model=hierarchical_vae"],
     ],
     ids=" ".join,
 )

@@ -92,7 +92,8 @@ OVER_INDICES = ("fitted_codes", "fitted_autoregressive")  # test_index_priors.py
 
 @pytest.mark.parametrize("option", [o for o in options("prior") if o not in OVER_INDICES])
 def test_every_prior_samples_codes_that_have_a_density(option, codes):
-    chosen = {"spherical": ["model=hyperspherical_vae"]}.get(option, [])
+    presets = {"spherical": "hyperspherical_vae", "hierarchical": "hierarchical_vae"}
+    chosen = [f"model={presets[option]}"] if option in presets else []
     objective = "reconstruction" if option.startswith("fitted") else "elbo"
     settings = check(composed(*chosen, f"objective={objective}", f"prior={option}"))
     prior = settings.build("prior", latent_dim=D, event_shape=(1, 1, 2), encode=encode)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from conftest import Run
 
 SMALL = ("latent_dim=2", "network.widths=[8]", "trainer.batch_size=32")
+LAYERS = ("model=hierarchical_vae",)
 NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("objective", "reconstruction"): ("model=ae",),
     ("objective", "regularized"): ("model=ae",),
@@ -50,6 +51,8 @@ NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("posterior", "sigmoid"): ("model=ae",),
     ("posterior", "delta"): ("model=ae",),
     ("posterior", "von_mises_fisher"): ("model=hyperspherical_vae",),
+    **dict.fromkeys((("posterior", "hierarchical"), ("prior", "hierarchical")), LAYERS),
+    ("posterior", "ladder"): LAYERS,
     ("prior", "spherical"): ("model=hyperspherical_vae",),
     ("prior", "fitted_gaussian"): ("model=ae",),
     ("prior", "fitted_mixture"): ("model=ae",),

@@ -142,6 +142,8 @@ STOPPED = {
     # Before the first mask, at one, between two, at the last, after it.
     "pruning": ((3, 4, 6, 22, 27), ("trainer=pruning", "trainer.prune_until=2",
                                    "trainer.prune_every=4")),
+    "layers": ((14,), ("model=ladder_vae", "objective.warmup_epochs=2")),
+    "flow": ((14,), ("posterior=flow", "posterior.kind=iaf", "prior=flow", "prior.kind=maf")),
     "spectral_norm": ((1, 14), ("model=rae", "network.spectral_norm=true",
                                 "objective.regularizer=none")),
     "batch_topk": ((1, 14), ("model=sparse_ae", "objective.sparsity=batch_topk", "latent_dim=32")),

@@ -74,6 +74,8 @@ def _codes() -> Iterator[Quantity]:
     text = "share of the units that are active for no image of the split"
     yield row("dead_units", "", text, better=-1, shown=(COMPARISON, SWEEP))
     yield row("jacobian", "", "squared Frobenius norm of the encoder's Jacobian")
+    text = "those of layer {} of the code; the decoder reads layer 1"
+    yield row("active_units_layer_*", "latent dimensions", text, shown=(COMPARISON,))
     yield row("codes_twonn", count, "intrinsic dimension of the codes (TwoNN)", shown=(SWEEP,))
     yield row("posterior_scale", "units of the code", "mean width of q(z|x)", shown=(SWEEP,))
     yield row("data_twonn", count, "intrinsic dimension of the images (TwoNN)")
@@ -82,6 +84,13 @@ def _codes() -> Iterator[Quantity]:
     yield row("mutual_information", "nats", "I(x; z) between images and codes")
     yield row("aggregate_gap", "nats", "KL from the codes of all images to the prior", better=-1)
     yield row("mmd", "", "squared maximum mean discrepancy of codes and prior", better=-1)
+    text = "KL from q(z) to the product of its marginals"
+    yield row("total_correlation", "nats", text, better=-1)
+    yield row("code_correlation", "", "mean absolute correlation of two dimensions")
+
+
+def _indices() -> Iterator[Quantity]:
+    row = partial(Quantity, section=Section.CODES)
     text = "codewords used on the split"
     yield row("codes_used", "codes", text, better=1, shown=(HEADLINE, COMPARISON, SWEEP))
     text = "exp of the entropy of the codewords' frequencies on the split"
@@ -93,9 +102,10 @@ def _codes() -> Iterator[Quantity]:
     yield row("index_bits", bits, text, better=-1, shown=(COMPARISON,))
     text = "squared distance of the encoder's output from its code, summed over positions"
     yield row("quantization_error", "squared units of the code", text, better=-1, log=True)
-    text = "KL from q(z) to the product of its marginals"
-    yield row("total_correlation", "nats", text, better=-1)
-    yield row("code_correlation", "", "mean absolute correlation of two dimensions")
+
+
+def _correspondence() -> Iterator[Quantity]:
+    row = partial(Quantity, section=Section.CODES)
     for name, text in (
         ("trustworthiness", "neighbours of codes are neighbours of images"),
         ("continuity", "neighbours of images are neighbours of codes"),
@@ -157,7 +167,7 @@ def _training() -> Iterator[Quantity]:
 TABLE = Quantities(
     row
     for rows in (
-        *(_likelihood, _reconstruction, _codes, _usefulness),
+        *(_likelihood, _reconstruction, _codes, _indices, _correspondence, _usefulness),
         *(_anomalies, _generation, _training),
     )
     for row in rows()

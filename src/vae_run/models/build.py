@@ -17,6 +17,7 @@ from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.likelihoods import Likelihood
 from vae_run.models.networks import Decoder, Encoder, Network
 from vae_run.models.posteriors import Posterior
+from vae_run.models.priors import Prior
 from vae_run.models.weight_constraints import normalise, tie, unit_columns
 
 
@@ -46,11 +47,10 @@ def build_model(
         "event_shape": event_shape,
     }
     given, network = _given(settings, classes, conditions), settings.build("network")
-    encoder, decoder = _halves(network, code["latent_shape"], event_shape, _width(given))
+    encoder, decoder = _halves(network, _read_shape(settings), event_shape, _width(given))
     project = partial(encoder.projection, latent_shape=code["latent_shape"])
     posterior = settings.build("posterior", **code, features=encoder.features, projection=project)
-    encode = partial(_encode, encoder, posterior)
-    prior = settings.build("prior", **code, encode=encode, index_space=posterior.index_space())
+    prior = _prior(settings, code, encoder, posterior)
     likelihood = settings.build(
         "likelihood",
         event_shape=event_shape,
@@ -63,6 +63,18 @@ def build_model(
     # Made last, so that the other parts begin as they would without it.
     critic = settings.classes["objective"].critic(settings.parts["objective"], **code)
     return LatentVariableModel(*parts, **given, join=network.join, critic=critic)
+
+
+def _prior(
+    settings: Settings, code: dict[str, Any], encoder: Encoder, posterior: Posterior
+) -> Prior:
+    """The prior, which may use the encoder, and which the posterior may use."""
+    encode = partial(_encode, encoder, posterior)
+    prior: Prior = settings.build(
+        "prior", **code, encode=encode, index_space=posterior.index_space()
+    )
+    posterior.attach(prior)
+    return prior
 
 
 def _prepare_weights(
@@ -95,6 +107,13 @@ def _halves(
         input_shape = tuple(joined.shape[1:])
     maps = (latent_shape,) if network.takes_maps else ()
     return network.encoder(input_shape, *maps), network.decoder(inputs, event_shape, *maps)
+
+
+def _read_shape(settings: Settings) -> tuple[int, ...]:
+    """The shape of what the decoder reads of a code: all of it, or its first layer."""
+    size = settings.fixed.latent_dim
+    read: int = settings.classes["posterior"].read_size(settings.parts["posterior"], size)
+    return settings.fixed.code_shape if read == size else (read,)
 
 
 def _given(

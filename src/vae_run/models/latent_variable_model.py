@@ -179,6 +179,7 @@ class LatentVariableModel(nn.Module):
     def decode(self, z: Tensor, label: Given | None = None) -> Distribution:
         """p(x|z) over [*K, B, *E] of codes z [*K, B, D]; `label` [B] or one for all."""
         vector = self.checked(label)._condition(z.shape[:-1])
+        z = self.posterior.read(z)
         if vector is not None:
             z = torch.cat([z, vector], -1)
         if self.skips:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_run.data.batches import Batch
@@ -36,18 +36,33 @@ def log_mean_exp(log_w: Tensor) -> Tensor:
     return torch.logsumexp(log_w, 0) - math.log(log_w.shape[0])
 
 
+class _Joint(nn.Module):
+    """log p(x|z) and log p(x, z) as a module, so that its parameters can be held constant."""
+
+    def __init__(self, model: LatentVariableModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        likelihood = self.model.decode(z).log_prob(target)
+        return likelihood, likelihood + self.model.latent_prior().log_prob(z)
+
+
 @dataclass(kw_only=True)
 class IWAE(Bound):
     """loss = -E log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al. 2015, eq. 8), and variants.
 
     `groups` = M > 1 averages M such bounds of K samples (MIWAE, Rainforth et al. 2018, eq. 9).
-    `elbo_share` = b gives b ELBO + (1 - b) IWAE (CIWAE, eq. 10). `gradient` of the encoder:
+    `elbo_share` = b gives b ELBO + (1 - b) IWAE (CIWAE, eq. 10). With `partial` only the encoder is
+    trained by the mean of the M bounds, and decoder and prior by the one bound of all M K samples,
+    which is the reported `loss` (PIWAE, section 5). `gradient` of the encoder:
     reparameterized, or doubly_reparameterized (DReG, Tucker et al. 2019, eq. 8), whose
     signal-to-noise ratio does not decrease with K; it costs a second pass through the decoder.
     """
 
     importance_samples: Samples = 5
     groups: Samples = 1
+    partial: bool = False
     elbo_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     gradient: Literal["reparameterized", "doubly_reparameterized"] = "reparameterized"
 
@@ -57,6 +72,16 @@ class IWAE(Bound):
             raise ConfigError(
                 "objective.gradient: doubly_reparameterized is for the pure bound; set "
                 "objective.elbo_share=0."
+            )
+        if self.partial and (self.elbo_share or self.gradient != "reparameterized"):
+            raise ConfigError(
+                "objective.partial: trains encoder and decoder by bounds of their own. Leave "
+                "objective.elbo_share at 0 and objective.gradient=reparameterized."
+            )
+        if self.partial and self.groups == 1:
+            raise ConfigError(
+                "objective.partial: with objective.groups=1 encoder and decoder have the same "
+                "bound. Set objective.groups, the number of bounds that the encoder averages."
             )
 
     @classmethod
@@ -70,6 +95,14 @@ class IWAE(Bound):
                 "objective.gradient=reparameterized."
             )
 
+        posterior, prior = settings.classes["posterior"], settings.classes["prior"]
+        if options["partial"] and (posterior.shares_prior or prior.shares_posterior):
+            yield (
+                f"objective.partial: {posterior.__name__} and {prior.__name__} have parameters in "
+                "common, which cannot be trained by two bounds. Use posterior=normal "
+                "prior=standard_normal, or objective.partial=false."
+            )
+
     def _grouped(self, log_w: Tensor) -> Tensor:
         """[M K, B] -> [K, M, B]."""
         return log_w.reshape(self.groups, self.importance_samples, -1).transpose(0, 1)
@@ -77,11 +110,34 @@ class IWAE(Bound):
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q = model.encode(batch.input)
         z = model.posterior.sample(q, batch.noise)
+        if self.partial:
+            return self._players(model, batch, q, z)
         likelihood, log_w = log_weights(model, batch, q, z)
         bound = log_mean_exp(self._grouped(log_w)).mean(0)
         loss = -(1 - self.elbo_share) * bound - self.elbo_share * log_w.mean(0)
         if self.gradient == "doubly_reparameterized" and torch.is_grad_enabled():
             loss = self._doubly(model, batch, q, z, log_w) + loss.detach()
+        divergence = kl(q, model.latent_prior(), z)
+        return {"loss": loss, "reconstruction": -likelihood.mean(0), "kl": divergence}
+
+    def _players(
+        self, model: LatentVariableModel, batch: Batch, q: Distribution, z: Tensor
+    ) -> Terms:
+        """The terms of PIWAE: two passes through the decoder, one for each player's gradient.
+
+        A bound's gradient is that of sum_k w~_k log w_k with its normalised weights w~ constant.
+        """
+        joint = _Joint(model)
+        likelihood, log_joint = joint(z.detach(), batch.target)
+        density = q.log_prob(z)
+        log_w = (log_joint - density).detach()
+        loss = -log_mean_exp(log_w)
+        if torch.is_grad_enabled():
+            held = {name: p.detach() for name, p in joint.named_parameters()}
+            _, seen = torch.func.functional_call(joint, held, (z, batch.target))
+            own = self._grouped(log_w).softmax(0).transpose(0, 1).flatten(0, 1) / self.groups
+            surrogate = -(log_w.softmax(0) * log_joint + own * (seen - density)).sum(0)
+            loss = loss + surrogate - surrogate.detach()
         divergence = kl(q, model.latent_prior(), z)
         return {"loss": loss, "reconstruction": -likelihood.mean(0), "kl": divergence}
 
@@ -111,6 +167,17 @@ class ReweightedWakeSleep(Bound):
 
     def __post_init__(self) -> None:
         self.samples = self.importance_samples
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().conflicts(settings, options)
+        posterior = settings.classes["posterior"]
+        if posterior.shares_prior:
+            yield (
+                f"objective=reweighted_wake_sleep: {posterior.__name__} has the prior's parameters "
+                "in it, and encoder and prior are trained by different losses. Use "
+                "posterior=hierarchical, or objective=iwae."
+            )
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q = model.encode(batch.input)

@@ -70,6 +70,10 @@ ADDED_SINCE: Mapping[str, Any] = {
     "likelihood.speed": 1,
     "trainer.accumulate": 1,
     "trainer.ema": None,
+    "objective.partial": False,
+    "posterior.kind": "spline",
+    "prior.kind": "spline",
+    "sampler.kind": "spline",
 }
 """Keys that earlier configurations lack, with the value that leaves a job what it was."""
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def active_units(view: View) -> dict[str, float]:
     """`active_units`: dimensions with Var_x(E_q[z|x]) > 0.01 (Burda et al. 2015, section 5).
 
-    The expected code E_q[z] is `posterior.expectation(q)`. Nothing for a deterministic code.
+    The expected code E_q[z] is `posterior.expectation(q)`. For a code of several layers, those of
+    each are `active_units_layer_1`, of the layer that the decoder reads, and so on upward. Nothing
+    for a deterministic code.
     """
     if not view.model.posterior.stochastic or view.size < 2:
         return {}
@@ -24,4 +26,9 @@ def active_units(view: View) -> dict[str, float]:
     means = torch.cat(
         [model.posterior.expectation(model.given(b.given).encode(b.input)) for b in view.batches()]
     )
-    return {"active_units": float((means.cpu().double().var(0) > 0.01).sum())}
+    active = means.cpu().double().var(0) > 0.01
+    found = {"active_units": float(active.sum())}
+    if layers := model.posterior.layers:
+        for number, layer in enumerate(torch.split(active, list(layers)), 1):
+            found[f"active_units_layer_{number}"] = float(layer.sum())
+    return found

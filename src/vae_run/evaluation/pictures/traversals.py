@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
@@ -22,8 +23,9 @@ MAX_ROWS = 10
 def traversals(view: View) -> Image | None:
     """One code, moved along each latent dimension; the most informative dimensions first.
 
-    The code is `q.mean`, one that the posterior can draw, not E_q[z]. None for rows of a table, and
-    for codes that are indices, which cannot be moved a little.
+    The code is `q.mean`, one that the posterior can draw, not E_q[z]. Of a code of layers each has
+    as many rows; layers below the one that moves follow it by the prior. None for rows of a table,
+    and for codes that are indices, which cannot be moved a little.
     """
     if view.table is not None or view.model.posterior.discrete:
         return None
@@ -37,9 +39,9 @@ def traversals(view: View) -> Image | None:
         values = torch.linspace(-3, 3, COLUMNS, device=codes.device).expand(len(order), -1)
         note = "one latent dimension a row, by KL"
     else:
-        spread = codes.std(0, unbiased=False)
-        order = spread.argsort(descending=True)[:MAX_ROWS]
-        names = [f"z{d}  sd {spread[d]:.2f}" for d in order.tolist()]
+        spread, layers = codes.std(0, unbiased=False), view.model.posterior.layers
+        order = widest(spread, layers or (view.latent_dim,))
+        names = [f"{_name(d, layers)}  sd {spread[d]:.2f}" for d in order.tolist()]
         levels = torch.linspace(0.02, 0.98, COLUMNS, device=codes.device)
         values = torch.quantile(codes[:, order], levels, dim=0).T
         note = "one latent dimension a row, by spread of the codes, over their quantiles"
@@ -47,7 +49,26 @@ def traversals(view: View) -> Image | None:
         note += f"; {len(order)} of {view.latent_dim} dimensions"
     moved = codes[0].expand(len(order), COLUMNS, -1).clone()
     moved[torch.arange(len(order)), :, order] = values
+    carried = zip(moved, order.tolist(), strict=True)
+    moved = torch.stack([view.model.prior.carried(row, d) for row, d in carried])
     given = view.model.given(None if batch.given is None else batch.given[0])
     images = view.drawn(given.decode(view.model.posterior.nearest(moved)).mean)
     note += of_class(view, label) + view.drawn_note
     return plots.traversals(images, values.cpu(), names, note)
+
+
+def widest(spread: Tensor, layers: tuple[int, ...]) -> Tensor:
+    """The dimensions of the greatest `spread` [D], at most `MAX_ROWS`, as many of each layer."""
+    each, first, found = max(1, MAX_ROWS // len(layers)), 0, []
+    for size in layers:
+        found.append(first + spread[first : first + size].argsort(descending=True)[:each])
+        first += size
+    return torch.cat(found)
+
+
+def _name(dimension: int, layers: tuple[int, ...]) -> str:
+    """How a row is called: by the number of its dimension, within its layer if there are layers."""
+    if not layers:
+        return f"z{dimension}"
+    layer = sum(dimension >= sum(layers[: i + 1]) for i in range(len(layers)))
+    return f"layer {layer + 1} z{dimension - sum(layers[:layer])}"

@@ -1,4 +1,4 @@
-"""Neural spline flows from zuko as torch distributions."""
+"""Normalising flows as torch distributions: splines and affine ones from zuko, and planar ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ import zuko
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vae_run.models.distributions.flow_kind import FlowKind
+from vae_run.models.distributions.planar_flow import PlanarFlow, PlanarTransform
+
 
 class FlowDistribution(zuko.distributions.NormalizingFlow):  # type: ignore[misc]
     """The distribution of f(u) for standard normal u [*, D] and an invertible f.
 
-    `mean` is f(0), since the expectation of a flow has no closed form.
+    `mean` is f(0), since the expectation of a flow has no closed form. With `remembers` the density
+    of the samples that were pushed last is known from their noise, so that f is not inverted for
+    them: its inverse takes D passes of an inverse autoregressive flow.
     """
+
+    def __init__(self, transform: Any, base: Any, *, remembers: bool = False) -> None:
+        super().__init__(transform, base)
+        self.remembers = remembers
+        self.pushed: tuple[Tensor, Tensor] | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -23,12 +33,19 @@ class FlowDistribution(zuko.distributions.NormalizingFlow):  # type: ignore[misc
 
     def push(self, noise: Tensor) -> Tensor:
         """f(noise), with `noise` [*K, B, D] standard normal."""
+        sample: Tensor
         with torch.autocast(noise.device.type, enabled=False):
-            sample: Tensor = self.transform.inv(noise)
+            if not self.remembers:
+                sample = self.transform.inv(noise)
+                return sample
+            sample, ladj = self.transform.inv.call_and_ladj(noise)
+            self.pushed = sample, self.base.log_prob(noise) - ladj
         return sample
 
     def log_prob(self, value: Tensor) -> Tensor:
         """In float32 even under autocast, like `push`, so that f and its inverse agree."""
+        if self.pushed is not None and value is self.pushed[0]:
+            return self.pushed[1]
         with torch.autocast(value.device.type, enabled=False):
             density: Tensor = super().log_prob(value)
         return density
@@ -52,28 +69,60 @@ class Spline(zuko.transforms.MonotonicRQSTransform):  # type: ignore[misc]
 
 
 class Flow(nn.Module):
-    """A stack of coupling transformations of D dimensions, given F features or none.
+    """An invertible map between noise and codes of D dimensions, given F features or none.
 
-    Splines act on [-5, 5] and are the identity outside. `slope`, the minimal derivative at a knot
-    (1e-3 in zuko), bounds the growth of rounding errors when a stack is inverted.
+    `kind` is one of
+
+    - spline: coupling layers of splines, which act on [-5, 5] and are the identity outside. Both
+      directions take one pass each. `slope`, the minimal derivative at a knot (1e-3 in zuko),
+      bounds the growth of rounding errors when a stack is inverted.
+    - maf: u_i = (z_i - shift(z_<i)) / scale(z_<i) (Papamakarios et al. 2017): densities take one
+      pass, samples D.
+    - iaf: z_i = shift(u_<i) + scale(u_<i) u_i (Kingma et al. 2016), the inverse of the former:
+      samples take one pass, densities of codes from elsewhere D. Given features, noise is first
+      shifted and scaled by a linear map of them, as in the paper's algorithm 1.
+    - planar: z + u tanh(w.z + b) (`PlanarFlow`): samples in one pass, densities of codes from
+      elsewhere by a numerical inverse.
     """
 
     bins, slope = 8, 1e-2
 
-    def __init__(self, latent_dim: int, features: int, transforms: int, hidden: list[int]) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        features: int,
+        transforms: int,
+        hidden: list[int],
+        kind: FlowKind = "spline",
+    ) -> None:
         super().__init__()
+        self.kind = kind
+        if kind == "planar":
+            self.layers = PlanarFlow(latent_dim, features, transforms)
+            return
         # Two passes make each transformation a coupling, which is as fast to sample as to evaluate.
+        affine = partial(zuko.transforms.MonotonicAffineTransform, slope=self.slope)
+        spline = partial(Spline, slope=self.slope)
+        splines = kind == "spline"
         self.layers = zuko.flows.MAF(
             latent_dim,
             features,
             transforms=transforms,
-            passes=2,
-            univariate=partial(Spline, slope=self.slope),
-            shapes=[(self.bins,), (self.bins,), (self.bins - 1,)],
+            passes=2 if splines else None,
+            univariate=spline if splines else affine,
+            shapes=[(self.bins,), (self.bins,), (self.bins - 1,)] if splines else [(), ()],
             hidden_features=hidden,
         )
+        if kind == "iaf" and features:
+            self.first = nn.Linear(features, 2 * latent_dim)
 
     def forward(self, features: Tensor | None = None) -> Distribution:
         """The flow's distribution: [D], or [B, D] given features [B, F]."""
         plain: Any = self.layers(features)
-        return FlowDistribution(plain.transform, plain.base)
+        transform = plain.transform
+        if self.kind == "iaf" and features is not None:
+            loc, log_variance = self.first(features).chunk(2, dim=-1)
+            scaled = PlanarTransform(loc, 0.5 * log_variance, [])
+            transform = zuko.transforms.ComposedTransform(scaled, transform)
+        transform = transform.inv if self.kind == "iaf" else transform
+        return FlowDistribution(transform, plain.base, remembers=self.kind in ("iaf", "planar"))

@@ -24,8 +24,8 @@ class Cos(nn.Module):
         return x.cos()
 
 
-def activation(name: str) -> type[nn.Module]:
-    """The torch.nn activation `name`, ignoring case and underscores.
+def activation(name: str, key: str = "network.activation") -> type[nn.Module]:
+    """The torch.nn activation `name`, the value of `key`, ignoring case and underscores.
 
     Raises:
         ConfigError: there is none; the message suggests the closest name.
@@ -38,7 +38,7 @@ def activation(name: str) -> type[nn.Module]:
     if wanted not in known:
         near = get_close_matches(wanted, known, n=1, cutoff=0.0)[0]
         raise ConfigError(
-            f"network.activation: torch has no activation {name!r}; did you mean {near!r}? "
+            f"{key}: torch has no activation {name!r}; did you mean {near!r}? "
             f"Known: {', '.join(sorted(known))}."
         )
     return known[wanted]

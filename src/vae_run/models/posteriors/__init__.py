@@ -6,6 +6,7 @@ May import config, models.distributions, models.networks.
 from vae_run.models.posteriors.base import Posterior, Project
 from vae_run.models.posteriors.finite_scalar import FiniteScalarPosterior
 from vae_run.models.posteriors.flow import FlowPosterior
+from vae_run.models.posteriors.layered import HierarchicalPosterior, LadderPosterior
 from vae_run.models.posteriors.normal import (
     DeltaPosterior,
     FullNormalPosterior,
@@ -23,6 +24,8 @@ __all__ = [
     "FiniteScalarPosterior",
     "FlowPosterior",
     "FullNormalPosterior",
+    "HierarchicalPosterior",
+    "LadderPosterior",
     "NormalPosterior",
     "Posterior",
     "Project",

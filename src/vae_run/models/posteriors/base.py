@@ -38,6 +38,24 @@ class Posterior(nn.Module, ABC):
     """Whether indices of codewords name a code (`QuantizedPosterior`)."""
     metrics: ClassVar[tuple[str, ...]] = ()
     """Metrics of the package that are measured wherever the objective is."""
+    layered = False
+    """Whether codes have several layers, of sizes `layers`, whose prior is one of layers too."""
+    shares_prior = False
+    """Whether q contains parameters of the prior, so that the two cannot be trained apart."""
+    layers: tuple[int, ...] = ()
+    """Sizes of the layers of a code, from the image up; () for a code without layers."""
+
+    @classmethod
+    def read_size(cls, options: Mapping[str, Any], latent_dim: int) -> int:
+        """How many entries of a code, its first ones, the decoder reads: all D of them."""
+        return latent_dim
+
+    def read(self, z: Tensor) -> Tensor:
+        """The entries of codes z [*, D] that the decoder reads; the number is `read_size`."""
+        return z
+
+    def attach(self, prior: nn.Module) -> None:
+        """Called once with the model's prior, which is built after the posterior."""
 
     def initialise(self, draw: Callable[[Layer, int], None], latent_dim: int) -> None:
         """Draw the initial weights of `projection`, of whose outputs the first D are means."""

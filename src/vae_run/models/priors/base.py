@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vae_run.models.distributions.flow_kind import FlowKind
+
 Count = Annotated[int, Field(ge=1)]
 HIDDEN = [64, 64]  # never modified
+
+
+def slow_density(kind: FlowKind, key: str) -> Iterator[str]:
+    """A message if flows of `kind`, found at `key`, have slow densities: priors need these."""
+    if kind == "iaf":
+        yield (
+            f"{key}: found iaf, whose density takes a pass for each latent dimension, at every "
+            "step. Use kind=maf, its inverse, whose density takes one."
+        )
 
 
 class Prior(nn.Module, ABC):
@@ -32,6 +44,10 @@ class Prior(nn.Module, ABC):
     """Whether it has parameters, which only objectives with log p(z) train."""
     spherical: bool | None = False
     """Whether its codes have norm 1; None: if the posterior's have."""
+    shares_posterior = False
+    """Whether it contains parameters of the encoder and posterior."""
+    layered = False
+    """Whether it is a prior of codes of several layers."""
     description: str
 
     @property
@@ -47,6 +63,13 @@ class Prior(nn.Module, ABC):
     @abstractmethod
     def forward(self) -> Distribution:
         """p(z)."""
+
+    def carried(self, z: Tensor, dimension: int) -> Tensor:
+        """Codes z [*, D] after `dimension` was changed, as far as others follow from it: z itself.
+
+        In a prior of layers the layers below follow, so that a traversal of an upper one shows.
+        """
+        return z
 
     def fit(self, codes: Tensor) -> None:
         """Fit p(z) to `codes` [N, D]."""

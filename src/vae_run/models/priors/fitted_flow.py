@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from vae_run.models.priors.base import HIDDEN, Count
+from vae_run.models.distributions.flow_kind import FlowKind
+from vae_run.models.distributions.planar_flow import PlanarFlow
+from vae_run.models.priors.base import HIDDEN, Count, slow_density
 from vae_run.models.priors.fitted import SEED, Fitted, covariance_factor
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
 
 
 class FittedFlow(Fitted):
-    """A neural spline flow (Durkan et al. 2019) of whitened codes.
+    """A normalising flow of whitened codes; `kind` as of `Flow`, splines by default.
 
     The fit starts at the fitted Gaussian and keeps the weights that are best on a validation set,
     every tenth code, so it is never worse there. It takes at most `steps` of batch 256, and stops
@@ -39,6 +44,7 @@ class FittedFlow(Fitted):
         transforms: Count = 3,
         hidden: list[Count] = HIDDEN,
         steps: Count = 1000,
+        kind: FlowKind = "spline",
     ) -> None:
         from vae_run.models.distributions.spline_flow import Flow
 
@@ -46,7 +52,12 @@ class FittedFlow(Fitted):
         self.steps = steps
         self.register_buffer("loc", torch.zeros(latent_dim))
         self.register_buffer("factor", torch.eye(latent_dim))
-        self.flow = Flow(latent_dim, 0, transforms, hidden).requires_grad_(False)
+        self.flow = Flow(latent_dim, 0, transforms, hidden, kind).requires_grad_(False)
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        key = "prior.kind" if settings.classes["prior"] is cls else "sampler.kind"
+        yield from slow_density(options["kind"], key)
 
     def fit(self, codes: Tensor) -> None:
         """Maximum likelihood on `codes` [N, D] by Adam, from a fixed initialisation."""
@@ -93,7 +104,7 @@ class FittedFlow(Fitted):
 
 
 def _start_at_identity(flow: nn.Module) -> None:
-    """Initialise with a fixed seed and zeros in the last layers, so that all splines are linear."""
+    """Initialise with a fixed seed, as the identity: zeros in last layers make splines linear."""
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for network in (m for m in flow.modules() if isinstance(m, nn.Sequential)):
@@ -104,6 +115,8 @@ def _start_at_identity(flow: nn.Module) -> None:
                 layer.bias.uniform_(-bound, bound, generator=generator)
             for parameter in layers[-1].parameters() if layers else ():
                 parameter.zero_()
+        for planes in (m for m in flow.modules() if isinstance(m, PlanarFlow)):
+            planes.reset(generator)
         for free in (m for m in flow.modules() if isinstance(m, nn.ParameterList)):
             for parameter in free:  # a flow of one dimension has no network
                 parameter.zero_()

@@ -19,7 +19,8 @@ from torch.distributions import (
 )
 from torch.nn.functional import softplus
 
-from vae_run.models.priors.base import HIDDEN, Count, Prior
+from vae_run.models.distributions.flow_kind import FlowKind
+from vae_run.models.priors.base import HIDDEN, Count, Prior, slow_density
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -54,6 +55,7 @@ class VampPrior(Prior):
 
     learned = True
     spherical = None
+    shares_posterior = True
     description = "the VampPrior"
 
     def __init__(
@@ -89,18 +91,27 @@ class VampPrior(Prior):
 
 
 class FlowPrior(Prior):
-    """A neural spline flow (Durkan et al. 2019) trained with the model."""
+    """A normalising flow trained with the model; `kind` as of `Flow`, splines by default."""
 
     learned = True
     description = "the flow prior"
 
     def __init__(
-        self, *, latent_dim: int, transforms: Count = 3, hidden: list[Count] = HIDDEN
+        self,
+        *,
+        latent_dim: int,
+        transforms: Count = 3,
+        hidden: list[Count] = HIDDEN,
+        kind: FlowKind = "spline",
     ) -> None:
         from vae_run.models.distributions.spline_flow import Flow
 
         super().__init__()
-        self.flow = Flow(latent_dim, 0, transforms, hidden)
+        self.flow = Flow(latent_dim, 0, transforms, hidden, kind)
+
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from slow_density(options["kind"], "prior.kind")
 
     def forward(self) -> Distribution:
         p: Distribution = self.flow()
