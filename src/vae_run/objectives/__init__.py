@@ -3,6 +3,8 @@
 May import config, data, models.
 """
 
+from vae_run.objectives.adversarial_codes import AAE, FactorVAE
+from vae_run.objectives.adversarial_images import AdversarialELBO
 from vae_run.objectives.aggregate_posterior import DIP, MMD, BetaTC
 from vae_run.objectives.base import Bound, Objective, Terms, frozen, trained_loss
 from vae_run.objectives.elbo import ELBO, Capacity, FreeBits
@@ -11,13 +13,16 @@ from vae_run.objectives.reconstruction import Reconstruction
 from vae_run.objectives.regularized import RegularizedReconstruction
 
 __all__ = [
+    "AAE",
     "DIP",
     "ELBO",
     "IWAE",
     "MMD",
+    "AdversarialELBO",
     "BetaTC",
     "Bound",
     "Capacity",
+    "FactorVAE",
     "FreeBits",
     "Objective",
     "Reconstruction",

@@ -82,9 +82,13 @@ def refuse(settings: Settings) -> None:
         return
     if settings.fixed.task not in ("train", "resume"):
         ranks.refuse_several(f"task={settings.fixed.task}")
-    for key in ("objective", "trainer"):
-        part: Any = settings.classes[key]
-        if not part.shares_batches:
+    objective, trainer = (settings.classes[key] for key in ("objective", "trainer"))
+    divided = objective.divides_batches(settings.parts["objective"])
+    for key, part, shares in (
+        ("objective", objective, divided),
+        ("trainer", trainer, trainer.shares_batches),
+    ):
+        if not shares:
             raise ConfigError(
                 f"{key}: {part.__name__} needs each batch as a whole, and {place.size} processes "
                 f"(torchrun) share it. Choose another {key}, or start without torchrun."

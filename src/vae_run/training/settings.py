@@ -64,8 +64,10 @@ class GradientSettings:
             for name in (key.removeprefix("trainer.") for key in keys_with(Effect.LENGTH))
         }
 
-    def refuse_long_warmup(self, warmup_epochs: float, steps_per_epoch: int) -> None:
-        """Refuse a warm-up of the objective that is longer than the training.
+    def refuse_long_warmup(
+        self, warmup_epochs: float, steps_per_epoch: int, key: str = "warmup_epochs"
+    ) -> None:
+        """Refuse a warm-up of the objective, set by its `key`, that is longer than the training.
 
         Raises:
             ConfigError: it is longer.
@@ -74,7 +76,7 @@ class GradientSettings:
         epochs = total / steps_per_epoch
         if warmup_epochs > epochs:
             raise ConfigError(
-                f"objective.warmup_epochs: found {warmup_epochs:g}, longer than the training of "
+                f"objective.{key}: found {warmup_epochs:g}, longer than the training of "
                 f"{total} steps, which are {epochs:.4g} epochs. Lower it, or train for longer."
             )
 
