@@ -44,10 +44,13 @@ def configuration(preset: str, likelihood: str, network: str) -> dict[str, Any]:
 
     Hydra composes each file once here, not each of 500 combinations, which takes a minute.
     """
-    config = composed(f"model={preset}", "latent_dim=3")
+    config = composed(f"model={preset}")
+    config["latent_dim"] = 3 if config["latent_shape"] is None else 18
     for group, option in (("likelihood", likelihood), ("network", network)):
         config[group] = composed(f"{group}={option}")[group]
     config["dataset"] = {"_target_": f"{__name__}.Bytes"}
+    if config["latent_shape"] is not None:
+        config["latent_shape"] = [2, 3, 3]  # of one level below 6 x 5
     if "widths" in config["network"] and network != "linear":
         config["network"]["widths"] = [4]
     if "hidden" in config["prior"]:

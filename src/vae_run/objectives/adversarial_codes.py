@@ -126,6 +126,7 @@ class AAE(CriticOfCodes):
     """
 
     weight: NonNegative = 10.0
+    critic_rate: Rate = 0.2  # a critic as fast as the encoder tells all codes from the prior
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         assert model.critic is not None

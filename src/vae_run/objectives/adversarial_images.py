@@ -95,8 +95,8 @@ class AdversarialELBO(Bound):
     perceptual_weight: NonNegative = 1.0
     perceptual_scales: Annotated[int, Field(ge=1, le=5)] = 5
     perceptual_weights: str | None = None
-    adversarial: NonNegative = 0.5
-    critic_start: NonNegative = 0.0
+    adversarial: NonNegative = 0.0
+    critic_start: NonNegative = 1.0
     adaptive: bool = True
     critic_samples: bool = False
     critic_widths: Widths = field(default_factory=lambda: [32, 64])
