@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from parts import composed, options, stepped
+from parts import composed, fitting_maps, options, stepped
 
 from vae_run.config.check import check
 from vae_run.config.groups import GROUPS
@@ -50,7 +50,7 @@ def configuration(preset: str, likelihood: str, network: str) -> dict[str, Any]:
         config[group] = composed(f"{group}={option}")[group]
     config["dataset"] = {"_target_": f"{__name__}.Bytes"}
     if config["latent_shape"] is not None:
-        config["latent_shape"] = [2, 3, 3]  # of one level below 6 x 5
+        config["latent_shape"] = fitting_maps([2], SHAPE)
     if "widths" in config["network"] and network != "linear":
         config["network"]["widths"] = [4]
     if "hidden" in config["prior"]:

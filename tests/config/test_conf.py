@@ -136,7 +136,9 @@ def test_every_option_takes_a_step(group: str, settings: Compose) -> None:
 
 @pytest.mark.parametrize(("group", "option"), OTHERS, ids=lambda value: value)
 def test_every_part_of_a_model_trains(group: str, option: str, settings: Compose) -> None:
-    checked = settings(f"{group}={option}", *NEEDED.get((group, option), []), "latent_dim=3")
+    words = [f"{group}={option}", *NEEDED.get((group, option), [])]
+    own_size = composed(*words)["latent_shape"] is not None
+    checked = settings(*words, *([] if own_size else ["latent_dim=3"]))
     if not issubclass(checked.classes["trainer"], Gradient):
         pytest.skip("its parameters are not found by steps")
     experiment, terms = steps(checked, 2)

@@ -54,7 +54,7 @@ def test_whatever_a_metric_returns_has_a_row_with_a_sentence(words: list[str]) -
 @pytest.mark.parametrize("preset", GRADIENT)
 def test_whatever_an_objective_returns_has_a_row(preset: str) -> None:
     made = experiment(f"model={preset}")
-    noise = (made.objective.samples, 3)
+    noise = (made.objective.samples, made.settings.fixed.latent_dim)
     batches = TrainingBatches(
         made.splits.train, made.corruption, batch_size=32, noise=noise, seed=0
     )

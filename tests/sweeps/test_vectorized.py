@@ -51,6 +51,8 @@ NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("prior", "fitted_mixture"): ("model=ae",),
     ("prior", "fitted_flow"): ("model=ae",),
     ("prior", "flow"): ("optimizer.lr=3e-4",),
+    ("objective", "factor"): ("optimizer.lr=3e-4",),
+    ("objective", "aae"): ("model=aae",),
     ("likelihood", "categorical"): ("optimizer.lr=3e-4",),
     ("likelihood", "logistic_mixture"): ("optimizer.lr=3e-4",),
 }

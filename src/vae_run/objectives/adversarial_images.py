@@ -126,8 +126,9 @@ class AdversarialELBO(Bound):
         return PatchCritic(event_shape, options["critic_widths"])
 
     @classmethod
-    def divides_batches(cls, options: Mapping[str, Any]) -> bool:
-        return not (options["adversarial"] and options["adaptive"])
+    def whole_batches(cls, options: Mapping[str, Any]) -> str | None:
+        adapts = options["adversarial"] and options["adaptive"]
+        return "Use objective.adaptive=false" if adapts else None
 
     def prepare(self, event_shape: tuple[int, ...], device: torch.device) -> None:
         if self.perceptual != "none":

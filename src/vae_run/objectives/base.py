@@ -68,9 +68,9 @@ class Objective(ABC):
         return None
 
     @classmethod
-    def divides_batches(cls, options: Mapping[str, Any]) -> bool:
-        """`shares_batches` with these options."""
-        return cls.shares_batches
+    def whole_batches(cls, options: Mapping[str, Any]) -> str | None:
+        """What to do instead, if with these options it needs each batch as a whole; else None."""
+        return None if cls.shares_batches else "Choose another objective"
 
     def prepare(self, event_shape: tuple[int, ...], device: torch.device) -> None:
         """Load what it needs for data of `event_shape`, before the first call.

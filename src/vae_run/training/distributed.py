@@ -83,15 +83,13 @@ def refuse(settings: Settings) -> None:
     if settings.fixed.task not in ("train", "resume"):
         ranks.refuse_several(f"task={settings.fixed.task}")
     objective, trainer = (settings.classes[key] for key in ("objective", "trainer"))
-    divided = objective.divides_batches(settings.parts["objective"])
-    for key, part, shares in (
-        ("objective", objective, divided),
-        ("trainer", trainer, trainer.shares_batches),
-    ):
-        if not shares:
+    first = objective.whole_batches(settings.parts["objective"])
+    second = None if trainer.shares_batches else "Choose another trainer"
+    for key, remedy in (("objective", first), ("trainer", second)):
+        if remedy is not None:
             raise ConfigError(
-                f"{key}: {part.__name__} needs each batch as a whole, and {place.size} processes "
-                f"(torchrun) share it. Choose another {key}, or start without torchrun."
+                f"{key}: {settings.classes[key].__name__} needs each batch as a whole, and "
+                f"{place.size} processes (torchrun) share it. {remedy}, or start without torchrun."
             )
 
 
