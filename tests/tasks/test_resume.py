@@ -142,6 +142,9 @@ STOPPED = {
                                    "trainer.prune_every=4")),
     "spectral_norm": ((1, 14), ("model=rae", "network.spectral_norm=true",
                                 "objective.regularizer=none")),
+    # A critic of codes; one of images, before its word counts, at that step, and after it.
+    "critic": ((1, 14), ("model=factor_vae", "objective.critic_widths=[8]")),
+    "image_critic": ((5, 11, 14), ("model=vae_gan", "objective.critic_widths=[4]")),
 }  # fmt: skip
 """Steps at which a run of 3 epochs of 11 is stopped, and what is run."""
 

@@ -20,6 +20,8 @@ log = logging.getLogger("vae_run")
 def main(call: Call) -> None:
     """Write a row for each image: `mean` [D], `scale` [D] where the code is random, and its name.
 
+    A code of maps is [C, h, w] in an `.npz` file; tables have a column for each entry.
+
     Means are those that the run's own evaluation has, bit for bit, for the same images in batches
     of the same size. They are codes of the images as they are, without the run's corruption.
     """
@@ -35,10 +37,11 @@ def main(call: Call) -> None:
             means.append(q.mean.cpu())
             scale = model.posterior.scale(q)
             scales += [] if scale is None else [scale.cpu()]
-    found = {"mean": torch.cat(means).numpy()}
-    if scales:
-        found["scale"] = torch.cat(scales).numpy()
     plural = path.suffix.lower() == ".npz"
+    shape = run.settings.fixed.code_shape if plural else (-1,)
+    found = {"mean": torch.cat(means).unflatten(1, shape).numpy()}
+    if scales:
+        found["scale"] = torch.cat(scales).unflatten(1, shape).numpy()
     names = ("names", "labels", "split", "index") if plural else ("name", "label", "split", "index")
     about = identity(images, names)
     if plural and images.classes is not None and images.labels is not None:
