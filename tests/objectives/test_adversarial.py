@@ -359,3 +359,24 @@ def test_an_image_of_a_shared_batch_has_the_terms_that_it_has_in_the_whole(words
     terms, few = (made.objective(made.model, batch, 0.0) for batch in (whole, part))
     for name in terms:
         torch.testing.assert_close(terms[name][:7], few[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_may_start_from_one_without_its_critic_and_the_other_way_round(vae_run, tmp_path):
+    small = (
+        "device=cpu",
+        "network.widths=[4]",
+        "evaluation.figures=[]",
+        "objective.critic_widths=[4]",
+    )
+    plain, made = tmp_path / "plain", tmp_path / "made"
+    first = vae_run("model=vae", *small[:3], "trainer.steps=1", f"hydra.run.dir={plain}")
+    assert first.code == 0, first.said
+    second = vae_run(
+        "model=factor_vae", *small, "trainer.steps=1", f"init_from={plain}", f"hydra.run.dir={made}"
+    )
+    assert second.code == 0, second.said
+    third = vae_run(
+        *("model=vae", *small[:3], "trainer.steps=1"),
+        *(f"init_from={made}", f"hydra.run.dir={tmp_path / 'back'}"),
+    )
+    assert third.code == 0, third.said

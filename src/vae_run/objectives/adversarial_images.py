@@ -166,8 +166,8 @@ class AdversarialELBO(Bound):
         if model.critic is not None:
             made = [image, self._sampled(model, batch)] if self.critic_samples else [image]
             word = -torch.cat([frozen(model.critic)(y) for y in made], 1).mean(1)
-            counts, weight = epoch >= self.critic_start, torch.zeros(len(batch), device=z.device)
-            if counts:
+            weight = torch.zeros(len(batch), device=z.device)
+            if epoch >= self.critic_start:
                 weight = self.adversarial * self._adapted(model, batch, features).expand_as(weight)
                 loss = loss + weight * word
             told = torch.cat([model.critic(y.detach()) for y in made], 1)
