@@ -39,9 +39,9 @@ def main(call: Call) -> None:
             scales += [] if scale is None else [scale.cpu()]
     plural = path.suffix.lower() == ".npz"
     shape = run.settings.fixed.code_shape if plural else (-1,)
-    found = {"mean": torch.cat(means).unflatten(1, shape).numpy()}
+    found = {"mean": torch.unflatten(torch.cat(means), 1, shape).numpy()}
     if scales:
-        found["scale"] = torch.cat(scales).unflatten(1, shape).numpy()
+        found["scale"] = torch.unflatten(torch.cat(scales), 1, shape).numpy()
     names = ("names", "labels", "split", "index") if plural else ("name", "label", "split", "index")
     about = identity(images, names)
     if plural and images.classes is not None and images.labels is not None:
