@@ -66,7 +66,8 @@ def multiscale_similarity(x: Tensor, y: Tensor, scales: int = len(EXPONENTS)) ->
         luminance, structure = _factors(x, y)
         if scale == scales - 1:
             structure = luminance * structure
-        mean = structure.view(len(x), -1).mean(1).clamp(min=LEAST)
+        mean = structure.view(len(x), -1).mean(1)
+        mean = mean.clamp(min=LEAST) if scales > 1 else mean  # one scale is the SSIM itself
         found = found * mean ** (exponent / sum(exponents))
         x, y = _halved(x), _halved(y)
     return found
