@@ -95,10 +95,18 @@ def size_of(words: Iterable[str]) -> int:
     return 4 if OF_FOUR & set(words) else 3
 
 
+def fitting_maps(chosen: list[int], shape: tuple[int, ...]) -> list[int]:
+    """[C, h, w] of one level below images of `shape`, with the channels `chosen`[0]."""
+    return [chosen[0], *(-(-side // 2) for side in shape[1:])]
+
+
 def experiment(*words: str, n: int = 90, shape: tuple[int, ...] = SHAPE) -> Experiment:
     """A small experiment on `Noise`: few latent dimensions (`size_of`), a small network."""
-    size = f"latent_dim={size_of(words)}"
-    config = composed(size, "network.widths=[8]", "network.activation=tanh", *words)
+    config = composed("network.widths=[8]", "network.activation=tanh", *words)
+    if config["latent_shape"] is not None:
+        config["latent_shape"] = fitting_maps(config["latent_shape"], shape)
+    elif not any(word.startswith("latent_dim=") for word in words):
+        config["latent_dim"] = size_of(words)
     config["dataset"] = {"_target_": "parts.Noise", "n": n, "shape": list(shape)}
     return assemble(check(config), torch.device("cpu"))
 

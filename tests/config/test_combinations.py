@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from parts import composed, options, size_of, stepped
+from parts import composed, fitting_maps, options, size_of, stepped
 
 from vae_run.config.check import check
 from vae_run.config.groups import GROUPS
@@ -44,10 +44,13 @@ def configuration(preset: str, likelihood: str, network: str) -> dict[str, Any]:
 
     Hydra composes each file once here, not each of 500 combinations, which takes a minute.
     """
-    config = composed(f"model={preset}", f"latent_dim={size_of([f'model={preset}'])}")
+    config = composed(f"model={preset}")
+    config["latent_dim"] = 18 if config["latent_shape"] else size_of([f"model={preset}"])
     for group, option in (("likelihood", likelihood), ("network", network)):
         config[group] = composed(f"{group}={option}")[group]
     config["dataset"] = {"_target_": f"{__name__}.Bytes"}
+    if config["latent_shape"] is not None:
+        config["latent_shape"] = fitting_maps([2], SHAPE)
     if "widths" in config["network"] and network != "linear":
         config["network"]["widths"] = [4]
     if "hidden" in config["prior"]:

@@ -29,6 +29,8 @@ def plan(preset: str, epochs: int) -> tuple[str, ...]:
     words = tuple(w for w in given if preset not in ("pca", "ppca") or not w.startswith("trainer"))
     words = (*words, "latent_dim=4") if preset == "fsq" else words
     widths = () if preset in LINEAR else ("network.widths=[16]",)
+    if preset == "kl_autoencoder":
+        words = (*(w for w in words if w != "latent_dim=3"), "latent_shape=[2,4,4]")
     short = ("trainer.pretrain_epochs=1",) if preset == "stacked_dae" else ()
     return (f"model={preset}", *words, *widths, *short)
 

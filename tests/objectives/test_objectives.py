@@ -12,7 +12,14 @@ from torch.distributions import Independent, Normal, kl_divergence
 from vae_run.config.check import check
 from vae_run.data.batches import Batch, evaluation_batches
 from vae_run.errors import ConfigError
-from vae_run.objectives import ELBO, Capacity, FreeBits, Reconstruction, RegularizedReconstruction
+from vae_run.objectives import (
+    ELBO,
+    Capacity,
+    FreeBits,
+    Reconstruction,
+    RegularizedReconstruction,
+    trained_loss,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -130,13 +137,15 @@ def test_every_family_gives_finite_terms_and_a_gradient_to_every_parameter(prese
     batches = evaluation_batches(grey(20), made.corruption, batch_size=20, noise=noise)
     with torch.enable_grad():
         terms = made.objective(made.model, next(batches), 0.0)
-        terms["loss"].mean().backward()
+        trained_loss(terms).mean().backward()
     for term in terms.values():
         assert term.shape == (20,)
         assert term.isfinite().all()
     trained = [(n, p) for n, p in made.model.named_parameters() if p.requires_grad]
     for name, parameter in trained:  # a prior that is fitted afterwards may have others
         assert parameter.grad is not None, name
+        if (preset, name) == ("vae_gan", "critic.layers.5.bias"):
+            continue  # both halves of the hinge loss cancel while all logits are within the margin
         assert parameter.grad.abs().sum() > 0, name
 
 

@@ -63,6 +63,8 @@ NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("prior", "fitted_codes"): ("model=residual_vq",),
     ("prior", "fitted_autoregressive"): ("model=residual_vq",),
     ("prior", "flow"): ("optimizer.lr=3e-4",),
+    ("objective", "factor"): ("optimizer.lr=3e-4",),
+    ("objective", "aae"): ("model=aae",),
     ("likelihood", "categorical"): ("optimizer.lr=3e-4",),
     ("likelihood", "logistic_mixture"): ("optimizer.lr=3e-4",),
 }

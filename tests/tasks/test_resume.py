@@ -147,6 +147,9 @@ STOPPED = {
     "spectral_norm": ((1, 14), ("model=rae", "network.spectral_norm=true",
                                 "objective.regularizer=none")),
     "batch_topk": ((1, 14), ("model=sparse_ae", "objective.sparsity=batch_topk", "latent_dim=32")),
+    # A critic of codes; one of images, before its word counts, at that step, and after it.
+    "critic": ((1, 14), ("model=factor_vae", "objective.critic_widths=[8]")),
+    "image_critic": ((5, 11, 14), ("model=vae_gan", "objective.critic_widths=[4]")),
 }  # fmt: skip
 """Steps at which a run of 3 epochs of 11 is stopped, and what is run."""
 

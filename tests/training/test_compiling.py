@@ -82,3 +82,18 @@ def test_compiled_steps_are_the_plain_ones_up_to_rounding(backend: str, monkeypa
         losses.append([r.terms["loss"].mean().item() for r in islice(records, 10)])
     assert compiled.compiled.works
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_warm_up_is_not_compiled_and_what_follows_is_compiled_once() -> None:
+    made, epochs = experiment("objective.warmup_epochs=2", "objective.beta=3"), []
+    compiled = Compiled(made.objective, BATCH)
+
+    def remembered(model: Any, batch: Any, epoch: float) -> Any:
+        epochs.append(epoch)
+        return made.objective(model, batch, epoch)
+
+    compiled.compiled._compiled = remembered
+    losses = [r.terms["loss"].mean().item() for r in islice(fitting(made, objective=compiled), 11)]
+    made = experiment("objective.warmup_epochs=2", "objective.beta=3")
+    assert losses == [r.terms["loss"].mean().item() for r in islice(fitting(made), 11)]
+    assert epochs == [2.0] * 4, "of 11 steps, 6 warm up and one batch of the rest is smaller"

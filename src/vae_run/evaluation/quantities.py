@@ -60,6 +60,8 @@ def _reconstruction() -> Iterator[Quantity]:
     yield row("ssim", "", "structural similarity to the clean image, at most 1", better=1)
     yield row("psnr_at_*", "dB", "PSNR at corruption level {}", better=1)
     yield row("mse_at_*", pixel, "squared error at corruption level {}", better=-1, log=True)
+    text = "what a perceptual distance to the clean image adds to the loss"
+    yield row("perceptual", NATS, text, better=-1, shown=(SWEEP,))
     yield row("mean_psnr", "dB", "PSNR of the mean image")
     yield row("mean_mse", pixel, "squared error of the mean image", log=True)
 
@@ -86,6 +88,8 @@ def _codes() -> Iterator[Quantity]:
     yield row("mmd", "", "squared maximum mean discrepancy of codes and prior", better=-1)
     text = "KL from q(z) to the product of its marginals"
     yield row("total_correlation", "nats", text, better=-1)
+    text = "total correlation of the code, by a critic (FactorVAE)"
+    yield row("tc_critic", "nats", text, better=-1, shown=(SWEEP,))
     yield row("code_correlation", "", "mean absolute correlation of two dimensions")
 
 
@@ -157,6 +161,10 @@ def _training() -> Iterator[Quantity]:
     yield row("nonzero_weights", "weights", "those that pruning left", cost=True)
     yield row("sparsity", "", "share of the weights that pruning has set to 0")
     yield row("encode_microseconds", "µs per image", "from pixels to code", better=-1)
+    text = "of the critic; without an opinion 0.69 on codes, 1 on images"
+    yield row("critic_loss", "", text)
+    yield row("adversarial", "", "the critic's word on the model, before its weight in the loss")
+    yield row("critic_weight", "", "of the critic's word in the loss, adapted to its gradient")
     yield row("learning_rate", "", "of the optimiser, at the last step")
     yield row("grad_norm", "", "norm of the gradient before clipping")
     yield row("train_seconds", "seconds", steps_alone)

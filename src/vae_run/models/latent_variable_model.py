@@ -178,17 +178,20 @@ class LatentVariableModel(nn.Module):
 
     def decode(self, z: Tensor, label: Given | None = None) -> Distribution:
         """p(x|z) over [*K, B, *E] of codes z [*K, B, D]; `label` [B] or one for all."""
+        parameters = self.likelihood.projection(self.decoder_features(z, label))
+        p: Distribution = self.likelihood(parameters.unflatten(0, z.shape[:-1]))
+        return p
+
+    def decoder_features(self, z: Tensor, label: Given | None = None) -> Tensor:
+        """The decoder's features, that the likelihood's `projection` takes, [N, ...]; N = *K B."""
         vector = self.checked(label)._condition(z.shape[:-1])
         z = self.posterior.read(z)
         if vector is not None:
             z = torch.cat([z, vector], -1)
         if self.skips:
-            features = decoded(self.decoder, z, self._seen)
-        else:
-            features = self.decoder(flatten_samples(z))
-        parameters = self.likelihood.projection(features)
-        p: Distribution = self.likelihood(parameters.unflatten(0, z.shape[:-1]))
-        return p
+            return decoded(self.decoder, z, self._seen)
+        features: Tensor = self.decoder(flatten_samples(z))
+        return features
 
     def _condition(self, shape: torch.Size) -> Tensor | None:
         """What is given, [*K, B, P] for `shape` [*K, B]; None for an unconditional model."""

@@ -3,6 +3,8 @@
 May import config, data, models.
 """
 
+from vae_run.objectives.adversarial_codes import AAE, FactorVAE
+from vae_run.objectives.adversarial_images import AdversarialELBO
 from vae_run.objectives.aggregate_posterior import DIP, MMD, BetaTC
 from vae_run.objectives.base import Bound, Objective, Terms, frozen, trained_loss
 from vae_run.objectives.contractive import Contractive
@@ -13,14 +15,17 @@ from vae_run.objectives.regularized import RegularizedReconstruction
 from vae_run.objectives.sparse import Sparse
 
 __all__ = [
+    "AAE",
     "DIP",
     "ELBO",
     "IWAE",
     "MMD",
+    "AdversarialELBO",
     "BetaTC",
     "Bound",
     "Capacity",
     "Contractive",
+    "FactorVAE",
     "FreeBits",
     "Objective",
     "Reconstruction",

@@ -28,6 +28,8 @@ Terms = Mapping[str, Tensor]
 """
 
 NonNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
 Samples = Annotated[int, Field(ge=1)]
 
 
@@ -38,6 +40,8 @@ class Objective(ABC):
     """K, the number of posterior samples per image: the noise of a batch is [K, B, D]."""
     warmup_epochs: float = 0.0
     """Epochs until the loss takes its final form."""
+    warmup_key: ClassVar[str] = "warmup_epochs"
+    """The key that sets `warmup_epochs`."""
     shares_batches: ClassVar[bool] = True
     """Whether an image's terms do not depend on the batch, so that processes can divide it."""
     restores: ClassVar[bool] = False
@@ -47,6 +51,8 @@ class Objective(ABC):
 
     critic_rate: float = 1.0
     """The learning rate of the critic, relative to that of the model."""
+    critic_betas: list[float] | None = None
+    """Adam's betas for the critic; None: those of the model."""
 
     @classmethod
     def critic(
@@ -64,6 +70,24 @@ class Objective(ABC):
         `critic_loss` detached codes and images.
         """
         return None
+
+    @classmethod
+    def whole_batches(cls, options: Mapping[str, Any]) -> str | None:
+        """What to do instead, if with these options it needs each batch as a whole; else None."""
+        return None if cls.shares_batches else "Choose another objective"
+
+    def prepare(self, event_shape: tuple[int, ...], device: torch.device) -> None:
+        """Load what it needs for data of `event_shape`, before the first call.
+
+        Raises:
+            ConfigError: the data do not fit, or a package is missing.
+            DataError: a file is missing or cannot be used.
+        """
+        return
+
+    def merit(self, values: Mapping[str, float]) -> float:
+        """What the best checkpoint has the highest of, given the metrics `values` on val."""
+        return values.get("elbo", -values["loss"])
 
     @abstractmethod
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:

@@ -21,7 +21,8 @@ log = logging.getLogger("vae_run")
 def main(call: Call) -> None:
     """Write a row for each image: `mean` [D], `scale` [D] where the code is random, and its name.
 
-    Where indices name a code, they are written too: `indices` [P], or [P, S] of several stages.
+    A code of maps is [C, h, w] in an `.npz` file; tables have a column for each entry. Where
+    indices name a code, they are written too: `indices` [P], or [P, S] of several stages.
 
     Means are those that the run's own evaluation has, bit for bit, for the same images in batches
     of the same size. They are codes of the images as they are, without the run's corruption.
@@ -39,12 +40,13 @@ def main(call: Call) -> None:
             scale = model.posterior.scale(q)
             scales += [] if scale is None else [scale.cpu()]
             indices += [model.posterior.indices(q).cpu()] if model.posterior.discrete else []
-    found = {"mean": torch.cat(means).numpy()}
+    plural = path.suffix.lower() == ".npz"
+    shape = run.settings.fixed.code_shape if plural else (-1,)
+    found = {"mean": torch.unflatten(torch.cat(means), 1, shape).numpy()}
     if scales:
-        found["scale"] = torch.cat(scales).numpy()
+        found["scale"] = torch.unflatten(torch.cat(scales), 1, shape).numpy()
     if indices:
         found["indices"] = torch.cat(indices).numpy()
-    plural = path.suffix.lower() == ".npz"
     names = ("names", "labels", "split", "index") if plural else ("name", "label", "split", "index")
     about = identity(images, names)
     if plural and images.classes is not None and images.labels is not None:

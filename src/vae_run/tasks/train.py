@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from vae_run.config.commands import shell_word
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Settings
 from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
+from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.networks import parameter_count
 from vae_run.runs import checkpoint_file
 from vae_run.runs.data_record import changes, record_of
@@ -152,14 +154,25 @@ def refuse_other_data(run: RunDirectory, splits: Splits) -> None:
 
 
 def warm_start(experiment: Experiment, source: str) -> None:
-    """Start from the best weights of the run `source`, and from nothing else of it."""
+    """Start from the best weights of the run `source`, and from nothing else of it.
+
+    A critic begins anew where that run has none, or one of other shapes; its own is left out.
+    """
     run = RunDirectory.existing(source)
     state = checkpoint_file.read(run.best, experiment.device)
     if "model" not in state:
         raise CheckpointError(f"{run.best}: holds no model to start from.")
     with checkpoint_file.understood(run.best):
-        load_weights(experiment.model, state["model"], run.best)
+        load_weights(experiment.model, _with_critic(experiment.model, state["model"]), run.best)
     log.info("weights from %s", run.best)
+
+
+def _with_critic(model: LatentVariableModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights`, with those of the critic that `model` has if theirs do not fit it."""
+    own = {name: t for name, t in model.state_dict().items() if name.startswith("critic.")}
+    fits = all(name in weights and weights[name].shape == t.shape for name, t in own.items())
+    rest = {name: t for name, t in weights.items() if not name.startswith("critic.")}
+    return {**rest, **({name: weights[name] for name in own} if fits else own)}
 
 
 def train(

@@ -70,14 +70,26 @@ class WithFallback(Generic[P, T]):
         return self._plain(*args, **kwargs)
 
 
+def is_constant_after_warmup(objective: Objective) -> bool:
+    """Whether the loss is known not to depend on the epoch after the warm-up."""
+    ours = type(objective).__module__.startswith("vae_run.")
+    return ours and getattr(objective, "cycle_epochs", None) is None
+
+
 class Compiled(Objective):
-    """`objective`, compiled for batches of `batch_size`; smaller ones are not compiled."""
+    """`objective`, compiled for batches of `batch_size`; smaller ones are not compiled.
+
+    Nor is its warm-up: the loss then depends on the epoch, and each step would be compiled anew.
+    """
 
     def __init__(self, objective: Objective, batch_size: int) -> None:
         self.samples, self.warmup_epochs = objective.samples, objective.warmup_epochs
         self._plain, self._batch_size = objective, batch_size
+        self._constant = is_constant_after_warmup(objective)
         self.compiled = WithFallback(objective.__call__)
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
-        terms = self.compiled if len(batch) == self._batch_size else self._plain
-        return terms(model, batch, epoch)
+        warms = self._constant and epoch < self.warmup_epochs
+        if warms or len(batch) != self._batch_size:
+            return self._plain(model, batch, epoch)
+        return self.compiled(model, batch, self.warmup_epochs if self._constant else epoch)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vae_run.errors import ConfigError, DataError, DivergedError, Interrupted
 from vae_run.system import ranks
+from vae_run.training.whole_batches import needing_whole_batches
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -82,13 +83,13 @@ def refuse(settings: Settings) -> None:
         return
     if settings.fixed.task not in ("train", "resume"):
         ranks.refuse_several(f"task={settings.fixed.task}")
-    parts = [(key, settings.classes[key]) for key in ("objective", "trainer")]
-    wanting = [(key, part.__name__) for key, part in parts if not part.shares_batches]
-    wanting += settings.classes["posterior"].whole_batch(settings.parts["posterior"])
-    for key, name in wanting:
+    wanting, trainer = list(needing_whole_batches(settings)), settings.classes["trainer"]
+    if not trainer.shares_batches:
+        wanting.append(("trainer", trainer.__name__, "Choose another trainer"))
+    for key, name, remedy in wanting:
         raise ConfigError(
             f"{key}: {name} needs each batch as a whole, and {place.size} processes (torchrun) "
-            f"share it. Choose another {key}, or start without torchrun."
+            f"share it. {remedy}, or start without torchrun."
         )
 
 

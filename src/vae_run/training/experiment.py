@@ -90,8 +90,10 @@ class Experiment:
             own = list(model.critic.parameters())
             critics = {id(p) for p in own}
             others = [p for p in trained if id(p) not in critics]
-            rate = self.objective.critic_rate
-            trained = [{"params": others}, {"params": own, "relative_rate": rate}]
+            of_critic: dict[str, Any] = {"relative_rate": self.objective.critic_rate}
+            if self.objective.critic_betas is not None:
+                of_critic["betas"] = tuple(self.objective.critic_betas)
+            trained = [{"params": others}, {"params": own, **of_critic}]
         made: torch.optim.Optimizer = self.settings.build("optimizer", params=trained)
         return made
 
@@ -200,6 +202,7 @@ def assemble(
         settings.build("corruption"),
         evaluation,
     )
+    experiment.objective.prepare(splits.event_shape, device)
     if fresh:
         experiment.start_at_data()
     return experiment

@@ -62,7 +62,7 @@ class Loop:
         self.batches = self.experiment.training_batches(self.trainer.batch_size, self.batches_type)
         self.steps_per_epoch = self.batches.steps_per_epoch
         self.total = self.trainer.total_steps(self.steps_per_epoch)
-        self.trainer.refuse_long_warmup(objective.warmup_epochs, self.steps_per_epoch)
+        self.trainer.refuse_long_warmup(objective, self.steps_per_epoch)
         self.optimizer = self.experiment.optimizer(self.experiment.model)
         self.schedule: Schedule = settings.build("schedule")
         self.progress.steps_per_epoch = self.steps_per_epoch

@@ -11,10 +11,12 @@ from pydantic import Field
 
 from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError
+from vae_run.objectives import Objective
 from vae_run.runs.identity import Effect, keys_with
 from vae_run.training.accumulation import images_at_once
 from vae_run.training.compile import Choice, chosen
 from vae_run.training.progress import Progress
+from vae_run.training.whole_batches import needing_whole_batches
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -83,17 +85,18 @@ class GradientSettings:
             for name in (key.removeprefix("trainer.") for key in keys_with(Effect.LENGTH))
         }
 
-    def refuse_long_warmup(self, warmup_epochs: float, steps_per_epoch: int) -> None:
-        """Refuse a warm-up of the objective that is longer than the training.
+    def refuse_long_warmup(self, objective: Objective, steps_per_epoch: int) -> None:
+        """Refuse a warm-up of `objective` that is longer than the training.
 
         Raises:
             ConfigError: it is longer.
         """
         total = self.total_steps(steps_per_epoch)
         epochs = total / steps_per_epoch
-        if warmup_epochs > epochs:
+        if objective.warmup_epochs > epochs:
+            found = f"objective.{objective.warmup_key}: found {objective.warmup_epochs:g}"
             raise ConfigError(
-                f"objective.warmup_epochs: found {warmup_epochs:g}, longer than the training of "
+                f"{found}, longer than the training of "
                 f"{total} steps, which are {epochs:.4g} epochs. Lower it, or train for longer."
             )
 
@@ -132,18 +135,13 @@ class GradientSettings:
 def _cannot_accumulate(settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
     """Messages on what keeps a gradient over parts of a batch from being that of the batch."""
     parts, size = options["accumulate"], options["batch_size"]
-    objective, start = settings.classes["objective"], f"trainer.accumulate: found {parts}, but"
+    start = f"trainer.accumulate: found {parts}, but"
     if parts > size:
         yield f"{start} a batch has trainer.batch_size={size} images. Use at most that many parts."
-    if not objective.shares_batches:
+    for key, value, remedy in needing_whole_batches(settings):
         yield (
-            f"{start} objective={objective.__name__} needs each batch as a whole. Use "
-            "trainer.accumulate=1, or another objective."
-        )
-    for key, value in settings.classes["posterior"].whole_batch(settings.parts["posterior"]):
-        yield (
-            f"{start} {key}={value} needs each batch as a whole. Use trainer.accumulate=1, or "
-            f"another {key}."
+            f"{start} {key}={value} needs each batch as a whole. {remedy}, or use "
+            "trainer.accumulate=1."
         )
     if settings.build("network").spectral_norm:
         yield (

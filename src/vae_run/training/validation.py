@@ -18,8 +18,8 @@ from vae_run.training.progress import Progress
 class Validation:
     """Measures on val, and hands the best weights so far to the checkpoint writer.
 
-    The best are those of the highest ELBO, or of the lowest loss where there is no ELBO. Without
-    val images the latest weights are the best.
+    The best are those of the highest ELBO, or of the lowest loss where there is no ELBO, unless
+    the objective has a `merit` of its own. Without val images the latest weights are the best.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Validation:
         """Whether `values` are better than all before, which `progress` is told."""
         if not values:
             return True
-        value = values.get("elbo", -values["loss"])
+        value = self._experiment.objective.merit(values)
         progress.stale += 1
         best = progress.best_value
         if not math.isfinite(value) or (best is not None and value <= best):

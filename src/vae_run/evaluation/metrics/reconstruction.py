@@ -7,22 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vae_run.corruptions import NoCorruption
 from vae_run.data.splits import Split
 from vae_run.evaluation.base import metric
 from vae_run.evaluation.metrics.robustness import FLOOR
+from vae_run.models.similarity import WINDOW, similarity
 
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
-
-WINDOW, WIDTH = 11, 1.5
-"""Side and standard deviation, in pixels, of the Gaussian window of SSIM."""
-C1, C2 = 0.01**2, 0.03**2
-"""The constants of SSIM at a data range of 1."""
 
 
 @metric()
@@ -69,26 +63,3 @@ def each_image(x: Tensor, clean: Tensor, *, unit: bool) -> dict[str, Tensor]:
         if x.dim() == 4 and min(x.shape[2:]) >= WINDOW:
             found["ssim"] = similarity(x.clamp(0, 1), clean).cpu().double()
     return found
-
-
-def similarity(x: Tensor, y: Tensor) -> Tensor:
-    """SSIM [B] of images x and y [B, C, H, W] in [0, 1] (Wang et al. 2004, eq. 13).
-
-    (2 mu_x mu_y + C1) (2 s_xy + C2) / ((mu_x^2 + mu_y^2 + C1) (s_x^2 + s_y^2 + C2)), with moments
-    under a Gaussian window of 11 pixels, and the mean over all places where it fits and over the
-    channels, as the authors have it; some libraries count mirrored borders too.
-    """
-    place = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    weights = (-0.5 * (place / WIDTH).square()).exp()
-    weights = weights / weights.sum()
-
-    def mean(image: Tensor) -> Tensor:
-        rows = F.conv2d(image.flatten(0, 1)[:, None], weights.view(1, 1, 1, -1))
-        return F.conv2d(rows, weights.view(1, 1, -1, 1))
-
-    mu_x, mu_y = mean(x), mean(y)
-    variances = mean(x * x) - mu_x.square() + mean(y * y) - mu_y.square()
-    covariance = mean(x * y) - mu_x * mu_y
-    luminance = (2 * mu_x * mu_y + C1) / (mu_x.square() + mu_y.square() + C1)
-    found = luminance * (2 * covariance + C2) / (variances + C2)
-    return found.view(len(x), -1).mean(1)

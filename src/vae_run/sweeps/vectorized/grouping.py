@@ -11,13 +11,16 @@ from typing import Any
 from vae_run.config.schema import Settings
 from vae_run.models.likelihoods import GaussianLikelihood, LaplaceLikelihood
 from vae_run.objectives import (
+    AAE,
     DIP,
     ELBO,
     IWAE,
     MMD,
+    AdversarialELBO,
     BetaTC,
     Capacity,
     Contractive,
+    FactorVAE,
     FreeBits,
     Objective,
     RegularizedReconstruction,
@@ -34,6 +37,9 @@ BATCHED: Mapping[type[Objective], tuple[str, ...]] = {
     BetaTC: ("alpha", "beta", "gamma"),
     DIP: ("off_diagonal", "diagonal"),
     MMD: ("weight", "kl_weight"),
+    FactorVAE: ("gamma",),
+    AAE: ("weight",),
+    AdversarialELBO: ("beta", "perceptual_weight"),
     RegularizedReconstruction: ("code_weight", "decoder_weight"),
     Sparse: ("weight",),
     Contractive: ("contraction",),

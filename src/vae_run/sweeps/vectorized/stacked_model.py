@@ -20,7 +20,7 @@ from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective, Terms, trained_loss
 from vae_run.sweeps.vectorized.stacked_optimizer import StackedOptimizer
-from vae_run.training.compile import WithFallback
+from vae_run.training.compile import WithFallback, is_constant_after_warmup
 from vae_run.training.loop import Loop
 from vae_run.training.step import StepRecord
 
@@ -217,12 +217,6 @@ def batch_of(tensors: Tensors) -> Batch:
     label, conditions = tensors.get("label"), tensors.get("conditions")
     parts = (tensors["input"], tensors["target"], tensors["noise"], label)
     return Batch(*parts, conditions=conditions)
-
-
-def is_constant_after_warmup(objective: Objective) -> bool:
-    """Whether the loss is known not to depend on the epoch after the warm-up."""
-    ours = type(objective).__module__.startswith("vae_run.")
-    return ours and getattr(objective, "cycle_epochs", None) is None
 
 
 @contextmanager

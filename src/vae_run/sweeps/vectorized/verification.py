@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vae_run.objectives import trained_loss
 from vae_run.sweeps.vectorized.stacked_model import LossModule, Stack, Tensors, batch_of
 from vae_run.training.loop import Loop
 
@@ -86,7 +87,7 @@ def _alone(
         terms = module(loop.experiment.objective, batch_of(batch), epoch)
     own = dict(module.named_parameters())
     gradients = torch.autograd.grad(
-        terms["loss"].mean(), [own[name] for name in trained], allow_unused=True
+        trained_loss(terms).mean(), [own[name] for name in trained], allow_unused=True
     )
     after = {name: buffer.clone() for name, buffer in module.named_buffers()}
     for name, buffer in module.named_buffers():
