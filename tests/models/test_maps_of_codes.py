@@ -15,8 +15,14 @@ from vae_run.evaluation.evaluation import Evaluation
 from vae_run.models.build import build_model
 from vae_run.objectives import trained_loss
 
+DETERMINISTIC = ("objective=reconstruction", "prior=fitted_gaussian")
 NEEDED = {
-    ("posterior", "delta"): ("objective=reconstruction", "prior=fitted_gaussian"),
+    ("posterior", "delta"): DETERMINISTIC,
+    ("posterior", "sigmoid"): DETERMINISTIC,
+    ("posterior", "sparse"): ("objective=sparse", "prior=fitted_gaussian"),
+    ("posterior", "fsq"): DETERMINISTIC,
+    ("posterior", "vector_quantized"): (*DETERMINISTIC, "posterior.codes=8"),
+    ("posterior", "residual_vq"): (*DETERMINISTIC, "posterior.codes=4"),
     ("posterior", "von_mises_fisher"): ("prior=spherical",),
     ("prior", "spherical"): ("posterior=von_mises_fisher",),
     ("prior", "flat"): ("objective=elbo",),
@@ -24,7 +30,14 @@ NEEDED = {
     ("prior", "fitted_mixture"): ("objective=reconstruction", "prior.components=2"),
     ("prior", "fitted_flow"): ("objective=reconstruction", "prior.steps=5", "prior.hidden=[4]"),
 }
-CHOICES = [(group, option) for group in ("posterior", "prior") for option in options(group)]
+ELSEWHERE = ("hierarchical", "ladder", "fitted_codes", "fitted_autoregressive")
+"""Layers are vectors; priors over indices are not over the entries (test_index_priors.py)."""
+CHOICES = [
+    (group, option)
+    for group in ("posterior", "prior")
+    for option in options(group)
+    if option not in ELSEWHERE
+]
 
 
 def made_with(*words, shape=(1, 7, 6)):
@@ -104,9 +117,10 @@ def test_a_conditional_model_has_maps_too():
 
 @pytest.mark.parametrize("objective", options("objective"))
 def test_every_objective_takes_codes_of_maps(objective):
-    deterministic = objective in ("reconstruction", "regularized", "aae")
+    deterministic = objective in ("reconstruction", "regularized", "aae", "contractive", "sparse")
     prior = "standard_normal" if objective == "aae" else "fitted_gaussian"
-    words = ("posterior=delta", f"prior={prior}") if deterministic else ()
+    posterior = "sparse" if objective == "sparse" else "delta"
+    words = (f"posterior={posterior}", f"prior={prior}") if deterministic else ()
     made = made_with(f"objective={objective}", *words)
     terms = made.objective(made.model, first_batch(made), 0.0)
     assert all(term.isfinite().all() for term in terms.values())
@@ -143,3 +157,9 @@ def test_codes_are_written_as_maps_and_in_tables_as_columns(vae_run, tmp_path):
     assert columns[place : place + 32] == [f"mean_{i}" for i in range(32)]
     first = [float(value) for value in rows[0].split(",")[place : place + 32]]
     np.testing.assert_allclose(first, flat[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["hierarchical_vae", "ladder_vae"])
+def test_layers_of_codes_refuse_maps(preset):
+    with pytest.raises(ConfigError, match=r"latent_shape: found \[4, 4, 4\], but layers of codes"):
+        check(composed(f"model={preset}", "network=conv", "latent_shape=[4,4,4]"))

@@ -318,7 +318,9 @@ def stacked(*words, count=3):
 
 
 BATCHED = [
-    *([f"objective={option}"] for option in options("objective")),
+    *([f"objective={o}"] for o in options("objective") if o not in ("sparse", "contractive")),
+    ["model=sparse_ae", "latent_dim=8", "objective.k=2"],
+    ["model=contractive_ae"],
     ["objective=iwae", "objective.gradient=doubly_reparameterized"],
     ["objective=elbo", "objective.gradient=score_function"],
     *([f"prior={option}"] for option in ("flat", "mixture", "vamp", "flow")),
