@@ -133,7 +133,9 @@ def test_there_are_no_bits_without_a_probability(words):
 
 def test_bits_of_grey_pixels_under_a_bernoulli_are_refused_before_training():
     asked = "evaluation.metrics=[bits_per_dim]"
-    with pytest.raises(DataError, match=r"bits_per_dim.*grey.*dataset\.binarize=dynamic"):
+    with pytest.raises(
+        DataError, match=r"bits_per_dim.*between 0 and 1.*dataset\.binarize=dynamic"
+    ):
         digits(asked)
     digits(asked, "dataset.binarize=dynamic")
     digits('evaluation.metrics=["bits_per_dim?"]')

@@ -247,7 +247,8 @@ def test_the_flat_prior_has_an_entropy_but_no_kl_and_no_elbo():
 @pytest.mark.parametrize("option", options("objective"))
 def test_the_flat_prior_is_refused_by_name_where_a_bound_or_samples_are_needed(option):
     if option in ("elbo", "beta_elbo", "reconstruction", "regularized", "sparse", "contractive"):
-        check(composed(f"objective={option}", "prior=flat"))
+        needed = [f"model={option}_ae"] if option in ("sparse", "contractive") else []
+        check(composed(*needed, f"objective={option}", "prior=flat"))
     else:
         with pytest.raises(ConfigError, match=r"prior=flat is improper|prior=standard_normal"):
             check(composed(f"objective={option}", "prior=flat"))

@@ -206,7 +206,7 @@ def test_a_sampler_is_the_prior_of_the_same_name(run: Path, vae_run: Run) -> Non
     own, said = drawn(vae_run, run)
     assert "a mixture of 7 normals fitted to the codes" in said
     same, said = drawn(vae_run, run, "sampler=mixture", "sampler.components=7")
-    assert "fitted to the codes of 1294 training images" in said
+    assert "fitted to the codes of 1,294 training images" in said
     np.testing.assert_allclose(same, own, rtol=1e-4, atol=1e-4)
     other, said = drawn(vae_run, run, "sampler=gaussian")
     assert "400 images from a Gaussian fitted to the codes" in said

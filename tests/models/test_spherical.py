@@ -313,7 +313,8 @@ APART = ("von_mises_fisher", "hierarchical", "ladder")  # the last two have a pr
 
 @pytest.mark.parametrize("posterior", [p for p in options("posterior") if p not in APART])
 def test_a_posterior_over_all_of_space_is_refused(posterior):
-    words = (f"posterior={posterior}", "prior=spherical", "objective=reconstruction")
+    objective = "sparse" if posterior == "sparse" else "reconstruction"
+    words = (f"posterior={posterior}", "prior=spherical", f"objective={objective}")
     message = r"^prior=spherical: is bounded.*infinite.*posterior=von_mises_fisher"
     with pytest.raises(ConfigError, match=message):
         check(composed(*words))

@@ -224,7 +224,7 @@ def test_of_two_objectives_the_pareto_front(vae_run):
         ([LR.replace("tag", "tog")], "tog"),
         (["optimizer.lr=tag(log,interval(0,1))"], "optimizer.lr: found optimizer.lr=tag(log"),
         (["optimizer.lr=tag(ln,interval(1,2))"], "found the tag ln"),
-        (["latent_dim=range(5,5)"], "latent_dim: found a range that holds nothing"),
+        (["latent_dim=range(5,5)"], "latent_dim: found range(5,5,1), which holds nothing"),
         (["latent_dim=interval(0,64)"], "latent_dim: found 0"),
         (["model=ae,vaee"], "vaee"),
         (["trainer.epochs=1,0"], "trainer.epochs: found 0"),

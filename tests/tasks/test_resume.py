@@ -170,7 +170,7 @@ def test_a_run_stopped_at_every_kind_of_step_ends_the_same(
         assert finished.code == 143, finished.said
         assert read(stopped / "status.json")["state"] == "interrupted"
         assert checkpoint_file.read(stopped / "checkpoints" / "last.pt")["step"] == step
-        assert "task=resume" in finished.out
+        assert "task=resume" in finished.err
         command = ("task=resume", f"run={stopped}")
     stop_at(monkeypatch, None)
     assert vae_run(*command).code == 0
