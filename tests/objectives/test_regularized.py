@@ -105,8 +105,8 @@ def test_spectral_norms_of_a_trained_decoder_are_one(
     assert [name for name, _ in model.encoder.named_parameters() if "parametr" in name] == []
     if network == "mlp":  # logits move no further than codes do
         assert float((torch.pdist(logits) / torch.pdist(z)).max()) <= 1.001
-    free = load(train(tmp_path / "free", "model=rae", *words, "trainer.epochs=6"))
-    assert max(norms(free).values()) > 1.2, "without it they are not"
+        free = load(train(tmp_path / "free", "model=rae", *words, "trainer.epochs=6"))
+        assert max(norms(free).values()) > 1.2, "without it they are not"
 
 
 def test_evaluation_leaves_the_power_iteration_alone() -> None:

@@ -137,7 +137,7 @@ def test_runs_of_every_option_learn_together_as_alone(
     words = (*NEEDED.get((group, option), ()), f"{group}={option}")
     first = settings_of("optimizer.lr=1e-3", *words)
     runs = [first, settings_of("optimizer.lr=2e-3", *words, "seed=1", *others(first))]
-    assert_agree(tmp_path, runs, steps=50 if group in ("objective", "likelihood") else 15)
+    assert_agree(tmp_path, runs, steps=15)
 
 
 @pytest.mark.parametrize("sparsity", ["batch_topk", "jumprelu"])
