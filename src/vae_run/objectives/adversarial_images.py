@@ -225,9 +225,9 @@ def _conflicts(settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
             "objective.critic_samples=false."
         )
     by_epochs = settings.parts["trainer"].get("steps") is None and epochs is not None
-    if by_epochs and options["critic_start"] > epochs:
+    if by_epochs and options["critic_start"] >= epochs:
         yield (
-            f"objective.critic_start: found {options['critic_start']}, later than the end of a "
+            f"objective.critic_start: found {options['critic_start']}, not before the end of a "
             f"training of {epochs} epochs, so the critic's word would never count. Lower it, or "
             "raise trainer.epochs."
         )

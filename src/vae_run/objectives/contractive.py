@@ -64,7 +64,8 @@ def sigmoid_layer(model: LatentVariableModel) -> nn.Linear | None:
 
 def sigmoid_jacobian(z: Tensor, weight: Tensor) -> Tensor:
     """|dz/dx|^2 = sum_d (z_d (1 - z_d))^2 |W_d|^2 of z [B, D] = sigmoid(W x + b), [B]."""
-    return (z * (1 - z)).square() @ weight.square().sum(1)
+    # Not a product of matrices, which autocast would round.
+    return ((z * (1 - z)).square() * weight.square().sum(1)).sum(1)
 
 
 def estimated_jacobian(model: LatentVariableModel, x: Tensor, direction: Tensor) -> Tensor:

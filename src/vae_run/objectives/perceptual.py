@@ -175,4 +175,5 @@ def check_images(kind: str, event_shape: tuple[int, ...], scales: int) -> None:
 
 def dissimilarity(x: Tensor, y: Tensor, scales: int) -> Tensor:
     """1 - MS-SSIM [B] of images [B, C, H, W] in [0, 1]; x may leave that range."""
-    return 1 - multiscale_similarity(x.float(), y.float(), scales)
+    with torch.autocast(x.device.type, enabled=False):  # variances are differences of moments
+        return 1 - multiscale_similarity(x.float(), y.float(), scales)

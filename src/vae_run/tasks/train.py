@@ -19,6 +19,7 @@ from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.networks import parameter_count
+from vae_run.models.priors import Fitted
 from vae_run.runs import checkpoint_file
 from vae_run.runs.data_record import changes, record_of
 from vae_run.runs.failed_start import nothing_left
@@ -164,6 +165,9 @@ def warm_start(experiment: Experiment, source: str) -> None:
         raise CheckpointError(f"{run.best}: holds no model to start from.")
     with checkpoint_file.understood(run.best):
         load_weights(experiment.model, _with_critic(experiment.model, state["model"]), run.best)
+    prior = experiment.model.prior
+    if isinstance(prior, Fitted):
+        prior.fitted.fill_(False)  # it was fitted to the codes of that run
     log.info("weights from %s", run.best)
 
 

@@ -82,6 +82,11 @@ class Pruning(Gradient):
                 "network.spectral_norm: trainer=pruning sets the weights themselves to zero, not "
                 "what normalises them. Use network.spectral_norm=false."
             )
+        if settings.parts["posterior"].get("unit_norm"):
+            yield (
+                "posterior.unit_norm: trainer=pruning sets the weights themselves to zero, not "
+                "columns of norm 1. Use posterior.unit_norm=false."
+            )
 
     def plan(self, train_size: int) -> str:
         return (

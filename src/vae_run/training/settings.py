@@ -67,7 +67,7 @@ class GradientSettings:
         return chosen(
             self.compile,
             steps=steps if self.max_time is None else 0,  # it may end far earlier
-            conditional=settings.fixed.condition is not None,
+            conditional=_is_built_anew(settings),
             device=device,
         )
 
@@ -130,6 +130,12 @@ class GradientSettings:
         if self.max_time is not None and progress.seconds >= self.max_time:
             return f"{self.max_time:g} s of training are over (trainer.max_time)"
         return None
+
+
+def _is_built_anew(settings: Settings) -> bool:
+    """Whether each step has a model of its own: what it is given, or what its decoder sees."""
+    skips = bool(settings.parts["network"].get("skip"))
+    return skips or settings.fixed.condition is not None
 
 
 def _cannot_accumulate(settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:

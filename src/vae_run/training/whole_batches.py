@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def needing_whole_batches(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """(full key, its value, what would do without) of objective and posterior, if they need it."""
+    """(full key, its value, what to do without it) of the parts of a model that do."""
     objective, options = settings.classes["objective"], settings.parts["objective"]
     if (remedy := objective.whole_batches(options)) is not None:
         yield "objective", objective.__name__, remedy
-    posterior, options = settings.classes["posterior"], settings.parts["posterior"]
-    for key, value in posterior.whole_batch(options):
-        yield key, value, f"Choose another {key}"
+    for group in ("posterior", "likelihood"):
+        for key, value in settings.classes[group].whole_batch(settings.parts[group]):
+            yield key, value, f"Choose another {key}"

@@ -127,7 +127,8 @@ class PlanarFlow(nn.Module):
 
     def forward(self, features: Tensor | None = None) -> Pushed:
         """The flow's parts, for codes [D], or [B, D] given features [B, F]."""
-        values: Any = self.free if self.network is None else self.network(features)
+        # In float32 also under autocast: rounding would undo what keeps the planes invertible.
+        values: Any = self.free if self.network is None else self.network(features).float()
         loc, log_scale, *planes = torch.split(values, self.sizes, dim=-1)
         layers = [Plane.of(*planes[i : i + 3]) for i in range(0, len(planes), 3)]
         base = Normal(torch.zeros_like(loc), torch.ones_like(loc), validate_args=False)

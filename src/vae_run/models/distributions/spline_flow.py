@@ -121,7 +121,7 @@ class Flow(nn.Module):
         plain: Any = self.layers(features)
         transform = plain.transform
         if self.kind == "iaf" and features is not None:
-            loc, log_variance = self.first(features).chunk(2, dim=-1)
+            loc, log_variance = self.first(features).float().chunk(2, dim=-1)
             scaled = PlanarTransform(loc, 0.5 * log_variance, [])
             transform = zuko.transforms.ComposedTransform(scaled, transform)
         transform = transform.inv if self.kind == "iaf" else transform

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,11 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, parameters: Tensor) -> Distribution: ...
+
+    @classmethod
+    def whole_batch(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The full keys, with their values, that need each batch in one pass and one process."""
+        return []
 
     @property
     def calibrated(self) -> bool:

@@ -6,7 +6,8 @@ Letters: K samples, B batch, E event shape (C, H, W) or (F,).
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -91,6 +92,10 @@ class GaussianLikelihood(Likelihood):
     def start_scale(self, deviation: float) -> None:
         if self.kind == "learned":
             self.rho.fill_(start_of(deviation, self.floor, math.log(2) + self.floor) / self.speed)
+
+    @classmethod
+    def whole_batch(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+        return [("likelihood.sigma", "optimal")] if options["sigma"] == "optimal" else []
 
     def forward(self, parameters: Tensor) -> Distribution:
         (loc,) = self.split(parameters)

@@ -136,7 +136,8 @@ class Pyramid(Network):
 def _refusals(settings: Settings) -> Iterator[str]:
     """Messages on parts that cannot be combined with skip connections."""
     classes = settings.classes
-    if not classes["objective"].restores or classes["posterior"].stochastic:
+    posterior = classes["posterior"]
+    if not classes["objective"].restores or posterior.stochastic or posterior.discrete:
         yield (
             "network.skip: lets the decoder see the encoder's input, so that there is no bound on "
             "log p(x) and nothing to sample. Use model=dae, whose objective=reconstruction and "

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, Field(ge=1)]
 Codes = Annotated[int, Field(ge=2)]
+SHORTEST = 1e-6
+"""Length of the encoder's output below which it has no direction."""
 FEW = 4
 """Numbers of a vector, unless it is told, where the code is no maps."""
 VECTORS_OF_A_CODE = 40
@@ -180,12 +182,14 @@ def rotated(encoded: Tensor, quantized: Tensor) -> Tensor:
 
     q = (|q| / |e|) R e with R = I - 2 r r^T + 2 q' e'^T, where e' and q' are e and q at length 1
     and r is e' + q' at length 1 (Fifty et al. 2024). The gradient by e is then
-    (|q| / |e|) R^T g for the gradient g by q.
+    (|q| / |e|) R^T g for the gradient g by q. A vector e of length 0 has no direction to be turned
+    from, and the gradient passes straight through, as where an image's border is empty.
     """
     e, q = encoded.detach(), quantized.detach()
-    scale = q.norm(dim=-1, keepdim=True) / e.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    length = e.norm(dim=-1, keepdim=True)
+    scale = q.norm(dim=-1, keepdim=True) / length.clamp(min=SHORTEST)
     start, end = normalize(e, dim=-1), normalize(q, dim=-1)
     middle = normalize(start + end, dim=-1)
     along = (encoded * middle).sum(-1, keepdim=True) * middle
     turned = encoded - 2 * along + 2 * (encoded * start).sum(-1, keepdim=True) * end
-    return straight_through(scale * turned, quantized)
+    return straight_through(torch.where(length < SHORTEST, encoded, scale * turned), quantized)
