@@ -321,6 +321,9 @@ def test_a_failure_of_a_run_is_said_on_standard_error(vae_run: Run, tmp_path: Pa
 
 def test_the_backend_of_a_notebook_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    found = []
+    monkeypatch.setattr(main, "heed_quota", lambda: found.append(os.environ["MPLBACKEND"]))
     with pytest.raises(SystemExit):
         main.main(["lr=3"])
-    assert os.environ["MPLBACKEND"] == "agg"
+    assert found == ["agg"]
+    assert os.environ["MPLBACKEND"] == "module://matplotlib_inline.backend_inline"

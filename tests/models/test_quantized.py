@@ -229,6 +229,17 @@ def test_the_rotation_trick_turns_the_gradient_as_the_code_is_turned():
         torch.testing.assert_close(e.grad[i], scale * turn.T @ gradient[i])
 
 
+def test_a_vector_of_length_zero_has_no_direction_and_its_gradient_passes_straight():
+    """As at the empty border of an image under biases of 0."""
+    e = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
+    q = torch.tensor([[0.6, 0.8], [3.0, 4.0]])
+    value = rotated(e, q)
+    assert torch.equal(value, q)
+    gradient = torch.tensor([[0.5, -2.0], [1.0, 2.0]])
+    value.backward(gradient)
+    torch.testing.assert_close(e.grad, gradient)
+
+
 # moving averages and revival
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vae_run.errors import ConfigError
-from vae_run.sweeps.filters import Filter
+from vae_run.sweeps.filters import ABSENT, Filter
 
 JOB = {"latent_dim": 8, "network.widths": [8, 4], "model": "vae", "optimizer.lr": 1e-3, "run": None}
 
@@ -84,3 +84,9 @@ def test_impossible_combinations_can_be_left_out(vae_run):
                                "objective == 'reconstruction'\"")  # fmt: skip
     assert finished.code == 0, finished.said
     assert len(list(Path("s").glob("0*"))) == 1
+
+
+@pytest.mark.parametrize("text", ["max(0, a) < 2", "max(a, 0) < 2", "min(3, a) < 3", "a + 1 > 0"])
+def test_what_is_computed_of_an_absent_value_is_neither_less_nor_greater(text):
+    assert not Filter(text).keeps({"a": ABSENT})
+    assert Filter(text).keeps({"a": 1})

@@ -6,6 +6,9 @@ import contextlib
 import io
 import os
 import re
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,38 @@ def test_a_bar_is_drawn_on_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(console, "_force_terminal", True)  # as by FORCE_COLOR=1
     assert console.is_terminal
     assert not draws_bars()
+
+
+def test_a_full_pipe_that_does_not_wait_is_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    stream = io.TextIOWrapper(io.BufferedWriter(LastingFile(writer, "w")), encoding="utf-8")
+    text = "x" * 300_000
+    taken: list[bytes] = []
+
+    def read() -> None:
+        with open(reader, "rb") as file:
+            taken.append(file.read())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    stream.write(text)
+    stream.close()
+    thread.join(30)
+    assert taken == [text.encode()]
+
+
+def test_descriptors_that_were_missing_are_there_for_children_too() -> None:
+    code = """
+import os
+from vae_run.system.streams import open_missing
+open_missing()
+print(*(os.get_inheritable(number) for number in (0, 1, 2)), file=open("found", "w"))
+"""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" <&- 2>&-', sys.executable, code], check=False
+    )
+    found = Path("found").read_text()
+    Path("found").unlink()
+    assert done.returncode == 0
+    assert found == "True True True\n"

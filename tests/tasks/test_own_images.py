@@ -354,6 +354,7 @@ def test_a_task_keeps_the_users_file(vae: Path, vae_run: Run, tmp_path: Path) ->
 def test_names_stand_below_the_rows_of_a_sheet(tmp_path: Path) -> None:
     files = np.array([f"in/cats/{i}.png" for i in range(3)] + ["in/dogs/0.png"])
     assert short_names(files) == ["cats/0.png", "cats/1.png", "cats/2.png", "dogs/0.png"]
+    assert short_names(np.array(["/a/b.png", "c/d.png"])) == ["/a/b.png", "c/d.png"]
     images = torch.rand(4, 1, 8, 8)
     grid = GridPicture(4, (1, 8, 8), short_names(files))
     grid.add(images)

@@ -186,6 +186,10 @@ def test_a_share_of_a_batch_is_cut_with_its_images_that_count() -> None:
     [
         (("trainer.accumulate=200",), "a batch has trainer.batch_size=128 images"),
         (("trainer.accumulate=2", "objective=beta_tc"), "objective=BetaTC needs each batch as a"),
+        (
+            ("trainer.accumulate=2", "likelihood=gaussian", "likelihood.sigma=optimal"),
+            "likelihood.sigma=optimal needs each batch as a whole",
+        ),
         (("trainer.accumulate=2", "model=vq_vae"), "posterior.codebook=ema needs each batch as a"),
         (("trainer.accumulate=2", "network.spectral_norm=true"), "network.spectral_norm refines"),
         (("trainer.ema=1",), "trainer.ema: found 1"),

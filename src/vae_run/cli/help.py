@@ -99,7 +99,8 @@ def _tasks(places: Sequence[Path]) -> Iterator[str]:
             subsequent_indent=" " * 14,
         )
         keys = yaml.safe_load(written) or {}
-        chosen = {k.strip("/"): v for each in keys.pop("defaults", []) for k, v in each.items()}
+        defaults = [each for each in keys.pop("defaults", []) if isinstance(each, dict)]
+        chosen = {k.strip("/"): v for each in defaults for k, v in each.items()}
         keys = {k: v for k, v in {**keys, **chosen}.items() if k not in ("task", "hydra")}
         if keys:
             told = " ".join(f"{key}={_written(value)}" for key, value in keys.items())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,10 +41,9 @@ def main(words: Sequence[str] | None = None) -> None:
     """
     typed = tuple(sys.argv[1:] if words is None else words)
     Outcome.begin()
-    with lasting_streams(), ending():
+    with lasting_streams(), own_backend(), ending():
         refuse_lost_folder()
         heed_quota()
-        os.environ["MPLBACKEND"] = "agg"  # a notebook's own backend is not for its processes
         asked = hydra_api.parse(typed)
         if asked.help:  # Hydra's own help reads every option's file first
             print(text(CONF, typed))
@@ -91,6 +91,20 @@ def call_of(config: DictConfig) -> Call:
         [word for word in context.overrides.task if _was_typed(word)],
         {str(k): v for k, v in context.runtime.choices.items() if isinstance(v, str)},
     )
+
+
+@contextmanager
+def own_backend() -> Iterator[None]:
+    """Draw to files, whatever backend the environment names: a notebook's is not for processes."""
+    before = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MPLBACKEND"]
+        else:
+            os.environ["MPLBACKEND"] = before
 
 
 def refuse_lost_folder() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,7 @@ class Attributes:
         Raises:
             DataError: a file has no row, or several, or a row lacks a value.
         """
+        files = [normalize("NFC", file) for file in files]  # as macOS does not write them
         if lost := [file for file in files if file not in self.rows]:
             known = next(iter(self.rows), "nothing")
             raise DataError(
@@ -124,7 +126,8 @@ def read_attributes(
             f"{named}: the column {key} is {table.column(key).type}; expected names of files, such "
             "as cats/1.png"
         )
-    files = [posixpath.normpath(name) for name in texts(table.column(key)) if name is not None]
+    named_files = [name for name in texts(table.column(key)) if name is not None]
+    files = [normalize("NFC", posixpath.normpath(name)) for name in named_files]
     if len(files) < len(table):
         raise DataError(f"{named}: {len(table) - len(files):,} rows name no file in {key}")
     held = {}

@@ -100,11 +100,12 @@ def auxiliary_loss(
     """What dead units could add to the reconstruction, -log p(x|z + a) + log p(x|z), [B].
 
     a are the activations of the `most` dead units that receive most of an image (AuxK, Gao et al.
-    2024, appendix A.2). In the encoder it has a gradient for them alone; in the decoder for all that
-    it reads, as z is held fixed there and the columns are not. Of a linear decoder and a normal likelihood it is
-    (|e - W a|^2 - |e|^2) / (2 sigma^2), with the error e of the reconstruction: the paper's, up to
-    its constant. A unit counts as dead that is active for no image of the batch, so that nothing
-    has to be counted from step to step; a rare one gets the same small gradient now and then.
+    2024, appendix A.2). In the encoder it has a gradient for them alone; in the decoder for all
+    that it reads, as z is held fixed there and the columns are not. Of a linear decoder and a
+    normal likelihood it is (|e - W a|^2 - |e|^2) / (2 sigma^2), with the error e of the
+    reconstruction: the paper's, up to its constant. A unit counts as dead that is active for no
+    image of the batch, so that nothing has to be counted from step to step; a rare one gets the
+    same small gradient now and then.
     """
     dead = (q.active.detach().sum(0) == 0).float()
     values, index = (relu(q.raw) * dead).topk(min(most, q.raw.shape[-1]), dim=-1)

@@ -60,7 +60,7 @@ def write_report(run: RunDirectory) -> Path:
         settings=_settings(config, overrides),
         parts={group: choices[group] for group in sorted(choices) if "/" not in group},
         noun=table.noun,
-        commands=_commands(run.path, table.noun),
+        commands=_commands(run, table.noun),
         python_path=repr(str(short_path(run.path))),
         back="",
     )
@@ -213,9 +213,12 @@ def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
     return [(key, "null" if v is None else str(v), key in typed) for key, v in flat(config)]
 
 
-def _commands(path: Path, noun: str) -> dict[str, str]:
-    """What can be done with the run next, by what it is for."""
-    run = override("run", short_path(path))
+def _commands(directory: RunDirectory, noun: str) -> dict[str, str]:
+    """What can be done with the run next, by what it is for.
+
+    A decoder that sees the corrupted image (network.skip) restores, and has no codes of its own.
+    """
+    run = override("run", short_path(directory.path))
     own, drawn = {
         "rows": ("FILE.csv", "csv"),
         "images": ("FILES", "png"),
@@ -228,4 +231,10 @@ def _commands(path: Path, noun: str) -> dict[str, str]:
         "reconstruct them": ["task=reconstruct", run, f"input={own}", f"output=out.{drawn}"],
         "score how strange they are": ["task=score", run, f"input={own}", "output=scores.csv"],
     }
-    return {what: command(*arguments) for what, arguments in words.items()}
+    of_codes = {"task=sample", "task=encode", "task=score"}
+    skips = directory.config()["network"].get("skip")
+    return {
+        what: command(*arguments)
+        for what, arguments in words.items()
+        if not (skips and arguments[0] in of_codes)
+    }

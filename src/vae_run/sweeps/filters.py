@@ -7,7 +7,7 @@ type; here the whole expression is checked before the first job, and the wrong p
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vae_run.config.keys import unknown_key
@@ -22,7 +22,6 @@ ALLOWED = (
 )
 """The syntax that an expression may use: comparisons and arithmetic, without power and calls."""
 
-FUNCTIONS = {"len": len, "min": min, "max": max, "abs": abs, "sum": sum}
 CONSTANTS = {"true": True, "false": False, "null": None}
 """Constants as they are written in configuration files."""
 
@@ -53,6 +52,25 @@ class Absent:
 
 
 ABSENT = Absent()
+
+
+def _of_all(choose: Callable[..., Any]) -> Callable[..., Any]:
+    """`min` or `max`, whose value is absent if one of theirs is, wherever it stands."""
+
+    def chosen(*values: Any) -> Any:
+        listed = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+        return ABSENT if any(value is ABSENT for value in listed) else choose(*values)
+
+    return chosen
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "len": len,
+    "min": _of_all(min),
+    "max": _of_all(max),
+    "abs": abs,
+    "sum": sum,
+}
 
 
 class Filter:

@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from vae_run.cli.composition import options_having
+from vae_run.config.groups import GROUPS
 from vae_run.errors import ConfigError
 from vae_run.sweeps.composer import Composer
 
@@ -44,9 +45,14 @@ class PartialKeys:
         values = [key for key in self.axes if key not in self._groups and key[0] not in "+~"]
         values = [key for key in values if not first[key].is_hydra_override()]
         self._lacking = {}
+        lacking: dict[Chosen, frozenset[str]] = {}
+        deciding = [place for place, key in enumerate(self._groups) if _decides(key, values)]
         for chosen in product(*(self.axes[key] for key in self._groups)):
-            keys = self.composer.keys(chosen)
-            self._lacking[chosen] = frozenset(key for key in values if not _has(keys, key))
+            own = tuple(chosen[place] for place in deciding)
+            if own not in lacking:
+                keys = self.composer.keys(chosen) if values else {}
+                lacking[own] = frozenset(key for key in values if not _has(keys, key))
+            self._lacking[chosen] = lacking[own]
         # What no option has stays, so that Hydra refuses it.
         self._foreign = frozenset.intersection(*self._lacking.values())
         self._lacking = {chosen: keys - self._foreign for chosen, keys in self._lacking.items()}
@@ -110,6 +116,14 @@ class PartialKeys:
                 seen.add(tuple(own))
             found.append(own)
         return found
+
+
+def _decides(group: str, keys: Sequence[str]) -> bool:
+    """Whether the option of `group` can decide which of `keys` exist.
+
+    An option of a part has the keys of that part; a preset may choose any part.
+    """
+    return group not in GROUPS or any(key.startswith(f"{group}.") for key in keys)
 
 
 def _has(config: Mapping[str, Any], key: str) -> bool:

@@ -60,7 +60,7 @@ def draw(
             written.append(folder / name)
     keys = [key for key in swept_keys(done) if key != "seed"]
     if keys and numeric_key(done) is None:
-        log.info("no sweep.png: its axis needs a key of numbers, and %s has texts", ", ".join(keys))
+        log.info("no sweep.png: its axis needs a swept key of numbers, not %s", ", ".join(keys))
     return written
 
 

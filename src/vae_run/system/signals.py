@@ -49,6 +49,8 @@ class StopRequests:
         self._before: dict[int, Any] = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP == self.received:
+            return  # a shell sends one, and the kernel another when the shell has ended
         if self.received is not None:
             with suppress(OSError):
                 os.write(2, _AT_ONCE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,7 +43,9 @@ class LastingFile(io.FileIO):
     def write(self, data: Any) -> int:
         """Write `data`, or drop it; the number of bytes taken."""
         try:
-            return super().write(data)
+            while (taken := super().write(data)) is None:  # full, and set to not wait
+                select.select([], [self], [])
+            return taken
         except OSError as error:
             self._give_up(error)
             return memoryview(data).nbytes
@@ -72,6 +75,7 @@ def open_missing() -> None:
             if null != number:
                 os.dup2(null, number)
                 os.close(null)
+            os.set_inheritable(number, True)
     sys.stdin = sys.stdin or open(0, closefd=False, encoding="utf-8")  # noqa: SIM115
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:

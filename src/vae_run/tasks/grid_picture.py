@@ -29,6 +29,8 @@ def short_names(names: NDArray[np.str_] | None) -> list[str]:
     if names is None:
         return []
     files = [str(name) for name in names]
+    if len({os.path.isabs(file) for file in files}) > 1:
+        return files  # they share no folder
     shared = os.path.commonpath({os.path.dirname(file) for file in files})
     return [os.path.relpath(file, shared) if shared else file for file in files]
 

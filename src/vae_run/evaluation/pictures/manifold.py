@@ -23,9 +23,9 @@ def manifold(view: View) -> Image | None:
     """The decoder's images over a grid of a two-dimensional latent space.
 
     The grid runs through the quantiles of a normal prior; through those of the codes `q.mean`
-    under any other. None unless the latent space has two dimensions of one layer, and for rows of a table. A
-    conditional model decodes one class, `evaluation.manifold_label`; with several conditions, those
-    of the first image.
+    under any other. None unless the latent space has two dimensions, in one layer, and for rows of
+    a table. A conditional model decodes one class, `evaluation.manifold_label`; with several
+    conditions, those of the first image.
     """
     if view.latent_dim != 2 or view.table is not None or view.model.posterior.layered:
         return None

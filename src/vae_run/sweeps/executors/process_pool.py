@@ -237,8 +237,8 @@ class _Received:
         self.times = 0
 
     def _take(self, number: int, frame: FrameType | None) -> None:
+        self.times += not (number == signal.SIGHUP == self.number)  # the kernel repeats a shell's
         self.number = self.number or number
-        self.times += 1
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -98,7 +98,7 @@ class OptunaSweep:
         from vae_run.sweeps.summary import summarise
 
         self.jobs.enter(ledger, (), ())  # from now on the folder is a sweep's, which has a ledger
-        study = Study(ledger.folder, self._plan(_trained_in_epochs(ends)), space.axes)
+        study = Study(ledger.folder, self._plan(ends), space.axes)
         for directory, point in islice(study.directories(), 1):
             job = self._check(space.overrides(point))
             results.refuse_another(ledger, directory, job.settings.raw)
@@ -120,12 +120,14 @@ class OptunaSweep:
             raise trials.refusal
         results.conclude(ledger, study)
 
-    def _plan(self, job: CheckedJob) -> Plan:
-        """The plan of a search over jobs like `job`."""
+    def _plan(self, jobs: Sequence[CheckedJob]) -> Plan:
+        """The plan of a search over jobs like `jobs`; some may have no epochs or warm-up."""
         from vae_run.sweeps.search.plan import Plan
 
-        epochs = job.settings.parts["trainer"].get("epochs") or 0
-        warmup = job.settings.parts["objective"].get("warmup_epochs") or 0  # the loss still changes
+        parts = [job.settings.parts for job in jobs]
+        epochs = max(own["trainer"].get("epochs") or 0 for own in parts)
+        # Until then the loss still changes.
+        warmup = max(own["objective"].get("warmup_epochs") or 0 for own in parts)
         return Plan(
             objective=self.settings.objectives,
             directions=self.directions,
@@ -149,8 +151,3 @@ class OptunaSweep:
             return
         while batch := list(islice(entries, self.settings.batch)):
             self.jobs.launch(ledger, iter(batch), None, ended=trials.ended)
-
-
-def _trained_in_epochs(jobs: Sequence[CheckedJob]) -> CheckedJob:
-    """The first of `jobs` whose training has epochs, or the first."""
-    return next((job for job in jobs if job.settings.parts["trainer"].get("epochs")), jobs[0])
