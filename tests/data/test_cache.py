@@ -323,6 +323,7 @@ def start(path: Path, seconds: float, said: Path) -> BaseProcess:
     return process
 
 
+@pytest.mark.scale
 def test_simultaneous_starts_decode_once_and_agree(photos: Path) -> None:
     files = [photos.parent / f"said-{number}" for number in range(2)]
     started = [start(photos, 2.0, file) for file in files]

@@ -17,6 +17,7 @@ PLAN = (
 )
 
 
+@pytest.mark.scale
 def test_the_same_command_twice_and_with_other_habits(tmp_path: Path) -> None:
     """In processes of their own: logging, saving and evaluating leave no trace in the figures."""
     habits: dict[str, tuple[str, ...]] = {

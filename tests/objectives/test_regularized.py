@@ -90,6 +90,7 @@ def test_spectral_norms_of_a_trained_decoder_are_one(
     network: str, train: Train, tmp_path: Path
 ) -> None:
     words = (f"network={network}", "network.widths=[8]", "latent_dim=4", "optimizer.lr=0.003")
+    words += ("trainer.batch_size=32", "dataset.classes=[0,1]")
     run = train(tmp_path / "run", *RAE_SN, *words, "trainer.epochs=6")
     model = load(run)
     found = norms(model)
