@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -110,7 +111,7 @@ def read_input(
     dataset: Dataset,
     event_shape: Sequence[int],
     class_names: Sequence[str] = (),
-    conditions: Sequence[str] = (),
+    conditions: Mapping[str, Sequence[str]] = MappingProxyType({}),
     known: Collection[str] = (),
 ) -> UserImages:
     """The images in the files that `words` name, as `dataset` reads its own.
@@ -120,7 +121,8 @@ def read_input(
         dataset: of the run; it decodes pictures, if it is one of image files.
         event_shape: E of the run's images.
         class_names: what the run calls the label i, at index i.
-        conditions: arrays, or attributes of files, that are read if there are any.
+        conditions: arrays, or attributes of files, that are read if there are any, each with the
+            classes that the run knows, none of a number.
         known: those of `conditions` that pictures need not have.
 
     Raises:
@@ -131,7 +133,9 @@ def read_input(
     source = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
     if arrays := [path for path in found if path.suffix.lower() in ARRAYS]:
         _refuse_several(source, found, arrays[0])
-        return _labelled(_of_array_file(arrays[0], dataset, event_shape, conditions), class_names)
+        return _labelled(
+            _of_array_file(arrays[0], dataset, event_shape, [*conditions]), class_names
+        )
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
     decoder = _decoder(dataset, event_shape)
@@ -142,7 +146,7 @@ def read_input(
         names=np.array([str(p if base is None else p.relative_to(base).as_posix()) for p in paths]),
         classes=_classes(paths, base, class_names),
         index=torch.arange(len(paths)),
-        given=told(dataset, paths, base, [name for name in conditions if name not in known]),
+        given=told(dataset, paths, base, {n: c for n, c in conditions.items() if n not in known}),
     )
     return _labelled(images, class_names)
 
