@@ -390,6 +390,7 @@ def test_a_cell_means_the_same_in_every_file(tmp_path: Path) -> None:
     split, classes = table.rows("input=own.csv", Path(own), parts.table, None, parts.class_names)
     assert split.images[:, 1:].tolist() == [[1, 0, 0]] * 2
     assert _labels(classes, parts.class_names).tolist() == [1, 0]
+    assert _labels(np.array([20, 10]), parts.class_names).tolist() == [1, 0], "of Parquet files"
     turned = Table(path=own, test=path, label="kind", drop=["code"]).read()
     assert turned.class_names == ("10", "20", "A")
     assert turned.train.labels.tolist() == [1, 0]

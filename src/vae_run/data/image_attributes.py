@@ -143,20 +143,20 @@ def read_attributes(
 
 def _files(table: TableFile, key: str) -> list[str]:
     """The file that each row names in the column `key`."""
-    names = table.names
+    named, names = table.named, table.names
     if key not in names:
         raise DataError(
-            f"{table.named} has no column {key}: name that of the files with dataset.attributes_key; its "
+            f"{named} has no column {key}: name that of the files with dataset.attributes_key; its "
             f"columns are {', '.join(names)}"
         )
     if kind(table.column(key)) != "category":
         raise DataError(
-            f"{table.named}: the column {key} is {table.column(key).type}; expected names of files, such "
+            f"{named}: the column {key} is {table.column(key).type}; expected names of files, such "
             "as cats/1.png"
         )
     files = [posixpath.normpath(name) for name in texts(table.column(key)) if name is not None]
     if len(files) < len(table):
-        raise DataError(f"{table.named}: {len(table) - len(files):,} rows name no file in {key}")
+        raise DataError(f"{named}: {len(table) - len(files):,} rows name no file in {key}")
     return files
 
 

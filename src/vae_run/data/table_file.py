@@ -86,7 +86,7 @@ def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] 
     """
     try:
         import pyarrow
-        from pyarrow import csv, parquet
+        from pyarrow import parquet
     except ImportError as error:
         raise DataError(
             f"{named}: pyarrow, which reads tables, is not installed: pip install 'vae-run[table]'"
@@ -97,18 +97,7 @@ def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] 
         if is_parquet(path):
             table = parquet.ParquetFile(path).read(use_pandas_metadata=False)
         else:
-            # Nothing between two commas is a missing value in every column; "" in quotes is text.
-            missing = csv.ConvertOptions(
-                column_types=dict.fromkeys(as_text, pyarrow.string()),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            )
-            lines = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-            # The type of a column is decided by the first block alone.
-            whole = csv.ReadOptions(block_size=min(max(size + 1, 2**20), _LARGEST_BLOCK))
-            table = csv.read_csv(
-                path, read_options=whole, parse_options=lines, convert_options=missing
-            )
+            table = _csv(path, size, delimiter, as_text)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         odd = "" if is_parquet(path) or not path.is_file() else uneven(path, delimiter)
         raise DataError(f"{named} cannot be read as a table: {odd or error}") from error
@@ -118,6 +107,23 @@ def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] 
     if not table.num_rows:
         raise DataError(f"{named} has no rows")
     return TableFile(named, path, delimiter, table)
+
+
+def _csv(path: Path, size: int, delimiter: str, as_text: Collection[str]) -> Any:
+    """The `pyarrow.Table` of a CSV file of `size` bytes."""
+    import pyarrow
+    from pyarrow import csv
+
+    # Nothing between two commas is a missing value in every column; "" in quotes is text.
+    missing = csv.ConvertOptions(
+        column_types=dict.fromkeys(as_text, pyarrow.string()),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    lines = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    # The type of a column is decided by the first block alone.
+    whole = csv.ReadOptions(block_size=min(max(size + 1, 2**20), _LARGEST_BLOCK))
+    return csv.read_csv(path, read_options=whole, parse_options=lines, convert_options=missing)
 
 
 def kind(values: Any) -> str | None:

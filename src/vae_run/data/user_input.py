@@ -121,8 +121,7 @@ def read_input(
         dataset: of the run; it decodes pictures, if it is one of image files.
         event_shape: E of the run's images.
         class_names: what the run calls the label i, at index i.
-        conditions: arrays, or attributes of files, that are read if there are any, each with the
-            classes that the run knows, none of a number.
+        conditions: {array or attribute that is read if there is one: the run's classes, if any}.
         known: those of `conditions` that pictures need not have.
 
     Raises:

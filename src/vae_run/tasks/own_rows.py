@@ -53,6 +53,8 @@ def own_rows(run: Trained, words: str | Sequence[str], typed: Collection[str] = 
         images = replace(images, given=entries)
     if classes is None:
         return images
+    if run.class_names:
+        classes = as_known(classes.astype(str).astype(object), run.class_names).astype(str)
     labels = _labels(classes, run.class_names)
     return replace(images, classes=classes.astype(str), labels=labels)
 
@@ -62,10 +64,10 @@ def _labels(classes: NDArray[Any], class_names: Sequence[str]) -> Tensor | None:
     if classes.dtype.kind == "i" and not class_names:
         return torch.from_numpy(classes)
     number = {name: label for label, name in enumerate(class_names)}
-    told = as_known(classes.astype(str).astype(object), class_names).tolist()
-    if set(told) - number.keys():
+    texts = classes.astype(str).tolist()
+    if set(texts) - number.keys():
         return None
-    return torch.tensor([number[name] for name in told])
+    return torch.tensor([number[name] for name in texts])
 
 
 def largest_contributions(

@@ -127,7 +127,7 @@ class Table(Dataset):
 
     def _file(self, named: str, path: Path, texts: Collection[str]) -> TableFile:
         """The table in `path`; its key, and the columns `texts`, are texts as they are written."""
-        key = () if self.key is None else (self.key,)
+        key = () if self.key in (None, self.label) else (str(self.key),)
         return read_table(named, path, self.delimiter, {*texts, *key})
 
     def read_with(self, conditions: Sequence[str]) -> Parts:
