@@ -132,9 +132,7 @@ def read_input(
     source = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
     if arrays := [path for path in found if path.suffix.lower() in ARRAYS]:
         _refuse_several(source, found, arrays[0])
-        return _labelled(
-            _of_array_file(arrays[0], dataset, event_shape, [*conditions]), class_names
-        )
+        return _labelled(_of_array_file(arrays[0], dataset, event_shape, conditions), class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
     decoder = _decoder(dataset, event_shape)
@@ -159,12 +157,12 @@ def _refuse_several(told: str, found: Sequence[Path], array: Path) -> None:
 
 
 def _of_array_file(
-    path: Path, dataset: Dataset, event_shape: Sequence[int], conditions: Sequence[str]
+    path: Path, dataset: Dataset, event_shape: Sequence[int], conditions: Collection[str]
 ) -> UserImages:
     """The images of an array file, which is read whole."""
     known = ("layout", "background")
     reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
-    found = read_array_file(path, event_shape, conditions, **reading)
+    found = read_array_file(path, event_shape, tuple(conditions), **reading)
     images = UserImages.of_split(found.split, str(path))
     return replace(images, names=found.names, classes=found.classes, given=found.given)
 
