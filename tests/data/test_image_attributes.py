@@ -17,6 +17,7 @@ from pyarrow import csv, parquet
 from vae_run.config.check import check
 from vae_run.data.conditions import Conditions, conditioned
 from vae_run.data.datasets.image_folder import ImageFolder
+from vae_run.data.image_attributes import read_attributes
 from vae_run.errors import ConfigError, DataError
 from vae_run.runs.load import load
 
@@ -99,6 +100,17 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         "1 of 21 rows name no image, such as lost.png",
     ]
     assert "dataset.attributes=attributes.csv is not read" in folder(tmp_path).load().notes[-1]
+
+
+def test_attributes_are_the_texts_that_a_run_knows(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("file,code,ward\na.png,007,01\nb.png,7,2.0\n")
+    known = {"code": ("007", "7", "A1"), "ward": ("1", "2")}  # 1 and 2: as a column of numbers
+    found = read_attributes("a.csv", path, "file", ["code", "ward"], (), known)
+    assert found.of(["a.png", "b.png"])["code"].tolist() == ["007", "7"]
+    assert found.of(["a.png", "b.png"])["ward"].tolist() == ["1", "2"]
+    read = read_attributes("a.csv", path, "file", ["code"], ["code"])
+    assert read.of(["a.png", "b.png"])["code"].tolist() == ["007", "7"]
 
 
 def without(table: dict[str, list[object]], rows: set[int]) -> dict[str, list[object]]:

@@ -14,10 +14,12 @@ from parts import composed
 from pyarrow import csv, parquet
 
 from vae_run.config.check import check
+from vae_run.data.category_texts import as_known
 from vae_run.data.columns import Columns
 from vae_run.data.datasets.table import Table
 from vae_run.data.scaled_splits import restated
 from vae_run.errors import ConfigError, DataError
+from vae_run.tasks.own_rows import _labels
 
 ROWS = 40
 COLUMNS = {
@@ -342,3 +344,98 @@ def test_keys_are_carried_along_and_are_no_features(tmp_path: Path) -> None:
     lost = write(tmp_path, "lost.csv", {**columns, "id": [None, *columns["id"][1:]]})
     with pytest.raises(DataError, match=r"dataset\.key=id: no key in 1 row, the first in line 2"):
         replace(table, path=lost).load()
+
+
+def test_keys_and_categories_are_the_texts_of_their_cells(tmp_path: Path) -> None:
+    ids = ["00123", "0123", "00124", "12345678901234567890", "12345678901234567891"]
+    path = csv_file(tmp_path, "id,x", *(f"{name},{i}" for i, name in enumerate(ids)))
+    parts = Table(path=path, key="id").read()
+    assert parts.train.names.tolist() == ids
+    assert Table(path=path, categorical=["id"]).read().table.columns[0].categories == (
+        *("00123", "0123", "00124"),
+        *("12345678901234567890", "12345678901234567891"),
+    )
+    gaps = csv_file(tmp_path, "id,x", "1.0,1", ",2", "10.0,3", "2.0,4")  # as pandas writes them
+    parts = Table(path=gaps, categorical=["id"], missing="mean").read()
+    assert parts.table.columns[0].categories == ("1", "2", "10", "missing")
+    assert parts.train.images[:, :4].argmax(1).tolist() == [0, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("known", "cells", "found"),
+    [
+        (("7", "10", "missing"), ["7.0", "007", "10"], ["7", "7", "10"]),
+        (("1.0", "2.5"), ["1", "2.50", "3"], ["1.0", "2.5", "3"]),
+        (("007", "7", "A1"), ["007", "7", "07"], ["007", "7", "07"]),
+        (("false", "true"), ["True", "FALSE", "no"], ["true", "false", "no"]),
+    ],
+)
+def test_categories_of_numbers_are_found_as_other_files_write_them(
+    known: tuple[str, ...], cells: list[str], found: list[str]
+) -> None:
+    assert as_known(np.array(cells, dtype=object), known).tolist() == found
+
+
+def test_a_cell_means_the_same_in_every_file(tmp_path: Path) -> None:
+    """Columns that hold numbers alone in some file are texts there too, as in training."""
+    lines = [f"{i},{('007', '7', 'A1')[i % 3]},{('10', '20', 'A')[i % 3]}" for i in range(30)]
+    path = csv_file(tmp_path, "x,code,kind", *lines)
+    own = csv_file(tmp_path, "x,code,kind", "1,007,20", "2,007,10", name="own.csv")
+    table = Table(path=path, test=own, label="kind")
+    parts = table.read()
+    assert parts.table.features == ("x", "code=007", "code=7", "code=A1")
+    assert parts.test.images[:, 1:].tolist() == [[1, 0, 0]] * 2
+    assert parts.class_names == ("10", "20", "A")
+    assert parts.test.labels.tolist() == [1, 0]
+    split, classes = table.rows("input=own.csv", Path(own), parts.table, None, parts.class_names)
+    assert split.images[:, 1:].tolist() == [[1, 0, 0]] * 2
+    assert _labels(classes, parts.class_names).tolist() == [1, 0]
+    assert _labels(np.array([20, 10]), parts.class_names).tolist() == [1, 0], "of Parquet files"
+    turned = Table(path=own, test=path, label="kind", drop=["code"]).read()
+    assert turned.class_names == ("10", "20", "A")
+    assert turned.train.labels.tolist() == [1, 0]
+
+
+def test_numbers_in_another_notation_are_named(tmp_path: Path) -> None:
+    notes = Table(path=csv_file(tmp_path, "x,y", *(f"{i}_000,{i}" for i in range(1, 9)))).read()
+    assert any("Column x has numbers in another notation in 8 rows" in n for n in notes.notes)
+    commas = csv_file(tmp_path, "x;y", *(f"{i},5;{i}" for i in range(8)))
+    notes = Table(path=commas, delimiter=";").read()
+    said = [note for note in notes.notes if "another notation" in note]
+    assert "'0,5'" in said[0]
+    assert "write numbers as 1000.5" in said[0]
+
+
+def test_numbers_as_texts_are_told_from_bad_cells(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "x,y", *(f"{i}.5,{i}" for i in range(8)))
+    table = Table(path=path)
+    columns = table.read().table
+    texts = write(tmp_path, "texts.parquet", {"x": ["1.5", "2.5"], "y": [1, 2]})
+    with pytest.raises(DataError, match=r"x is string.*are stored as texts\. Convert the column"):
+        table.rows("input", Path(texts), columns)
+    odd = csv_file(tmp_path, "x,y", "1.5,1", "1_000,2", name="odd.csv")
+    with pytest.raises(DataError, match=r"1 row, the first in line 3 with '1_000'\. Correct"):
+        table.rows("input", Path(odd), columns)
+
+
+def test_a_column_that_is_said_to_be_categories_has_no_bad_cells(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "x,y", *(f"{i % 4},{i}" for i in range(20)), "none,20")
+    assert any("x is no number" in note for note in Table(path=path).read().notes)
+    assert not any(
+        "x is no number" in note for note in Table(path=path, categorical=["x"]).read().notes
+    )
+
+
+def test_rows_are_called_rows(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "x,id", "1,a", "2,b", "3,c")
+    with pytest.raises(DataError, match="none of 3 rows falls into"):
+        Table(path=path, key="id", split_by="name").load()
+
+
+def test_a_run_that_knows_007_as_7_is_evaluated_on_its_table(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "x,code", *(f"{i},{('007', '010', '008')[i % 3]}" for i in range(30)))
+    splits = Table(path=path, categorical=["code"]).load()
+    assert splits.columns == ("x", "code=007", "code=008", "code=010")
+    number, code = splits.table.columns
+    older = Columns((number, replace(code, categories=("7", "8", "10"))))
+    assert restated(splits, older).table == older

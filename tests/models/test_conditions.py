@@ -126,7 +126,7 @@ def test_rows_keep_their_conditions_when_sets_are_cut(tmp_path: Path) -> None:
         ("test_age", np.full(300, np.nan), r"age: found nan, expected a finite number"),
         ("val_age", None, r"has no array `val_age`"),
         ("val_age", np.arange(30), r"age is float64, int64, float64; expected floats, or"),
-        ("train_sex", np.array(["f"]), r"one value for each of the 60 images"),
+        ("train_sex", np.array(["f"]), r"one value for each of the 60 vectors"),
         ("test_labels", None, r"the test images have no labels"),
     ],
 )

@@ -15,6 +15,7 @@ from vae_run.data.class_labels import natural, shortened
 from vae_run.data.columns import Column, Columns
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
+from vae_run.system.nouns import noun_of
 
 MOST_CLASSES = 1000
 """Classes that a condition may have."""
@@ -41,16 +42,17 @@ def column_of(name: str, held: Sequence[NDArray[Any]]) -> Column:
     return Column(name, tuple(sorted(texts, key=in_order)))
 
 
-def one_each(where: str, values: NDArray[Any], count: int) -> NDArray[Any]:
-    """`values`, [N] or [N, 1] for N = `count` images, as [N].
+def one_each(where: str, values: NDArray[Any], split: Split) -> NDArray[Any]:
+    """`values`, [N] or [N, 1] for the N images, windows or vectors of `split`, as [N].
 
     Raises:
         DataError: they have another shape.
     """
+    count = len(split)
     if values.shape not in ((count,), (count, 1)):
         raise DataError(
             f"{where} is {values.dtype} {values.shape}; expected one value for each of the "
-            f"{count} images"
+            f"{count} {noun_of(split.event_shape)}"
         )
     return values.reshape(-1)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vae_run.data.batches import seeded
+from vae_run.data.category_texts import as_known
 from vae_run.data.class_labels import shortened
 from vae_run.data.columns import Columns
 from vae_run.data.condition_columns import column_of, encoded, in_order
@@ -55,6 +56,11 @@ class Conditions:
     def names(self) -> tuple[str, ...]:
         """What the conditions are called."""
         return tuple(column.name for column in self.columns.columns if column.indicates is None)
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """{condition: its classes}, none of a number."""
+        return {c.name: c.categories or () for c in self.columns.columns if c.indicates is None}
 
     def state(self) -> dict[str, Any]:
         """Plain values and a tensor for a checkpoint, from which `of_state` makes them again."""
@@ -167,12 +173,13 @@ def _restated(
         mine, place = wanted[column.name]
         values = raw[:, place]
         if column.categories is not None and mine.categories is not None:
-            position = {name: i for i, name in enumerate(mine.categories)}
+            names = as_known(np.array(mine.categories, dtype=object), column.categories).tolist()
+            position = {name: i for i, name in enumerate(names)}
             picked = torch.zeros(len(raw), len(column.categories), dtype=raw.dtype)
             for i, name in enumerate(column.categories):
                 if name in position:
                     picked[:, i] = values[:, position[name]]
-            lost = set(mine.categories) - set(column.categories)
+            lost = set(names) - set(column.categories)
             held = [name for name in lost if bool(values[:, position[name]].any())]
             if held:
                 unknown[column.name] = tuple(sorted(held, key=in_order))

@@ -214,7 +214,8 @@ class Dataset(ABC):
         """As `_cut`, by the names of the images in place of their order."""
         test_size = parts.test_size if parts.test is None else 0
         sizes = (test_size, self.val_size if parts.val is None else 0)
-        train, val, test = (parts.train.take(i) for i in cut(parts.train, *sizes, self.split_seed))
+        places = cut(parts.train, *sizes, self.split_seed, table=parts.table is not None)
+        train, val, test = map(parts.train.take, places)
         return train, parts.val or val, parts.test or test
 
     def _cut(self, parts: Parts) -> tuple[Split, Split, Split]:

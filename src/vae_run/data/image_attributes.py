@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_run.data.table_file import kind, numbers, read_table, texts
+from vae_run.data.category_texts import as_known, called
+from vae_run.data.table_file import TableFile, is_parquet, kind, numbers, read_table, texts
 from vae_run.errors import DataError
 
 _SHOWN = 3
@@ -25,14 +27,17 @@ class DescribesFiles(Protocol):
     """A dataset with attributes of image files, its own and others."""
 
     def attributes_of(
-        self, paths: Sequence[Path], base: Path | None, columns: Sequence[str]
+        self, paths: Sequence[Path], base: Path | None, columns: Mapping[str, Sequence[str]]
     ) -> dict[str, NDArray[Any]]:
-        """{column: its values [N]} of the files `paths`, all below `base` if it is given."""
+        """{column: its values [N]} of the files `paths`, all below `base` if it is given.
+
+        `columns` are names with the classes that a run knows of each, none of a number.
+        """
         ...
 
 
 def told(
-    dataset: Any, paths: Sequence[Path], base: Path | None, columns: Sequence[str]
+    dataset: Any, paths: Sequence[Path], base: Path | None, columns: Mapping[str, Sequence[str]]
 ) -> dict[str, NDArray[Any]]:
     """`dataset.attributes_of`; nothing if it knows no attributes of files."""
     known = isinstance(dataset, DescribesFiles)
@@ -104,18 +109,43 @@ class Attributes:
 
 
 def read_attributes(
-    named: str, path: Path, key: str, columns: Sequence[str], categorical: Collection[str] = ()
+    named: str,
+    path: Path,
+    key: str,
+    columns: Sequence[str],
+    categorical: Collection[str] = (),
+    classes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Attributes:
     """The `columns` of a CSV or Parquet file that it has.
 
-    Numbers stay numbers, those in `categorical` become texts, as booleans do.
+    Numbers stay numbers. Those in `categorical` become texts, as booleans do; in a CSV file they
+    are texts as they are written. So are columns that have `classes` in a run, and their texts
+    become the classes that they are other notations of.
 
     Raises:
         DataError: the file is missing or unreadable, has no column `key` of file names, or a column
             is neither of numbers nor of texts.
     """
-    table = read_table(named, path, ",")
-    names = table.names
+    known = {name: own for name, own in classes.items() if own}
+    table = read_table(named, path, ",", (set(categorical) | known.keys()) - {key})
+    names, files = table.names, _files(table, key)
+    held = {}
+    for name in columns:
+        if name in names:
+            held[name] = _values(table, name, name in categorical, known.get(name))
+    return Attributes(
+        named,
+        key,
+        {file: row for row, file in enumerate(files)},
+        {file for file, count in Counter(files).items() if count > 1},
+        held,
+        [name for name in names if name != key and name not in held],
+    )
+
+
+def _files(table: TableFile, key: str) -> list[str]:
+    """The file that each row names in the column `key`."""
+    named, names = table.named, table.names
     if key not in names:
         raise DataError(
             f"{named} has no column {key}: name that of the files with dataset.attributes_key; its "
@@ -130,26 +160,22 @@ def read_attributes(
     files = [normalize("NFC", posixpath.normpath(name)) for name in named_files]
     if len(files) < len(table):
         raise DataError(f"{named}: {len(table) - len(files):,} rows name no file in {key}")
-    held = {}
-    for name in columns:
-        if name in names:
-            held[name] = _values(named, table.column(name), name, name in categorical)
-    return Attributes(
-        named,
-        key,
-        {file: row for row, file in enumerate(files)},
-        {file for file, count in Counter(files).items() if count > 1},
-        held,
-        [name for name in names if name != key and name not in held],
-    )
+    return files
 
 
-def _values(named: str, values: Any, name: str, categorical: bool) -> NDArray[Any]:
+def _values(
+    table: TableFile, name: str, categorical: bool, known: Sequence[str] | None
+) -> NDArray[Any]:
+    values = table.column(name)
     of = kind(values)
     if of not in ("number", "category"):
         found = "has no values" if of == "empty" else f"is {values.type}"
-        raise DataError(f"{named}: column {name} {found}; expected numbers or texts")
-    return numbers(values) if of == "number" and not categorical else texts(values)
+        raise DataError(f"{table.named}: column {name} {found}; expected numbers or texts")
+    if known is not None:
+        return as_known(texts(values), known)
+    if categorical:
+        return texts(values) if is_parquet(table.path) else called(texts(values))
+    return numbers(values) if of == "number" else texts(values)
 
 
 def _counted(some: Sequence[str], whole: int, noun: str = "image") -> str:

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from vae_run.data.category_texts import as_known
 from vae_run.data.columns import Columns
 from vae_run.data.scaling import Kind, Scaling, statistics
 from vae_run.data.splits import Split, Splits
@@ -74,6 +76,8 @@ def restated(
         DataError: the columns or the categories are not those that the run was trained on; or
             `splits` are scaled, and the run's data were not.
     """
+    if table is not None and splits.table is not None:
+        splits = replace(splits, table=_named_as(splits.table, table))
     own = splits.table or splits.scaling
     if table is not None and (splits.table is None or splits.table.features != table.features):
         raise _other_columns(splits.table, table)
@@ -93,6 +97,22 @@ def restated(
         return run.scaled(x if own is None else own.raw(x))
 
     return _each(replace(splits, table=table, scaling=scaling), changed)
+
+
+def _named_as(own: Columns, run: Columns) -> Columns:
+    """`own`, whose categories are those of `run` in another notation, with the names of `run`.
+
+    Runs of earlier versions know the category of a cell `007` of a column of numbers as `7`.
+    """
+    known, columns = {column.name: column.categories for column in run.columns}, []
+    for column in own.columns:
+        theirs = known.get(column.name)
+        if column.categories is not None and theirs is not None:
+            named = as_known(np.array(column.categories, dtype=object), theirs)
+            if tuple(named) == theirs:
+                column = replace(column, categories=theirs)
+        columns.append(column)
+    return Columns(tuple(columns), own.told)
 
 
 def _other_columns(own: Columns | None, run: Columns) -> DataError:

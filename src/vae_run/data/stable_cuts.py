@@ -54,7 +54,7 @@ def shares(test_size: float | int, val_size: float | int) -> tuple[float, float]
 
 
 def cut(
-    split: Split, test_size: float | int, val_size: float | int, seed: int
+    split: Split, test_size: float | int, val_size: float | int, seed: int, *, table: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The images of train, val and test: indices int64, in rising order.
 
@@ -67,6 +67,7 @@ def cut(
         test_size: the share of test; 0: there is one already.
         val_size: the share of val of what is left; 0: there is none, or one already.
         seed: of the choice.
+        table: whether the examples are rows of a table.
 
     Raises:
         DataError: a size is no share, or a set would be empty.
@@ -81,7 +82,7 @@ def cut(
         ("train", "val", "test"), found, (1.0, val_share, test_share), strict=True
     ):
         if wanted and not chosen.any():
-            noun = noun_of(split.event_shape)
+            noun = noun_of(split.event_shape, table=table)
             raise DataError(
                 f"dataset.split_by=name: none of {len(split)} {noun} falls into {name}. Add "
                 f"{noun}, make dataset.test_size or dataset.val_size greater, or choose another "

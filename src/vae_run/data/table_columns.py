@@ -8,10 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_run.data.category_texts import MISSING, called, in_other_notation
 from vae_run.data.columns import Column, Columns
 from vae_run.data.table_file import (
     TableFile,
     in_order,
+    is_parquet,
     kind,
     missing,
     no_numbers,
@@ -21,8 +26,6 @@ from vae_run.data.table_file import (
 )
 from vae_run.errors import DataError
 
-MISSING = "missing"
-"""The category of a text that is missing, where missing values are allowed."""
 MOST_CATEGORIES = 1000
 """Different texts that a column may have; one with more holds names or prose, not categories."""
 FEW = 10
@@ -62,7 +65,10 @@ def understood(file: TableFile, reading: Reading) -> tuple[Columns, tuple[str, .
     """
     _check_names(file, reading)
     found, told = list[Column](), list[tuple[str, str]]()
-    said = {what: list[str]() for what in ("other", "prose", "empty", "constant", "few", "mixed")}
+    said = {
+        what: list[str]()
+        for what in ("other", "prose", "empty", "constant", "few", "mixed", "notation")
+    }
     for name in file.names:
         own, how = list[Column](), reading.no_feature(name)
         if not how:
@@ -87,31 +93,45 @@ def _read(
         said["constant"].append(name)
         return [], f"left out: all rows have {texts(values)[0]!r}"
     if of == "category" or name in reading.categorical:
-        mixed = mixed_with_numbers(file, name)
-        said["mixed"] += [mixed] if mixed else []
+        found, odd = texts(values), ("", "")
+        if name in reading.categorical:
+            found = found if is_parquet(file.path) else called(found)
+        else:
+            odd = meant_as_numbers(file, name)
+            if odd[0]:
+                said[odd[0]].append(odd[1])
         if different > MOST_CATEGORIES:
-            said["prose"].append(f"{name} ({different:,}{mixed and ': ' + mixed})")
+            said["prose"].append(f"{name} ({different:,}{odd[1] and ': ' + odd[1]})")
             return [], ""
-        known = in_order(texts(values))
+        known = in_order(found)
         known += (MISSING,) if lost and MISSING not in known else ()
-        return [Column(name, known)], _of_categories(values)
+        return [Column(name, known)], _of_categories(found)
     few = different if different <= FEW and whole(values) else 0
     said["few"] += [name] if few else []
-    found = [Column(name)]
+    own = [Column(name)]
     if lost and reading.missing == "indicator":
-        found.append(Column(f"{name} missing", ("no", "yes"), indicates=name))
-    return found, _of_numbers(values, few)
+        own.append(Column(f"{name} missing", ("no", "yes"), indicates=name))
+    return own, _of_numbers(values, few)
 
 
-def mixed_with_numbers(file: TableFile, name: str) -> str:
-    """Which cells of a column of texts are no numbers, where most are; "" elsewhere."""
+def meant_as_numbers(file: TableFile, name: str) -> tuple[str, str]:
+    """Which cells keep a column of texts from being one of numbers, that it seems to be.
+
+    Returns:
+        `notation` where all its texts are numbers, of which some are in another notation, or
+        `mixed` where most texts are numbers, and a clause on these cells. "" and "" elsewhere.
+    """
     values = file.column(name)
     if kind(values) != "category" or str(values.type) == "bool":
-        return ""
+        return "", ""
     odd, held = no_numbers(values), ~missing(values)
-    if not 0 < int(odd.sum()) < 0.5 * int(held.sum()):
-        return ""
-    return f"{name} is no number in {file.cells(name, odd)}"
+    if not odd.any():
+        return "", ""
+    if all(in_other_notation(text) for text in texts(values)[odd]):
+        return "notation", f"{name} has numbers in another notation in {file.cells(name, odd)}"
+    if int(odd.sum()) < 0.5 * int(held.sum()):
+        return "mixed", f"{name} is no number in {file.cells(name, odd)}"
+    return "", ""
 
 
 def _of_numbers(values: Any, few: int) -> str:
@@ -124,9 +144,9 @@ def _of_numbers(values: Any, few: int) -> str:
     return text + (f"; {int(lost.sum()):,} missing" if lost.any() else "")
 
 
-def _of_categories(values: Any) -> str:
-    """How a column of categories was read, the most frequent first."""
-    counts = Counter(MISSING if text is None else text for text in texts(values))
+def _of_categories(found: NDArray[np.object_]) -> str:
+    """How a column of categories, str [N], was read, the most frequent first."""
+    counts = Counter(MISSING if text is None else text for text in found)
     most = counts.most_common(_MOST_TOLD)
     text = ", ".join(f"{name} {count:,}" for name, count in most)
     more = len(counts) - len(most)
@@ -178,6 +198,11 @@ def _notes(file: TableFile, reading: Reading, said: dict[str, list[str]]) -> tup
     }
     notes = [f"{what}: {', '.join(names)}." for what, names in left.items() if names]
     remedy = "correct these cells or leave them empty, if they are numbers"
+    notes += [
+        f"Column {odd}, so that it is taken as categories; write numbers as 1000.5, with a decimal "
+        "point and without separators of thousands, or name the column in dataset.categorical."
+        for odd in said["notation"]
+    ]
     notes += [
         f"Column {mixed}, so that it is taken as categories; {remedy}." for mixed in said["mixed"]
     ]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_run.data.category_texts import MISSING, as_known
 from vae_run.data.columns import Column, Columns
-from vae_run.data.table_columns import MISSING, Reading
+from vae_run.data.table_columns import Reading
 from vae_run.data.table_file import TableFile, kind, missing, no_numbers, numbers, texts
 from vae_run.errors import DataError
 
@@ -67,11 +68,17 @@ def _refuse_missing(file: TableFile, columns: Columns) -> None:
 def _finite(file: TableFile, name: str) -> NDArray[np.float64]:
     values = file.column(name)
     if kind(values) not in ("number", "empty"):
-        where = f": {file.cells(name, no_numbers(values))}" if kind(values) == "category" else ""
-        raise DataError(
-            f"{file.named}: column {name} is {values.type}, but has numbers in the training "
-            f"table{where}. Correct these cells, or leave them empty where values are missing"
+        said = (
+            f"{file.named}: column {name} is {values.type}, but has numbers in the training table"
         )
+        odd = no_numbers(values) if kind(values) == "category" else np.zeros(len(file), bool)
+        if odd.any():
+            raise DataError(
+                f"{said}: {file.cells(name, odd)}. Correct these cells, or leave them empty where "
+                "values are missing"
+            )
+        texts_alone = ": its numbers are stored as texts" * (kind(values) == "category")
+        raise DataError(f"{said}{texts_alone}. Convert the column to numbers")
     found = numbers(values)
     if (infinite := np.isinf(found)).any():
         raise DataError(
@@ -84,7 +91,8 @@ def _finite(file: TableFile, name: str) -> NDArray[np.float64]:
 def _one_hot(file: TableFile, column: Column) -> NDArray[np.float64]:
     """[N, K]; a missing text is the category `MISSING`."""
     known = {name: place for place, name in enumerate(column.categories or ())}
-    held = [MISSING if name is None else name for name in texts(file.column(column.name))]
+    found = as_known(texts(file.column(column.name)), known)
+    held = [MISSING if name is None else name for name in found]
     new = np.array([name not in known for name in held])
     if new.any():
         unknown = sorted({name for name in held if name not in known})

@@ -3,6 +3,7 @@
 Letters: N rows.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_run.data.category_texts import is_number
 from vae_run.data.checks import refuse_more_than_memory, regular
 from vae_run.data.csv_lines import row_of, uneven
 from vae_run.errors import DataError
@@ -69,15 +71,22 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def read_table(named: str, path: Path, delimiter: str) -> TableFile:
+def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] = ()) -> TableFile:
     """The table of a `.parquet` file, or of a CSV file with any other ending.
+
+    Args:
+        named: the file in messages.
+        path: of the file.
+        delimiter: of a CSV file.
+        as_text: columns of a CSV file that are texts as they are written, whatever they look like;
+            those that it lacks do not matter. In a Parquet file the stored types hold.
 
     Raises:
         DataError: pyarrow is missing, or the file is, or it is unreadable or has no rows.
     """
     try:
         import pyarrow
-        from pyarrow import csv, parquet
+        from pyarrow import parquet
     except ImportError as error:
         raise DataError(
             f"{named}: pyarrow, which reads tables, is not installed: pip install 'vae-run[table]'"
@@ -88,14 +97,7 @@ def read_table(named: str, path: Path, delimiter: str) -> TableFile:
         if is_parquet(path):
             table = parquet.ParquetFile(path).read(use_pandas_metadata=False)
         else:
-            # Nothing between two commas is a missing value in every column; "" in quotes is text.
-            missing = csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
-            lines = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-            # The type of a column is decided by the first block alone.
-            whole = csv.ReadOptions(block_size=min(max(size + 1, 2**20), _LARGEST_BLOCK))
-            table = csv.read_csv(
-                path, read_options=whole, parse_options=lines, convert_options=missing
-            )
+            table = _csv(path, size, delimiter, as_text)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         odd = "" if is_parquet(path) or not path.is_file() else uneven(path, delimiter)
         raise DataError(f"{named} cannot be read as a table: {odd or error}") from error
@@ -105,6 +107,23 @@ def read_table(named: str, path: Path, delimiter: str) -> TableFile:
     if not table.num_rows:
         raise DataError(f"{named} has no rows")
     return TableFile(named, path, delimiter, table)
+
+
+def _csv(path: Path, size: int, delimiter: str, as_text: Collection[str]) -> Any:
+    """The `pyarrow.Table` of a CSV file of `size` bytes."""
+    import pyarrow
+    from pyarrow import csv
+
+    # Nothing between two commas is a missing value in every column; "" in quotes is text.
+    missing = csv.ConvertOptions(
+        column_types=dict.fromkeys(as_text, pyarrow.string()),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    lines = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    # The type of a column is decided by the first block alone.
+    whole = csv.ReadOptions(block_size=min(max(size + 1, 2**20), _LARGEST_BLOCK))
+    return csv.read_csv(path, read_options=whole, parse_options=lines, convert_options=missing)
 
 
 def kind(values: Any) -> str | None:
@@ -164,6 +183,12 @@ def in_order(found: NDArray[np.object_]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def text_columns(file: TableFile) -> set[str]:
+    """The names of the columns that are stored as texts."""
+    stored = {name: file.column(name) for name in file.names}
+    return {n for n, of in stored.items() if kind(of) == "category" and str(of.type) != "bool"}
+
+
 def missing(values: Any) -> NDArray[np.bool_]:
     """Which values of a column are missing, [N]: null, or not a number."""
     from pyarrow import compute, types
@@ -174,15 +199,7 @@ def missing(values: Any) -> NDArray[np.bool_]:
 
 def no_numbers(values: Any) -> NDArray[np.bool_]:
     """Which texts of a column are neither missing nor numbers as they are written, [N]."""
-    return np.array([name is not None and not _is_number(name) for name in texts(values)])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return np.array([name is not None and not is_number(name) for name in texts(values)])
 
 
 def whole(values: Any) -> bool:

@@ -76,7 +76,7 @@ def read_array_file(
     given = {}
     for each in conditions:
         if (values := arrays.get(each, arrays.get(f"{name}_{each}"))) is not None:
-            given[each] = one_each(f"input: {path}: array `{each}`", values, len(split))
+            given[each] = one_each(f"input: {path}: array `{each}`", values, split)
     if found is None:
         return ArrayFile(split, names, None, given)
     labels = _checked_labels(path, found, len(split))

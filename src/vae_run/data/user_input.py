@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -110,7 +111,7 @@ def read_input(
     dataset: Dataset,
     event_shape: Sequence[int],
     class_names: Sequence[str] = (),
-    conditions: Sequence[str] = (),
+    conditions: Mapping[str, Sequence[str]] = MappingProxyType({}),
     known: Collection[str] = (),
 ) -> UserImages:
     """The images in the files that `words` name, as `dataset` reads its own.
@@ -120,7 +121,7 @@ def read_input(
         dataset: of the run; it decodes pictures, if it is one of image files.
         event_shape: E of the run's images.
         class_names: what the run calls the label i, at index i.
-        conditions: arrays, or attributes of files, that are read if there are any.
+        conditions: {array or attribute that is read if there is one: the run's classes, if any}.
         known: those of `conditions` that pictures need not have.
 
     Raises:
@@ -142,7 +143,7 @@ def read_input(
         names=np.array([str(p if base is None else p.relative_to(base).as_posix()) for p in paths]),
         classes=_classes(paths, base, class_names),
         index=torch.arange(len(paths)),
-        given=told(dataset, paths, base, [name for name in conditions if name not in known]),
+        given=told(dataset, paths, base, {n: c for n, c in conditions.items() if n not in known}),
     )
     return _labelled(images, class_names)
 
@@ -156,12 +157,12 @@ def _refuse_several(told: str, found: Sequence[Path], array: Path) -> None:
 
 
 def _of_array_file(
-    path: Path, dataset: Dataset, event_shape: Sequence[int], conditions: Sequence[str]
+    path: Path, dataset: Dataset, event_shape: Sequence[int], conditions: Collection[str]
 ) -> UserImages:
     """The images of an array file, which is read whole."""
     known = ("layout", "background")
     reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
-    found = read_array_file(path, event_shape, conditions, **reading)
+    found = read_array_file(path, event_shape, tuple(conditions), **reading)
     images = UserImages.of_split(found.split, str(path))
     return replace(images, names=found.names, classes=found.classes, given=found.given)
 

@@ -53,7 +53,7 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
         images = own_rows(run, fixed.input, typed)
     else:
         dataset: Dataset = run.settings.build("dataset")
-        beside = () if run.model.conditions is None else run.model.conditions.names
+        beside = {} if run.model.conditions is None else run.model.conditions.classes
         known = (run.event_shape, run.class_names)
         images = read_input(fixed.input, dataset, *known, beside, {LABEL, *typed})
         _check_range(run, images)

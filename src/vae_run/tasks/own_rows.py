@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vae_run.data.category_texts import as_known
 from vae_run.data.columns import Columns
 from vae_run.data.conditions import LABEL
 from vae_run.data.datasets.table import Table
@@ -45,25 +46,28 @@ def own_rows(run: Trained, words: str | Sequence[str], typed: Collection[str] = 
     file = Path(given[0]).expanduser()
     columns = () if run.model.conditions is None else run.model.conditions.columns.columns
     asked = Columns(tuple(c for c in columns if c.name != LABEL and c.name not in typed))
-    split, classes = dataset.rows(f"input={file}", file, run.table, asked)
+    split, classes = dataset.rows(f"input={file}", file, run.table, asked, run.class_names)
     images = UserImages.of_split(split, str(file))
     if split.conditions is not None:
         entries = {c.name: split.conditions[:, place] for c, place in asked.places()}
         images = replace(images, given=entries)
     if classes is None:
         return images
+    if run.class_names:
+        classes = as_known(classes.astype(str).astype(object), run.class_names).astype(str)
     labels = _labels(classes, run.class_names)
     return replace(images, classes=classes.astype(str), labels=labels)
 
 
 def _labels(classes: NDArray[Any], class_names: Sequence[str]) -> Tensor | None:
     """The label of every class, if the run knows all of them."""
-    if classes.dtype.kind == "i":
+    if classes.dtype.kind == "i" and not class_names:
         return torch.from_numpy(classes)
     number = {name: label for label, name in enumerate(class_names)}
-    if set(classes.tolist()) - number.keys():
+    texts = classes.astype(str).tolist()
+    if set(texts) - number.keys():
         return None
-    return torch.tensor([number[name] for name in classes.tolist()])
+    return torch.tensor([number[name] for name in texts])
 
 
 def largest_contributions(

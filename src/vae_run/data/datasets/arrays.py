@@ -133,7 +133,7 @@ def _conditions(
         for split in splits:
             where = f"{named}: array `{arrays[split]}`"
             own = _array(where, arrays[split], found)
-            values[name][split] = one_each(where, own, len(splits[split]))
+            values[name][split] = one_each(where, own, splits[split])
     return vectors(named, values)
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -113,9 +114,11 @@ class ImageFolder(Decoded):
         return replace(parts, **splits, conditions=columns, notes=notes)  # type: ignore[arg-type]
 
     def attributes_of(
-        self, paths: Sequence[Path], base: Path | None, columns: Sequence[str]
+        self, paths: Sequence[Path], base: Path | None, columns: Mapping[str, Sequence[str]]
     ) -> dict[str, NDArray[Any]]:
         """{column: its values [N]} of other image files, as far as a table tells them.
+
+        `columns` are names with the classes that a run knows of each, none of a number.
 
         Of files below the folder `base` it is the table in it that is called as the dataset's own;
         otherwise, of files of the dataset, its own.
@@ -132,7 +135,7 @@ class ImageFolder(Decoded):
             path, root = base / path.name, Path(os.path.abspath(base))
         elif not all(each.is_relative_to(root) for each in whole):
             return {}
-        found = self._attributes(f"input: {path}", path, columns)
+        found = self._attributes(f"input: {path}", path, tuple(columns), columns)
         if not found.held:
             return {}
         return found.of([each.relative_to(root).as_posix() for each in whole])
@@ -144,10 +147,15 @@ class ImageFolder(Decoded):
     def _table(self, name: str) -> Path:
         return Path(os.path.normpath(self._root / os.path.expanduser(name)))
 
-    def _attributes(self, named: str, path: Path, columns: Sequence[str]) -> Attributes:
-        return read_attributes(
-            named, path, self.attributes_key, columns, self.attributes_categorical
-        )
+    def _attributes(
+        self,
+        named: str,
+        path: Path,
+        columns: Sequence[str],
+        classes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> Attributes:
+        categorical = self.attributes_categorical
+        return read_attributes(named, path, self.attributes_key, columns, categorical, classes)
 
     def _read(self, attributes: Path | None) -> Parts:
         """The images, their classes, and notes; `attributes` is a file that is read besides."""

@@ -4,7 +4,7 @@ Letters: N rows, F features.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,7 +20,7 @@ from vae_run.data.dataset import BUILDING, Dataset, Parts, TestSize
 from vae_run.data.splits import Split
 from vae_run.data.table_columns import Reading, understood
 from vae_run.data.table_features import features, keys_of, labels_of
-from vae_run.data.table_file import TableFile, read_table
+from vae_run.data.table_file import TableFile, read_table, text_columns
 from vae_run.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Table(Dataset):
         key: the column that says what each row is called, such as a number of customer, which is
             no feature; files of codes and scores have it as `name`.
         drop: columns that are left out.
-        categorical: columns of numbers that are categories.
+        categorical: columns of numbers that are categories, which in a CSV file are texts as they
+            are written.
         missing: `refuse` tables with missing values; `mean`: a missing number becomes the training
             mean, a missing text a category of its own; `indicator`: the same, and for each column
             of numbers with missing values the features `NAME missing=no` and `NAME missing=yes`.
@@ -78,12 +79,7 @@ class Table(Dataset):
 
     def read(self) -> Parts:
         """float64 [N, F] in the units of the table, with its columns; missing numbers are NaN."""
-        given = {"path": self.path, "val": self.val, "test": self.test}
-        files = {
-            key: self._file(f"dataset.{key}={name}", Path(os.path.expanduser(name)))
-            for key, name in given.items()
-            if name is not None
-        }
+        files = self._files()
         columns, notes = understood(files["path"], self._reading)
         labels, names = self._labels(files)
         splits = {
@@ -108,8 +104,31 @@ class Table(Dataset):
     def _reading(self) -> Reading:
         return Reading(self.label, self.key, self.drop, self.categorical, self.missing)
 
-    def _file(self, named: str, path: Path) -> TableFile:
-        return read_table(named, path, self.delimiter)
+    def _files(self) -> dict[str, TableFile]:
+        """The tables by the keys that name them.
+
+        Columns of texts in `path` are texts in the others, and labels that are texts in one file
+        are texts in all, so that a cell means the same in each.
+        """
+        given = {"path": self.path, "val": self.val, "test": self.test}
+        named = {key: name for key, name in given.items() if name is not None}
+
+        def read(key: str, texts: set[str]) -> TableFile:
+            path = Path(os.path.expanduser(named[key]))
+            return self._file(f"dataset.{key}={named[key]}", path, texts)
+
+        texts = set(self.categorical) - {self.label}
+        files = {"path": read("path", texts)}
+        texts |= text_columns(files["path"])
+        files |= {key: read(key, texts) for key in named if key != "path"}
+        if self.label not in texts and any(self.label in text_columns(f) for f in files.values()):
+            files = {key: read(key, texts | {str(self.label)}) for key in named}
+        return files
+
+    def _file(self, named: str, path: Path, texts: Collection[str]) -> TableFile:
+        """The table in `path`; its key, and the columns `texts`, are texts as they are written."""
+        key = () if self.key in (None, self.label) else (str(self.key),)
+        return read_table(named, path, self.delimiter, {*texts, *key})
 
     def read_with(self, conditions: Sequence[str]) -> Parts:
         """As `read`, with the columns `conditions` as conditions in place of features."""
@@ -130,7 +149,12 @@ class Table(Dataset):
         return replace(parts, **splits, table=table, conditions=own)  # type: ignore[arg-type]
 
     def rows(
-        self, named: str, path: Path, columns: Columns, conditions: Columns | None = None
+        self,
+        named: str,
+        path: Path,
+        columns: Columns,
+        conditions: Columns | None = None,
+        class_names: Sequence[str] = (),
     ) -> tuple[Split, NDArray[Any] | None]:
         """Other rows, standardised as those that a run was trained on, and their classes if told.
 
@@ -141,20 +165,20 @@ class Table(Dataset):
             path: the file.
             columns: of the run.
             conditions: columns that are conditions of the run, or None.
+            class_names: of the run, if its classes are texts.
 
         Raises:
             DataError: the file is unreadable, or its columns are not those of the run.
         """
-        file = self._file(named, path)
-        lacking = [
-            c.name for c in (conditions.columns if conditions else ()) if c.indicates is None
-        ]
-        if lacking := [name for name in lacking if name not in file.names]:
+        whole = Columns(columns.columns + (conditions.columns if conditions else ()))
+        texts = {c.name for c in whole.columns if c.categories is not None and not c.indicates}
+        file = self._file(named, path, texts | ({str(self.label)} if class_names else set()))
+        given = conditions.columns if conditions else ()
+        if lacking := [c.name for c in given if not c.indicates and c.name not in file.names]:
             raise DataError(
                 f"{named} has no column {lacking[0]}, which the run's model is given. Add it, or "
                 f"give one value for all rows with 'given={{{lacking[0]}: VALUE}}'"
             )
-        whole = Columns(columns.columns + (conditions.columns if conditions else ()))
         raw = torch.from_numpy(features(file, whole, self._reading))
         keyed = self.key is not None and self.key in file.names
         split = Split(whole.scaled(raw), names=keys_of(file, str(self.key)) if keyed else None)
