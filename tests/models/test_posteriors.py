@@ -216,3 +216,10 @@ def test_a_full_normal_of_one_dimension_is_the_normal():
     a, b = full(features), plain(features)
     torch.testing.assert_close(full.sample(a, noise), plain.sample(b, noise))
     torch.testing.assert_close(a.log_prob(noise[0]), b.log_prob(noise[0]))
+
+
+def test_codes_of_sigmoids_lie_between_0_and_1_and_others_are_brought_there(features):
+    head = built("sigmoid")
+    codes = head(features).mean
+    torch.testing.assert_close(codes, head.projection(features).sigmoid())
+    assert head.nearest(torch.tensor([-0.5, 0.3, 1.7])).tolist() == pytest.approx([0, 0.3, 1])

@@ -16,8 +16,8 @@ from vae_run.models.networks.initialisation import SMALL, Layer
 from vae_run.models.posteriors.base import Posterior, Project
 
 
-class DeltaPosterior(Posterior):
-    """A deterministic code: z = W h + b."""
+class PointPosterior(Posterior):
+    """A deterministic code, a function of W h + b of the features h."""
 
     stochastic = False
 
@@ -26,30 +26,23 @@ class DeltaPosterior(Posterior):
     ) -> None:
         super().__init__()
         self.projection = nn.Linear(features, latent_dim) if projection is None else projection(1)
+
+    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
+        return q.mean.expand(noise.shape)
+
+
+class DeltaPosterior(PointPosterior):
+    """A deterministic code: z = W h + b."""
 
     def forward(self, features: Tensor) -> Delta:
         return Delta(self.projection(features).float(), validate_args=False)
 
-    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
-        return q.mean.expand(noise.shape)
 
-
-class SigmoidPosterior(Posterior):
+class SigmoidPosterior(PointPosterior):
     """A deterministic code in (0, 1): z = 1 / (1 + exp(-W h - b))."""
-
-    stochastic = False
-
-    def __init__(
-        self, *, features: int, latent_dim: int, projection: Project | None = None
-    ) -> None:
-        super().__init__()
-        self.projection = nn.Linear(features, latent_dim) if projection is None else projection(1)
 
     def forward(self, features: Tensor) -> Delta:
         return Delta(self.projection(features).float().sigmoid(), validate_args=False)
-
-    def sample(self, q: Distribution, noise: Tensor) -> Tensor:
-        return q.mean.expand(noise.shape)
 
     def nearest(self, z: Tensor) -> Tensor:
         return z.clamp(0, 1)
