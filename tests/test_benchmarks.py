@@ -45,6 +45,7 @@ def test_a_process_is_measured_and_its_failure_told() -> None:
         run([sys.executable, "-c", "raise SystemExit('no such thing')"], threads=1)
 
 
+@pytest.mark.scale
 def test_the_stages_of_a_run_add_up(tmp_path: Path) -> None:
     told = tmp_path / "stages.json"
     quick = ("device=cpu", "network.widths=[8]", "trainer.epochs=1", "evaluation.figures=[]")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import contextlib, os, sys
 before = dict(os.environ), list(sys.argv)
@@ -45,6 +47,7 @@ def test_help_and_composition_import_nothing_heavy(
     assert imported(tmp_path, python_environment, *commands) == [[], []]
 
 
+@pytest.mark.scale
 def test_training_needs_no_scipy_and_the_digits_no_torchvision(
     tmp_path: Path, python_environment: dict[str, str]
 ) -> None:

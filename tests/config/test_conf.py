@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from itertools import pairwise, product
 from pathlib import Path
@@ -222,6 +223,11 @@ def test_parts_list_their_constructors_parameters(group: str, option: str) -> No
 
 def values_of(group: str, option: str) -> dict[str, Any]:
     """The YAML of an option, as it stands."""
+    return dict(_values_of(group, option))
+
+
+@cache
+def _values_of(group: str, option: str) -> dict[str, Any]:
     found = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{option}.yaml"))
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}

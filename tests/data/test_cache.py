@@ -354,6 +354,7 @@ def test_on_a_file_system_without_locks_images_are_decoded_with_a_warning(
     ]
 
 
+@pytest.mark.scale
 def test_a_kill_half_way_leaves_no_cache_no_process_and_no_obstacle(photos: Path) -> None:
     process = start(photos, 60.0, photos.parent / "said")
     deadline = time.monotonic() + 60

@@ -97,6 +97,7 @@ def test_it_looks_at_no_more_images_than_memory_allows(monkeypatch):
         assert fewer == intrinsic_dimension(made.view(made.splits.train.take(spaced(90, 5))))
 
 
+@pytest.mark.scale
 def test_the_test_images_of_mnist(mnist):
     """13.55, 12.68, 12.25 and 11.85, as computed independently of this program."""
     apart = module.distances(mnist.test.images.flatten(1).float().numpy(), 20)

@@ -160,6 +160,7 @@ def test_the_batch_size_does_not_change_a_figure(digits):
         assert measured(replace(view, batch_size=batch_size)) == whole
 
 
+@pytest.mark.scale
 def test_neighbours_in_mnists_principal_components(mnist):
     """92.8 % in 10 dimensions, as computed independently of this program."""
     principal = components(mnist.train, 10)

@@ -39,6 +39,7 @@ def test_any_name_works(name: str, vae_run: Run, tmp_path: Path) -> None:
     assert len(list((run / "evaluations").iterdir())) == 1
 
 
+@pytest.mark.scale
 def test_a_plain_c_locale_is_enough(python_environment: dict[str, str], tmp_path: Path) -> None:
     environment = {**python_environment, "LC_ALL": "C", "LANG": "C"}
     done = subprocess.run(
@@ -110,6 +111,7 @@ def state(run: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.scale
 def test_a_directory_is_one_runs_only(tmp_path: Path) -> None:
     """Two at the same moment, one later, and a resume of what is being trained."""
     endless = (

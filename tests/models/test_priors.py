@@ -95,7 +95,8 @@ def test_every_prior_samples_codes_that_have_a_density(option, codes):
     presets = {"spherical": "hyperspherical_vae", "hierarchical": "hierarchical_vae"}
     chosen = [f"model={presets[option]}"] if option in presets else []
     objective = "reconstruction" if option.startswith("fitted") else "elbo"
-    settings = check(composed(*chosen, f"objective={objective}", f"prior={option}"))
+    quick = ["prior.steps=50"] if option == "fitted_flow" else []
+    settings = check(composed(*chosen, f"objective={objective}", f"prior={option}", *quick))
     prior = settings.build("prior", latent_dim=D, event_shape=(1, 1, 2), encode=encode)
     assert prior.description
     if prior.fitted_to_codes:

@@ -82,7 +82,10 @@ def test_principal_angles_by_hand() -> None:
     assert principal_angles(plane, tilted).tolist() == pytest.approx([0, 30], abs=1e-5)
 
 
-RUNS = [*((name, 2) for name in VARIANTS), ("untied", 16)]
+RUNS = [
+    *((name, 2) for name in VARIANTS),
+    pytest.param("untied", 16, marks=pytest.mark.scale),  # it trains for long
+]
 
 
 @pytest.mark.parametrize(("name", "latent_dim"), RUNS)
@@ -104,12 +107,13 @@ def test_what_is_orthonormal_and_what_is_not(linear: Linear) -> None:
     for name in ("pca", "tied", "tied, penalty", "untied, penalty"):
         assert off_orthonormal(linear(name, 2)[1]) < 0.01, name
     assert off_orthonormal(linear("untied", 2)[1]) > 0.1
-    assert off_orthonormal(linear("untied", 16)[1]) > 0.1
 
 
+@pytest.mark.scale
 def test_an_untied_basis_is_not_that_of_pca(linear: Linear) -> None:
     """Any invertible map within the subspace has the same error, so no column is a component."""
     _, principal = linear("pca", 16)
     _, columns = linear("untied", 16)
+    assert off_orthonormal(columns) > 0.1
     cosines = (principal.T @ (columns / columns.norm(dim=0))).abs()
     assert float(cosines.max(0).values.median()) < 0.9
