@@ -21,8 +21,8 @@ import vae_run.tasks.train  # noqa: E402
 import vae_run.training.trainer  # noqa: E402
 
 LAZY = (
-    *("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats"),
-    *("sklearn.datasets", "torch._dynamo"),
+    *("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure"),
+    "sklearn.datasets",
 )
 """Modules that others import only when they first use them: every job would import them again."""
 
