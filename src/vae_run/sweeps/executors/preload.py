@@ -20,10 +20,7 @@ import vae_run.reports.run  # noqa: E402
 import vae_run.tasks.train  # noqa: E402
 import vae_run.training.trainer  # noqa: E402
 
-LAZY = (
-    *("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure"),
-    "sklearn.datasets",
-)
+LAZY = ("contourpy", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure")
 """Modules that others import only when they first use them: every job would import them again."""
 
 for name in LAZY:
