@@ -57,7 +57,10 @@ def test_a_batch_goes_the_way_of_the_page(vae_run: Run) -> None:
     before = sys.getprofile()
     sys.setprofile(profile)
     try:
-        finished = vae_run("model=dae", "device=cpu", "network.widths=[8]", "trainer.epochs=1")
+        finished = vae_run(
+            *("model=dae", "device=cpu", "network.widths=[8]", "trainer.epochs=1"),
+            *("dataset.classes=[0,1]", "evaluation.figures=[reconstructions]"),
+        )
     finally:
         sys.setprofile(before)
     assert finished.code == 0, finished.said
