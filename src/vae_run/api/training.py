@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vae_run.api.overrides import overrides
@@ -22,6 +22,7 @@ def fit(
     *,
     val: Any = None,
     test: Any = None,
+    conditions: Mapping[str, Any] | None = None,
     directory: str | os.PathLike[str] | None = None,
     figures: bool = False,
     quiet: bool = False,
@@ -30,11 +31,19 @@ def fit(
     """Train a model on data in memory.
 
     Args:
-        images: uint8, bool or float arrays or tensors [N, H, W], [N, C, H, W], [N, H, W, C] or
-            [N, F]. Floats are expected in [0, 1].
-        labels: whole numbers or texts [N], or None.
-        val, test: data of the validation and the test set, as `images`, or pairs of data and
-            labels; None: they are cut from `images` by `dataset.val_size` and `test_size`.
+        images: one of these. Arrays or tensors, uint8, bool or floats in [0, 1]: [N, H, W],
+            [N, C, H, W], [N, H, W, C] or [N, F]. A data frame of pandas or polars, or a
+            `pyarrow.Table`, whose columns are numbers or categories (as `dataset=table`). A list of
+            image files, decoded to `dataset.image_size` (as `dataset=image_folder`). A list of PIL
+            images. A map-style torch `Dataset`, whose items are read once. A `Dataset` of Hugging
+            Face. Or a mapping of `train`, `val` and `test` to such data, as a `DatasetDict`.
+        labels: whole numbers or texts [N], or, of a data frame, the name of a column; None: those
+            that a `Dataset` has.
+        val, test: data of the validation and the test set, as `images`, or tuples of data, labels
+            and, optionally, conditions; None: they are cut from `images` by `dataset.val_size`
+            and `dataset.test_size`.
+        conditions: {name: values [N]} of the conditions that the key `condition` names besides
+            `label`, for arrays; of a data frame they are columns.
         directory: the run directory; None: a new one below `outputs/`.
         figures: whether the pictures are drawn; `Run.figures` draws them later.
         quiet: whether nothing is printed.
@@ -49,7 +58,7 @@ def fit(
         DivergedError: the loss is no longer finite.
     """
     with own_errors():
-        given = given_data(images, labels, val=val, test=test)
+        given = given_data(images, labels, val=val, test=test, conditions=conditions)
         words = overrides({**given.keys, **keys})
     return _trained([*words, *_placed(directory)], given.data, figures=figures, quiet=quiet)
 

@@ -27,14 +27,12 @@ class Given:
         labels: whole numbers or texts [N] by split.
         conditions: {name: values [N]} by split.
         class_names: the name of label i at index i, or None.
-        names: str [N] by split: what the images are called.
     """
 
     sources: Mapping[str, Any]
     labels: Mapping[str, Any]
     conditions: Mapping[str, Mapping[str, Any]]
     class_names: tuple[str, ...] | None = None
-    names: Mapping[str, Any] | None = None
 
 
 ARGUMENTS: Mapping[str, str] = {"train": "images", "val": "val", "test": "test"}
@@ -68,3 +66,16 @@ def given() -> Given:
             "a file with the same data: dataset.path=FILE"
         )
     return data
+
+
+def called(dataset: object) -> str:
+    """What messages call `dataset`: its class, and where its files are, or the argument `images`.
+
+    Args:
+        dataset: a `data.dataset.Dataset`.
+    """
+    places = {key: getattr(dataset, key, None) for key in ("path", "root")}
+    if places["path"] == MEMORY:
+        return ARGUMENTS["train"]
+    where = [f"dataset.{key}={place}" for key, place in places.items() if place is not None]
+    return type(dataset).__name__ + (f" ({where[0]})" if where else "")
