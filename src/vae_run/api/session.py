@@ -16,7 +16,7 @@ import torch
 from vae_run.cli.main import own_backend
 from vae_run.config.invocation import Call
 from vae_run.errors import Interrupted
-from vae_run.system.console import log, say_on_terminal, say_only_errors
+from vae_run.system.console import console, errors, log, say_on_terminal
 from vae_run.system.hardware import cores, cpu_quota
 from vae_run.system.signals import StopRequests
 from vae_run.tasks.train import Training
@@ -54,15 +54,20 @@ def _own_random_numbers() -> Iterator[None]:
 def _own_log(quiet: bool) -> Iterator[None]:
     """Say on the terminal, or in the notebook, what the command line would say there."""
     of_matplotlib = logging.getLogger("matplotlib")
-    before = list(log.handlers), log.level, log.propagate, of_matplotlib.level
-    (say_only_errors if quiet else say_on_terminal)()
+    levels = [(log, log.level), (of_matplotlib, of_matplotlib.level)]
+    handlers, propagate = list(log.handlers), log.propagate
+    silent = console.quiet, errors.quiet
+    say_on_terminal()
+    if quiet:
+        console.quiet = errors.quiet = True
     try:
         yield
     finally:
-        log.handlers[:] = before[0]
-        log.setLevel(before[1])
-        log.propagate = before[2]
-        of_matplotlib.setLevel(before[3])
+        console.quiet, errors.quiet = silent
+        log.propagate = propagate
+        log.handlers[:] = handlers
+        for logger, level in levels:
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -10,15 +10,9 @@ import json
 import sys
 from pathlib import Path
 
+from vae_run.cli.in_process import own_errors
 from vae_run.cli.main import main
 from vae_run.errors import RunError
-
-
-def _own(error: BaseException | None) -> RunError | None:
-    """The error of vae-run that `error` is, or was raised for."""
-    while error is not None and not isinstance(error, RunError):
-        error = error.__cause__
-    return error
 
 
 def run(answer: Path, words: list[str]) -> None:
@@ -26,14 +20,25 @@ def run(answer: Path, words: list[str]) -> None:
     try:
         main(["-m", *words])
     except SystemExit as end:
-        error = _own(end.__cause__)
-        told = {
-            "kind": type(error).__name__ if error is not None else "",
-            "message": str(error) if error is not None else str(end.__cause__ or ""),
-            "code": end.code,
-        }
+        told = {"kind": "", "message": "", "code": end.code}
+        try:
+            _raise(end.__cause__)
+        except RunError as error:
+            told |= {"kind": type(error).__name__, "message": str(error)}
         answer.write_text(json.dumps(told), encoding="utf-8")
         raise
+
+
+def _raise(error: BaseException | None) -> None:
+    """Raise the error of vae-run that `error` is, or was raised for.
+
+    Raises:
+        RunError: that error.
+    """
+    if isinstance(error, Exception):
+        own = error.__cause__ if isinstance(error.__cause__, RunError) else error
+        with own_errors():
+            raise own if isinstance(own, Exception) else error
 
 
 if __name__ == "__main__":
