@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def evaluate(
     *,
     val: Any = None,
     test: Any = None,
+    conditions: Mapping[str, Any] | None = None,
     figures: bool = False,
     quiet: bool = False,
     **keys: Any,
@@ -64,7 +66,7 @@ def evaluate(
 
     Args:
         run: a run, or its directory.
-        images, labels, val, test: data in memory, as of `vae_run.fit`; None: the run's own. A run
+        images, labels, val, test, conditions: data in memory, as of `vae_run.fit`; None: the run's own. A run
             that was trained on data in memory needs them again in another process. They are cut
             into train, val and test as the run cuts its own, and measured on val and test.
         figures: whether pictures are drawn.
@@ -80,7 +82,7 @@ def evaluate(
     own = run if isinstance(run, Run) else Run(run)
     data, words = own.data, dict[str, Any]()
     if images is not None:
-        given = given_data(images, labels, val=val, test=test)
+        given = given_data(images, labels, val=val, test=test, conditions=conditions)
         data = given.data
         if own.data_option != given.keys["dataset"]:
             words = {k: v for k, v in given.keys.items() if k.startswith("dataset")}

@@ -55,7 +55,9 @@ def written(key: str, value: Any) -> str:
     if isinstance(value, (Sequence, range, set, frozenset)) and not isinstance(value, bytes):
         return f"[{','.join(written(key, item) for item in value)}]"
     if isinstance(value, Mapping):
-        entries = (f"{quoted(str(k))}:{written(key, item)}" for k, item in value.items())
+        if odd := [name for name in value if not re.fullmatch(r"[A-Za-z_]\w*", str(name))]:
+            raise ConfigError(f"{key}: found the name {odd[0]!r}, expected letters, digits and _.")
+        entries = (f"{name}:{written(key, item)}" for name, item in value.items())
         return f"{{{','.join(entries)}}}"
     raise ConfigError(
         f"{key}: found {type(value).__name__}, expected a number, a text, None, or a list or "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -42,8 +43,8 @@ class Run:
         Raises:
             CheckpointError: there is no run.
         """
-        self._directory = RunDirectory.existing(os.fspath(path))
-        self.path = Path(os.path.abspath(self._directory.path))
+        self.path = Path(os.path.abspath(RunDirectory.existing(os.fspath(path)).path))
+        self._directory = RunDirectory(self.path)
         self.data = data
 
     def resume(
@@ -53,6 +54,7 @@ class Run:
         *,
         val: Any = None,
         test: Any = None,
+        conditions: Mapping[str, Any] | None = None,
         figures: bool = False,
         quiet: bool = False,
         **keys: Any,
@@ -60,7 +62,7 @@ class Run:
         """Go on where the run was interrupted, or extend it, as with `**{"trainer.epochs": 40}`.
 
         Args:
-            images, labels, val, test: the data that the run was trained on, if they were in memory
+            images, labels, val, test, conditions: the data that the run was trained on, if they were in memory
                 and another process, or another `Run`, held them.
             figures, quiet: as of `vae_run.fit`.
             keys: what `task=resume` may change: how long the training is, and where it computes.
@@ -73,11 +75,12 @@ class Run:
             RunError: as of `vae_run.fit`.
         """
         if images is not None:
-            self.data = given_data(images, labels, val=val, test=test).data
+            given = given_data(images, labels, val=val, test=test, conditions=conditions)
+            self.data = given.data
         words = ["task=resume", override("run", self.path), *overrides(keys)]
         with session(quiet=quiet), own_errors(), giving(self.data):
             call = prepared(words).call
-            finish(call, lambda call: continued(self._directory, call), figures=figures)
+            finish(call, lambda call: continued(RunDirectory(self.path), call), figures=figures)
         self.__dict__.pop("model", None)
         return self
 
@@ -136,13 +139,14 @@ class Run:
         *,
         val: Any = None,
         test: Any = None,
+        conditions: Mapping[str, Any] | None = None,
         quiet: bool = False,
         **keys: Any,
     ) -> Figures:
         """Draw the pictures of the best checkpoint anew, and the report with them.
 
         Args:
-            images, labels, val, test: as of `resume`.
+            images, labels, val, test, conditions: as of `resume`.
             quiet: whether nothing is printed.
             keys: of `task=evaluate`, such as `**{"evaluation.figures": ["samples"]}`.
 
@@ -150,7 +154,8 @@ class Run:
             CheckpointError: the data are not those of the run.
         """
         if images is not None:
-            self.data = given_data(images, labels, val=val, test=test).data
+            given = given_data(images, labels, val=val, test=test, conditions=conditions)
+            self.data = given.data
         words = ["task=evaluate", override("run", self.path), *overrides(keys)]
         with session(quiet=quiet), own_errors(), giving(self.data):
             draw_again(prepared(words).call)

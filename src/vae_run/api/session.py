@@ -53,8 +53,8 @@ def _own_random_numbers() -> Iterator[None]:
 @contextmanager
 def _own_log(quiet: bool) -> Iterator[None]:
     """Say on the terminal, or in the notebook, what the command line would say there."""
-    of_matplotlib = logging.getLogger("matplotlib")
-    levels = [(log, log.level), (of_matplotlib, of_matplotlib.level)]
+    loggers = [log, *map(logging.getLogger, ("matplotlib", "matplotlib.font_manager"))]
+    levels = [(logger, logger.level) for logger in loggers]
     handlers, propagate = list(log.handlers), log.propagate
     silent = console.quiet, errors.quiet
     say_on_terminal()

@@ -76,7 +76,8 @@ def given_data(
     found: dict[str, Source] = {}
     for split, values in splits.items():
         if values is not None:
-            parts = values if isinstance(values, tuple) else (values,)
+            pair = isinstance(values, tuple) and len(values) in (2, 3)
+            parts = values if pair else (values,)
             if split == "train" and labels is not None:
                 parts = (parts[0], labels)
             found[split] = _understood(ARGUMENTS[split], *parts)
@@ -165,11 +166,12 @@ def _frame(argument: str, values: Any, labels: Any) -> Source:
 
 def _with_column(frame: Any, name: str, values: Any) -> Any:
     """A copy of `frame` with one more column."""
-    if hasattr(frame, "append_column"):  # a pyarrow.Table
-        return frame.append_column(name, [values])
     if hasattr(frame, "assign"):  # pandas
         return frame.assign(**{name: values})
-    return frame.with_columns(**{name: values})  # polars
+    import pyarrow
+
+    table = frame.to_arrow() if hasattr(frame, "to_arrow") else frame
+    return table.append_column(name, pyarrow.array(values.tolist()))
 
 
 def _files(argument: str, values: Sequence[Any], labels: Any) -> Source:
