@@ -66,9 +66,9 @@ def evaluate(
 
     Args:
         run: a run, or its directory.
-        images, labels, val, test, conditions: data in memory, as of `vae_run.fit`; None: the run's own. A run
-            that was trained on data in memory needs them again in another process. They are cut
-            into train, val and test as the run cuts its own, and measured on val and test.
+        images, labels, val, test, conditions: data in memory, as of `vae_run.fit`; None: the run's
+            own. A run that was trained on data in memory needs them again in another process. They
+            are cut into train, val and test as the run cuts its own, and measured on val and test.
         figures: whether pictures are drawn.
         quiet: whether nothing is printed.
         keys: of `task=evaluate`: `evaluation="full"`, `corruption="masking"`, `checkpoint="last"`,

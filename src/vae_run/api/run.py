@@ -62,8 +62,8 @@ class Run:
         """Go on where the run was interrupted, or extend it, as with `**{"trainer.epochs": 40}`.
 
         Args:
-            images, labels, val, test, conditions: the data that the run was trained on, if they were in memory
-                and another process, or another `Run`, held them.
+            images, labels, val, test, conditions: the data that the run was trained on, if they
+                were in memory and another process, or another `Run`, held them.
             figures, quiet: as of `vae_run.fit`.
             keys: what `task=resume` may change: how long the training is, and where it computes.
 
