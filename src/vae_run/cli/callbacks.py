@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,24 +27,47 @@ class Gate(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with ending():
-            put_home_for_tilde(config)
-            refuse_without_package(config)
-            _check(config)
-            _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
+            self._made = admit(config)
             if config.task == "train":
-                refuse_unknown_source(config.init_from)
-                self._made = _claim(Path(config.hydra.run.dir), "hydra.run.dir")
                 _mention_sweep(config)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        for directory in self._made:  # empty if the start has failed before its first step
-            with suppress(OSError):
-                directory.rmdir()
+        remove_empty(self._made)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with ending():
             put_home_for_tilde(config)
             refuse_without_package(config)
+
+
+def admit(config: DictConfig) -> list[Path]:
+    """Check the composed `config` of one job; for a training, make its run directory.
+
+    Returns:
+        The directories that were not there before, the innermost first.
+
+    Raises:
+        RunError: the configuration is wrong, or the run directory cannot be made.
+    """
+    put_home_for_tilde(config)
+    refuse_without_package(config)
+    _check(config)
+    _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
+    if config.task != "train":
+        return []
+    refuse_unknown_source(config.init_from)
+    return _claim(Path(config.hydra.run.dir), "hydra.run.dir")
+
+
+def remove_empty(made: Iterable[Path]) -> None:
+    """Remove those of the directories `made` that are empty: a start failed before its first step.
+
+    Args:
+        made: as `admit` returns them.
+    """
+    for directory in made:
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def _check(config: DictConfig) -> None:

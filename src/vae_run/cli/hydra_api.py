@@ -91,8 +91,7 @@ def run(asked: argparse.Namespace, task: TaskFunction, conf: Path) -> None:
     Raises:
         Exception: whatever Hydra or `task` raises; nothing is printed in its place.
     """
-    if _BASE:
-        version.setbase(_BASE["version_base"])
+    set_version_base()
     with _raising(), _loading_for_sweeps(), trusted():
         _run_hydra(
             args=asked,
@@ -101,6 +100,12 @@ def run(asked: argparse.Namespace, task: TaskFunction, conf: Path) -> None:
             config_path=str(conf),
             config_name="config",
         )
+
+
+def set_version_base() -> None:
+    """Choose the defaults of Hydra 1.3, where Hydra still asks for a choice."""
+    if _BASE:
+        version.setbase(_BASE["version_base"])
 
 
 def composing(conf: Path) -> Any:

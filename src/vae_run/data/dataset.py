@@ -17,6 +17,7 @@ from vae_run.data.class_labels import of_classes
 from vae_run.data.columns import Columns
 from vae_run.data.conditions import LABEL, with_labels
 from vae_run.data.cuts import images_in
+from vae_run.data.given import called
 from vae_run.data.scaled_splits import scaled_by_train
 from vae_run.data.scaling import Kind
 from vae_run.data.split_checks import refuse_inconsistent
@@ -144,9 +145,7 @@ class Dataset(ABC):
 
     def __str__(self) -> str:
         """The name used in messages: the class, and the location of its files."""
-        places = {key: getattr(self, key, None) for key in ("path", "root")}
-        where = [f"dataset.{key}={place}" for key, place in places.items() if place is not None]
-        return type(self).__name__ + (f" ({where[0]})" if where else "")
+        return called(self)
 
     def keeps_in_memory(self, size: int) -> bool:
         """Whether memory-mapped splits of `size` bytes in total are read into memory."""

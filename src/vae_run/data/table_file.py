@@ -27,13 +27,13 @@ class TableFile:
 
     Attributes:
         named: the file in messages, such as `dataset.path=FILE`.
-        path: of the file.
+        path: of the file; None: the table is a data frame in memory.
         delimiter: of a CSV file.
         table: the `pyarrow.Table`.
     """
 
     named: str
-    path: Path
+    path: Path | None
     delimiter: str
     table: Any
 
@@ -57,7 +57,9 @@ class TableFile:
         file by its index, counted from 0.
         """
         row, count = int(chosen.argmax()), int(chosen.sum())
-        found = None if is_parquet(self.path) else row_of(self.path, self.delimiter, row)
+        found = None
+        if self.path is not None and not is_parquet(self.path):
+            found = row_of(self.path, self.delimiter, row)
         cell = self.column(name)[row].as_py()
         where = f"row {row:,}" if found is None else f"line {found[0]:,}"
         if found is not None:
@@ -66,9 +68,12 @@ class TableFile:
         return f"{counted(count, 'rows')}, the first in {where}{held}"
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether the ending says that `path` is a Parquet file."""
-    return path.suffix.lower() in (".parquet", ".pq")
+def is_parquet(path: Path | None) -> bool:
+    """Whether the ending says that `path` is a Parquet file, whose columns are typed.
+
+    Those of a data frame, which has no path, are typed too.
+    """
+    return path is None or path.suffix.lower() in (".parquet", ".pq")
 
 
 def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] = ()) -> TableFile:
@@ -101,12 +106,40 @@ def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] 
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         odd = "" if is_parquet(path) or not path.is_file() else uneven(path, delimiter)
         raise DataError(f"{named} cannot be read as a table: {odd or error}") from error
+    return _usable(TableFile(named, path, delimiter, table))
+
+
+def frame_table(named: str, frame: Any) -> TableFile:
+    """The table of a data frame of pandas or polars, or of a `pyarrow.Table`, without its index.
+
+    Raises:
+        DataError: pyarrow is missing, or a column has values of different types, or no rows.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise DataError(
+            f"{named}: pyarrow, which reads tables, is not installed: pip install 'vae-run[table]'"
+        ) from error
+    try:
+        if hasattr(frame, "to_arrow"):  # polars
+            frame = frame.to_arrow()
+        if not isinstance(frame, pyarrow.Table):
+            frame = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"{named} cannot be read as a table: {error}") from error
+    return _usable(TableFile(named, None, ",", frame))
+
+
+def _usable(file: TableFile) -> TableFile:
+    """`file`, after a check that it has rows, and no two columns of one name."""
+    named, table = file.named, file.table
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
         raise DataError(f"{named} has several columns named {', '.join(twice)}: rename them")
     if not table.num_rows:
         raise DataError(f"{named} has no rows")
-    return TableFile(named, path, delimiter, table)
+    return file
 
 
 def _csv(path: Path, size: int, delimiter: str, as_text: Collection[str]) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vae_run.data.given import MEMORY
 from vae_run.errors import CheckpointError
 from vae_run.runs.identity import PLACES
 from vae_run.runs.saved_json import read_if_whole
@@ -19,7 +20,9 @@ from vae_run.system.files import write_json
 FILE = "data.json"
 NAMES = tuple(key.removeprefix("dataset.") for key in PLACES)
 PATHS = ("path", "root", "cache")
-"""Keys of a dataset whose values are paths; `auto` and `none` are words of `cache`."""
+"""Keys of a dataset whose values are paths."""
+NO_PATHS = ("auto", "none", MEMORY)
+"""Values of theirs that are none: words of `cache`, and what stands for data in memory."""
 
 
 def located(config: Mapping[str, Any], run: Path) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def record(run: Path, dataset: Mapping[str, Any]) -> None:
     kept |= {
         name: os.path.abspath(os.path.expanduser(value))
         for name, value in kept.items()
-        if name in PATHS and isinstance(value, str) and value not in ("auto", "none")
+        if name in PATHS and isinstance(value, str) and value not in NO_PATHS
     }
     write_json(run / FILE, {**read_if_whole(run / FILE), **kept})
 
@@ -79,7 +82,7 @@ def begun_in(run: Path) -> Path | None:
 
 def _opened(value: Any, run: Path) -> Any:
     """The saved path `value` as it can be opened here; what is no relative path as it is."""
-    if not isinstance(value, str) or value in ("auto", "none") or value.startswith(("/", "~")):
+    if not isinstance(value, str) or value in NO_PATHS or value.startswith(("/", "~")):
         return value
     begun = begun_in(run)
     if begun is None or not os.path.isdir(begun) or begun == Path(os.path.abspath(".")):

@@ -40,6 +40,8 @@ def ended(error: BaseException) -> tuple[str, str]:
     state = "failed"
     if isinstance(error, (Interrupted, DivergedError)):
         state = "interrupted" if isinstance(error, Interrupted) else "diverged"
+    if isinstance(error, KeyboardInterrupt):
+        state = "interrupted"
     if isinstance(error, OSError) and error.filename:
         return state, explain_os_error(error)
     return state, str(error) or type(error).__name__

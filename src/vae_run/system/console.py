@@ -24,6 +24,7 @@ console, errors = (
         soft_wrap=True,
         width=160 if _free else None,
         stderr=stderr,
+        force_jupyter=False,  # a notebook gets lines of text, as a file does
     )
     for stderr in (False, True)
 )

@@ -43,7 +43,9 @@ class StopRequests:
     HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
     active: ClassVar[StopRequests | None] = None
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[int] = HANDLED) -> None:
+        """Heed the signals `numbers`."""
+        self._numbers = tuple(numbers)
         self.received: int | None = None
         self._at_once = False
         self._before: dict[int, Any] = {}
@@ -52,12 +54,17 @@ class StopRequests:
         if number == signal.SIGHUP == self.received:
             return  # a shell sends one, and the kernel another when the shell has ended
         if self.received is not None:
-            with suppress(OSError):
-                os.write(2, _AT_ONCE)
-            os._exit(128 + number)
+            self.again(number)
+            return
         self.received = number
         if self._at_once:
             raise Stop(number)
+
+    def again(self, number: int) -> None:
+        """What a second signal does: it ends the process."""
+        with suppress(OSError):
+            os.write(2, _AT_ONCE)
+        os._exit(128 + number)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -72,7 +79,7 @@ class StopRequests:
 
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.signal(n, self._handle) for n in heeded(self.HANDLED)}
+            self._before = {n: signal.signal(n, self._handle) for n in heeded(self._numbers)}
             StopRequests.active = self
         return self
 

@@ -34,6 +34,12 @@ def main(call: Call) -> None:
     comparison = compare(read(find(patterns)), fixed.metric)
     folder = output_folder(fixed.output)
     show(comparison)
+    write(comparison, folder)
+    log.info("written to %s", folder / PAGE)
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write the page of a comparison into `folder`, with its pictures, and its tables as CSV."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in zip(
         TABLES, (run_rows(comparison), group_rows(comparison), pair_rows(comparison)), strict=True
@@ -41,7 +47,6 @@ def main(call: Call) -> None:
         write_csv(folder / name, rows)
     write_pictures(folder / "figures", comparison_pictures.draw(comparison))
     write_page(comparison, folder, PAGE)
-    log.info("written to %s", folder / PAGE)
 
 
 def output_folder(name: str | None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnCheckpoint
 from vae_run.data.conditions import Conditions
+from vae_run.data.given import MEMORY
 from vae_run.data.scaled_splits import restated
 from vae_run.data.splits import Splits
 from vae_run.reports.run import write_evaluation_report, write_report
@@ -28,7 +30,7 @@ from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoin
 from vae_run.tasks.run_data import read_data, refuse_other_shape
 from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.tracker import Tracker
-from vae_run.training.experiment import assemble
+from vae_run.training.experiment import Experiment, assemble
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +46,29 @@ WHY = (
 )
 
 
-def main(call: Call) -> None:
-    """Evaluate the run that `run` names."""
+@dataclass(frozen=True)
+class Opened:
+    """A run with its data and a checkpoint, ready to be measured and drawn.
+
+    Attributes:
+        run: its directory.
+        experiment: with the weights of the checkpoint.
+        epoch: of the checkpoint.
+        other: the fingerprint of the data, if they are other than those of the run.
+    """
+
+    run: RunDirectory
+    experiment: Experiment
+    epoch: float
+    other: str | None
+
+
+def opened(call: Call) -> Opened:
+    """The run that `run` names, with the data that `call` gives it.
+
+    Raises:
+        RunError: a key that may not be given, or data or a checkpoint that do not fit the run.
+    """
     fixed = call.settings.of(OnCheckpoint)
     run = RunDirectory.existing(fixed.run)
     config = call.on_top_of(run.located(), allowed=ALLOWED, why=WHY)
@@ -61,15 +84,21 @@ def main(call: Call) -> None:
     with checkpoint_file.understood(file):
         conditions = Conditions.of_state(saved.get("conditions"))
     experiment = assemble(settings, device, saved.get("classes"), splits, conditions, fresh=False)
-    epoch = use_checkpoint(experiment, run, fixed.checkpoint)
+    return Opened(run, experiment, use_checkpoint(experiment, run, fixed.checkpoint), other)
+
+
+def main(call: Call, *, draw: bool = True) -> Path:
+    """Evaluate the run that `run` names, and `draw` the pictures; returns where results are."""
+    found = opened(call)
+    run, experiment, epoch = found.run, found.experiment, found.epoch
     metrics = measure(experiment, epoch)
-    pictures = draw_all(experiment, epoch)
-    name = evaluation_name(call, other)
+    pictures = draw_all(experiment, epoch) if draw else {}
+    name = evaluation_name(call, found.other)
     place = run.path if name is None else run.path / "evaluations" / name
     declared = experiment.declared()
     if name is None:
         declared.write(run.path)
-        add_to_run(run, metrics, pictures, settings.build("tracker"))
+        add_to_run(run, metrics, pictures, experiment.settings.build("tracker"))
     else:
         place.mkdir(parents=True, exist_ok=True)
         declared.write(place)
@@ -77,9 +106,11 @@ def main(call: Call) -> None:
         write_pictures(place / "figures", pictures)
         write_evaluation_report(run, place, call.overrides)
     show(metrics)
-    if other is not None:
-        tell_of_other_data(call, run, other, splits)
-    log.info("%s checkpoint of epoch %.4g; written to %s", fixed.checkpoint, epoch, place)
+    if found.other is not None:
+        tell_of_other_data(call, run, found.other, experiment.splits)
+    checkpoint = call.settings.of(OnCheckpoint).checkpoint
+    log.info("%s checkpoint of epoch %.4g; written to %s", checkpoint, epoch, place)
+    return place
 
 
 def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str, splits: Splits) -> None:
@@ -141,9 +172,9 @@ def evaluation_name(call: Call, other: str | None) -> str | None:
             it is the name.
     """
     conditions = [word for word in call.overrides if _group(word) in CONDITIONS]
-    if other is None:
+    if other is None or call.settings.raw["dataset"].get("path") == MEMORY:
         conditions = [word for word in conditions if _group(word) != "dataset"]
-    elif not any(_group(word) == "dataset" for word in conditions):
+    if other is not None and not any(_group(word) == "dataset" for word in conditions):
         conditions.append(f"data-{other[:8]}")
     if call.settings.of(OnCheckpoint).checkpoint == "last":
         conditions.append("last")

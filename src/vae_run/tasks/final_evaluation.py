@@ -33,7 +33,12 @@ EMBEDDED = 1000
 
 
 def conclude(
-    experiment: Experiment, run: RunDirectory, tracker: Tracker, progress: Progress
+    experiment: Experiment,
+    run: RunDirectory,
+    tracker: Tracker,
+    progress: Progress,
+    *,
+    draw: bool = True,
 ) -> None:
     """Measure and draw the best checkpoint; write metrics, pictures and report; tell the tracker.
 
@@ -48,9 +53,7 @@ def conclude(
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
-    pictures = draw_all(experiment, epoch)
-    if experiment.evaluation.figures and (rows := history(run)):
-        pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
+    pictures = drawn(experiment, run, epoch) if draw else {}
     write_pictures(run.figures, pictures)
     write_report(run)
     track_codes(experiment, tracker, progress.step)
@@ -68,6 +71,14 @@ def conclude(
         experiment.splits.noun,
     )
     log.info("%s", short_path(run.path))
+
+
+def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, NDArray[Any]]:
+    """The configured pictures of the best checkpoint, of `epoch`, and the learning curves."""
+    pictures = draw_all(experiment, epoch)
+    if experiment.evaluation.figures and (rows := history(run)):
+        pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
+    return pictures
 
 
 def fit_prior(experiment: Experiment, run: RunDirectory) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vae_run.config.schema import Settings
+from vae_run.data.given import MEMORY
 from vae_run.data.splits import Splits
 from vae_run.errors import DataError
 from vae_run.runs import data_location
@@ -51,7 +52,9 @@ def load_moved(settings: Settings, run: RunDirectory) -> Splits:
     except DataError as error:
         kept = settings.parts["dataset"]
         places = {key: kept[key] for key in ("path", "root") if isinstance(kept.get(key), str)}
-        gone = [key for key, at in places.items() if not Path(at).expanduser().exists()]
+        gone = [
+            key for key, at in places.items() if at != MEMORY and not Path(at).expanduser().exists()
+        ]
         if not gone:
             raise
         raise DataError(

@@ -58,13 +58,13 @@ class Training:
     tracker: Tracker
     saved: Mapping[str, Any] | None
 
-    def finish(self, stop: StopRequests) -> None:
-        """Train to the end, evaluate and draw."""
+    def finish(self, stop: StopRequests, *, draw: bool = True) -> None:
+        """Train to the end, evaluate, and `draw` the pictures."""
         progress = train(self.experiment, self.run, self.tracker, stop, self.saved)
         if not ranks.leads():
             return
         with at_once():
-            conclude(self.experiment, self.run, self.tracker, progress)
+            conclude(self.experiment, self.run, self.tracker, progress, draw=draw)
 
 
 def main(call: Call) -> None:

@@ -1,4 +1,4 @@
-"""Arrays in one .npz file."""
+"""Arrays in one .npz file, or in the memory of a program."""
 
 import os
 import zipfile
@@ -14,11 +14,13 @@ from torch import Tensor
 
 from vae_run.data.array_images import Background, Layout, read_images
 from vae_run.data.array_names import Roles, condition_arrays, read_labels, roles
-from vae_run.data.checks import read_header, refuse_more_than_memory, regular
+from vae_run.data.array_source import Archive, ArraySource, InMemory
+from vae_run.data.checks import regular
 from vae_run.data.class_labels import labels_note, numbered
 from vae_run.data.columns import Columns
 from vae_run.data.condition_columns import one_each, vectors
 from vae_run.data.dataset import Parts, TestSize
+from vae_run.data.given import MEMORY, given
 from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
@@ -37,7 +39,7 @@ class Arrays(Scalable):
     (`class_labels.numbered`).
 
     Attributes:
-        path: the .npz file.
+        path: the .npz file; `memory:` for what a program gives (`data.given`).
         layout: the order of four axes; `auto` finds it from their sizes
             (`array_images.has_channels_last`).
         background: what shows through transparent pixels of [N, H, W, 4]; `none` keeps the fourth
@@ -63,6 +65,8 @@ class Arrays(Scalable):
 
         Floats are numbers; whole numbers, booleans and texts are classes.
         """
+        if self.path == MEMORY:
+            return self._parts(InMemory(given()), conditions)
         path = Path(os.path.expanduser(self.path))
         named = f"dataset.path={path}"
         with open(regular(path, named), "rb") as file:
@@ -75,38 +79,37 @@ class Arrays(Scalable):
                     raise ValueError("it is not a zip archive, or an incomplete one")
                 file.seek(0)
                 found = np.load(file, allow_pickle=False)
-                return self._parts(named, found, conditions)
+                return self._parts(Archive(named, found), conditions)
             except DataError:
                 raise
             except Exception as error:  # of numpy, zipfile, zlib, or the parser of a header
                 raise DataError(f"{named} cannot be read as .npz: {error}; {_REMEDY}") from error
 
-    def _parts(self, named: str, found: Any, conditions: Sequence[str]) -> Parts:
-        """The splits that the archive `found` holds, with their labels and `conditions`."""
-        own = roles(named, found.files, conditions)
+    def _parts(self, source: ArraySource, conditions: Sequence[str]) -> Parts:
+        """The splits that `source` holds, with their labels and `conditions`."""
+        own = roles(source.named, source.names, conditions)
         if "train" not in own.images:
-            held = ", ".join(found.files) or "nothing"
-            raise DataError(f"{named} has no array `train`; it holds {held}")
+            held = ", ".join(source.names) or "nothing"
+            raise DataError(f"{source.named} has no array `train`; it holds {held}")
         notes, splits = list(own.notes), dict[str, Split]()
         for split, name in own.images.items():
-            where = f"{named}: array `{name}`"
             stored = read_images(
-                where,
-                _array(where, name, found),
+                source.where(name),
+                source.array(name),
                 layout=self.layout,
                 background=self.background,
                 event_shape=splits["train"].event_shape if "train" in splits else None,
             )
             splits[split] = Split(stored.images, None, stored.scale)
             notes += stored.notes if split == "train" else ()
-        labels, class_names, place = _labels(named, own, found, splits)
-        columns, given = _conditions(named, conditions, found, splits)
+        labels, class_names, place = _labels(source, own, splits)
+        columns, beside = _conditions(source, conditions, splits)
         splits = {
-            name: replace(split, labels=labels.get(name), conditions=given.get(name))
+            name: replace(split, labels=labels.get(name), conditions=beside.get(name))
             for name, split in splits.items()
         }
         if self.pictures:
-            where = f"{named}: array `{own.images['train']}`"
+            where = source.where(own.images["train"])
             notes += _range_note(where, splits["train"], scaled=self.scale != "none")
         return Parts.of(
             splits,
@@ -119,57 +122,58 @@ class Arrays(Scalable):
 
 
 def _conditions(
-    named: str, names: Sequence[str], found: Any, splits: Mapping[str, Split]
+    source: ArraySource, names: Sequence[str], splits: Mapping[str, Split]
 ) -> tuple[Columns | None, dict[str, Tensor]]:
     """What the conditions `names` are, and float64 [N, P] of each split."""
     values = dict[str, dict[str, NDArray[Any]]]()
-    for name, arrays in condition_arrays(named, found.files, names).items():
+    for name, arrays in condition_arrays(source.named, source.names, names).items():
         if lacking := [split for split in splits if split not in arrays]:
-            held = ", ".join(found.files)
+            held = ", ".join(source.names)
             raise DataError(
-                f"condition: {named} has no array `{lacking[0]}_{name}`; it holds {held}"
+                f"condition: {source.named} has no array `{lacking[0]}_{name}`; it holds {held}"
             )
-        values[name] = {}
-        for split in splits:
-            where = f"{named}: array `{arrays[split]}`"
-            own = _array(where, arrays[split], found)
-            values[name][split] = one_each(where, own, splits[split])
-    return vectors(named, values)
+        values[name] = {
+            split: one_each(source.where(arrays[split]), source.array(arrays[split]), splits[split])
+            for split in splits
+        }
+    return vectors(source.named, values)
 
 
 def _labels(
-    named: str, own: Roles, found: Any, splits: Mapping[str, Split]
+    source: ArraySource, own: Roles, splits: Mapping[str, Split]
 ) -> tuple[dict[str, Tensor], tuple[str, ...] | None, dict[str, int]]:
     """The labels int64 [N] of each split that has some, the names of labels 0, 1, ..., and the
     label of each class that has a name.
     """
     read: dict[str, NDArray[Any]] = {}
     for split, name in own.labels.items():
-        where = f"{named}: array `{name}`"
-        read[split] = read_labels(where, _array(where, name, found), len(splits[split]))
+        read[split] = read_labels(source.where(name), source.array(name), len(splits[split]))
     texts = [labels for labels in read.values() if labels.dtype.kind == "U"]
     if texts and len(texts) < len(read):
-        kinds = ", ".join(f"`{own.labels[split]}` {read[split].dtype}" for split in read)
-        raise DataError(f"{named}: labels are text in one split and numbers in another ({kinds})")
-    given = None if own.class_names is None else _given_names(named, own.class_names, found)
-    named_so = {name: label for label, name in enumerate(given or ())}
+        kinds = ", ".join(
+            f"{source.where(own.labels[split])} {read[split].dtype}" for split in read
+        )
+        raise DataError(f"labels are text in one split and numbers in another ({kinds})")
+    names = None if own.class_names is None else _given_names(source, own.class_names)
+    named_so = {name: label for label, name in enumerate(names or ())}
     if not texts:
         for split, labels in read.items():
-            if given is not None and not 0 <= labels.min() <= labels.max() < len(given):
+            if names is not None and not 0 <= labels.min() <= labels.max() < len(names):
                 raise DataError(
-                    f"{named}: array `{own.labels[split]}` has labels from {labels.min()} to "
-                    f"{labels.max()}, but `{own.class_names}` names {len(given)} classes"
+                    f"{source.where(own.labels[split])} has labels from {labels.min()} to "
+                    f"{labels.max()}, but `{own.class_names}` names {len(names)} classes"
                 )
         numbers = {split: torch.from_numpy(labels) for split, labels in read.items()}
-        return numbers, given, named_so
+        return numbers, names, named_so
     place, class_names = numbered(name for labels in texts for name in labels.tolist())
-    if given is not None:
-        unknown = sorted(set(place) - set(given))
+    if names is not None:
+        unknown = sorted(set(place) - set(names))
         if unknown:
             raise DataError(
-                f"{named}: `{own.class_names}` does not name {unknown[:10]}, which are labels"
+                f"{source.named}: `{own.class_names}` does not name {unknown[:10]}, which are "
+                "labels"
             )
-        place, class_names = named_so, given
+        place, class_names = named_so, names
     numbers = {
         split: torch.tensor([place[name] for name in labels.tolist()])
         for split, labels in read.items()
@@ -177,13 +181,13 @@ def _labels(
     return numbers, class_names, place
 
 
-def _given_names(named: str, name: str, found: Any) -> tuple[str, ...]:
+def _given_names(source: ArraySource, name: str) -> tuple[str, ...]:
     """The array of the names of labels 0, 1, ..."""
-    where = f"{named}: array `{name}`"
-    names = _array(where, name, found)
+    names = source.array(name)
     if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) < len(names):
         raise DataError(
-            f"{where} is {names.dtype} {names.shape}; expected different texts [classes]"
+            f"{source.where(name)} is {names.dtype} {names.shape}; expected different texts "
+            "[classes]"
         )
     return tuple(names.tolist())
 
@@ -207,12 +211,3 @@ def _range_note(where: str, train: Split, *, scaled: bool) -> tuple[str, ...]:
         f"expected in [0, 1]: {remedy}; otherwise metrics of pictures (psnr, ssim, Frechet "
         "distances) are absent, and pictures are clipped",
     )
-
-
-def _array(where: str, name: str, found: Any) -> Any:
-    """The array `name` of an archive, after a check of the size that its header claims."""
-    info = found.zip.getinfo(f"{name}.npy")
-    refuse_more_than_memory(info.file_size, where)
-    with found.zip.open(info) as member:
-        read_header(member, info)
-    return found[name]

@@ -14,6 +14,8 @@ from vae_run.data.class_labels import labels_note, numbered
 from vae_run.data.condition_columns import vectors
 from vae_run.data.dataset import ImageSize, Parts, TestSize, height_and_width
 from vae_run.data.decoded_dataset import Decoded
+from vae_run.data.given import MEMORY, given
+from vae_run.data.given_pictures import given_pictures
 from vae_run.data.image_attributes import Attributes, read_attributes
 from vae_run.data.images.decoder import Decoder
 from vae_run.data.images.folder import (
@@ -159,6 +161,8 @@ class ImageFolder(Decoded):
 
     def _read(self, attributes: Path | None) -> Parts:
         """The images, their classes, and notes; `attributes` is a file that is read besides."""
+        if self.path == MEMORY:
+            return given_pictures(given(), self.decoder(), self.test_size)
         root = self._root
         if not root.is_dir():
             found = "is a file" if root.exists() else "does not exist"

@@ -17,10 +17,11 @@ from pydantic import Field
 from vae_run.data.columns import Columns
 from vae_run.data.condition_columns import separated
 from vae_run.data.dataset import BUILDING, Dataset, Parts, TestSize
+from vae_run.data.given import ARGUMENTS, MEMORY, given
 from vae_run.data.splits import Split
 from vae_run.data.table_columns import Reading, understood
 from vae_run.data.table_features import features, keys_of, labels_of
-from vae_run.data.table_file import TableFile, read_table, text_columns
+from vae_run.data.table_file import TableFile, frame_table, read_table, text_columns
 from vae_run.errors import DataError
 
 if TYPE_CHECKING:
@@ -110,8 +111,18 @@ class Table(Dataset):
         Columns of texts in `path` are texts in the others, and labels that are texts in one file
         are texts in all, so that a cell means the same in each.
         """
-        given = {"path": self.path, "val": self.val, "test": self.test}
-        named = {key: name for key, name in given.items() if name is not None}
+        if self.path == MEMORY:
+            keys = {"train": "path", "val": "val", "test": "test"}
+            return {
+                keys[split]: frame_table(ARGUMENTS[split], frame)
+                for split, frame in given().sources.items()
+            }
+        return self._read_files()
+
+    def _read_files(self) -> dict[str, TableFile]:
+        """The tables that are files, as `_files`."""
+        keys = {"path": self.path, "val": self.val, "test": self.test}
+        named = {key: name for key, name in keys.items() if name is not None}
 
         def read(key: str, texts: set[str]) -> TableFile:
             path = Path(os.path.expanduser(named[key]))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vae_run.data.array_images import stored_images
 from vae_run.data.checks import refuse_more_than_memory
@@ -149,7 +150,22 @@ def _labels(where: str, labels: Any, count: int) -> torch.Tensor:
 
 
 def _items(where: str, source: Any) -> Split:
-    """All items of a map-style dataset, one by one."""
+    """All items of a map-style dataset."""
+    images, labels = read_items(where, source)
+    stored, scale = stored_images(where, images)
+    return Split(stored, None if labels is None else torch.from_numpy(labels), scale)
+
+
+def read_items(where: str, source: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """All items of a map-style dataset, one by one: images [N, ...], and labels [N] or None.
+
+    Args:
+        where: its name in messages.
+        source: the dataset; its items are images, or tuples of an image, a label and more.
+
+    Raises:
+        DataError: an item cannot be read, or has another type or shape than the first.
+    """
     count, images, labels = len(source), np.empty(0), list[int]()
     if not count:
         raise DataError(f"{where} has no items")
@@ -172,8 +188,7 @@ def _items(where: str, source: Any) -> Split:
             labels.append(label)
     if labels and len(labels) != count:
         raise DataError(f"{where}: only {len(labels)} of its {count} items have a label")
-    stored, scale = stored_images(where, images)
-    return Split(stored, torch.tensor(labels) if labels else None, scale)
+    return images, np.array(labels, np.int64) if labels else None
 
 
 def _image_and_label(where: str, item: Any) -> tuple[Any, int | None]:

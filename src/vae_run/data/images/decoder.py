@@ -83,12 +83,7 @@ class Decoder:
         """
         try:
             with Image.open(source, formats=formats) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise DataError(
-                        f"{named} has more than 8 bits per channel (mode {image.mode}): convert it "
-                        "to 8"
-                    )
-                ready = self._fitted(image).convert("L" if self.channels == 1 else "RGB")
+                return self.pixels(image, named)
         except DataError:
             raise
         except Image.DecompressionBombError as error:
@@ -101,6 +96,18 @@ class Decoder:
             raise _unreadable(named, "it is not an image of a known format") from error
         except Exception as error:  # a damaged file can end in any of them
             raise _unreadable(named, str(error) or type(error).__name__) from error
+
+    def pixels(self, image: Image.Image, named: str) -> NDArray[np.uint8]:
+        """`image`, called `named` in messages, as `decode`.
+
+        Raises:
+            DataError: it has more than 8 bits per channel.
+        """
+        if image.mode.startswith(("I", "F")):
+            raise DataError(
+                f"{named} has more than 8 bits per channel (mode {image.mode}): convert it to 8"
+            )
+        ready = self._fitted(image).convert("L" if self.channels == 1 else "RGB")
         pixels = np.asarray(ready)
         return pixels.reshape(self.height, self.width, self.channels).transpose(2, 0, 1)
 

@@ -1,0 +1,92 @@
+"""`evaluate`: a run's checkpoint measured again, on its own data or on other data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vae_run.api.overrides import overrides
+from vae_run.api.run import Run
+from vae_run.api.session import session
+from vae_run.api.user_data import given_data
+from vae_run.api.views import Figures, Metrics, Page, pictures_in
+from vae_run.cli.in_process import own_errors, prepared
+from vae_run.config.commands import override
+from vae_run.data.given import giving
+from vae_run.reports.run import NAME
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.tasks import evaluate as task
+
+
+class Evaluation:
+    """The results of an evaluation.
+
+    Attributes:
+        run: that was evaluated.
+        path: the folder of the results: the run's own, or one below its `evaluations/` where the
+            data, the corruption or the checkpoint are others.
+        metrics: {split: {metric: value}}.
+    """
+
+    def __init__(self, run: Run, path: Path) -> None:
+        self.run, self.path = run, path
+        self.metrics = Metrics(RunDirectory(path).metrics())
+
+    @property
+    def figures(self) -> Figures:
+        """The pictures, if they were asked for."""
+        return pictures_in(self.path / "figures")
+
+    @property
+    def report(self) -> Page:
+        """The page of the results; a notebook shows it."""
+        return Page(self.path / NAME)
+
+    def __repr__(self) -> str:
+        return repr(self.metrics)
+
+    def _repr_html_(self) -> str:
+        return self.metrics._repr_html_() + self.figures._repr_html_()
+
+
+def evaluate(
+    run: Run | str | Path,
+    images: Any = None,
+    labels: Any = None,
+    *,
+    val: Any = None,
+    test: Any = None,
+    conditions: Mapping[str, Any] | None = None,
+    figures: bool = False,
+    quiet: bool = False,
+    **keys: Any,
+) -> Evaluation:
+    """Measure a run's checkpoint on its own data, or on others.
+
+    Args:
+        run: a run, or its directory.
+        images, labels, val, test, conditions: data in memory, as of `vae_run.fit`; None: the run's
+            own. A run that was trained on data in memory needs them again in another process. They
+            are cut into train, val and test as the run cuts its own, and measured on val and test.
+        figures: whether pictures are drawn.
+        quiet: whether nothing is printed.
+        keys: of `task=evaluate`: `evaluation="full"`, `corruption="masking"`, `checkpoint="last"`,
+            `dataset="mnist"` and their keys.
+
+    Raises:
+        DataError: data are missing, or do not fit the run.
+        CheckpointError: there is no run, or its checkpoint is damaged.
+        ConfigError: a key may not be given.
+    """
+    own = run if isinstance(run, Run) else Run(run)
+    data, words = own.data, dict[str, Any]()
+    if images is not None:
+        given = given_data(images, labels, val=val, test=test, conditions=conditions)
+        data = given.data
+        if own.data_option != given.keys["dataset"]:
+            words = {k: v for k, v in given.keys.items() if k.startswith("dataset")}
+    typed = overrides({**words, **keys})
+    with session(quiet=quiet), own_errors(), giving(data):
+        call = prepared(["task=evaluate", override("run", own.path), *typed]).call
+        return Evaluation(own, task.main(call, draw=figures))

@@ -1,0 +1,188 @@
+"""A run, as Python sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from vae_run.api.overrides import overrides
+from vae_run.api.session import finish, session
+from vae_run.api.user_data import given_data
+from vae_run.api.views import Figures, Metrics, Page, Table, pictures_in
+from vae_run.cli.in_process import own_errors, prepared
+from vae_run.config.commands import override
+from vae_run.data.given import MEMORY, Given, giving
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.reports.run import NAME, write_report
+from vae_run.runs.load import load
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.tasks.drawing import draw_again
+from vae_run.tasks.resume import continued
+from vae_run.tracking.history import history
+
+
+class Run:
+    """A run directory and what is in it.
+
+    Attributes:
+        path: the run directory.
+        data: the data in memory that it was trained on, as far as this process has them.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, data: Given | None = None) -> None:
+        """The run in the directory `path`.
+
+        Args:
+            path: a run directory, of this process, of another or of the command line.
+            data: the data in memory that it was trained on, if this process has them.
+
+        Raises:
+            CheckpointError: there is no run.
+        """
+        self.path = Path(os.path.abspath(RunDirectory.existing(os.fspath(path)).path))
+        self._directory = RunDirectory(self.path)
+        self.data = data
+
+    def resume(
+        self,
+        images: Any = None,
+        labels: Any = None,
+        *,
+        val: Any = None,
+        test: Any = None,
+        conditions: Mapping[str, Any] | None = None,
+        figures: bool = False,
+        quiet: bool = False,
+        **keys: Any,
+    ) -> Run:
+        """Go on where the run was interrupted, or extend it, as with `**{"trainer.epochs": 40}`.
+
+        Args:
+            images, labels, val, test, conditions: the data that the run was trained on, if they
+                were in memory and another process, or another `Run`, held them.
+            figures, quiet: as of `vae_run.fit`.
+            keys: what `task=resume` may change: how long the training is, and where it computes.
+
+        Returns:
+            This run.
+
+        Raises:
+            CheckpointError: the data are not those that the run was begun with.
+            RunError: as of `vae_run.fit`.
+        """
+        if images is not None:
+            given = given_data(images, labels, val=val, test=test, conditions=conditions)
+            self.data = given.data
+        words = ["task=resume", override("run", self.path), *overrides(keys)]
+        with session(quiet=quiet), own_errors(), giving(self.data):
+            call = prepared(words).call
+            finish(call, lambda call: continued(RunDirectory(self.path), call), figures=figures)
+        self.__dict__.pop("model", None)
+        return self
+
+    @property
+    def data_option(self) -> str | None:
+        """The option of `dataset` that reads its data in memory; None: they are not in memory."""
+        held = self.config["dataset"].get("path") == MEMORY
+        return self._directory.choices().get("dataset") if held else None
+
+    @property
+    def status(self) -> str:
+        """`running`, `completed`, `interrupted`, `diverged` or `failed`."""
+        return str(self._directory.read_status().get("state", ""))
+
+    @property
+    def metrics(self) -> Metrics:
+        """{split: {metric: value}} of the best checkpoint, as in `metrics.json`."""
+        return Metrics(self._directory.metrics())
+
+    @property
+    def history(self) -> Table:
+        """The rows of `history.csv`, one an epoch."""
+        return Table(history(self._directory))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of the run, nested."""
+        return self._directory.config()
+
+    @cached_property
+    def model(self) -> LatentVariableModel:
+        """The trained model of the best checkpoint, in eval mode on the CPU.
+
+        Raises:
+            CheckpointError: there is no checkpoint, or it is damaged.
+            ConfigError: the run names classes outside vae-run; `vae_run.load` can trust them.
+        """
+        return load(self.path)
+
+    @property
+    def figures(self) -> Figures:
+        """The pictures of `evaluation.figures` by name, which are drawn if they are not there yet.
+
+        Raises:
+            DataError: they are to be drawn of data in memory, which this `Run` does not have.
+        """
+        found = pictures_in(self._directory.figures)
+        if not found and self._directory.metrics():
+            found = self.draw(quiet=True)
+        return found
+
+    def draw(
+        self,
+        images: Any = None,
+        labels: Any = None,
+        *,
+        val: Any = None,
+        test: Any = None,
+        conditions: Mapping[str, Any] | None = None,
+        quiet: bool = False,
+        **keys: Any,
+    ) -> Figures:
+        """Draw the pictures of the best checkpoint anew, and the report with them.
+
+        Args:
+            images, labels, val, test, conditions: as of `resume`.
+            quiet: whether nothing is printed.
+            keys: of `task=evaluate`, such as `**{"evaluation.figures": ["samples"]}`.
+
+        Raises:
+            CheckpointError: the data are not those of the run.
+        """
+        if images is not None:
+            given = given_data(images, labels, val=val, test=test, conditions=conditions)
+            self.data = given.data
+        words = ["task=evaluate", override("run", self.path), *overrides(keys)]
+        with session(quiet=quiet), own_errors(), giving(self.data):
+            draw_again(prepared(words).call)
+        return pictures_in(self._directory.figures)
+
+    @property
+    def report(self) -> Page:
+        """`report.html`, with the pictures; a notebook shows it.
+
+        Raises:
+            DataError: as of `figures`.
+        """
+        _ = self.figures
+        page = self.path / NAME
+        if not page.is_file():
+            write_report(self._directory)
+        return Page(page)
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, status={self.status!r})"
+
+    def _repr_html_(self) -> str:
+        """Name, state, metrics, and the pictures that are drawn."""
+        name, state = escape(self.path.name), escape(self.status)
+        head = f"<p><b>{name}</b> {state}<br>{escape(str(self.path))}</p>"
+        figures = pictures_in(self._directory.figures)
+        return head + self.metrics._repr_html_() + figures._repr_html_()

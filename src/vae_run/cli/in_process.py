@@ -1,0 +1,160 @@
+"""Calls of tasks made inside a Python program: composed and checked as the command line does.
+
+Hydra keeps its state in singletons, and OmegaConf its resolvers in a class. A program may use both
+for itself, so they are put back when a call has been composed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime, _save_config, setup_globals
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.basecontainer import BaseContainer
+from omegaconf.errors import OmegaConfBaseException
+
+from vae_run.cli.callbacks import admit, remove_empty
+from vae_run.cli.composition import of_the_run, plain
+from vae_run.cli.exit_codes import message
+from vae_run.cli.hydra_api import set_version_base
+from vae_run.cli.resolvers import register_resolvers
+from vae_run.cli.words import understood
+from vae_run.config.commands import override
+from vae_run.config.options import CONF, refuse_none
+from vae_run.errors import ConfigError, RunError, explain_os_error
+from vae_run.system import ranks
+
+if TYPE_CHECKING:
+    from vae_run.config.invocation import Call
+
+_LOCK = threading.RLock()
+"""Held while the state that Hydra keeps for the whole process is that of one call."""
+
+_STATE = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
+"""Singletons with a program's state; others hold what was found on the Python path, for all."""
+
+
+@contextmanager
+def own_hydra() -> Iterator[None]:
+    """Let this thread have Hydra's state for itself inside; afterwards it is what it was."""
+    with _LOCK:
+        instances, resolvers = dict(Singleton._instances), dict(BaseContainer._resolvers)
+        for kind in _STATE:
+            Singleton._instances.pop(kind, None)
+        try:
+            yield
+        finally:
+            for kind in _STATE:
+                Singleton._instances.pop(kind, None)
+                if kind in instances:
+                    Singleton._instances[kind] = instances[kind]
+            BaseContainer._resolvers.clear()
+            BaseContainer._resolvers.update(resolvers)
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise errors of Hydra, of OmegaConf and of files as those of vae-run.
+
+    Raises:
+        RunError: what is wrong, in one message.
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except (OmegaConfBaseException, HydraException) as error:
+        raise ConfigError(message(error)) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise RunError(explain_os_error(error)) from None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call that may be made.
+
+    Attributes:
+        call: what the task is given.
+        made: the directories that were made for it, the innermost first.
+    """
+
+    call: Call
+    made: Sequence[Path]
+
+    def tidy(self) -> None:
+        """Remove the directories of a start that failed before its first step."""
+        remove_empty(self.made)
+
+
+def prepared(words: Sequence[str]) -> Prepared:
+    """The call of the task that the overrides `words` choose, as in a command line without -m.
+
+    Raises:
+        RunError: a word, or what they compose, is wrong; nothing was made.
+    """
+    with own_errors(), own_hydra():
+        typed = understood(words, multirun=False)
+        refuse_none(typed, [CONF])
+        of_one = {"task=evaluate", "task=resume"} & set(typed)
+        taken = of_the_run(typed) if of_one else []
+        elsewhere = [] if ranks.leads() else [override("hydra.run.dir", ranks.scratch() / "run")]
+        setup_globals()
+        set_version_base()
+        register_resolvers()
+        config = _composed([*taken, *typed, *elsewhere])
+        made = admit(config)
+        return Prepared(_call(config, typed), made)
+
+
+def _composed(words: Sequence[str]) -> DictConfig:
+    """The configuration of one job, with Hydra's own section."""
+    loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(CONF)))
+    config = loader.load_configuration("config", list(words), RunMode.RUN)
+    with read_write(config), read_write(config.hydra):
+        config.hydra.mode = RunMode.RUN
+    HydraConfig.instance().set_config(config)
+    return config
+
+
+def _call(config: DictConfig, typed: Sequence[str]) -> Call:
+    """What the task is given; the composed configuration of a training is saved in its run."""
+    from vae_run.config.check import check
+    from vae_run.config.invocation import Call
+
+    directory = Path(os.path.abspath(str(config.hydra.run.dir)))
+    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = str(directory)
+    choices: dict[Any, Any] = dict(config.hydra.runtime.choices)
+    if config.task == "train":
+        _save(config, directory / ".hydra")
+    return Call(
+        check(plain(config)),
+        directory,
+        [word for word in config.hydra.overrides.task if word in typed],
+        {str(k): v for k, v in choices.items() if isinstance(v, str)},
+    )
+
+
+def _save(config: DictConfig, place: Path) -> None:
+    """The three files that Hydra writes for a job."""
+    own: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    hydra: Any = OmegaConf.masked_copy(config, "hydra")
+    _save_config(own, "config.yaml", place)
+    _save_config(hydra, "hydra.yaml", place)
+    _save_config(config.hydra.overrides.task, "overrides.yaml", place)

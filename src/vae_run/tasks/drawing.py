@@ -1,0 +1,26 @@
+"""The pictures of a run's best checkpoint, drawn again after training."""
+
+from __future__ import annotations
+
+from vae_run.config.invocation import Call
+from vae_run.reports.run import write_report
+from vae_run.system.files import write_pictures
+from vae_run.tasks.evaluate import opened
+from vae_run.tasks.final_evaluation import drawn
+from vae_run.tasks.train import refuse_other_data
+
+
+def draw_again(call: Call) -> None:
+    """Draw the run that `run` names, on its own data, and write its report with the pictures.
+
+    Args:
+        call: of `task=evaluate`.
+
+    Raises:
+        CheckpointError: the data are not those of the run.
+    """
+    found = opened(call)
+    if found.other is not None:
+        refuse_other_data(found.run, found.experiment.splits)
+    write_pictures(found.run.figures, drawn(found.experiment, found.run, found.epoch))
+    write_report(found.run)

@@ -1,0 +1,109 @@
+"""`evaluate`, `compare` and `sweep`, and how their results show themselves in a notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vae_run as api
+from vae_run.api.views import Metrics, Table
+from vae_run.errors import CheckpointError, ConfigError, DataError
+
+
+def test_a_table_shows_itself() -> None:
+    table = Table([{"a": 1, "b": 0.123456789}, {"a": "<x>", "c": None}])
+    assert table.columns == ["a", "b", "c"]
+    assert table.column("c") == [None, None]
+    assert repr(table).splitlines() == ["a    b        c", "1    0.12346", "<x>           None"]
+    assert "<td>&lt;x&gt;</td>" in table._repr_html_()
+    long = Table({"n": n} for n in range(100))
+    assert "40 more rows" in long._repr_html_()
+    metrics = Metrics({"val": {"mse": 0.5}, "test": {"mse": 0.25, "kl": 1.0}})
+    assert metrics.table() == [
+        {"metric": "mse", "val": 0.5, "test": 0.25},
+        {"metric": "kl", "test": 1.0},
+    ]
+
+
+def test_a_run_is_evaluated_on_its_own_data_and_on_others(images: Any, small: Any) -> None:
+    run = api.fit(images, **small)
+    before = run.metrics
+    own = api.evaluate(run, quiet=True, **{"evaluation.metrics": ["latent"]})
+    assert own.path == run.path
+    assert run.metrics["test"]["mse"] == before["test"]["mse"]
+    other = api.evaluate(run, 255 - images, quiet=True)
+    assert other.path.parent == run.path / "evaluations"
+    assert other.path.name.startswith("data-")
+    assert other.metrics["test"]["mse"] != before["test"]["mse"]
+    assert "<table>" in other._repr_html_()
+    masked = api.evaluate(run, quiet=True, corruption="masking", **{"corruption.level": 0.5})
+    assert masked.path.name == "corruption.level=0.5,corruption=masking"
+    with pytest.raises(DataError, match="shape"):
+        api.evaluate(run, images[:, :3], quiet=True)
+    with pytest.raises(ConfigError, match="only dataset, corruption"):
+        api.evaluate(run, quiet=True, **{"trainer.epochs": 3})
+    with pytest.raises(CheckpointError, match="holds no run"):
+        api.evaluate("nowhere")
+
+
+def test_a_run_of_files_is_evaluated_on_data_in_memory(images: Any, small: Any) -> None:
+    np.savez("own.npz", train=images)
+    run = api.train("dataset=arrays", "dataset.path=own.npz", **small)
+    assert api.evaluate(run, images, quiet=True).path == run.path, "it is the same data"
+    found = api.evaluate(run, [*(255 - images)], quiet=True, figures=True)
+    assert found.path.name.startswith("data-")
+    assert found.figures
+
+
+def test_runs_are_compared_and_ranked(images: Any, small: Any, tmp_path: Path) -> None:
+    runs = [
+        api.fit(images, seed=seed, **{**small, "latent_dim": dim})
+        for seed in (0, 1)
+        for dim in (2, 3)
+    ]
+    found = api.compare(runs)
+    assert found.ranked
+    assert found.metric == "elbo"
+    assert sorted(row["latent_dim"] for row in found.table) == ["2", "3"]
+    assert [row["seeds"] for row in found.table] == [2, 2]
+    values = {run.path: run.metrics["val"]["elbo"] for run in runs}
+    first = found.table[0]["latent_dim"]
+    own = [run.path for run in runs if run.config["latent_dim"] == int(first)]
+    assert found.best.path == max(own, key=lambda path: values[path])
+    assert "Ranked on val" in found._repr_html_()
+    with pytest.raises(ConfigError, match="was not written"):
+        _ = found.report
+    written = api.compare("outputs", output="side", metric="mse")
+    assert (tmp_path / "side" / "compare.html").is_file()
+    assert "iframe" in written.report._repr_html_()
+    with pytest.raises(CheckpointError, match="found none"):
+        api.compare([])
+
+
+@pytest.mark.scale
+def test_a_sweep_is_that_of_the_command_line(small: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"^optimizer\.lr: found 'fast'"):
+        api.sweep(
+            {"seed": [0]}, "dataset=digits", directory="s", **{**small, "optimizer.lr": "fast"}
+        )
+    found = api.sweep(
+        {"latent_dim": [2, 3]},
+        "dataset=digits",
+        "dataset.classes=[0, 1]",
+        directory="s",
+        **{**small, "evaluation.figures": []},
+    )
+    assert capfd.readouterr().out == ""
+    assert [row["state"] for row in found.table] == ["completed"] * 2
+    assert [run.config["latent_dim"] for run in found.runs] == [2, 3]
+    best = max(found.runs, key=lambda run: run.metrics["val"]["elbo"])
+    assert found.best.path == best.path
+    assert found.path.name == "s"
+    assert "sweep" in found.figures
+    assert "<table>" in found._repr_html_()
+    assert api.Sweep("s").table == found.table
+    with pytest.raises(ConfigError, match="holds no sweep"):
+        api.Sweep("elsewhere")
