@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from vae_run.cli.composition import plain, put_home_for_tilde, refuse_without_package
-from vae_run.cli.exit_codes import ending
+from vae_run.cli.exit_codes import Outcome, ending
 from vae_run.config.commands import command, override
 from vae_run.errors import ConfigError, explain_os_error
 
@@ -29,6 +29,7 @@ class Gate(Callback):
             put_home_for_tilde(config)
             refuse_without_package(config)
             _check(config)
+            be_quiet(config.quiet)
             _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
             if config.task == "train":
                 refuse_unknown_source(config.init_from)
@@ -44,6 +45,15 @@ class Gate(Callback):
         with ending():
             put_home_for_tilde(config)
             refuse_without_package(config)
+            be_quiet(config.quiet is True)
+            Outcome.directory = Path(config.hydra.sweep.dir)
+
+
+def be_quiet(quiet: bool) -> None:
+    """Print only warnings and errors, or everything."""
+    from vae_run.system import console
+
+    console.be_quiet(quiet)
 
 
 def _check(config: DictConfig) -> None:
@@ -118,4 +128,6 @@ def _mention_sweep(config: DictConfig) -> None:
     params = config.hydra.sweeper.get("params") or {}
     if params:
         swept = ", ".join(f"{key}={values}" for key, values in params.items())
-        print(f"One run; with -m this experiment is a sweep of {swept}.")
+        from vae_run.system.console import console
+
+        console.print(f"One run; with -m this experiment is a sweep of {swept}.")

@@ -52,7 +52,7 @@ def conclude(
     if experiment.evaluation.figures and (rows := history(run)):
         pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
     write_pictures(run.figures, pictures)
-    write_report(run)
+    page = write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
     tracker.succeeded()
@@ -67,6 +67,7 @@ def conclude(
         f"{speed['examples_per_second']:,.0f}",
         experiment.splits.noun,
     )
+    log.info("report  %s", short_path(page))
     log.info("%s", short_path(run.path))
 
 
