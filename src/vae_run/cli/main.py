@@ -46,8 +46,11 @@ def main(words: Sequence[str] | None = None) -> None:
     with lasting_streams(), own_backend(), told_to_programs(typed), ending():
         refuse_lost_folder()
         heed_quota()
-        asked = hydra_api.parse(typed)
-        if not shows(asked, typed):
+        if typed[:1] == ("doctor",):
+            from vae_run.cli.doctor import examine
+
+            Outcome.exit_code = examine(typed[1:])
+        elif not shows(asked := hydra_api.parse(typed), typed):
             _run(asked, typed)
     sys.exit(Outcome.exit_code)
 

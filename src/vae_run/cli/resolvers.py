@@ -9,7 +9,6 @@ from datetime import datetime
 
 from vae_run.cli.hydra_api import register_resolver
 
-
 LONGEST_NAME = 60
 """Characters of the options in a run directory's name; the whole may have 255 bytes."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 
+from vae_run.cli.completion import answer
 from vae_run.config.options import CONF
 
 
@@ -18,12 +19,16 @@ def shows(asked: Namespace, typed: Sequence[str]) -> bool:
     """
     if asked.help:
         from vae_run.cli.help import text
+        from vae_run.cli.help_topics import topics_text
 
-        print(text(CONF, typed))
+        topics = asked.overrides
+        print(topics_text(CONF, typed, topics) if topics else text(CONF, typed))
     elif asked.schema:
         from vae_run.cli.json_schema import schema_text
 
         print(schema_text(CONF, typed))
+    elif asked.shell_completion and (said := answer(asked.overrides)) is not None:
+        print(said, end="")
     else:
         return False
     return True

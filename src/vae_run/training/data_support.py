@@ -89,7 +89,7 @@ def scalable(settings: Settings) -> bool:
 
 
 def _accept_grey(settings: Settings) -> None:
-    """Log a note on pixels between 0 and 1 under a Bernoulli likelihood, which gives them no probability.
+    """Note that pixels lie between 0 and 1, to which a Bernoulli likelihood gives no probability.
 
     Raises:
         DataError: a metric needs that probability.
