@@ -21,6 +21,8 @@ from vae_run.version import __version__
 
 WIDTH, MARGIN = 79, 16
 GIB = 2**30
+CGROUP = Path("/sys/fs/cgroup")
+SHARED = "/dev/shm"  # noqa: S108 - it is only looked at
 LEAST_SPACE = 0.1
 """GiB of free space below which a default run may not be able to write its files."""
 LEAST_MEMORY = 1.0
@@ -66,7 +68,8 @@ def examine(words: Sequence[str]) -> int:
 def _lines(name: str, text: str) -> list[str]:
     """`name`, and beside it `text` in lines of whole words."""
     found = wrap(text, WIDTH - MARGIN, break_long_words=False, break_on_hyphens=False) or [""]
-    return [f"{head:<{MARGIN}}{line}" for head, line in zip([name, *[""] * len(found)], found)]  # noqa: B905
+    heads = [name, *[""] * (len(found) - 1)]
+    return [f"{head:<{MARGIN}}{line}" for head, line in zip(heads, found, strict=True)]
 
 
 def _findings() -> Iterator[Finding]:
@@ -74,11 +77,12 @@ def _findings() -> Iterator[Finding]:
     yield from _extras()
     yield from _devices()
     yield _memory()
-    yield _folder("outputs", Path("outputs"), fatal=True)
+    yield _folder("outputs", Path("outputs"), needed=True)
     root = os.environ.get("VAE_RUN_DATA")
-    yield _folder("data", Path(root or "~/.cache/vae-run/data").expanduser(),
-                  "VAE_RUN_DATA" if root else "the default; VAE_RUN_DATA names another")  # fmt: skip
-    yield _folder("temporary", Path(tempfile.gettempdir()), fatal=True)
+    data = Path(root or "~/.cache/vae-run/data").expanduser()
+    yield _folder("data", data, "VAE_RUN_DATA" if root else "VAE_RUN_DATA names another")
+    about = "compiled code; decoded images are cached beside the data"
+    yield _folder("temporary", Path(tempfile.gettempdir()), about, needed=True)
     yield from _shared_memory()
     yield _fonts()
     yield _compiler()
@@ -135,28 +139,26 @@ def _devices() -> Iterator[Finding]:
         yield Finding("devices", "unknown", f"torch cannot be imported: {error}", fatal=True)
         return
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    others = ["mps"] if torch.backends.mps.is_available() else []
     listed = [f"cuda:{i} {name}" for i, name in enumerate(names)]
-    why = "" if names or torch.version.cuda is None else f" (torch is built for CUDA {torch.version.cuda}, and sees no GPU)"  # fmt: skip  # noqa: E501
-    yield Finding("devices", ", ".join([*listed, *others, "cpu"]) + why)
-    quota, threads = cpu_quota(), os.environ.get("OMP_NUM_THREADS")
-    seen = os.cpu_count() or 1
-    limit = f", a quota of {quota:g}" if quota < float("inf") else ""
-    yield Finding("cores", f"{cores()} granted, of {seen}{limit}")
-    text = f"{torch.get_num_threads()} in a run"
-    text += f" (OMP_NUM_THREADS={threads})" if threads else ""
-    more = torch.get_num_threads() > cores()
-    trouble = f"threads: {torch.get_num_threads()} threads share {cores()} cores, which is slow. Set OMP_NUM_THREADS={cores()}."  # noqa: E501
-    yield Finding("threads", text, trouble if more else "")
+    listed += ["mps"] if torch.backends.mps.is_available() else []
+    built = torch.version.cuda
+    blind = f" (torch is built for CUDA {built}, and sees no GPU)" if built and not names else ""
+    yield Finding("devices", ", ".join([*listed, "cpu"]) + blind)
+    quota, given = cpu_quota(), os.environ.get("OMP_NUM_THREADS")
+    limit = f", by a quota of {quota:g}" if quota < float("inf") else ""
+    yield Finding("cores", f"{cores()} granted, of {os.cpu_count()}{limit}")
+    threads = torch.get_num_threads()
+    trouble = (
+        f"threads: {threads} share {cores()} cores, which is slow. Set OMP_NUM_THREADS={cores()}."
+    )
+    text = f"{threads} in a run" + (f" (OMP_NUM_THREADS={given})" if given else "")
+    yield Finding("threads", text, trouble if threads > cores() else "")
 
 
 def _memory() -> Finding:
     available = _meminfo("MemAvailable")
-    limits = [
-        Path("/sys/fs/cgroup/memory.max"),
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-    ]
-    limit = next((value / GIB for file in limits if (value := _number(file)) is not None), None)
+    limits = [_number(CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    limit = next((value / GIB for value in limits if value is not None), None)
     if available is None:
         return Finding("memory", "unknown")
     text = f"{available:.1f} GiB available of {_meminfo('MemTotal') or 0:.1f}"
@@ -184,35 +186,34 @@ def _number(file: Path) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _folder(name: str, path: Path, about: str = "", *, fatal: bool = False) -> Finding:
-    """A folder, or the one that it would be made in: whether it can be written, and its space."""
+def _folder(name: str, path: Path, about: str = "", *, needed: bool = False) -> Finding:
+    """A folder, or the one that it would be made in: whether it can be written, and its space.
+
+    A folder of data that is not `needed` for a default run may well be for reading only.
+    """
     path = path.absolute()
     there = next(each for each in (path, *path.parents) if each.exists())
     free = shutil.disk_usage(there).free / GIB
-    known = f" ({about})" if about else ""
-    new = "" if there == path else ", not there yet"
+    writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     trouble = ""
     if not there.is_dir():
         trouble = f"{name}: {there} is a file. Move it away."
-    elif not os.access(there, os.W_OK | os.X_OK):
+    elif not writable and (needed or there != path):
         trouble = f"{name}: {there} cannot be written to. Change its permissions, or the folder."
-    elif free < LEAST_SPACE:
+    elif writable and free < LEAST_SPACE:
         trouble = f"{name}: {free:.2f} GiB are free in {there}. Free some space."
-    state = "not writable" if trouble and free >= LEAST_SPACE else "writable"
-    return Finding(
-        name,
-        f"{path}{known}{new}: {state}, {free:.1f} GiB free",
-        trouble,
-        fatal=fatal and bool(trouble),
-    )
+    known = f" ({about})" if about else ""
+    new = "" if there == path else ", not there yet"
+    state = "writable" if writable else "not writable"
+    text = f"{path}{known}{new}: {state}, {free:.1f} GiB free"
+    return Finding(name, text, trouble, fatal=needed and bool(trouble))
 
 
 def _shared_memory() -> Iterator[Finding]:
-    path = Path("/dev/shm")  # noqa: S108 - not written to
-    if path.is_dir():
-        free = shutil.disk_usage(path).free / GIB
-        trouble = f"/dev/shm: {free:.2f} GiB are free. Start containers with --shm-size=1g."
-        yield Finding("/dev/shm", f"{free:.1f} GiB free", trouble if free < LEAST_SHARED else "")
+    if Path(SHARED).is_dir():
+        free = shutil.disk_usage(SHARED).free / GIB
+        trouble = f"{SHARED}: {free:.2f} GiB are free. Start containers with --shm-size=1g."
+        yield Finding(SHARED, f"{free:.1f} GiB free", trouble if free < LEAST_SHARED else "")
 
 
 def _fonts() -> Finding:
