@@ -14,7 +14,7 @@ PLAIN_INTERVAL = 5.0
 """Seconds between progress lines where there is no terminal to draw a bar on."""
 
 
-BESIDE = 42
+BESIDE = 36
 """Columns of the bar's line that its numbers leave free, for the bar and the time left."""
 
 
@@ -41,7 +41,7 @@ class TrainingDisplay:
         if draws_bars():
             columns = (
                 TextColumn("epoch {task.fields[epoch]}"),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=20),
                 _Numbers(),
                 TimeRemainingColumn(compact=True),
             )
