@@ -1,6 +1,6 @@
 """`python -m vae_run` is `vae-run`."""
 
-from vae_run.cli.main import main
+from vae_run.cli.entry import main
 
 if __name__ == "__main__":
     main()

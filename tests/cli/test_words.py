@@ -126,6 +126,12 @@ def test_several_values_without_m_are_told_their_three_forms(vae_run: Run) -> No
     refused = vae_run("latent_dim=2,3")
     assert refused.code == 1
     assert "latent_dim=2,3: several values are a sweep, which needs -m." in refused.err
+    several = vae_run("model=vae,ae")
+    assert several.code == 1
+    assert several.err == (
+        "error: model=vae,ae: several options are a sweep, which needs -m: vae-run -m model=vae,ae"
+        " ...\n"
+    )
     assert "'latent_dim=[2,3]'" in refused.err
     assert "'latent_dim=\"2,3\"'" in refused.err
 

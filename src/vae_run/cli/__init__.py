@@ -1,4 +1,4 @@
 """The command line: Hydra composes a configuration, the gate checks it, and a task runs.
 
-May import config, runs, system, tasks, training.
+May import config, plots, runs, system, tasks, training.
 """

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from vae_run.cli.composition import plain, put_home_for_tilde, refuse_without_package
-from vae_run.cli.exit_codes import ending
+from vae_run.cli.exit_codes import Outcome, ending
 from vae_run.config.commands import command, override
 from vae_run.errors import ConfigError, explain_os_error
 
@@ -28,6 +28,7 @@ class Gate(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with ending():
             self._made = admit(config)
+            be_quiet(config.quiet)
             if config.task == "train":
                 _mention_sweep(config)
 
@@ -38,6 +39,15 @@ class Gate(Callback):
         with ending():
             put_home_for_tilde(config)
             refuse_without_package(config)
+            be_quiet(config.quiet is True)
+            Outcome.directory = Path(config.hydra.sweep.dir)
+
+
+def be_quiet(quiet: bool) -> None:
+    """Print only warnings and errors, or everything."""
+    from vae_run.system import console
+
+    console.be_quiet(quiet)
 
 
 def admit(config: DictConfig) -> list[Path]:
@@ -142,4 +152,6 @@ def _mention_sweep(config: DictConfig) -> None:
     params = config.hydra.sweeper.get("params") or {}
     if params:
         swept = ", ".join(f"{key}={values}" for key, values in params.items())
-        print(f"One run; with -m this experiment is a sweep of {swept}.")
+        from vae_run.system.console import console
+
+        console.print(f"One run; with -m this experiment is a sweep of {swept}.")

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import hydra
@@ -23,19 +24,21 @@ class Outcome:
     Attributes:
         exit_code: the greatest of the jobs that have ended.
         error: the first line of the last error that ended a job.
+        directory: the run that the command made or works on, or a sweep's folder; None: neither.
         typed: the overrides of the command line, as Hydra is given them.
         tracebacks: whether an error is shown with its traceback, as HYDRA_FULL_ERROR=1 asks.
     """
 
     exit_code: ClassVar[int] = 0
     error: ClassVar[str] = ""
+    directory: ClassVar[Path | None] = None
     typed: ClassVar[tuple[str, ...]] = ()
     tracebacks: ClassVar[bool] = False
 
     @classmethod
     def begin(cls) -> None:
         """Forget what an earlier command of this process left behind."""
-        cls.exit_code, cls.error, cls.typed = 0, "", ()
+        cls.exit_code, cls.error, cls.directory, cls.typed = 0, "", None, ()
         cls.tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -64,9 +67,18 @@ def ending() -> Iterator[None]:
             traceback.print_exc()
         # Hydra wraps what a launcher or a sweeper raises.
         own = error.__cause__ if isinstance(error.__cause__, RunError) else error
+        Outcome.error = message(own).split("\n")[0]
         if ranks.leads():
-            print(f"error: {message(own)}", file=sys.stderr)
+            _print_error(message(own))
         raise SystemExit(exit_code(own)) from error
+
+
+def _print_error(text: str) -> None:
+    from rich.text import Text
+
+    from vae_run.system.console import errors
+
+    errors.print(Text(f"error: {text}", style="bold red"))
 
 
 def exit_code(error: Exception) -> int:

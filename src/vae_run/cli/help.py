@@ -5,30 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
-from vae_run.config.options import folders, options
-
-GROUPS = {
-    "task": "what the command does",
-    "model": "the model family: a preset of the parts below",
-    "network": "encoder and decoder networks",
-    "posterior": "q(z|x), the distribution of an image's code",
-    "prior": "p(z), the distribution of codes",
-    "likelihood": "p(x|z), the distribution of pixels, or of numbers and categories",
-    "objective": "the loss, in nats per image",
-    "corruption": "noise on the encoder's input, for denoising",
-    "dataset": "the images, or vectors, windows, rows of a table",
-    "optimizer": "the update of the weights",
-    "schedule": "the learning rate over time",
-    "trainer": "the method and length of training",
-    "evaluation": "the metrics and figures of a trained model",
-    "tracker": "where metrics go besides TensorBoard",
-    "sampler": "the distribution that task=sample draws codes from",
-    "experiment": "published results to reproduce; those that are sweeps need -m",
-}
+from vae_run.cli.catalogue import GROUPS, Catalogue, written
+from vae_run.config.options import folders
 
 HEAD = """\
 vae-run trains, evaluates and sweeps autoencoders.
@@ -62,9 +41,18 @@ Examples
   vae-run -m model=ae,dae,vae latent_dim=2,8 'seed=range(3)'
   vae-run task=sample run=outputs/DAY/RUN n=100 output=samples.png
 
+Exit codes: 0 done, 1 wrong configuration or failed run, 2 wrong option,
+  3 data or checkpoint missing or damaged, 4 training diverged,
+  129, 130, 138, 143 interrupted by a signal, with a checkpoint
+
 See also
+  vae-run --help trainer       a group; also an option, model=vae, or a key
+  vae-run doctor               versions, devices, folders, what would go wrong
   vae-run --cfg job            the whole configuration, with every key
   vae-run task=check ...       build the model, read the data, train nothing
+  vae-run --json ...           lines of JSON for programs; quiet=true: no lines
+  vae-run --schema             a JSON Schema of all keys, for editors
+  vae-run -sc install=bash     tab completion: eval "$(...)"; or zsh, fish
   vae-run --hydra-help         Hydra's own options, such as --config-dir
   tensorboard --logdir outputs
 """
@@ -72,53 +60,20 @@ See also
 
 def text(conf: Path, words: Sequence[str]) -> str:
     """The help, with the options in `conf` and in any `--config-dir` of the typed `words`."""
-    places = folders(conf, words)
-    lines = [HEAD]
+    catalogue, lines = Catalogue(folders(conf, words)), [HEAD]
     for group, meaning in GROUPS.items():
-        names = options(group, places)
-        chosen = _default(conf, group)
-        if chosen in names:
-            names.remove(chosen)
-            names.insert(0, chosen)
+        names = catalogue.options(group)
         lines.append(f"  {group:<12}{meaning}")
         lines.append(fill(" ".join(names), 78, initial_indent=" " * 14, subsequent_indent=" " * 14))
-    return "\n".join([*lines, *_tasks(places)]) + "\n" + TAIL
+    return "\n".join([*lines, *_tasks(catalogue)]) + "\n" + TAIL
 
 
-def _tasks(places: Sequence[Path]) -> Iterator[str]:
+def _tasks(catalogue: Catalogue) -> Iterator[str]:
     """Every task with the sentence its file begins with, and its keys with their defaults."""
     yield "\nTasks and their keys (where it says ???, a value must be given)"
-    for name in options("task", places):
-        file = next(f for place in places if (f := place / "task" / f"{name}.yaml").is_file())
-        written = file.read_text(encoding="utf-8")
-        said = [line[2:] for line in written.splitlines() if line.startswith("# ")]
-        yield fill(
-            next(line for line in [*said, ""] if not line.startswith("@")),
-            78,
-            initial_indent=f"  {name:<12}",
-            subsequent_indent=" " * 14,
-        )
-        keys = yaml.safe_load(written) or {}
-        defaults = [each for each in keys.pop("defaults", []) if isinstance(each, dict)]
-        chosen = {k.strip("/"): v for each in defaults for k, v in each.items()}
-        keys = {k: v for k, v in {**keys, **chosen}.items() if k not in ("task", "hydra")}
-        if keys:
-            told = " ".join(f"{key}={_written(value)}" for key, value in keys.items())
-            indent = " " * 14
-            yield fill(told, 78, initial_indent=indent, subsequent_indent=indent)
-
-
-def _written(value: Any) -> str:
-    """A plain value of YAML as it is typed."""
-    return (
-        str(value).lower() if isinstance(value, bool) else str("null" if value is None else value)
-    )
-
-
-def _default(conf: Path, group: str) -> str | None:
-    """The option that the defaults list of `config.yaml`, or of a task, gives `group`."""
-    for file in (conf / "config.yaml", *sorted((conf / "task").glob("*.yaml"))):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            if line.strip().startswith((f"- {group}: ", f"- /{group}: ")):
-                return line.split(": ")[1].split("#")[0].strip()
-    return None
+    for name in sorted(catalogue.options("task")):
+        file = catalogue.file("task", name)
+        yield fill(file.sentence, 78, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
+        keys = {key: each.default for key, each in catalogue.of_option("task", name).items()}
+        if told := " ".join(f"{k}={written(v)}" for k, v in {**keys, **file.chosen()}.items()):
+            yield fill(told, 78, initial_indent=" " * 14, subsequent_indent=" " * 14)

@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
             found = (f"{name} {metadata.version(name)}" for name in ("torch", "hydra-core"))
             action.version = f"vae-run {__version__} ({', '.join(found)})"
             action.help = "Show the versions of vae-run, torch and Hydra and exit"
+    parser.add_argument("--schema", action="store_true", help="Print a JSON Schema of all keys")
+    parser.add_argument("--json", action="store_true", help="Print lines of JSON for programs")
     return parser
 
 

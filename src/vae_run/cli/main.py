@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -20,8 +21,9 @@ from omegaconf import DictConfig
 from vae_run.cli import hydra_api
 from vae_run.cli.composition import of_the_run, plain
 from vae_run.cli.exit_codes import Outcome, ending, report_error
-from vae_run.cli.help import text
+from vae_run.cli.machine_report import told_to_programs
 from vae_run.cli.resolvers import register_resolvers
+from vae_run.cli.shown import shows
 from vae_run.config.commands import override
 from vae_run.config.options import CONF, folders, refuse_none
 from vae_run.errors import Interrupted, RunError
@@ -41,24 +43,30 @@ def main(words: Sequence[str] | None = None) -> None:
     """
     typed = tuple(sys.argv[1:] if words is None else words)
     Outcome.begin()
-    with lasting_streams(), own_backend(), ending():
+    with lasting_streams(), own_backend(), told_to_programs(typed), ending():
         refuse_lost_folder()
         heed_quota()
-        asked = hydra_api.parse(typed)
-        if asked.help:  # Hydra's own help reads every option's file first
-            print(text(CONF, typed))
-            return
-        register_resolvers()
-        if asked.multirun:
-            ranks.refuse_several("--multirun")
-        Outcome.typed = tuple(asked.overrides)
-        refuse_none(asked.overrides, folders(CONF, typed))
-        of_one = {"task=evaluate", "task=resume"} & set(asked.overrides)
-        taken = of_the_run(asked.overrides) if of_one else []
-        elsewhere = [] if ranks.leads() else [override("hydra.run.dir", ranks.scratch() / "run")]
-        asked.overrides = [*taken, *asked.overrides, *elsewhere]
-        hydra_api.run(asked, _job, CONF)
+        if typed[:1] == ("doctor",):
+            from vae_run.cli.doctor import examine
+
+            Outcome.exit_code = examine(typed[1:])
+        elif not shows(asked := hydra_api.parse(typed), typed):
+            _run(asked, typed)
     sys.exit(Outcome.exit_code)
+
+
+def _run(asked: Namespace, typed: Sequence[str]) -> None:
+    """Run the task or the sweep that `asked`, read from the words `typed`, asks for."""
+    register_resolvers()
+    if asked.multirun:
+        ranks.refuse_several("--multirun")
+    Outcome.typed = tuple(asked.overrides)
+    refuse_none(asked.overrides, folders(CONF, typed))
+    of_one = {"task=evaluate", "task=resume"} & set(asked.overrides)
+    taken = of_the_run(asked.overrides) if of_one else []
+    elsewhere = [] if ranks.leads() else [override("hydra.run.dir", ranks.scratch() / "run")]
+    asked.overrides = [*taken, *asked.overrides, *elsewhere]
+    hydra_api.run(asked, _job, CONF)
 
 
 def _job(config: DictConfig) -> None:
@@ -69,6 +77,9 @@ def _job(config: DictConfig) -> None:
     try:
         call = call_of(config)
         task = "sweep_job" if _is_swept() else call.settings.fixed.task
+        if not _is_swept():
+            own = getattr(call.settings.fixed, "run", None)
+            Outcome.directory = call.directory if task == "train" else own and Path(own)
         program = import_module(f"vae_run.tasks.{task}")
         program.main(call)
     except Exception as error:

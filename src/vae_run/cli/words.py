@@ -17,6 +17,7 @@ from hydra.errors import HydraException, OverrideParseException
 
 from vae_run.config.commands import quoted
 from vae_run.config.keys import is_path
+from vae_run.config.options import CONF, options
 from vae_run.errors import ConfigError
 
 LISTS = ("runs", "input")
@@ -117,6 +118,8 @@ def unreadable(error: OverrideParseException) -> str:
 def ambiguous(word: str) -> str:
     """The message for the override `word` with several values in a command without -m."""
     key, _, value = word.partition("=")
+    if options(key, [CONF]):
+        return f"{word}: several options are a sweep, which needs -m: vae-run -m {word} ..."
     return (
         f"{word}: several values are a sweep, which needs -m. A list has brackets: "
         f"{shlex.quote(f'{key}=[{value}]')}. {_quotes(key, value)}"

@@ -140,7 +140,7 @@ def import_target(key: str, target: Any, trust: Iterable[str] | None) -> Any:
 
 
 @cache
-def _arguments(
+def arguments_of(
     cls: Any, context: frozenset[str]
 ) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, TypeAdapter[Any]]]:
     """The parameters of a part's class or function, and what checks each; read once a class."""
@@ -158,7 +158,7 @@ def check_arguments(group: str, cls: Any, config: Mapping[str, Any]) -> dict[str
     `cls` is a class, or a function; `group` is the key that `config` stands at.
     """
     context = filled_in(group)
-    signature, adapters = _arguments(cls, context)
+    signature, adapters = arguments_of(cls, context)
     kinds = {parameter.kind for parameter in signature.values()}
     open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # takes keys that it does not name
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

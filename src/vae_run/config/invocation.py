@@ -51,7 +51,7 @@ class Call:
         refused: list[str] = []
         for override in self.overrides:
             key = override.split("=", 1)[0].lstrip("+~").split("@")[0]
-            if key.split(".")[0] in ("task", "run", "trust", "hydra"):
+            if key.split(".")[0] in ("task", "run", "trust", "quiet", "hydra"):
                 continue
             if not any(key == name or key.startswith(f"{name}.") for name in allowed):
                 refused += self._difference(key, config, before)
@@ -82,7 +82,7 @@ class Call:
             ConfigError: a key was typed that is not one of `allowed`.
         """
         for key in self.typed_keys:
-            if key not in allowed and not key.startswith("hydra"):
+            if key not in (*allowed, "quiet") and not key.startswith("hydra"):
                 raise ConfigError(
                     f"{key}: task={self.settings.fixed.task} takes the runs as they are; only "
                     f"{', '.join(allowed)} may be given."

@@ -54,6 +54,7 @@ class Common(BaseModel):
     condition: Annotated[str | list[str] | None, AfterValidator(_condition)] = None
     # what encoder and decoder are given beside x and z: `label`, arrays or columns of the dataset
     init_from: str | None = None  # a run whose best weights training starts from
+    quiet: bool = False  # whether only warnings and errors are printed
     trust: list[str] = []  # packages whose classes a foreign run directory may name
     sweep: Sweep
 

@@ -30,7 +30,9 @@ HELD = ("dataset.root", "dataset.cache", "dataset.memory", "dataset.download")
 
 
 EFFECTS: Mapping[str, Effect] = {
-    **dict.fromkeys(("task", "run", "runs", "trust", "sweep", "device", "tracker"), Effect.NONE),
+    **dict.fromkeys(
+        ("task", "run", "runs", "trust", "sweep", "device", "tracker", "quiet"), Effect.NONE
+    ),
     **dict.fromkeys(("input", "output", "checkpoint", "n", "label"), Effect.NONE),
     **dict.fromkeys(HELD, Effect.NONE),
     "dataset.path": Effect.LOCATION,

@@ -1,4 +1,4 @@
-"""What a run says while it trains: `train.log`, and its warnings in `warnings.jsonl`."""
+"""What a run says while it trains: `train.log`; its notes and warnings in `warnings.jsonl`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from vae_run.system.console import also_in_file
+from vae_run.system.console import NOTE, also_in_file
 
 LOG, WARNINGS = "train.log", "warnings.jsonl"
 MOST = 100
@@ -36,13 +36,13 @@ def logged(run: Path) -> Iterator[None]:
 
 
 class _Warnings(logging.Handler):
-    """Appends each new warning of the run as a line {"time": ..., "message": ...}."""
+    """Appends each new note or warning of the run as a line {"time": ..., "message": ...}."""
 
     def __init__(self, run: Path) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(NOTE)
         self._run = run
         self._known = set(read_warnings(run))
-        self.addFilter(lambda record: record.levelno == logging.WARNING)
+        self.addFilter(lambda record: record.levelno <= logging.WARNING)
         self.addFilter(lambda record: _recording.get(None) == run)
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -165,6 +165,18 @@ class Ledger:
             message = message or entry.message or "ended without a message"
         entry.state, entry.message = state, message.split("\n")[0]
 
+    def told(self, entry: Entry) -> dict[str, Any]:
+        """What a program is told of a job: where it is, how it ended, and its metrics."""
+        path = self.folder / entry.directory
+        return {
+            "path": path,
+            "overrides": entry.overrides,
+            "status": entry.state,
+            "exit_code": entry.exit_code,
+            "metrics": read_if_whole(path / "metrics.json"),
+            "message": entry.message,
+        }
+
     def save(self, *, now: bool = True) -> None:
         """Write the file; unless `now`, not too soon after the last time (see `catch_up`)."""
         self._changed, began = True, time.monotonic()

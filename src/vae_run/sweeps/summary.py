@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,8 @@ def show(
         show_settings(comparison, shown)
     wrong = [each for each in rows if each["state"] in FAILED]
     if wrong:
-        console.print(failures_table(folder, wrong))
+        for line in failure_lines(folder, wrong):
+            console.print(line)
     states = Counter(each["state"] for each in rows if each["state"] not in ("completed", "pruned"))
     counts = f" ({', '.join(f'{n} {state}' for state, n in states.items())})" if states else ""
     console.print(
@@ -182,25 +183,22 @@ def show_settings(comparison: Comparison, shown: Sequence[str]) -> None:
         console.print(red_name(run.name, why))
 
 
-def failures_table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """State, first line of the error and log of jobs; equal errors are counted in one row."""
+def failure_lines(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Job, state and first line of the error of jobs, and below it the log, as a path to copy.
+
+    Equal errors of many jobs are counted in one line.
+    """
     alike: dict[Any, list[Mapping[str, Any]]] = {}
     for each in rows:
         own = each["run"] if len(rows) <= MOST_ROWS else ""
         alike.setdefault((each["state"], each["message"], own), []).append(each)
-    table = Table(box=None, header_style="bold")
-    for name in ("job", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("error", "log"):
-        table.add_column(name, overflow="fold")
     for members in list(alike.values())[:MOST_ROWS]:
         first = members[0]
-        job = first["run"].split("-")[0]
         more = f" and {len(members) - 1:,} more" if len(members) > 1 else ""
-        log_file = folder / first["run"] / "train.log"
-        file = log_file if log_file.exists() else ""  # a job that failed before its first step
         message = first["message"].split("\n")[0]
-        table.add_row(f"{job}{more}", first["state"], message, str(file))
+        yield f" {first['run'].split('-')[0]}{more}  {first['state']}  {message}"
+        log_file = folder / first["run"] / "train.log"
+        if log_file.exists():  # it does not where a job failed before its first step
+            yield f"      {log_file}"
     if len(alike) > MOST_ROWS:
-        table.add_row("...", "", f"{len(alike) - MOST_ROWS:,} more errors are in sweep.html", "")
-    return table
+        yield f" {len(alike) - MOST_ROWS:,} more errors are in sweep.html"

@@ -9,15 +9,35 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
+
+from vae_run.system.line_breaks import fitted
+
+NOTE = 25
+"""Level of a message that a reader of the report needs too, but that asks for nothing."""
+logging.addLevelName(NOTE, "NOTE")
+
+
+class _Output(Console):
+    """Standard output or error: on a terminal, the lines of a text break between words."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if self.is_terminal and self.file.isatty():
+            whole = (Text(each) if isinstance(each, str) else each for each in objects)
+            objects = tuple(
+                fitted(each, self.width) if isinstance(each, Text) else each for each in whole
+            )
+        super().print(*objects, **options)
+
 
 # A file or a pipe has no width: tables in it are not truncated.
 _free = not (sys.stdout and sys.stdout.isatty()) and "COLUMNS" not in os.environ
 # Names of files and classes may hold brackets or colons: no text is read as markup or as emoji.
 console, errors = (
-    Console(
+    _Output(
         markup=False,
         emoji=False,
         highlight=False,
@@ -33,14 +53,24 @@ log = logging.getLogger("vae_run")
 
 def draws_bars() -> bool:
     """Whether progress is a bar: FORCE_COLOR has rich take a file for a terminal."""
-    return console.is_terminal and console.file.isatty()
+    return console.is_terminal and console.file.isatty() and not console.quiet
+
+
+_quiet = False
+
+
+def be_quiet(quiet: bool) -> None:
+    """Print only warnings and errors, to standard error; or everything again."""
+    global _quiet
+    _quiet = console.quiet = quiet
 
 
 class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         style = {"WARNING": "yellow", "ERROR": "bold red"}.get(record.levelname, "")
-        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        place = errors if record.levelno >= logging.ERROR else console
+        prefix = "" if record.levelno < NOTE else f"{record.levelname.lower()}: "
+        warns = _quiet and record.levelno >= logging.WARNING
+        place = errors if warns or record.levelno >= logging.ERROR else console
         place.print(Text(prefix + record.getMessage(), style=style))
 
 

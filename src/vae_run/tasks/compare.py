@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 from vae_run.comparison import pictures as comparison_pictures
@@ -75,7 +74,7 @@ def show(comparison: Comparison) -> None:
         console.print(table)
         if left_out:
             said = f"Also different, in groups.csv and on the page: {', '.join(left_out)}."
-            console.print(fill(said, console.width))
+            console.print(said)
     for line in told(comparison):
         console.print(line)
     for refusal in comparison.refusals:

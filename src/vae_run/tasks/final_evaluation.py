@@ -55,7 +55,7 @@ def conclude(
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
     pictures = drawn(experiment, run, epoch) if draw else {}
     write_pictures(run.figures, pictures)
-    write_report(run)
+    page = write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
     tracker.succeeded()
@@ -70,6 +70,7 @@ def conclude(
         f"{speed['examples_per_second']:,.0f}",
         experiment.splits.noun,
     )
+    log.info("report  %s", short_path(page))
     log.info("%s", short_path(run.path))
 
 

@@ -28,6 +28,7 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.runs.run_log import logged
 from vae_run.system import ranks
 from vae_run.system.device import choose_device
+from vae_run.system.machine_lines import write_line
 from vae_run.system.signals import StopRequests, at_once
 from vae_run.tasks.final_evaluation import conclude
 from vae_run.tasks.run_data import load, load_moved
@@ -134,6 +135,8 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         "processes": (ranks.place() or ranks.Place()).size,
     }
     run.write_environment(device, fingerprint, about)
+    task = settings.fixed.task
+    write_line("start", path=run.path, task=task, device=str(device), **about)
     experiment.declared().write(run.path)
     return experiment
 

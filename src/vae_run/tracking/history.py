@@ -12,6 +12,7 @@ from pathlib import Path
 from vae_run.errors import CheckpointError, explain_os_error
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.files import csv_text, write_atomically
+from vae_run.system.machine_lines import write_line
 
 log = logging.getLogger("vae_run")
 
@@ -59,6 +60,7 @@ class History:
         if again:
             self._rows.pop()
         grown = self._take(dict(row))
+        write_line("epoch", path=self._path.parent, **row)
         try:
             if grown or again or not self._whole:
                 self._rewrite()

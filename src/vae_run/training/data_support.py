@@ -9,6 +9,7 @@ from typing import Any
 from vae_run.config.schema import Settings
 from vae_run.data.splits import Split, Splits
 from vae_run.errors import DataError
+from vae_run.system.console import NOTE
 
 log = logging.getLogger("vae_run")
 
@@ -88,7 +89,7 @@ def scalable(settings: Settings) -> bool:
 
 
 def _accept_grey(settings: Settings) -> None:
-    """Warn of pixels between 0 and 1 under a Bernoulli likelihood, which gives them no probability.
+    """Note that pixels lie between 0 and 1, to which a Bernoulli likelihood gives no probability.
 
     Raises:
         DataError: a metric needs that probability.
@@ -101,7 +102,8 @@ def _accept_grey(settings: Settings) -> None:
         )
     scaled = settings.parts["dataset"].get("scale", "none") != "none"
     remedy = "likelihood=gaussian has some" if scaled else "dataset.binarize=dynamic makes them so"
-    log.warning(
+    log.log(
+        NOTE,
         "Pixels between 0 and 1 under a Bernoulli likelihood: reconstruction, ELBO and loss are "
         "cross-entropies, not likelihoods (%s).", remedy
     )  # fmt: skip

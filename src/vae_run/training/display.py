@@ -14,9 +14,20 @@ PLAIN_INTERVAL = 5.0
 """Seconds between progress lines where there is no terminal to draw a bar on."""
 
 
+BESIDE = 36
+"""Columns of the bar's line that its numbers leave free, for the bar and the time left."""
+
+
 class _Numbers(ProgressColumn):
+    """As many of the numbers as fit the line, which are whole."""
+
     def render(self, task: Task) -> Text:
-        return Text(task.fields["numbers"], style="cyan")
+        room, shown = console.width - BESIDE - len(task.fields["epoch"]), ""
+        for pair in task.fields["numbers"].split("  "):
+            if len(f"{shown}  {pair}") > room:
+                break
+            shown = f"{shown}  {pair}".lstrip()
+        return Text(shown, style="cyan", no_wrap=True)
 
 
 class TrainingDisplay:
@@ -24,23 +35,24 @@ class TrainingDisplay:
 
     def __init__(self, total: int, steps_per_epoch: int) -> None:
         self.steps_per_epoch = steps_per_epoch
+        self._epochs = f"{total / steps_per_epoch:.4g}"
         self._last_line = time.monotonic()
         self._bar: Progress | None = None
         if draws_bars():
             columns = (
                 TextColumn("epoch {task.fields[epoch]}"),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=20),
                 _Numbers(),
                 TimeRemainingColumn(compact=True),
             )
             self._bar = Progress(*columns, console=console, transient=True, refresh_per_second=5)
-            self._task = self._bar.add_task("", total=total, epoch="0", numbers="")
+            self._task = self._bar.add_task("", total=total, epoch=f"0/{self._epochs}", numbers="")
             self._bar.start()
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
         """Show the means of the latest window of steps."""
         if self._bar is not None:
-            epoch = f"{step / self.steps_per_epoch:.1f}"
+            epoch = f"{step / self.steps_per_epoch:.1f}/{self._epochs}"
             self._bar.update(self._task, completed=step, epoch=epoch, numbers=numbers(values))
 
     def evaluated(self, step: int, values: Mapping[str, float], *, final: bool) -> None:
@@ -48,7 +60,8 @@ class TrainingDisplay:
         now = time.monotonic()
         if final or now - self._last_line >= PLAIN_INTERVAL:
             self._last_line = now
-            log.info("epoch %.4g  val %s", step / self.steps_per_epoch, numbers(values))
+            epoch = step / self.steps_per_epoch
+            log.info("epoch %.4g/%s  val %s", epoch, self._epochs, numbers(values))
 
     def close(self) -> None:
         """Remove the bar."""

@@ -24,6 +24,7 @@ from vae_run.sweeps.same_data import MovedJobs
 from vae_run.sweeps.scheduler import Scheduler
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
+from vae_run.system.machine_lines import write_line
 
 if TYPE_CHECKING:
     from vae_run.sweeps.executors.process_pool import Running
@@ -149,10 +150,16 @@ class LedgerSweep:
         Raises:
             Interrupted: a signal ended the sweep; its jobs have written their checkpoints.
         """
+        write_line("start", path=ledger.folder, task="sweep", jobs=total, done=done)
+
+        def told(entry: Entry) -> None:
+            ended(entry)
+            write_line("job", **ledger.told(entry))
+
         if self.launcher is None:
-            self._launch_plugin(ledger, [entry for entry in entries if entry is not None], ended)
+            self._launch_plugin(ledger, [entry for entry in entries if entry is not None], told)
             return
-        scheduler = Scheduler(ledger, total, done, ended, tick)
+        scheduler = Scheduler(ledger, total, done, told, tick)
         batches = self.launcher.batches(entries, lambda words: check(self.composer.compose(words)))
         received = scheduler.run(self.launcher.pool(), batches, self.launcher.batch_job)
         if received is not None:
