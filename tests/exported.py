@@ -25,7 +25,7 @@ def source_of(made: Experiment, family: str = "vae") -> Source:
 def small(*words: str, shape: tuple[int, ...] = SHAPE) -> Source:
     """The model that `words` compose, for random images of `shape`."""
     family = next((w.removeprefix("model=") for w in words if w.startswith("model=")), "vae")
-    return source_of(experiment(*words, n=24, shape=shape), family)
+    return source_of(experiment(*words, shape=shape), family)
 
 
 def configured(*words: str) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.exports import Source, export, from_pretrained, save_pretrained
+from vae_run.exports import Source, export, save_pretrained
+from vae_run.exports import from_pretrained as untrusting
 from vae_run.exports.pretrained import WEIGHTS
 from vae_run.system.array_archive import is_marked
+
+from_pretrained = partial(untrusting, trust=["parts"])  # whose dataset the configurations name
 
 
 def same(model: torch.nn.Module, other: torch.nn.Module) -> None:
@@ -115,7 +119,7 @@ def test_trust_is_for_the_package_that_is_named(
     path = changed(vae, tmp_path / "x.safetensors", "configuration", change)
     with pytest.raises(ConfigError, match="trust"):
         from_pretrained(path)
-    same(vae.model, from_pretrained(path, trust=["own_networks"]))
+    same(vae.model, from_pretrained(path, trust=["own_networks", "parts"]))
 
 
 @pytest.mark.parametrize(

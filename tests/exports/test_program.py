@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def test_a_vae_in_one_file(tmp_path: Path) -> None:
     torch.testing.assert_close(reconstruction, source.model.reconstruct(x))
     assert [port["name"] for port in told["outputs"]] == ["mean", "scale", "reconstruction"]
     assert told["inputs"][0]["shape"] == ["batch", 1, 4, 5]
-    assert told["range"] == "pixels in [0, 1], 8-bit values divided by 255"
+    assert told["range"] == "pixels in [0, 1]"
     assert told["axes"] == "[batch, channels, height, width], one channel, grey"
     assert told["metrics"]["test"] == {"mse": 0.5, "elbo": -12.0}
     assert "N(0, I)" in told["prior"]
@@ -59,7 +58,6 @@ def test_files_name_nothing_of_this_machine(tmp_path: Path) -> None:
         assert name.encode() not in content
     assert source.config["dataset"]["path"] == str(tmp_path / "data.npz")
     assert configuration(source)["dataset"]["path"] == "data.npz"
-    assert socket.gethostname().encode() not in content
 
 
 def test_values_are_in_the_units_of_the_user(tmp_path: Path) -> None:
@@ -116,7 +114,7 @@ def test_conditions_in_their_own_units(tmp_path: Path) -> None:
 def test_a_condition_of_classes(tmp_path: Path) -> None:
     source = small("condition=label")
     named = replace(
-        source, about={**source.about, "class_names": [f"class {i}" for i in range(24)]}
+        source, about={**source.about, "class_names": [f"class {i}" for i in range(90)]}
     )
     done = export(named, tmp_path / "x.pt2", part="encoder")
     model, told = loaded(done.path)

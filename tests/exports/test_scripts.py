@@ -82,4 +82,4 @@ def test_the_script_of_other_weights_lists_them(source: Source, tmp_path: Path) 
     done = export(source, tmp_path / "m.safetensors")
     assert "the layers of this run need more" in done.script
     said = run(done.script.replace(str(done.path), "m.safetensors"), tmp_path)
-    assert "decoder.0.weight torch.float32 [8, 27]" in said
+    assert "decoder.0.weight torch.float32 [8, 93]" in said

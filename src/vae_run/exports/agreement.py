@@ -16,6 +16,9 @@ TOLERANCE = 1e-5
 JUMPS = 0.2
 """Share of the examples whose codes may differ where the code is a step function of the input."""
 
+FLOAT32 = 2.0**-23
+"""Distance of neighbouring float32 numbers, relative to them, at most."""
+
 Run = Callable[[Sequence[Tensor]], Mapping[str, Tensor]]
 """What a file makes of inputs, by name."""
 
@@ -64,11 +67,13 @@ def differences(right: Tensor, found: Tensor, source: Source, name: str) -> Tens
     """The largest difference of each example, relative to the largest value of all, [B].
 
     Values in the user's units are compared on the scale of the model: columns of a table may have
-    units of very different size.
+    units of very different size. The last bit of float32 in these units does not count.
     """
     a, b, units = right.double(), found.double(), source.units()
+    apart, largest = (a - b).abs(), a.abs().max()
     if units is not None and name.startswith(("decoded", "reconstruction")):
-        a, b = a / units[1], b / units[1]
-    largest = a.abs().max().clamp(min=1e-6)
-    apart: Tensor = (a - b).abs().flatten(1).amax(1) / largest
-    return torch.where(apart.isnan(), torch.inf, apart)
+        shift = 0 if name.endswith("_scale") else units[0]
+        apart = (apart - FLOAT32 * a.abs()).clamp(min=0) / units[1]
+        largest = ((a - shift) / units[1]).abs().max()
+    each: Tensor = apart.flatten(1).amax(1) / largest.clamp(min=1e-6)
+    return torch.where(each.isnan(), torch.inf, each)

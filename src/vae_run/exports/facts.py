@@ -136,12 +136,11 @@ def values(source: Source) -> str:
     if scaling is not None:
         low, high = scaling.extent or (low, high)
         return f"values in their own units, {low:g} to {high:g} in training; the file scales them"
-    if (low, high) == (0.0, 1.0) or source.model.likelihood.unit_interval:
+    if low >= 0 and high <= 1:
         binary = source.settings.parts["dataset"].get("binarize", "none") != "none"
-        pixels = "pixels" if len(source.event_shape) == 3 else "values"
-        return f"{pixels} in [0, 1]" + (
-            ", 0 or 1 in training (dataset.binarize)" if binary else ", 8-bit values divided by 255"
-        )
+        text = f"{'pixels' if len(source.event_shape) == 3 else 'values'} in [0, 1]"
+        text += ", 0 or 1 in training (dataset.binarize)" if binary else ""
+        return text + (", 8-bit values divided by 255" if source.about.get("levels") == 256 else "")
     return f"values as in training, {low:g} to {high:g} there"
 
 
@@ -228,7 +227,7 @@ def texts(told: Mapping[str, Any]) -> dict[str, str]:
 
 def configuration(source: Source) -> dict[str, Any]:
     """The run's configuration without what belongs to the machine: of paths the last component."""
-    left_out = ("init_from", "sweep", "tracker", "trust")
+    left_out = ("init_from", "tracker", "trust")
     kept = {key: value for key, value in source.config.items() if key not in left_out}
     kept["dataset"] = {
         key: _last(value) if key in PATHS and isinstance(value, str) else value

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from vae_run.errors import RunError
 from vae_run.exports.agreement import check
@@ -43,9 +44,10 @@ def traced(source: Source, part: Part) -> ExportedProgram:
             f"part: torch cannot trace the {part} of this run as one graph: {first}. "
             "format=safetensors writes its weights."
         ) from error
-    for node in program.graph.nodes:  # they name files of this machine
-        node.meta.pop("stack_trace", None)
-        node.meta.pop("nn_module_stack", None)
+    for module in program.graph_module.modules():  # the graph, and those inside it
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # names files of this machine
+            node.meta.pop("nn_module_stack", None)
     return program
 
 
@@ -64,16 +66,16 @@ def program_file(source: Source, part: Part, what: str) -> tuple[bytes, float]:
     buffer = io.BytesIO()
     with quiet():
         torch.export.save(program, buffer, extra_files={FACTS: json_text(told, indent=2)})
-        loaded = torch.export.load(io.BytesIO(buffer.getvalue())).module()
+        content, mark = buffer.getvalue(), str(told["about"]).encode()
+        # The comment of the archive, by which `output` knows the file again.
+        content = content[:-2] + struct.pack("<H", len(mark)) + mark
+        loaded = torch.export.load(io.BytesIO(content)).module()
     names = [port.name for port in outputs(source, part)]
 
     @torch.no_grad()
     def run(given: Sequence[Tensor]) -> dict[str, Tensor]:
         return dict(zip(names, loaded(*given), strict=True))
 
-    content, mark = buffer.getvalue(), str(told["about"]).encode()
-    # The comment of the archive, by which `output` knows the file again.
-    content = content[:-2] + struct.pack("<H", len(mark)) + mark
     return content, check(source, part, run, what)
 
 
