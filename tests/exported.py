@@ -42,7 +42,8 @@ def of_table(folder: Path) -> Source:
         income = "" if i % 7 == 0 else f"{1e6 + 1e5 * random.normal():.1f}"
         lines.append(f"{income},{1.7 + 0.1 * random.normal():.3f},{('red', 'blue')[i % 2]}")
     (folder / "rows.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return configured("dataset=table", f"dataset.path={folder / 'rows.csv'}", "likelihood=mixed")
+    path = f"dataset.path={folder / 'rows.csv'}"
+    return configured("dataset=table", path, "dataset.missing=indicator", "likelihood=mixed")
 
 
 def of_own_units(folder: Path, *words: str) -> Source:

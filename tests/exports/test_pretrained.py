@@ -14,8 +14,8 @@ from exported import of_own_units, of_table, small
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from vae_run.errors import CheckpointError, ConfigError
-from vae_run.exports import Source, export, save_pretrained
+from vae_run.errors import CheckpointError, ConfigError, RunError
+from vae_run.exports import Source, export, push_to_hub, save_pretrained
 from vae_run.exports import from_pretrained as untrusting
 from vae_run.exports.pretrained import WEIGHTS
 from vae_run.system.array_archive import is_marked
@@ -152,3 +152,12 @@ def test_files_that_are_none(vae: Source, tmp_path: Path) -> None:
     for name in (tmp_path, tmp_path / "z.safetensors", "./a/b", "nothing"):
         with pytest.raises(CheckpointError, match="there is no such file, and no folder with"):
             from_pretrained(name)
+
+
+def test_a_hub_that_cannot_be_reached(vae: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(RunError, match="me/digits: cannot be uploaded to the hub: "):
+        push_to_hub(vae, "me/digits")
+    with pytest.raises(CheckpointError, match="me/digits: cannot be read from the hub: "):
+        from_pretrained("me/digits")

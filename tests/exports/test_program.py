@@ -152,7 +152,9 @@ def test_what_cannot_be_traced_is_told_and_nothing_is_replaced(tmp_path: Path) -
     source.model.posterior.__class__ = Deciding
     path = tmp_path / "x.pt2"
     path.write_text("before")
-    with pytest.raises(RunError, match="torch cannot trace the encoder of this run as one graph"):
+    with pytest.raises(
+        RunError, match="part=encoder: torch cannot trace this model as one graph: "
+    ):
         export(source, path, part="encoder")
     assert path.read_text() == "before"
     assert [*tmp_path.iterdir()] == [path]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from vae_run.errors import RunError
+from vae_run.errors import RunError, first_line
 from vae_run.exports.card import card
 from vae_run.exports.facts import facts
 from vae_run.exports.packages import need
@@ -64,6 +64,7 @@ def push_to_hub(source: Source, repository: str, *, private: bool = True) -> str
                 repo_id=repository, folder_path=folder, commit_message="Upload from vae-run"
             )
         except Exception as error:  # of the network, of the login, of the name
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise RunError(f"{repository}: cannot be uploaded to the hub: {first}") from error
+            raise RunError(
+                f"{repository}: cannot be uploaded to the hub: {first_line(error)}"
+            ) from error
     return str(done.commit_url)

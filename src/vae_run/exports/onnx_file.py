@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_run.errors import ConfigError, RunError
+from vae_run.errors import ConfigError, RunError, first_line
 from vae_run.exports.agreement import check
 from vae_run.exports.facts import Port, facts, inputs, outputs, texts
 from vae_run.exports.graph import Part
@@ -49,9 +49,8 @@ def onnx_file(source: Source, part: Part, what: str) -> tuple[bytes, float]:
             assert made is not None
             proto = made.model_proto
     except Exception as error:  # of operations that ONNX lacks, of whatever kind
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RunError(
-            f"format: ONNX has no translation of the {part} of this run: {first}. Use "
+            f"format: ONNX has no translation of this model, part={part}: {first_line(error)}. Use "
             "format=torch_export."
         ) from error
     _describe(proto, ins, outs, texts(facts(source, part)))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vae_run.config.check import check
 from vae_run.config.renamed import ADDED, updated
-from vae_run.errors import CheckpointError
+from vae_run.errors import CheckpointError, first_line
 from vae_run.exports.packages import need
 from vae_run.exports.weights import EXAMPLES
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -77,8 +77,9 @@ def _file(source: str, revision: str | None) -> Path:
     try:
         return Path(hf_hub_download(source, WEIGHTS, revision=revision))
     except Exception as error:  # of the network, of the hub, of the name
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise CheckpointError(f"{source}: cannot be read from the hub: {first}") from error
+        raise CheckpointError(
+            f"{source}: cannot be read from the hub: {first_line(error)}"
+        ) from error
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

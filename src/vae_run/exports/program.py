@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
-from vae_run.errors import RunError
+from vae_run.errors import RunError, first_line
 from vae_run.exports.agreement import check
 from vae_run.exports.facts import facts, outputs
 from vae_run.exports.graph import Graph, Part, examples
@@ -33,15 +33,14 @@ def traced(source: Source, part: Part) -> ExportedProgram:
     """
     given = examples(source, part)
     batch = Dim("batch", min=1)
-    shapes = tuple({0: batch} for _ in given)
+    sizes = {name: {0: batch} for name, _ in zip(("first", "given"), given, strict=False)}
     graph = Graph(source, part).eval()
     try:
         with quiet(), torch.no_grad():
-            program = torch.export.export(graph, given, dynamic_shapes=_named(graph, shapes))
+            program = torch.export.export(graph, given, dynamic_shapes=sizes)
     except Exception as error:  # torch raises what it likes
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RunError(
-            f"part: torch cannot trace the {part} of this run as one graph: {first}. "
+            f"part={part}: torch cannot trace this model as one graph: {first_line(error)}. "
             "format=safetensors writes its weights."
         ) from error
     for module in program.graph_module.modules():  # the graph, and those inside it
@@ -49,11 +48,6 @@ def traced(source: Source, part: Part) -> ExportedProgram:
             node.meta.pop("stack_trace", None)  # names files of this machine
             node.meta.pop("nn_module_stack", None)
     return program
-
-
-def _named(graph: Graph, shapes: tuple[dict[int, Dim], ...]) -> dict[str, dict[int, Dim] | None]:
-    first, given = (*shapes, None)[:2]
-    return {"first": first, "given": given} if len(shapes) > 1 else {"first": first}
 
 
 def program_file(source: Source, part: Part, what: str) -> tuple[bytes, float]:

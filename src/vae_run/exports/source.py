@@ -6,6 +6,7 @@ Letters: C channels, E event shape.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,12 +116,13 @@ def source_of(
     file = directory.best if checkpoint == "best" else directory.last
     settings, state = directory.settings(trust), checkpoint_file.read(file)
     model = load_model(settings, state, file).eval().requires_grad_(False)
+    family = directory.choices().get("model", "")
     return Source(
         model,
         settings,
         {key: state.get(key) for key in ABOUT},
         directory.config(),
         directory.path.resolve().name,
-        directory.choices().get("model", ""),
+        family if re.fullmatch(r"[\w.-]*", family) else "",  # a stranger's run may say anything
         {split: dict(values) for split, values in directory.metrics().items()},
     )
