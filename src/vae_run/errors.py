@@ -68,3 +68,9 @@ def explain_os_error(error: OSError) -> str:
     }.get(error.errno or 0, "")
     reason = error.strerror or str(error)
     return f"{error.filename or 'a file'}: {reason}. {remedy}".strip()
+
+
+def first_line(error: Exception) -> str:
+    """The first line that `error` says, without a full stop; its type, if it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0].rstrip(".") if said else type(error).__name__

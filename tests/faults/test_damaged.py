@@ -107,6 +107,7 @@ def test_no_other_task_takes_a_damaged_checkpoint(
         ("task=evaluate", f"run={run}"),
         ("task=sample", f"run={run}", "output=x.npz"),
         ("task=encode", f"run={run}", "input=x.npz", "output=y.npz"),
+        ("task=export", f"run={run}", "output=y.pt2"),
         (*PLAN, "trainer.epochs=1", f"init_from={run}", f"hydra.run.dir={tmp_path / 'new'}"),
     ):
         finished = vae_run(*words)

@@ -84,6 +84,7 @@ def tasks(run: Path) -> list[tuple[str, ...]]:
         ("task=sample", of, "output=out.npz", "sampler=gaussian"),
         ("task=encode", of, "input=x.npz", "output=out.npz"),
         ("task=reconstruct", of, "input=x.npz", "output=out.npz"),
+        ("task=export", of, "output=out.safetensors"),
         ("task=ensemble", f"runs=[{run},{run}2]"),
     ]
 

@@ -102,6 +102,16 @@ class Output(OnCheckpoint):
     given: dict[str, int | float | bool | str] | None = None  # values of its other conditions
 
 
+class Export(OnCheckpoint):
+    """Keys of `task=export`."""
+
+    format: Literal["onnx", "torch_export", "safetensors"] | None = None  # None: by the ending
+    part: Literal["encoder", "decoder", "both"] = "both"  # what a file computes
+    output: str  # the file to write
+    script: str | None = None  # where the example of its use is written too
+    overwrite: bool = False  # whether a file may be replaced that vae-run did not write
+
+
 class Sample(Output):
     """Keys of `task=sample`."""
 
@@ -147,6 +157,7 @@ TASKS: Mapping[str, type[Common]] = {
     "encode": OnImages,
     "reconstruct": OnImages,
     "score": Score,
+    "export": Export,
     "compare": Compare,
     "ensemble": Ensemble,
 }

@@ -203,8 +203,8 @@ class LatentVariableModel(nn.Module):
         vector = self._vector
         if vector is None:
             return None
-        if vector.dim() == 2 and len(vector) != shape[-1]:
-            raise ConfigError(f"label: found {len(vector)} labels for {shape[-1]} images.")
+        if vector.dim() == 2 and vector.shape[0] != shape[-1]:  # `len` is constant when traced
+            raise ConfigError(f"label: found {vector.shape[0]} labels for {shape[-1]} images.")
         return vector.expand(*shape, -1)
 
     def latent_prior(self) -> Distribution:

@@ -160,7 +160,7 @@ def trained(call: Call, *allowed: str) -> Trained:
         CheckpointError: the run or its checkpoint is missing, damaged or foreign.
     """
     fixed = call.settings.of(OnCheckpoint)
-    _refuse_keys_of_the_run(call, {*ALLOWED, *allowed})
+    refuse_keys_of_the_run(call, {*ALLOWED, *allowed})
     run = RunDirectory.existing(str(Path(fixed.run).expanduser()))
     settings = run.settings(fixed.trust)
     _refuse_skips(fixed.task, settings)
@@ -187,7 +187,12 @@ def trained(call: Call, *allowed: str) -> Trained:
     )
 
 
-def _refuse_keys_of_the_run(call: Call, allowed: Set[str]) -> None:
+def refuse_keys_of_the_run(call: Call, allowed: Set[str]) -> None:
+    """Refuse typed keys of the model, which is taken as the run has it.
+
+    Raises:
+        ConfigError: a key that is not `allowed` was typed.
+    """
     for key in call.typed_keys:
         if not {key, key.split(".")[0]} & allowed:
             raise ConfigError(

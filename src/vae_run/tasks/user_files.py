@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,6 +60,19 @@ def check_output(
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def try_place(path: Path) -> None:
+    """Try whether `path` can be written, before work that takes long; what is there stays.
+
+    Raises:
+        OSError: it cannot; the error names it.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _why_kept(path: Path, inputs: Sequence[Path]) -> str:

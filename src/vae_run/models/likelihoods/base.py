@@ -91,6 +91,12 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def forward(self, parameters: Tensor) -> Distribution: ...
 
+    def scale(self, p: Distribution) -> Tensor | None:
+        """Standard deviations of the pixels [*K, B, *E] of `p`, where the decoder gives each its
+        own; None elsewhere.
+        """
+        return None
+
     @classmethod
     def whole_batch(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The full keys, with their values, that need each batch in one pass and one process."""

@@ -135,6 +135,9 @@ class GaussianPixelLikelihood(Likelihood):
             Normal(loc, scale(raw, self.floor, self.start_sigma), validate_args=False)
         )
 
+    def scale(self, p: Distribution) -> Tensor:
+        return p.stddev
+
 
 class LaplaceLikelihood(Likelihood):
     """exp(-|x - mu| / b) / (2b) with one b for all pixels: absolute instead of squared error.

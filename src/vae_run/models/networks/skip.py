@@ -83,8 +83,8 @@ def decoded(decoder: Decoder, z: Tensor, beside: Seen | None) -> Tensor:
             "network.skip: the decoder sees images beside codes. Use model.reconstruct(x), or "
             "model.beside(x).decode(z)."
         )
-    if len(beside.x) != z.shape[-2]:
-        raise ConfigError(f"z: found {z.shape[-2]} codes beside {len(beside.x)} images.")
+    if beside.x.shape[0] != z.shape[-2]:  # `len` is constant when traced
+        raise ConfigError(f"z: found {z.shape[-2]} codes beside {beside.x.shape[0]} images.")
     samples, features = z.shape[:-2], z.flatten(0, -2)
     for layer in decoder:
         if isinstance(layer, Merge):
