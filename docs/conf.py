@@ -57,7 +57,9 @@ def _block(page: HTML5Translator, node: nodes.math_block) -> None:
     raise SkipNode
 
 
-def _as_rst(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+def _as_rst(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
     """Docstrings are plain text with `code`: what reStructuredText takes for markup is escaped."""
     for number, line in enumerate(lines):
         if line.startswith((":", "..")):  # written by napoleon
