@@ -20,7 +20,7 @@ import vae_run
 HOME = DOCS / "index.md"
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in links(page):
         name, _, anchor = target.partition("#")
