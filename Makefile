@@ -1,7 +1,7 @@
 # vae-run: what a newcomer types. Needs Python 3.11 or newer with venv; everything else is installed into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
-VERSIONS ?= lowest-direct highest hydra-next
+VERSIONS ?= lowest-direct highest hydra-next 3.13
 
 # ARGS reaches the program as typed: its quotes are honoured, but neither make nor the shell expands
 # anything in it: ARGS='-m seed=range(3)' needs no second layer of quotes.
@@ -14,7 +14,7 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
 PYTEST = -m pytest --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-scale test-versions lint format bench screenshots clean setup
+.PHONY: help run docs test test-faults test-scale test-versions lint format bench screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
@@ -39,19 +39,24 @@ test-faults: setup  ## run every test of faults, the long ones too (root mounts 
 	@$(WITH_ARGS) $(PYTEST) tests/faults tests/sweeps -m "faults or scale or not faults"
 
 # Tests of one file stay together: those of Ray share a cluster.
-test-scale: setup  ## run the tests that take long or need many processes (installs Ray and submitit)
-	@$(BIN) -c 'import ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]' >&2
+test-scale: setup  ## run the tests that take long or need many processes (installs Ray, submitit and Sphinx)
+	@$(BIN) -c 'import ray, submitit, furo' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm,docs]' >&2
 	@$(WITH_ARGS) $(PYTEST) --dist=loadfile tests -m scale --durations=10
 
 # Each in an environment of its own, made anew: uv can choose the lowest versions, and pip cannot. hydra-next puts the
 # newest Hydra, pre-releases included, in place of the one that pyproject.toml allows, and runs what depends on Hydra.
+# A number is a version of Python, which is left out where it is not installed.
 NEXT = tests/cli tests/config tests/sweeps/test_multirun.py
-test-versions: setup  ## run the tests at the lowest versions allowed, at the newest, and some with the next Hydra
+test-versions: setup  ## run the tests at the lowest versions allowed, at the newest, with the next Hydra and other Pythons
 	@$(BIN) -c 'import uv' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check uv >&2
 	@for versions in $$VERSIONS; do \
-	  other="$$VENV-$$versions"; resolution=$$versions; next=false; chosen=; \
+	  other="$$VENV-$$versions"; resolution=$$versions; next=false; chosen=; python=$(BIN); \
+	  case $$versions in 3.*) resolution=highest; \
+	    python=$$($(BIN) -m uv python find --no-python-downloads "$$versions" 2>/dev/null) || \
+	      { echo "make: Python $$versions is not installed here: left out" >&2; continue; };; \
+	  esac; \
 	  if [ "$$versions" = hydra-next ]; then resolution=highest; next=true; chosen='$(NEXT)'; fi; \
-	  $(BIN) -m uv venv --quiet --clear --python $(BIN) "$$other" && \
+	  $(BIN) -m uv venv --quiet --clear --python "$$python" "$$other" && \
 	  $(BIN) -m uv pip install --quiet --python "$$other/bin/python" --resolution "$$resolution" -e '.[dev]' && \
 	  { ! $$next || $(BIN) -m uv pip install --quiet --python "$$other/bin/python" --prerelease allow \
 	    'hydra-core>=1.4.0.dev0'; } && \
@@ -70,6 +75,10 @@ format: setup  ## put the code into the house format, mend what can be mended
 
 bench: setup  ## measure speed beside the peers that are installed, on MNIST
 	@$(WITH_ARGS) benchmarks/speed.py
+
+docs: setup  ## build the site of the documentation in build/docs (installs Sphinx)
+	@$(BIN) -c 'import furo, myst_nb' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[docs]' >&2
+	@$(BIN) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs && echo build/docs/index.html
 
 screenshots: setup  ## take the pictures of the report and of TensorBoard in docs/images (needs Chromium)
 	@$(WITH_ARGS) docs/screenshots.py
