@@ -1,6 +1,7 @@
 """Pictures of a model: CPU tensors in, one uint8 picture [height, width, 3] out.
 
-Nothing here knows a file, a writer or a model. Drawing uses matplotlib's objects only (no pyplot,
+Nothing here knows a writer or a model, and `files` alone knows a file. A picture of this package keeps
+its page, and can be drawn again as SVG, PDF or with more pixels. Drawing uses matplotlib's objects only (no pyplot,
 no global state), so that it leaves a user's own plots alone; matplotlib is imported when the first
 picture is drawn.
 
@@ -10,7 +11,7 @@ channel is grey, three are RGB, any other number is averaged and the picture say
 are not finite are drawn in vermillion and counted under the title. Whatever is left out for want
 of room is said there too.
 
-May import nothing else of vae-run.
+May import system.
 """
 
 from vae_run.plots.contact_sheet import contact_sheet
@@ -22,6 +23,8 @@ from vae_run.plots.dimensions import (
     kl_bars,
     spectrum,
 )
+from vae_run.plots.drawing import SCREEN, Drawing, content
+from vae_run.plots.files import write_pictures
 from vae_run.plots.frontier import Point, frontier
 from vae_run.plots.images import interpolations, manifold, reconstructions, samples, traversals
 from vae_run.plots.names import STRIP, name_strip, room_for
@@ -32,8 +35,10 @@ from vae_run.plots.strangest import strangest
 from vae_run.plots.sweep import Line, sweep_curves
 
 __all__ = [
+    "SCREEN",
     "STRIP",
     "Density",
+    "Drawing",
     "Line",
     "Marginal",
     "Panel",
@@ -41,6 +46,7 @@ __all__ = [
     "aggregate_posterior",
     "anomaly_histograms",
     "contact_sheet",
+    "content",
     "frontier",
     "interpolations",
     "kl_bars",
@@ -57,4 +63,5 @@ __all__ = [
     "strangest",
     "sweep_curves",
     "traversals",
+    "write_pictures",
 ]

@@ -140,12 +140,11 @@ def _name(axes: Axes, points: Array, name: str) -> None:
 
 def _key(sheet: Sheet, x: float, y: float, index: int, name: str) -> None:
     from matplotlib.lines import Line2D
-    from matplotlib.transforms import IdentityTransform
 
     colour, marker = _look(index)
     dot = Line2D([x], [sheet.height - y], marker=marker, color=colour, markersize=7, linewidth=0)
     dot.set_markeredgewidth(0)
-    dot.set_transform(IdentityTransform())
+    dot.set_transform(sheet.on_page)
     sheet.figure.add_artist(dot)
     sheet.text(x + 12, y, shorten(name, _KEY - 20, BODY))
 

@@ -132,13 +132,12 @@ class _Legend:
     def draw(self, sheet: Sheet, top: float) -> None:
         """Write the legend at height `top`."""
         from matplotlib.lines import Line2D
-        from matplotlib.transforms import IdentityTransform
 
         for x, row, name, colour, dash in self._places:
             y = top + 18 * row + 6
             up = sheet.height - y
             stroke = Line2D([x, x + 22], [up, up], color=colour, linewidth=2.2, linestyle=dash)
-            stroke.set_transform(IdentityTransform())
+            stroke.set_transform(sheet.on_page)
             sheet.figure.add_artist(stroke)
             sheet.text(x + 30, y, name)
 

@@ -31,6 +31,7 @@ HELD = ("dataset.root", "dataset.cache", "dataset.memory", "dataset.download")
 
 EFFECTS: Mapping[str, Effect] = {
     **dict.fromkeys(("task", "run", "runs", "trust", "sweep", "device", "tracker"), Effect.NONE),
+    "figures": Effect.NONE,
     **dict.fromkeys(("input", "output", "checkpoint", "n", "label"), Effect.NONE),
     **dict.fromkeys(HELD, Effect.NONE),
     "dataset.path": Effect.LOCATION,

@@ -11,11 +11,11 @@ from vae_run.evaluation.codes import fit_prior as fit_to_codes
 from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities
+from vae_run.plots import write_pictures
 from vae_run.reports.run import write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import numbers
-from vae_run.system.files import write_pictures
 from vae_run.system.formatting import short_path
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, shown, use_checkpoint
 from vae_run.tracking.history import history
@@ -51,7 +51,8 @@ def conclude(
     pictures = draw_all(experiment, epoch)
     if experiment.evaluation.figures and (rows := history(run)):
         pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
-    write_pictures(run.figures, pictures)
+    look = experiment.settings.fixed.figures
+    write_pictures(run.figures, pictures, look.format, look.dpi)
     write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
