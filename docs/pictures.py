@@ -2,7 +2,7 @@
 
     python docs/pictures.py                     # all of them: half an hour on two cores
     python docs/pictures.py vae.png pca.png     # these alone
-    python docs/pictures.py --keep DIR vae.png  # runs stay in DIR; those that are there are drawn again
+    python docs/pictures.py --keep DIR vae.png  # keep runs, and draw those of DIR again
 
 Runs go to a temporary folder unless `--keep` names one. The two screenshots of the README, of a
 report and of TensorBoard, are taken by docs/screenshots.py, which needs Chromium; they are left

@@ -1,8 +1,8 @@
 r"""A comparison as a table for a paper or a page: LaTeX (booktabs) and Markdown.
 
-A row is a setting over its seeds: the mean, with half its 95 % interval where there are two seeds or
-more, to the digits that the interval leaves. Where settings are ranked, the best mean of every column
-that has a better direction is bold.
+A row is a setting over its seeds: the mean, with half its 95 % interval where there are two seeds
+or more, to the digits that the interval leaves. Where settings are ranked, the best mean of every
+column that has a better direction is bold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BETTER = {1: "higher", -1: "lower"}
 
 @dataclass(frozen=True)
 class _Column:
-    """A metric on a split: its values by group, the direction that is better, and the best group."""
+    """A metric on a split: its values by group, its better direction, and the best group."""
 
     split: str
     name: str
@@ -40,7 +40,7 @@ class _Column:
 
 
 def write_tables(folder: Path, stem: str, comparison: Comparison | None) -> None:
-    """Write STEM.tex and STEM.md into `folder`; without a comparison, remove those of an earlier."""
+    """Write STEM.tex and STEM.md into `folder`; without a comparison, remove earlier ones."""
     for ending, table in ((".tex", latex), (".md", markdown)):
         file = folder / f"{stem}{ending}"
         if comparison is None or not comparison.groups:
@@ -91,7 +91,7 @@ def latex_text(text: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """`text` with everything that a Markdown table would take as markup made to stand for itself."""
+    """`text` with everything that Markdown would take as markup made to stand for itself."""
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text.replace("\n", " "))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,11 +35,16 @@ _INSET, _BELOW = 66, 52
 
 @dataclass(frozen=True)
 class Point:
-    """A model's rate and distortion, in nats per image, and what is written beside it."""
+    """A model's rate and distortion, in nats per image, and what is written beside it.
+
+    The halves are of the widths of their intervals, NaN where there are none.
+    """
 
     name: str
     rate: float
     distortion: float
+    rate_half: float = math.nan
+    distortion_half: float = math.nan
 
 
 def frontier(
@@ -86,6 +92,16 @@ def _finite(points: Sequence[Point]) -> list[Point]:
 def _draw(axes: Axes, points: Sequence[Point], colour: str) -> None:
     known = _finite(points)
     rates, distortions = [p.rate for p in known], [p.distortion for p in known]
+    axes.errorbar(
+        rates,
+        distortions,
+        [point.distortion_half for point in known],
+        [point.rate_half for point in known],
+        fmt="none",
+        ecolor=colour,
+        elinewidth=1.2,
+        capsize=3,
+    )
     axes.plot(rates, distortions, color=colour, linewidth=1.8, marker="o", markersize=6)
     for point in known:
         axes.annotate(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from vae_run.plots.canvas import (
     shorten,
     text_width,
 )
-from vae_run.plots.curves import short, style, write_title
+from vae_run.plots.curves import is_logarithmic, logarithmic, short, style, write_title
+from vae_run.plots.curves import joined as joined_panels
 from vae_run.plots.fonts import families, shown
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class Line:
     split: str
     x: Sequence[float]
     y: Sequence[float]
+    halves: Mapping[float, float] = field(default_factory=dict)
+    """Half the width of the interval around the mean at an x."""
 
 
 def sweep_curves(
@@ -72,6 +76,7 @@ def sweep_curves(
         joined: draw that line.
         units: by quantity; one that is not among them is drawn without a unit.
     """
+    panels = joined_panels(panels, operator.eq)
     settings = list(dict.fromkeys(line.setting for lines in panels.values() for line in lines))
     drawn = settings[: len(SERIES)]
     shown = dict(list(panels.items())[:_MOST_PANELS])
@@ -163,6 +168,9 @@ def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool, joined: boo
         axes.plot(x, y, "o", color=colour, markersize=3.4, alpha=0.4, markeredgewidth=0)
     if not joined:
         return
+    if line.halves:
+        half = [line.halves.get(place, math.nan) for place in places.tolist()]
+        axes.errorbar(places, means, half, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3)
     marker = "o" if dots or len(places) == 1 else ""
     axes.plot(
         places,
@@ -184,7 +192,7 @@ def _finite(line: Line) -> tuple[Array, Array]:
 
 def _scale(axes: Axes, lines: Sequence[Line]) -> None:
     """Logarithmic axes where they fit; numbers at the swept values, as far as they have room."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     points = [_finite(line) for line in lines]
     x = np.unique(np.concatenate([px for px, _ in points]))
@@ -194,24 +202,12 @@ def _scale(axes: Axes, lines: Sequence[Line]) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
     if is_logarithmic(y):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(plain)
+        logarithmic(axes)
     elif len(y) and y[0] != 0 and y[-1] - y[0] < 1e-3 * abs(y[0]):
         axes.set_ylim(y[0] - abs(y[0]) / 2, y[0] + abs(y[0]) / 2)
     if 1 < len(x) <= 24:
         axes.xaxis.set_major_locator(FixedLocator(_with_room(x, axes.get_xscale() == "log")))
         axes.xaxis.set_major_formatter(plain)
-
-
-def is_logarithmic(values: Array) -> bool:
-    """Whether rising `values` span a decade or more and lie more evenly on a logarithmic axis."""
-    if len(values) < 3 or values[0] <= 0 or values[-1] < 10 * values[0]:
-        return False
-    logs = np.log(values)
-    widest = np.diff(values).max() / (values[-1] - values[0])
-    return bool(np.diff(logs).max() / (logs[-1] - logs[0]) < widest)
 
 
 def _with_room(values: Array, logarithmic: bool) -> list[float]:

@@ -43,7 +43,7 @@ def data_uri(picture: bytes, kind: str = "png") -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to be shown, its size in pixels of the page, and whether it takes the whole width."""
+    """A picture, its size in pixels of the page, and whether it takes the page's whole width."""
 
     name: str
     caption: str
@@ -61,8 +61,8 @@ def pictures(
 ) -> list[Picture]:
     """The pictures of `folder`, those with captions first; all, or one, or all but one.
 
-    There is a PNG of each. Where there is an SVG beside it, that is shown. Pictures of more dots per
-    inch are shown as large as all others.
+    There is a PNG of each. Where there is an SVG beside it, that is shown. Pictures of more dots
+    per inch are shown as large as all others.
     """
     order = {name: place for place, name in enumerate(captions)}
     files = sorted(folder.glob("*.png"), key=lambda f: (order.get(f.stem, len(order)), f.stem))
@@ -71,7 +71,8 @@ def pictures(
         if file.stem != without and only in ("", file.stem):
             name, caption = file.stem.replace("_", " "), captions.get(file.stem, "")
             found.append(Picture(name, caption, _source(file), *_size(file)))
-    return found
+    # Wide ones first: between columns of narrow ones they would leave holes.
+    return sorted(found, key=lambda picture: not picture.wide)
 
 
 def _source(png: Path) -> str:

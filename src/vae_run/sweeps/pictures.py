@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_run import plots
-from vae_run.comparison.pictures import MOST_SETTINGS, number
+from vae_run.comparison.pictures import BARS, MOST_SETTINGS, number, with_intervals
 from vae_run.config.schema import Figures
 from vae_run.errors import CheckpointError
 from vae_run.evaluation.quantities import TABLE
@@ -83,7 +83,7 @@ def over_key(
         settings, notes = {"": list(rows)}, [also_varied(rows, key)]
     for name in table.shown(Place.SWEEP):
         lines = [
-            Line(setting, split, [number(r[key]) for r in each], [r[tag] for r in each])
+            with_intervals(setting, split, [(number(r[key]), r[tag]) for r in each], joined)
             for setting, members in settings.items()
             for split in SPLITS
             if (tag := f"{split}/{name}") and (each := [row for row in members if tag in row])
@@ -92,7 +92,7 @@ def over_key(
             panels[name] = lines
     seeds = {row.get("seed") for row in rows}
     if joined and len(seeds) > 1:
-        notes.append(f"mean over {len(seeds)} seeds; every run is a dot")
+        notes += [f"mean over {len(seeds)} seeds; every run is a dot", BARS]
     total = len(rows) + len(without) + missing
     notes.append(f"{len(without)} of {total} jobs are given no {key}" if without else "")
     notes.append(f"{missing} of {total} jobs left no metrics" if missing else "")
@@ -161,8 +161,6 @@ def over_epochs(folder: Path, rows: Sequence[Row], table: Quantities = TABLE) ->
         for row in members:
             for name, epochs, values in history(folder / row["run"] / "history.csv"):
                 panels.setdefault(name, []).append(Line(setting, "val", epochs, values))
-    if "reconstruction" in panels and panels["reconstruction"] == panels.get("loss"):
-        del panels["reconstruction"]  # they are equal without a prior
     if not any(len(line.x) > 1 for lines in panels.values() for line in lines):
         return None
     ordered = {name: panels[name] for name in table.ordered(panels)}

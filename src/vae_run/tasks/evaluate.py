@@ -17,7 +17,6 @@ from vae_run.data.conditions import Conditions
 from vae_run.data.scaled_splits import restated
 from vae_run.data.splits import Splits
 from vae_run.plots import write_pictures
-from vae_run.evaluation.quantities import quantities_of
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.data_record import changes
@@ -26,10 +25,9 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoint
-from vae_run.tasks.final_evaluation import learning_curves
+from vae_run.tasks.final_evaluation import draw_training
 from vae_run.tasks.run_data import read_data, refuse_other_shape
 from vae_run.tracking.fan_out import tracked
-from vae_run.tracking.history import history
 from vae_run.training.experiment import assemble
 
 if TYPE_CHECKING:
@@ -71,6 +69,7 @@ def main(call: Call) -> None:
     declared = experiment.declared()
     if name is None:
         declared.write(run.path)
+        pictures |= draw_training(experiment, run)
         add_to_run(run, metrics, pictures, settings)
     else:
         place.mkdir(parents=True, exist_ok=True)
@@ -125,8 +124,6 @@ def add_to_run(
     look = settings.fixed.figures
     kept = run.metrics()
     run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
-    if pictures and (rows := history(run)):
-        pictures = {**pictures, "learning_curves": learning_curves(rows, quantities_of([run.path]))}
     write_pictures(run.figures, pictures, look.format, look.dpi)
     step = round(run.read_status().get("step", 0))
     with tracked(run.path, settings.build("tracker")) as sending:

@@ -11,6 +11,7 @@ from vae_run.evaluation.codes import fit_prior as fit_to_codes
 from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities
+from vae_run.evaluation.selection import own_pictures
 from vae_run.plots import write_pictures
 from vae_run.reports.run import write_report
 from vae_run.runs import checkpoint_file
@@ -49,8 +50,7 @@ def conclude(
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
     pictures = draw_all(experiment, epoch)
-    if experiment.evaluation.figures and (rows := history(run)):
-        pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
+    pictures |= draw_training(experiment, run)
     look = experiment.settings.fixed.figures
     write_pictures(run.figures, pictures, look.format, look.dpi)
     write_report(run)
@@ -79,6 +79,23 @@ def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
     fit_to_codes(prior, experiment.view(experiment.splits.train))
     state = checkpoint_file.read(run.best)
     checkpoint_file.save(run.best, {**state, "model": experiment.model.state_dict()})
+
+
+INSTEAD = ("scree", "components")
+"""The pictures of a model that was found without an epoch of training, and has no curves."""
+
+
+def draw_training(experiment: Experiment, run: RunDirectory) -> dict[str, NDArray[Any]]:
+    """The learning curves of the run; of one without epochs what it found: see `INSTEAD`."""
+    rows, figures = history(run), experiment.evaluation.figures
+    if not figures or not rows:
+        return {}
+    if any(key.startswith("train/") for row in rows for key in row):
+        return {"learning_curves": learning_curves(rows, quantities_of([run.path]))}
+    own, view = own_pictures(), shown(experiment, 0.0)
+    with evaluating(experiment.model):
+        drawn = {name: own[name](view) for name in INSTEAD if name not in figures}
+    return {name: picture for name, picture in drawn.items() if picture is not None}
 
 
 def learning_curves(rows: list[dict[str, float]], table: Quantities) -> NDArray[Any]:
