@@ -29,6 +29,7 @@ from vae_run.plots.drawing import SCREEN, Drawing, content
 from vae_run.plots.files import write_pictures
 from vae_run.plots.frontier import Point, frontier
 from vae_run.plots.images import interpolations, samples, traversals
+from vae_run.plots.mosaic import mosaic
 from vae_run.plots.names import STRIP, name_strip, room_for
 from vae_run.plots.planes import manifold, manifolds
 from vae_run.plots.reconstructions import reconstructions
@@ -59,6 +60,7 @@ __all__ = [
     "learning_curves",
     "manifold",
     "manifolds",
+    "mosaic",
     "name_strip",
     "reconstructions",
     "robustness",

@@ -53,7 +53,7 @@ def learning_curves(
     shown = dict(list(panels.items())[:_MOST_PANELS])
     left_out = ", ".join(name for name in panels if name not in shown)
     notes = [f"Not shown: {left_out}" if left_out else ""] if shown else ["no finite values yet"]
-    columns = min(3, max(1, len(shown)))
+    columns = columns_of(len(shown))
     pitch = (_INSET + _PLOT[0] + _BETWEEN, _ABOVE + _PLOT[1] + _BELOW)
     width = max(440, 2 * MARGIN + columns * pitch[0] - _BETWEEN)
     heading = Heading("Learning curves", notes, width - 2 * MARGIN)
@@ -66,6 +66,11 @@ def learning_curves(
         write_title(sheet, name, units, corner[0], corner[1] + 8)
         _draw_panel(sheet, lines, epochs, *corner)
     return sheet.picture()
+
+
+def columns_of(panels: int) -> int:
+    """Panels beside each other: three, but two where there are four of them, without a hole."""
+    return 2 if panels == 4 else max(1, min(3, panels))
 
 
 def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Array]]:

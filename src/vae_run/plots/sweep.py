@@ -25,7 +25,7 @@ from vae_run.plots.canvas import (
     shorten,
     text_width,
 )
-from vae_run.plots.curves import is_logarithmic, logarithmic, short, style, write_title
+from vae_run.plots.curves import columns_of, is_logarithmic, logarithmic, short, style, write_title
 from vae_run.plots.curves import joined as joined_panels
 from vae_run.plots.fonts import families, shown
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _DASHES: dict[str, Any] = {"train": (0, (1, 1.6)), "val": (0, (4, 2)), "test": "solid"}
 _PLOT = (324, 220)  # width and height of a panel's axes
 _INSET, _ABOVE, _BELOW, _BETWEEN = 56, 42, 54, 30  # around the axes; between panels
-_COLUMNS, _MOST_PANELS = 3, 9
+_MOST_PANELS = 9
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def sweep_curves(
     shown = dict(list(panels.items())[:_MOST_PANELS])
     left_out = [*settings[len(drawn) :], *(name for name in panels if name not in shown)]
     notes = [*notes, f"Not shown: {', '.join(left_out)}" if left_out else ""]
-    columns = max(1, min(_COLUMNS, len(shown)))
+    columns = columns_of(len(shown))
     pitch = (_INSET + _PLOT[0] + _BETWEEN, _ABOVE + _PLOT[1] + _BELOW)
     width = 2 * MARGIN + columns * pitch[0] - _BETWEEN
     heading = Heading(title, [note for note in notes if note], width - 2 * MARGIN)
