@@ -14,7 +14,7 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
 PYTEST = -m pytest --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-scale test-versions lint format bench screenshots clean setup
+.PHONY: help run test test-faults test-scale test-versions lint format bench docs-pictures screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
@@ -70,6 +70,9 @@ format: setup  ## put the code into the house format, mend what can be mended
 
 bench: setup  ## measure speed beside the peers that are installed, on MNIST
 	@$(WITH_ARGS) benchmarks/speed.py
+
+docs-pictures: setup  ## draw all pictures of docs/images anew, by the commands of the pages (half an hour)
+	@$(WITH_ARGS) docs/pictures.py
 
 screenshots: setup  ## take the pictures of the report and of TensorBoard in docs/images (needs Chromium)
 	@$(WITH_ARGS) docs/screenshots.py

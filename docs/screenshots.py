@@ -33,8 +33,8 @@ from PIL import Image
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST = 300_000  # bytes of a picture
-SIZES = {"report": (1360, 2700), "tensorboard": (1700, 1060)}
-WIDEST = 1360  # pixels of a picture
+SIZES = {"report": (1000, 1240), "tensorboard": (1280, 860)}
+WIDEST = 1280  # pixels of a picture
 WAIT = 12.0  # seconds until a page is surely drawn
 CLOSE_SETTINGS = """
 for (const button of document.querySelectorAll("settings-view button, .settings-button, button")) {

@@ -51,7 +51,12 @@ def test_the_tags_are_the_public_ones(events: EventAccumulator) -> None:
         *(f"val/{name}" for name in (*TERMS, "mse")),
         *(f"test/{name}" for name in (*TERMS, "mse", "pca_mse", "active_units")),
     }
-    assert set(tags["images"]) == {f"images/{name}" for name in (*PICTURES, "learning_curves")}
+    while_training = ("training_reconstructions", "training_samples")
+    names = (*PICTURES, "learning_curves", *while_training)
+    assert set(tags["images"]) == {f"images/{name}" for name in names}
+    for name in while_training:
+        steps = [event.step // 11 for event in events.Images(f"images/{name}")]
+        assert steps == [1, 2, 5, 10, 20], "epochs of 11 steps"
     assert set(tags["histograms"]) == {"latent/mean", "latent/scale"}
     assert set(tags["tensors"]) == {"config/text_summary", "custom_scalars__config__"}
 
