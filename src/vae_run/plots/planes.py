@@ -63,7 +63,7 @@ def manifolds(images: Tensor, axis: Tensor, names: Sequence[str], note: str) -> 
     count, points, _, height, width, _ = cells.shape
     # Tiles without a gap: [K, G, G, H, W, 3] becomes [K, G H, G W, 3], with z1 upwards.
     planes = cells[:, ::-1].swapaxes(2, 3).reshape(count, points * height, points * width, 3)
-    columns = math.ceil(math.sqrt(count * 1.6))
+    columns = _fewest_holes(count)
     rows = math.ceil(count / columns)
     grid = np.ones((rows * columns, *planes.shape[1:]), dtype=planes.dtype)
     grid[:count] = planes
@@ -72,11 +72,17 @@ def manifolds(images: Tensor, axis: Tensor, names: Sequence[str], note: str) -> 
     return Grid(
         grid.reshape(rows, columns, *planes.shape[1:]),
         "Latent manifold of each class",
-        notes(cells[0], note, f"z0 grows to the right and z1 upwards, {span}", remark),
+        notes(cells[0], note, f"Each plane has z0 to the right and z1 upwards, {span}", remark),
         captions=captions(names, count, columns),
         count=count,
         largest=WIDEST // 2,
     ).draw()
+
+
+def _fewest_holes(count: int) -> int:
+    """Columns for `count` squares on a page that is a little wider than high."""
+    least = math.ceil(math.sqrt(count * 1.2))
+    return min(range(least, min(least + 3, count + 1)), key=lambda n: -count % n, default=least)
 
 
 def _ticks(count: int) -> set[int]:
