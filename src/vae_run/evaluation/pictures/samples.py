@@ -42,10 +42,10 @@ def samples(view: View) -> Image | None:
         note = f"64 samples from {model.prior.description}"
         if model.conditions is not None:
             note += f", with the conditions of training {view.noun}"
-        return plots.samples(view.drawn(decoded(view, codes)), note + view.drawn_note)
+        return plots.samples(view.drawn(images_of(view, codes)), note + view.drawn_note)
     note = f"Codes from {model.prior.description}, each decoded as every class{view.drawn_note}"
     names = [class_name(label, view.class_names) for label in classes]
-    return plots.samples(view.drawn(decoded(view, codes)), note, names)
+    return plots.samples(view.drawn(images_of(view, codes)), note, names)
 
 
 def prior_codes(view: View, count: int) -> Tensor:
@@ -56,7 +56,7 @@ def prior_codes(view: View, count: int) -> Tensor:
         return model.posterior.nearest(model.latent_prior().sample((count,)))
 
 
-def decoded(view: View, codes: Tensor) -> Tensor:
+def images_of(view: View, codes: Tensor) -> Tensor:
     """Images [N, *E] of codes [N, D], or of each code as every class, [N * classes, *E]."""
     model = view.model
     if model.classes is None:
@@ -72,4 +72,4 @@ def decoded_samples(view: View, most: int) -> Tensor | None:
     if not view.model.prior.ready:
         return None
     classes = 1 if view.model.classes is None else len(view.model.classes)
-    return decoded(view, prior_codes(view, max(1, most // classes)))[:most]
+    return images_of(view, prior_codes(view, max(1, most // classes)))[:most]

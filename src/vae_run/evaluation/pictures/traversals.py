@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
@@ -25,8 +26,8 @@ IDLE_SPREAD = 0.01
 def traversals(view: View) -> Image | None:
     """One code, moved along each active latent dimension; the most informative ones first.
 
-    Active are the dimensions with Var of E_q[z_d] above 0.01, as for `active_units`; of codes
-    without a KL those whose spread is above 1 % of the greatest. Of none, the first one is shown.
+    Active are the dimensions with Var of E_q[z_d] above 0.01, as for `active_units`; of a
+    deterministic code those whose spread is above 1 % of the greatest. Of none, the first is shown.
 
     The code is `q.mean`, one that the posterior can draw, not E_q[z]. Of a code of layers each has
     as many rows; layers below the one that moves follow it by the prior. None for rows of a table,
@@ -35,19 +36,17 @@ def traversals(view: View) -> Image | None:
     if view.table is not None or view.model.posterior.discrete:
         return None
     batch = few_batch(view)
-    codes = view.model.given(batch.given).encode(batch.input).mean
+    q = view.model.given(batch.given).encode(batch.input)
+    codes, active = q.mean, active_dimensions(view, q)
     label = None if view.model.classes is None or batch.label is None else int(batch.label[0])
     nats = information(view)
     if nats is not None:
-        means = view.model.posterior.expectation(view.model.given(batch.given).encode(batch.input))
-        active = means.double().var(0) > ACTIVE
         order = ranked(nats, active)
         names = [f"z{d}  KL {nats[d]:.2f} nats" for d in order.tolist()]
         values = torch.linspace(-3, 3, COLUMNS, device=codes.device).expand(len(order), -1)
         note = "one latent dimension a row, by KL"
     else:
         spread, layers = codes.std(0, unbiased=False), view.model.posterior.layers
-        active = spread > IDLE_SPREAD * spread.max()
         order = widest(spread, active, layers or (view.latent_dim,))
         names = [f"{_name(d, layers)}  sd {spread[d]:.2f}" for d in order.tolist()]
         levels = torch.linspace(0.02, 0.98, COLUMNS, device=codes.device)
@@ -62,6 +61,15 @@ def traversals(view: View) -> Image | None:
     images = view.drawn(given.decode(view.model.posterior.nearest(moved)).mean)
     note += of_class(view, label) + view.drawn_note
     return plots.traversals(images, values.cpu(), names, note)
+
+
+def active_dimensions(view: View, q: Distribution) -> Tensor:
+    """Which dimensions [D] of the codes `q` of some images vary with the image."""
+    posterior = view.model.posterior
+    if posterior.stochastic:
+        return posterior.expectation(q).double().var(0) > ACTIVE
+    spread = q.mean.std(0, unbiased=False)
+    return spread > IDLE_SPREAD * spread.max()
 
 
 def ranked(worth: Tensor, active: Tensor, most: int = MAX_ROWS) -> Tensor:
