@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from vae_run import plots
-from vae_run.plots.drawing import content
+from vae_run.plots.files import content
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,6 @@ def progress_pictures(view: View) -> dict[str, Image]:
         if found is not None:
             columns = max(1, round(len(found) ** 0.5))
             whole = found[: len(found) // columns * columns]
-            cells = view.drawn(whole.unflatten(0, (-1, columns)))
+            cells = view.drawn(whole.reshape(-1, columns, *whole.shape[1:]))
             drawn["training_samples"] = plots.mosaic(cells)
     return drawn

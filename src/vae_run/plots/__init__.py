@@ -25,8 +25,8 @@ from vae_run.plots.dimensions import (
     scree,
     spectrum,
 )
-from vae_run.plots.drawing import SCREEN, Drawing, content
-from vae_run.plots.files import write_pictures
+from vae_run.plots.drawing import SCREEN, Drawing
+from vae_run.plots.files import content, write_pictures
 from vae_run.plots.frontier import Point, frontier
 from vae_run.plots.images import interpolations, samples, traversals
 from vae_run.plots.mosaic import mosaic

@@ -196,7 +196,7 @@ class Sheet:
         from matplotlib import rc_context
 
         dated = "Date" if format == "svg" else "CreationDate"
-        own = {"svg.hashsalt": "vae-run", "pdf.fonttype": 42}
+        own: Any = {"svg.hashsalt": "vae-run", "pdf.fonttype": 42}
         with rc_context(own), self._with_images(_DPI), _quietly():
             self.figure.savefig(file, format=format, dpi=_DPI, metadata={dated: None})
 
@@ -208,7 +208,9 @@ class Sheet:
             there = [round(side * dpi / _DPI) for side in (x, y, *pixels.shape[1::-1])]
             if dpi != _DPI:
                 pixels = _nearest(pixels, there[3], there[2])
-            drawn.append(self.figure.figimage(pixels, *there[:2], origin="upper", zorder=0))
+            drawn.append(
+                self.figure.figimage(pixels, xo=there[0], yo=there[1], origin="upper", zorder=0)
+            )
         try:
             yield
         finally:
@@ -220,7 +222,8 @@ def _nearest(pixels: Picture, height: int, width: int) -> Picture:
     """`pixels` [h, w, 3] brought to another size by their nearest pixels."""
     rows = np.arange(height) * pixels.shape[0] // height
     columns = np.arange(width) * pixels.shape[1] // width
-    return pixels[rows[:, None], columns]
+    found: Picture = pixels[rows[:, None], columns]
+    return found
 
 
 @contextmanager

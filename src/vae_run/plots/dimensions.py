@@ -162,16 +162,19 @@ def aggregate_posterior(
     for index, marginal in enumerate(shown):
         row, column = divmod(index, columns)
         left, upper = MARGIN + 8 + column * pitch[0], top + 46 + row * pitch[1]
-        head, _, detail = marginal.name.partition("  ")
-        sheet.text(left, upper - 10, head, bold=True)
-        right = left + text_width(head, BODY, bold=True) + 8
-        sheet.text(right, upper - 10, detail, size=SMALL, colour=MUTED)
-        _marginal(sheet.axes(left, upper, *panel), marginal)
+        _marginal(sheet, marginal, left, upper, panel)
     return sheet.picture()
 
 
-def _marginal(axes: Axes, marginal: Marginal) -> None:
-    """A histogram of the samples, and the prior's density as a line."""
+def _marginal(
+    sheet: Sheet, marginal: Marginal, left: int, upper: int, panel: tuple[int, int]
+) -> None:
+    """A histogram of the samples, and the density as a line."""
+    head, _, detail = marginal.name.partition("  ")
+    sheet.text(left, upper - 10, head, bold=True)
+    right = left + text_width(head, BODY, bold=True) + 8
+    sheet.text(right, upper - 10, detail, size=SMALL, colour=MUTED)
+    axes = sheet.axes(left, upper, *panel)
     style(axes)
     axes.grid(visible=False)
     axes.yaxis.set_visible(False)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from vae_run.plots.canvas import Sheet
 
 Format: TypeAlias = Literal["png", "svg", "pdf"]
 
 SCREEN = 72
 """Dots per inch at which a point is a pixel: the size in which pictures are laid out."""
+
+
+class Page(Protocol):
+    """What a picture was drawn on, and can be drawn on again."""
+
+    def pixels(self, dpi: int) -> NDArray[np.uint8]:
+        """The page [height, width, 3] with `dpi` dots per inch."""
+
+    def save(self, file: IO[bytes], format: str) -> None:
+        """Write the page as SVG or PDF."""
 
 
 class Drawing(np.ndarray[Any, np.dtype[np.uint8]]):
@@ -24,10 +30,10 @@ class Drawing(np.ndarray[Any, np.dtype[np.uint8]]):
     or a copy of it has no page.
     """
 
-    sheet: Sheet | None
+    sheet: Page | None
 
     @classmethod
-    def of(cls, sheet: Sheet, pixels: NDArray[np.uint8]) -> Drawing:
+    def of(cls, sheet: Page, pixels: NDArray[np.uint8]) -> Drawing:
         """`pixels` as a picture of the page `sheet`."""
         found = pixels.view(cls)
         found.sheet = sheet
@@ -35,36 +41,3 @@ class Drawing(np.ndarray[Any, np.dtype[np.uint8]]):
 
     def __array_finalize__(self, source: Any) -> None:
         self.sheet = None
-
-
-def content(picture: NDArray[Any], format: Format = "png", dpi: int = SCREEN) -> bytes:
-    """The file of a picture, uint8 [height, width, 3].
-
-    Args:
-        picture: drawn by this package, or any pixels: these have no lines and letters to draw
-            again, and are embedded as they are.
-        format: svg and pdf hold lines and letters as outlines, cells as pixels.
-        dpi: dots per inch of a PNG; 72 draws one pixel a point.
-    """
-    from PIL import Image
-
-    sheet = getattr(picture, "sheet", None)
-    if sheet is None and format != "png":
-        sheet = _page_of(picture)
-    buffer = io.BytesIO()
-    if sheet is None or (format == "png" and dpi == SCREEN):
-        Image.fromarray(np.asarray(picture)).save(buffer, format="PNG")
-    elif format == "png":
-        Image.fromarray(sheet.pixels(dpi)).save(buffer, format="PNG", dpi=(dpi, dpi))
-    else:
-        sheet.save(buffer, format)
-    return buffer.getvalue()
-
-
-def _page_of(picture: NDArray[Any]) -> Sheet:
-    """A page that holds nothing but the pixels."""
-    from vae_run.plots.canvas import Sheet
-
-    sheet = Sheet(picture.shape[1], picture.shape[0])
-    sheet.image(np.asarray(picture), 0, 0)
-    return sheet

@@ -81,8 +81,8 @@ def manifolds(images: Tensor, axis: Tensor, names: Sequence[str], note: str) -> 
 
 def _fewest_holes(count: int) -> int:
     """Columns for `count` squares on a page that is a little wider than high."""
-    least = math.ceil(math.sqrt(count * 1.2))
-    return min(range(least, min(least + 3, count + 1)), key=lambda n: -count % n, default=least)
+    least = min(count, math.ceil(math.sqrt(count * 1.2)))
+    return min(range(least, min(least + 3, count + 1)), key=lambda n: -count % n)
 
 
 def _ticks(count: int) -> set[int]:

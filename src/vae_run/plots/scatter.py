@@ -105,9 +105,16 @@ def _dots(axes: Axes, points: Array, index: int | None, size: float) -> None:
     """Dots with an edge of a darker shade, so that pale colours stand out from the page."""
     colour, marker = _look(index)
     x, y = points.T
-    edge = [float(channel) / 255 * 0.62 for channel in rgb(colour)]
+    red, green, blue = (float(channel) / 255 * 0.62 for channel in rgb(colour))
     axes.scatter(
-        x, y, s=size, c=colour, marker=marker, alpha=0.9, linewidths=0.6, edgecolors=[edge]
+        x,
+        y,
+        s=size,
+        c=colour,
+        marker=marker,
+        alpha=0.9,
+        linewidths=0.6,
+        edgecolors=[(red, green, blue)],
     )
 
 

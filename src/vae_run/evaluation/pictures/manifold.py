@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
@@ -32,36 +33,41 @@ def manifold(view: View) -> Image | None:
     """
     if view.latent_dim != 2 or view.table is not None or view.model.posterior.layered:
         return None
-    model, classes = view.model, classes_of(view)
-    points = GRID if len(classes) == 1 else GRID_OF_CLASS
+    classes = classes_of(view)
+    axes, note = axes_of(view, GRID if len(classes) == 1 else GRID_OF_CLASS)
+    # Row i, column j holds z = (axes[0, j], axes[1, i]).
+    grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="xy"), dim=-1)
+    codes = view.model.posterior.nearest(grid.reshape(-1, 2).to(view.split.device))
+    planes = torch.stack([_decoded(view, codes, label) for label in classes])
+    planes = planes.reshape(len(classes), *grid.shape[:2], *planes.shape[2:])
+    if len(planes) == 1:
+        return plots.manifold(planes[0], axes, note + of_class(view, classes[0]) + view.drawn_note)
+    known = view.model.classes
+    if known is not None and len(planes) < len(known):
+        note += f"; {len(planes)} of {len(known)} classes"
+    names = [class_name(label, view.class_names) for label in classes if label is not None]
+    return plots.manifolds(planes, axes, names, note + view.drawn_note)
+
+
+def axes_of(view: View, points: int) -> tuple[Tensor, str]:
+    """The values of z0 and of z1 on the grid, [2, points], and how they were chosen."""
     levels = torch.linspace(0.02, 0.98, points)
     if view.model.prior.gaussian:
         axis = torch.special.ndtri(levels)
-        axes = torch.stack([axis, axis])
-        note = "decoded over the quantiles of the prior, 2 % to 98 %"
-    else:
-        batch = few_batch(view)
-        codes = model.given(batch.given).encode(batch.input).mean.cpu()
-        axes = torch.quantile(codes, levels, dim=0).T
-        note = "decoded over the quantiles of the codes, 2 % to 98 %"
-    # Row i, column j holds z = (axes[0, j], axes[1, i]).
-    grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="xy"), dim=-1)
-    codes = model.posterior.nearest(grid.reshape(-1, 2).to(view.split.device))
-    planes = []
-    for label in classes:
-        given = model.checked(label)
-        if model.conditions is not None:
-            told = few_batch(view, 1).given
-            given = model.given(None if told is None else told[0])
-        images = view.drawn(given.decode(codes).mean)
-        planes.append(images.reshape(points, points, *images.shape[1:]))
-    if len(planes) == 1:
-        return plots.manifold(planes[0], axes, note + of_class(view, classes[0]) + view.drawn_note)
-    assert model.classes is not None
-    if len(planes) < len(model.classes):
-        note += f"; {len(planes)} of {len(model.classes)} classes"
-    names = [class_name(label, view.class_names) for label in classes if label is not None]
-    return plots.manifolds(torch.stack(planes), axes, names, note + view.drawn_note)
+        return torch.stack([axis, axis]), "decoded over the quantiles of the prior, 2 % to 98 %"
+    batch = few_batch(view)
+    codes = view.model.given(batch.given).encode(batch.input).mean.cpu()
+    axes = torch.quantile(codes, levels, dim=0).T
+    return axes, "decoded over the quantiles of the codes, 2 % to 98 %"
+
+
+def _decoded(view: View, codes: Tensor, label: int | None) -> Tensor:
+    """Images [N, *E] of codes [N, 2] of the class `label`, or with the first image's conditions."""
+    given = view.model.checked(label)
+    if view.model.conditions is not None:
+        told = few_batch(view, 1).given
+        given = view.model.given(None if told is None else told[0])
+    return view.drawn(given.decode(codes).mean)
 
 
 def classes_of(view: View) -> list[int | None]:
