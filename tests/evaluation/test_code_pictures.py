@@ -385,11 +385,11 @@ def test_a_conditional_model_has_a_plane_for_each_class(monkeypatch):
     assert planes.shape == (len(classes), 7, 7, *SHAPE)
     assert names == [str(label) for label in classes]
     assert note.endswith(f"12 of {len(view.model.classes)} classes")
-    corner = torch.stack([axis[0, 0], axis[1, 6]])
+    corner = torch.stack([axis[0, 0], axis[1, 6]])[None]
     with evaluating(view.model):
         for label, plane in zip(classes, planes, strict=True):
-            expected = view.model.decode(corner, torch.tensor(label)).mean
-            assert torch.allclose(plane[6, 0], expected, atol=1e-5)
+            expected = view.model.decode(corner, torch.tensor([label])).mean
+            assert torch.allclose(plane[6, 0], expected[0], atol=1e-5)
     one = Given(monkeypatch, "manifold")
     drawn(replace(view, manifold_label=classes[1]), "manifold")
     assert f"class {classes[1]}" in one.arguments[2]

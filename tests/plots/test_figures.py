@@ -459,3 +459,13 @@ def test_planes_of_classes_have_z0_to_the_right_and_z1_upwards(drawn):
     assert corner.round().astype(int)[1, 2].tolist() == [9, 10, 11]
     for count, columns in ((10, 5), (12, 4), (2, 2), (1, 1)):
         assert _fewest_holes(count) == columns
+
+
+def test_bars_that_are_far_wider_than_the_values_are_cut(axes):
+    line = Line("", "test", [1.0, 1.0, 2.0, 2.0], [3.0, 5.0, 7.0, 6.0], {1.0: 90.0, 2.0: 0.1})
+    plots.sweep_curves({"mse": [line]}, "key", title="Sweep")
+    assert axes[0].get_ylim() == (1.0, 9.0), "half of the range of the values on either side"
+    axes.clear()
+    points = [plots.Point("a", 1.0, 10.0, 50.0, 50.0), plots.Point("b", 3.0, 20.0)]
+    plots.frontier({"": points}, ["note"])
+    assert axes[0].get_ylim() == (5.0, 25.0)

@@ -155,6 +155,19 @@ def _draw_panel(
         axes.set_ylim(low - abs(low) / 2, low + abs(low) / 2)
 
 
+def room_around(values: Array, logarithmic: bool = False) -> tuple[float, float]:
+    """The limits of an axis for `values` and the bars around them, which may be far wider.
+
+    Half the range of the values on either side: what is longer is cut.
+    """
+    scale = np.log(values) if logarithmic else values
+    low, high = float(scale.min()), float(scale.max())
+    margin = (high - low) / 2 or (0.5 if logarithmic else abs(low) / 2 or 1.0)
+    ends = np.array([low - margin, high + margin])
+    first, last = (np.exp(ends) if logarithmic else ends).tolist()
+    return first, last
+
+
 def is_logarithmic(values: Array) -> bool:
     """Whether rising `values` span a decade or more and lie more evenly on a logarithmic axis."""
     if len(values) < 3 or values[0] <= 0 or values[-1] < 10 * values[0]:

@@ -23,7 +23,7 @@ from vae_run.plots.canvas import (
     Sheet,
     shorten,
 )
-from vae_run.plots.curves import short, style
+from vae_run.plots.curves import room_around, short, style
 from vae_run.plots.fonts import DEFAULT, families, shown
 
 if TYPE_CHECKING:
@@ -121,6 +121,10 @@ def _equal_elbo(axes: Axes, points: Sequence[Point]) -> None:
     known = _finite(points)
     if not known:
         return
+    for name, values in (("x", [p.rate for p in known]), ("y", [p.distortion for p in known])):
+        low, high = getattr(axes, f"get_{name}lim")()
+        least, most = room_around(np.array(values))
+        getattr(axes, f"set_{name}lim")(max(low, least), min(high, most))
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     right += 0.08 * (right - left)  # room for the names
     axes.set_xlim(left, right)

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vae_run.plots.canvas import (
-    BODY,
     INK,
     MARGIN,
-    MUTED,
     SERIES,
     SMALL,
     SPLITS,
@@ -22,17 +20,24 @@ from vae_run.plots.canvas import (
     Heading,
     Picture,
     Sheet,
-    shorten,
     text_width,
 )
-from vae_run.plots.curves import columns_of, is_logarithmic, logarithmic, short, style, write_title
+from vae_run.plots.curves import (
+    columns_of,
+    is_logarithmic,
+    logarithmic,
+    room_around,
+    short,
+    style,
+    write_title,
+)
 from vae_run.plots.curves import joined as joined_panels
 from vae_run.plots.fonts import families, shown
+from vae_run.plots.legend import DASHES, Legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DASHES: dict[str, Any] = {"train": (0, (1, 1.6)), "val": (0, (4, 2)), "test": "solid"}
 _PLOT = (324, 220)  # width and height of a panel's axes
 _INSET, _ABOVE, _BELOW, _BETWEEN = 56, 42, 54, 30  # around the axes; between panels
 _MOST_PANELS = 9
@@ -87,7 +92,7 @@ def sweep_curves(
     width = 2 * MARGIN + columns * pitch[0] - _BETWEEN
     heading = Heading(title, [note for note in notes if note], width - 2 * MARGIN)
     splits = [s for s in SPLITS if any(li.split == s for ls in shown.values() for li in ls)]
-    legend = _Legend(drawn, splits, width)
+    legend = Legend(drawn, splits, width)
     top = MARGIN + heading.height + legend.height
     sheet = Sheet(width, top + math.ceil(len(shown) / columns) * pitch[1])
     heading.draw(sheet)
@@ -114,44 +119,11 @@ def _axes(sheet: Sheet, axis: str, left: int, top: int) -> Axes:
     return axes
 
 
-class _Legend:
-    """What colours and strokes mean: settings in colours and splits in strokes, or just splits."""
-
-    def __init__(self, settings: Sequence[str], splits: Sequence[str], width: float) -> None:
-        if len(settings) < 2:
-            entries = [(split, SPLITS[split], "solid") for split in splits]
-        else:
-            entries = [(name, SERIES[i], "solid") for i, name in enumerate(settings)]
-            entries += [(s, MUTED, _DASHES[s]) for s in splits if len(splits) > 1]
-        self._places: list[tuple[float, int, str, str, Any]] = []
-        x, row = float(MARGIN), 0
-        for name, colour, dash in entries:
-            name = shorten(name, width - 2 * MARGIN - 30, BODY)
-            size = 30 + text_width(name, BODY)
-            if x > MARGIN and x + size > width - MARGIN:
-                x, row = float(MARGIN), row + 1
-            self._places.append((x, row, name, colour, dash))
-            x += size + 22
-        self.height = 18 * (row + 1) + 8 if entries else 0
-
-    def draw(self, sheet: Sheet, top: float) -> None:
-        """Write the legend at height `top`."""
-        from matplotlib.lines import Line2D
-
-        for x, row, name, colour, dash in self._places:
-            y = top + 18 * row + 6
-            up = sheet.height - y
-            stroke = Line2D([x, x + 22], [up, up], color=colour, linewidth=2.2, linestyle=dash)
-            stroke.set_transform(sheet.on_page)
-            sheet.figure.add_artist(stroke)
-            sheet.text(x + 30, y, name)
-
-
 def _look(line: Line, settings: Sequence[str], splits: Sequence[str]) -> tuple[str, Any]:
     """Colour and dashes of a line: as the legend says."""
     if len(settings) < 2:
         return SPLITS[line.split], "solid"
-    dashes = _DASHES[line.split] if len(splits) > 1 else "solid"
+    dashes = DASHES[line.split] if len(splits) > 1 else "solid"
     return SERIES[settings.index(line.setting)], dashes
 
 
@@ -205,6 +177,10 @@ def _scale(axes: Axes, lines: Sequence[Line]) -> None:
         logarithmic(axes)
     elif len(y) and y[0] != 0 and y[-1] - y[0] < 1e-3 * abs(y[0]):
         axes.set_ylim(y[0] - abs(y[0]) / 2, y[0] + abs(y[0]) / 2)
+    if len(y) and any(line.halves for line in lines):
+        least, most = room_around(y, axes.get_yscale() == "log")
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, least), min(high, most))
     if 1 < len(x) <= 24:
         axes.xaxis.set_major_locator(FixedLocator(_with_room(x, axes.get_xscale() == "log")))
         axes.xaxis.set_major_formatter(plain)
