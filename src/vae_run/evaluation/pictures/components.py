@@ -8,7 +8,7 @@ import torch
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.few_images import encoded
+from vae_run.evaluation.few_images import encoded, few_batch
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -39,7 +39,7 @@ def components(view: View) -> Image | None:
         min=1e-9
     )
     at = torch.cat([codes.mean(0, keepdim=True), torch.zeros_like(steps[:1]), steps, -steps])
-    mean, zero, *moved = model.decode(at.to(view.split.images)).mean.cpu().unbind(0)
+    mean, zero, *moved = model.decode(at.to(few_batch(view, 1).input)).mean.cpu().unbind(0)
     up, down = (torch.stack(part) - zero for part in (moved[: len(order)], moved[len(order) :]))
     if float((up + down).abs().max()) > LINEAR * float(up.abs().max()):
         return None
