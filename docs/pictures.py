@@ -106,7 +106,7 @@ def train(words: str, place: Path) -> Path:
     if listed[0] == "-m":
         vae_run(*listed, f"sweep.dir={place}")
     elif (place / "metrics.json").is_file():
-        vae_run("task=evaluate", f"run={place}")
+        vae_run("task=evaluate", f"run={place}", "evaluation.metrics=[objective]")
     else:
         vae_run(*listed, f"hydra.run.dir={place}")
     return place

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Picture = NDArray[Any]
 
 MOST_KEYS = 4
-BARS = "bars are 95 % Student-t intervals over seeds, cut where they leave the picture"
+BARS = "Bars are 95 % Student-t intervals over seeds, cut where they leave the picture"
 FEWEST_VALUES = 3
 MOST_POINTS = 40
 """Points of a frontier whose numbers can still be read."""

@@ -76,6 +76,8 @@ def frontier(
     for (_, points), colour in zip(shown.items(), SERIES, strict=False):
         _draw(axes, points, colour)
     _equal_elbo(axes, [point for points in shown.values() for point in points])
+    for points in shown.values():
+        _write_names(axes, _finite(points))
     middle = MARGIN + _INSET + _PLOT[0] / 2
     x_name = f"rate: KL(q(z|x) || p(z)), {unit}"
     sheet.text(middle, top + _PLOT[1] + 34, x_name, size=SMALL, align="center")
@@ -103,17 +105,35 @@ def _draw(axes: Axes, points: Sequence[Point], colour: str) -> None:
         capsize=3,
     )
     axes.plot(rates, distortions, color=colour, linewidth=1.8, marker="o", markersize=6)
-    for point in known:
+
+
+def _write_names(axes: Axes, points: Sequence[Point]) -> None:
+    """The names beside the points; those of points in one place beside each other."""
+    groups: list[list[Point]] = []
+    for point in points:
+        if groups and _near(axes, groups[-1][0], point):
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    for group in groups:
+        name = ", ".join(point.name for point in group)
         axes.annotate(
-            shown(point.name),
-            (point.rate, point.distortion),
+            shown(name),
+            (group[0].rate, group[0].distortion),
             xytext=(7, 7),
             textcoords="offset points",
             fontsize=SMALL,
-            family=families(point.name),
+            family=families(name),
             color=INK,
             parse_math=False,
         )
+
+
+def _near(axes: Axes, first: Point, second: Point) -> bool:
+    """Whether the names of two points would cover each other."""
+    ends = axes.transData.transform([(p.rate, p.distortion) for p in (first, second)])
+    apart = np.abs(ends[1] - ends[0])
+    return bool(apart[0] < 24 and apart[1] < 14)
 
 
 def _equal_elbo(axes: Axes, points: Sequence[Point]) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MOST_TICKS = 10
+_LINE = 0.5
+"""The grey of the lines between the images of a plane."""
 
 
 def manifold(images: Tensor, axis: Tensor, note: str) -> Picture:
@@ -61,8 +63,12 @@ def manifolds(images: Tensor, axis: Tensor, names: Sequence[str], note: str) -> 
     """
     cells, remark = events(images, 3)
     count, points, _, height, width, _ = cells.shape
-    # Tiles without a gap: [K, G, G, H, W, 3] becomes [K, G H, G W, 3], with z1 upwards.
-    planes = cells[:, ::-1].swapaxes(2, 3).reshape(count, points * height, points * width, 3)
+    # Tiles with a line between them: [K, G, G, H, W, 3] becomes [K, G (H + 1), G (W + 1), 3], with
+    # z1 upwards.
+    padded = np.full((*cells.shape[:3], height + 1, width + 1, 3), _LINE, dtype=cells.dtype)
+    padded[..., :height, :width, :] = cells
+    size = (points * (height + 1), points * (width + 1))
+    planes = padded[:, ::-1].swapaxes(2, 3).reshape(count, *size, 3)[:, :-1, :-1]
     columns = _fewest_holes(count)
     rows = math.ceil(count / columns)
     grid = np.ones((rows * columns, *planes.shape[1:]), dtype=planes.dtype)

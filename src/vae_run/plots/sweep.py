@@ -23,6 +23,7 @@ from vae_run.plots.canvas import (
     text_width,
 )
 from vae_run.plots.curves import (
+    DECADES,
     columns_of,
     is_logarithmic,
     logarithmic,
@@ -173,7 +174,7 @@ def _scale(axes: Axes, lines: Sequence[Line]) -> None:
     if is_logarithmic(x):
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-    if is_logarithmic(y):
+    if is_logarithmic(y) or (len(y) and y[0] > 0 and y[-1] >= DECADES * y[0]):
         logarithmic(axes)
     elif len(y) and y[0] != 0 and y[-1] - y[0] < 1e-3 * abs(y[0]):
         axes.set_ylim(y[0] - abs(y[0]) / 2, y[0] + abs(y[0]) / 2)
