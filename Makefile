@@ -14,7 +14,7 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
 PYTEST = -m pytest --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run docs test test-faults test-scale test-versions lint format bench screenshots clean setup
+.PHONY: help run docs test test-faults test-scale test-versions lint format bench docs-pictures screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
@@ -79,6 +79,9 @@ bench: setup  ## measure speed beside the peers that are installed, on MNIST
 docs: setup  ## build the site of the documentation in build/docs (installs Sphinx)
 	@$(BIN) -c 'import furo, myst_nb' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[docs]' >&2
 	@$(BIN) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs && echo build/docs/index.html
+
+docs-pictures: setup  ## draw all pictures of docs/images anew, by the commands of the pages (half an hour)
+	@$(WITH_ARGS) docs/pictures.py
 
 screenshots: setup  ## take the pictures of the report and of TensorBoard in docs/images (needs Chromium)
 	@$(WITH_ARGS) docs/screenshots.py

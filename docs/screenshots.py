@@ -33,8 +33,8 @@ from PIL import Image
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST = 300_000  # bytes of a picture
-SIZES = {"report": (1360, 2700), "tensorboard": (1700, 1060)}
-WIDEST = 1360  # pixels of a picture
+SIZES = {"report": (1000, 1240), "tensorboard": (1280, 860)}
+WIDEST = 1280  # pixels of a picture
 WAIT = 12.0  # seconds until a page is surely drawn
 CLOSE_SETTINGS = """
 for (const button of document.querySelectorAll("settings-view button, .settings-button, button")) {
@@ -165,8 +165,8 @@ def shoot(browser: str, address: str, folder: Path, name: str) -> None:
     print(f"{IMAGES / name}.png  {len(content) / 1000:.0f} kB")
 
 
-def smaller(raw: bytes) -> bytes:
-    """The picture as a PNG of at most `LARGEST` bytes: with fewer colours, then fewer pixels."""
+def smaller(raw: bytes, largest: int = LARGEST) -> bytes:
+    """The picture as a PNG of at most `largest` bytes: with fewer colours, then fewer pixels."""
     with Image.open(io.BytesIO(raw)) as opened:
         picture = opened.convert("RGB")
     if picture.width > WIDEST:
@@ -175,7 +175,7 @@ def smaller(raw: bytes) -> bytes:
     while True:
         buffer = io.BytesIO()
         picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
-        if buffer.tell() <= LARGEST:
+        if buffer.tell() <= largest:
             return buffer.getvalue()
         size = (picture.width * 9 // 10, picture.height * 9 // 10)
         picture = picture.resize(size, Image.Resampling.LANCZOS)

@@ -279,7 +279,8 @@ def test_the_command_tells_and_writes(compared: tuple[Path, Finished]) -> None:
     assert "failed: failed  <b>no</b> [red]memory" in finished.out
     assert str(Path("out") / "compare.html") in finished.out
     assert [path.name for path in sorted(out.iterdir())] == [
-        "compare.html", "differences.csv", "figures", "groups.csv", "runs.csv"]  # fmt: skip
+        "compare.html", "compare.md", "compare.tex",
+        "differences.csv", "figures", "groups.csv", "runs.csv"]  # fmt: skip
     assert {path.name for path in (out / "figures").iterdir()} == {
         "over_objective_beta.png", "rate_distortion.png"}  # fmt: skip
     groups = rows(out / "groups.csv")

@@ -272,7 +272,10 @@ def test_a_traversal_of_the_upper_layer_moves_the_lower_one_by_the_prior() -> No
     torch.testing.assert_close(carried[:, 3:5], above.moments(z[:, 5:])[0])
     torch.testing.assert_close(carried[:, :3], below.moments(carried[:, 3:5])[0])
     spread = torch.tensor([0.1, 0.3, 0.2, 9.0, 0.5, 7.0])
-    assert widest(spread, (3, 2, 1)).tolist() == [1, 2, 0, 3, 4, 5]
+    active = torch.ones(6, dtype=torch.bool)
+    assert widest(spread, active, (3, 2, 1)).tolist() == [1, 2, 0, 3, 4, 5]
+    active[torch.tensor([0, 2, 5])] = False
+    assert widest(spread, active, (3, 2, 1)).tolist() == [1, 3, 4, 5], "one of a layer without any"
     made = experiment("model=ladder_vae")
     with evaluating(made.model):
         assert traversals(made.view(made.splits.val)) is not None

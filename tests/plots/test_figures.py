@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run import plots
+from vae_run.plots import Line
 from vae_run.plots import cells as cells_module
-from vae_run.plots.canvas import BLUE, ORANGE, VERMILLION, rgb, shorten, text_width, wrap
-from vae_run.plots.curves import _panels
+from vae_run.plots.canvas import BLUE, ORANGE, VERMILLION, Sheet, rgb, shorten, text_width, wrap
+from vae_run.plots.curves import _panels, joined
 from vae_run.plots.grid import Grid
-from vae_run.plots.images import _ticks
+from vae_run.plots.planes import _fewest_holes, _ticks
 
 Picture = NDArray[np.uint8]
 NAN = float("nan")
@@ -406,3 +408,71 @@ def test_the_strangest_stand_above_their_reconstructions() -> None:
         assert above[2:] == below[2:], "in one column"
         assert above[1] < below[0]
     assert places[0][3] < places[1][2] < places[2][2], "in order"
+
+
+@pytest.fixture
+def axes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The axes that are drawn, in order."""
+    made: list[Any] = []
+    original = Sheet.axes
+
+    def kept(sheet: Sheet, *place: int) -> Any:
+        made.append(original(sheet, *place))
+        return made[-1]
+
+    monkeypatch.setattr(Sheet, "axes", kept)
+    return made
+
+
+def test_equal_quantities_are_one_panel(axes):
+    history = {f"{s}/{name}": [3.0, 2.0, NAN] for name in ("loss", "reconstruction") for s in "ab"}
+    plots.learning_curves({**history, "a/mse": [1.0, 0.5, 0.2]}, [1, 2, 3])
+    assert len(axes) == 2
+    panels = _panels({**history, "a/mse": [3.0, 2.0, NAN]})
+    assert list(joined(panels)) == ["loss = reconstruction", "mse"], "mse has other splits"
+
+
+def test_values_of_many_magnitudes_are_on_a_logarithmic_axis(axes):
+    falling = [10.0**-step for step in range(5)]
+    plots.learning_curves({"val/kl": falling, "val/loss": [9.0, 5.0, 4.0, 3.0, 2.0]}, range(5))
+    assert [each.get_yscale() for each in axes] == ["log", "linear"]
+    axes.clear()
+    plots.learning_curves({"val/kl": [0.0, *falling[1:]]}, range(5))
+    assert axes[0].get_yscale() == "linear", "0 has no place on it"
+
+
+def test_four_panels_leave_no_hole(axes):
+    names = ("a", "b", "c", "d")
+    plots.learning_curves({f"val/{n}": [float(i), 2.0] for i, n in enumerate(names)}, [1, 2])
+    assert len({round(each.get_position().x0, 3) for each in axes}) == 2
+    assert len({round(each.get_position().y0, 3) for each in axes}) == 2
+
+
+def test_intervals_of_a_sweep_stand_around_the_means(axes):
+    line = Line("", "test", [1.0, 1.0, 2.0], [3.0, 5.0, 7.0], {1.0: 0.5})
+    plots.sweep_curves({"mse": [line]}, "key", title="Sweep")
+    bars = [each for each in axes[0].collections if hasattr(each, "get_segments")]
+    ends = np.concatenate([np.array(s) for each in bars for s in each.get_segments() if len(s)])
+    assert ends[np.isfinite(ends).all(1)].tolist() == [[1.0, 3.5], [1.0, 4.5]]
+
+
+def test_planes_of_classes_have_z0_to_the_right_and_z1_upwards(drawn):
+    planes = palette(2, 3, 3)
+    plots.manifolds(planes, torch.linspace(-1, 1, 3).expand(2, 3), ["a", "b"], "note")
+    (grid,) = drawn
+    assert grid.captions == [["a", "b"]]
+    corner = grid.cells.reshape(2, 14, 14, 3)[:, ::5, ::5, 0] * 255
+    assert corner.round().astype(int)[0].tolist() == [[6, 7, 8], [3, 4, 5], [0, 1, 2]]
+    assert corner.round().astype(int)[1, 2].tolist() == [9, 10, 11]
+    for count, columns in ((10, 5), (12, 4), (2, 2), (1, 1)):
+        assert _fewest_holes(count) == columns
+
+
+def test_bars_that_are_far_wider_than_the_values_are_cut(axes):
+    line = Line("", "test", [1.0, 1.0, 2.0, 2.0], [3.0, 5.0, 7.0, 6.0], {1.0: 90.0, 2.0: 0.1})
+    plots.sweep_curves({"mse": [line]}, "key", title="Sweep")
+    assert axes[0].get_ylim() == (1.0, 9.0), "half of the range of the values on either side"
+    axes.clear()
+    points = [plots.Point("a", 1.0, 10.0, 50.0, 50.0), plots.Point("b", 3.0, 20.0)]
+    plots.frontier({"": points}, ["note"])
+    assert axes[0].get_ylim() == (5.0, 25.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vae_run import plots
-from vae_run.comparison.pictures import number
+from vae_run.comparison.pictures import BARS, number
 from vae_run.plots import Line
 from vae_run.plots import sweep as drawing
 from vae_run.plots.canvas import BLUE, GREEN, ORANGE, rgb
+from vae_run.plots.curves import joined
 from vae_run.sweeps import pictures as sweep_pictures
 from vae_run.sweeps.ledger import Ledger
 from vae_run.sweeps.pictures import by_setting, marks, numeric_key, over_key, swept_keys
@@ -90,12 +92,14 @@ def test_seeds_share_a_line_and_other_keys_make_lines(drawn):
     assert list(call["panels"]) == ["loss", "mse"]
     lines = {(line.setting, line.split): line for line in call["panels"]["mse"]}
     assert set(lines) == {(f"model={m}", s) for m in ("ae", "vae") for s in ("val", "test")}
-    assert lines["model=ae", "test"] == Line(
-        "model=ae", "test", [2, 4, 8, 2, 4, 8], [0, 1, 2, 3, 4, 5]
-    )
+    line = lines["model=ae", "test"]
+    assert (line.x, line.y) == ([2, 4, 8, 2, 4, 8], [0, 1, 2, 3, 4, 5])
+    # The interval of two values that are 3 apart: t of one degree of freedom, 12.7062, times 1.5.
+    assert line.halves == pytest.approx(dict.fromkeys((2, 4, 8), 19.0593), rel=1e-4)
     assert lines["model=vae", "test"].y == [6, 7, 8, 9, 10, 11]
     assert call["notes"] == [
         "mean over 2 seeds; every run is a dot",
+        BARS,
         "2 of 14 jobs left no metrics",
     ]
 
@@ -239,7 +243,7 @@ def test_the_figure_shows_what_the_runs_measured(swept: tuple[Path, Finished], d
         metrics = json.loads((folder / run["run"] / "metrics.json").read_text(encoding="utf-8"))
         assert (x, y) == (float(run["latent_dim"]), metrics["test"]["mse"])
     assert {line.split for line in over["panels"]["loss"]} == {"train", "val", "test"}
-    assert set(epochs["panels"]) == {"loss", "mse"}, "reconstruction is the loss again"
+    assert list(joined(epochs["panels"], operator.eq)) == ["loss = reconstruction", "mse"]
     assert [line.x for line in epochs["panels"]["mse"]] == [[1.0, 2.0]] * 3
     assert len({line.setting for line in epochs["panels"]["mse"]}) == 3
 

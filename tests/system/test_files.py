@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae_run.system.files import csv_text, write_csv, write_json, write_pictures
+from vae_run.plots import write_pictures
+from vae_run.system.files import csv_text, write_csv, write_json
 from vae_run.system.formatting import short_path
 
 

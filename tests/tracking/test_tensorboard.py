@@ -51,7 +51,12 @@ def test_the_tags_are_the_public_ones(events: EventAccumulator) -> None:
         *(f"val/{name}" for name in (*TERMS, "mse")),
         *(f"test/{name}" for name in (*TERMS, "mse", "pca_mse", "active_units")),
     }
-    assert set(tags["images"]) == {f"images/{name}" for name in (*PICTURES, "learning_curves")}
+    while_training = ("training_reconstructions", "training_samples")
+    names = (*PICTURES, "learning_curves", *while_training)
+    assert set(tags["images"]) == {f"images/{name}" for name in names}
+    for name in while_training:
+        steps = [event.step // 11 for event in events.Images(f"images/{name}")]
+        assert steps == [1, 2, 5, 10, 20], "epochs of 11 steps"
     assert set(tags["histograms"]) == {"latent/mean", "latent/scale"}
     assert set(tags["tensors"]) == {"config/text_summary", "custom_scalars__config__"}
 
@@ -79,7 +84,7 @@ def test_curves_are_those_of_the_history(events: EventAccumulator, vae: Path) ->
 
 
 def test_the_pictures_are_the_files(events: EventAccumulator, vae: Path) -> None:
-    tags = events.Tags()["images"]
+    tags = [tag for tag in events.Tags()["images"] if "training_" not in tag]
     assert sorted(tag.removeprefix("images/") for tag in tags) == sorted(
         file.stem for file in (vae / "figures").glob("*.png")
     )
@@ -251,7 +256,7 @@ def test_a_browser_shows_the_curves(page: str, vae: Path, tmp_path: Path) -> Non
 
 def test_a_browser_shows_the_pictures(page: str, vae: Path, tmp_path: Path) -> None:
     tags = [f"images/{name}" for name in PICTURES] + [f"val/{name}" for name in (*TERMS, "mse")]
-    document = rendered(f"{page}?tagFilter=images/%7Cval/#timeseries", tags, tmp_path)
+    document = rendered(f"{page}?tagFilter=images/(%3F!training)%7Cval/#timeseries", tags, tmp_path)
     sources = re.findall(r'<img [^>]*src="(data/[^"]+)"', document)
     shown = {fetched(page + html.unescape(source)) for source in sources}
     files = {size_of(file.read_bytes()) for file in (vae / "figures").glob("*.png")}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
 from vae_run.comparison.ranking import Comparison, Group
+from vae_run.comparison.statistics import estimate
 from vae_run.evaluation.quantity import Place
 from vae_run.plots import Line, Point
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Picture = NDArray[Any]
 
 MOST_KEYS = 4
+BARS = "Bars are 95 % Student-t intervals over seeds, cut where they leave the picture"
 FEWEST_VALUES = 3
 MOST_POINTS = 40
 """Points of a frontier whose numbers can still be read."""
@@ -55,7 +57,7 @@ def over(comparison: Comparison, key: str) -> Picture:
     if joined := len(settings) <= MOST_SETTINGS:
         seeds = {seed for group in comparison.groups for seed in group.runs}
         many = len(seeds) > 1
-        notes = [f"mean over up to {len(seeds)} seeds; every run is a dot"] if many else []
+        notes = [f"mean over up to {len(seeds)} seeds; every run is a dot", BARS] if many else []
     else:
         others = [other for other in comparison.short_keys() if other != key]
         settings = {"": comparison.groups}
@@ -69,11 +71,26 @@ def over(comparison: Comparison, key: str) -> Picture:
                     for y in group.values(f"{split}/{name}").values()
                 ]
                 if points:
-                    x, y = zip(*points, strict=True)
-                    panels.setdefault(name, []).append(Line(setting, split, x, y))
+                    line = with_intervals(setting, split, points, joined)
+                    panels.setdefault(name, []).append(line)
     title = f"Metrics against {key}"
     units = comparison.table.units(panels)
     return plots.sweep_curves(panels, key, title=title, notes=notes, joined=joined, units=units)
+
+
+def with_intervals(
+    setting: str, split: str, points: Sequence[tuple[float, float]], joined: bool = True
+) -> Line:
+    """The points (x, y) of a setting, with the interval of the mean where several share an x.
+
+    Where the points are not `joined`, those that share an x are not repetitions: no interval.
+    """
+    shared: dict[float, list[float]] = {}
+    for x, y in points:
+        if math.isfinite(y):
+            shared.setdefault(x, []).append(y)
+    halves = {x: estimate(ys).half for x, ys in shared.items() if joined and len(ys) > 1}
+    return Line(setting, split, [x for x, _ in points], [y for _, y in points], halves)
 
 
 def by_setting(comparison: Comparison, *apart: str) -> dict[str, list[Group]]:
@@ -103,7 +120,9 @@ def rate_distortion(comparison: Comparison) -> Picture | None:
     }
     if not FEWEST_VALUES <= sum(len(points) for points in lines.values()) <= MOST_POINTS:
         return None
-    notes = [f"Test split, means over seeds. The numbers are {key}"]
+    many = any(len(group.runs) > 1 for group in comparison.groups)
+    notes = [f"Test split{', means over seeds' if many else ''}", f"The numbers are {key}"]
+    notes += [BARS] if many else []
     return plots.frontier(lines, notes, comparison.table.of("kl").unit)
 
 
@@ -112,7 +131,8 @@ def _points(groups: Sequence[Group], key: str) -> list[Point]:
     for group in groups:
         rate, distortion = group.estimate("test/kl"), group.estimate("test/reconstruction")
         if rate.n and distortion.n:
-            found.append(Point(f"{value(group, key):g}", rate.mean, distortion.mean))
+            name = f"{value(group, key):g}"
+            found.append(Point(name, rate.mean, distortion.mean, rate.half, distortion.half))
     return found
 
 

@@ -39,6 +39,16 @@ class Sweep(BaseModel):
     mark: str | float | None = None  # a metric, or a position, marked on the axis of sweep.png
 
 
+class Figures(BaseModel):
+    """How pictures are written, and how often they are drawn while training."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    format: Literal["png", "svg", "pdf"] = "png"  # svg and pdf stand beside the PNG
+    dpi: Annotated[int, Field(ge=36, le=1200)] = 72  # dots per inch of a PNG
+    every: Literal["auto"] | Positive | None = None  # epochs between pictures while training
+
+
 class Common(BaseModel):
     """The settings that every task has. Unknown keys and wrong types are refused."""
 
@@ -56,6 +66,7 @@ class Common(BaseModel):
     init_from: str | None = None  # a run whose best weights training starts from
     quiet: bool = False  # whether only warnings and errors are printed
     trust: list[str] = []  # packages whose classes a foreign run directory may name
+    figures: Figures = Figures()
     sweep: Sweep
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from vae_run.data.batches import Batch
 from vae_run.evaluation.view import spaced
@@ -31,6 +32,8 @@ FEW = 512
 MANY = 2000
 """Images that `encoded` takes at most."""
 SAMPLES_SEED = 0
+ACTIVE = 0.01
+"""Variance over images of E_q[z_d] above which a dimension is active (Burda et al. 2015)."""
 
 
 def few_batch(view: View, count: int = FEW) -> Batch:
@@ -154,6 +157,17 @@ def covariance(points: Tensor) -> Tensor:
     """[D, D] of points [N, D]; of a single point it is zero."""
     centred = points - points.mean(0)
     return centred.T @ centred / max(len(points) - 1, 1)
+
+
+def normal_moments(distribution: Distribution) -> tuple[Tensor, Tensor] | None:
+    """Mean [*, D] and covariance [*, D, D] of normal distributions, float64; None for others."""
+    if isinstance(distribution, MultivariateNormal):
+        covariance = distribution.covariance_matrix
+    elif isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal):
+        covariance = distribution.variance.diag_embed()
+    else:
+        return None
+    return distribution.mean.cpu().double(), covariance.cpu().double()
 
 
 def prior_samples(model: LatentVariableModel, count: int) -> Tensor:

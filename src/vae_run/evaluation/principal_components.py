@@ -98,6 +98,26 @@ def components(split: Split, d: int) -> Components:
     return fits[min(enough)].first(d)
 
 
+def leading_values(split: Split, k: int) -> tuple[Tensor, float]:
+    """The first k eigenvalues of the covariance of the images of `split`, and the sum of all.
+
+    Exact for images of up to `MOST_PIXELS`; of larger ones those along `components`.
+    """
+    few = _some(split)
+    if few.images[0].numel() <= MOST_PIXELS:
+        values = spectrum(few, narrow=True).values
+        return values[:k], float(values.sum())
+    mean, drawn = _moments(few)
+    basis = components(few, k).basis
+    along = (drawn[:, None] * basis.square()).sum(0)
+    total = float(drawn.sum())
+    for x in _chunks(few):
+        centred = wide(x) - mean
+        along = along + (centred @ basis).square().sum(0) / len(few)
+        total += float(centred.square().sum()) / len(few)
+    return along, total
+
+
 def _some(split: Split) -> Split:
     """`MOST_IMAGES` images of `split`, the same every time, or all where there are fewer."""
     if len(split) <= MOST_IMAGES:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_run.plots.drawing import SCREEN, Drawing
 from vae_run.plots.fonts import families, shown
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from matplotlib.axes import Axes
     from matplotlib.font_manager import FontProperties
+    from matplotlib.transforms import Transform
 
 Array: TypeAlias = NDArray[Any]
 Picture: TypeAlias = NDArray[np.uint8]
@@ -28,7 +33,7 @@ SERIES = (BLUE, ORANGE, GREEN, VERMILLION, "#cc79a7", "#56b4e9", INK)
 MARGIN = 16
 TITLE, BODY, SMALL = 16.0, 12.5, 11.0
 _LINE = 17
-_DPI = 72  # a point is a pixel: every size in this package is in pixels
+_DPI = SCREEN  # a point is a pixel: every size in this package is in pixels
 
 
 def rgb(colour: str) -> Picture:
@@ -108,6 +113,14 @@ class Sheet:
         size = ((width + 0.01) / _DPI, (height + 0.01) / _DPI)
         self.figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
         self._canvas: Any = FigureCanvasAgg(self.figure)
+        self._images: list[tuple[Picture, int, int]] = []
+
+    @property
+    def on_page(self) -> Transform:
+        """From pixels, x to the right and y upwards, to dots of any number per inch."""
+        from matplotlib.transforms import Affine2D
+
+        return Affine2D().scale(1 / _DPI) + self.figure.dpi_scale_trans
 
     def text(
         self,
@@ -121,8 +134,6 @@ class Sheet:
         align: str = "left",
     ) -> None:
         """Write one line, its middle at height y; `$` and `_` stand for themselves."""
-        from matplotlib.transforms import IdentityTransform
-
         if not string:
             return
         string = shown(string)
@@ -135,13 +146,12 @@ class Sheet:
             ha=align,
             va="center_baseline",
             parse_math=False,
-            transform=IdentityTransform(),
+            transform=self.on_page,
         )
 
     def image(self, pixels: Picture, x: int, y: int) -> None:
         """Lay pixels [h, w, 3] on the page one to one, their top left corner at (x, y)."""
-        bottom = self.height - y - pixels.shape[0]
-        self.figure.figimage(pixels, xo=x, yo=bottom, origin="upper", zorder=0)
+        self._images.append((pixels, x, self.height - y - pixels.shape[0]))
 
     def axes(self, x: int, y: int, width: int, height: int) -> Axes:
         """Axes whose inner box has its top left corner at (x, y)."""
@@ -151,11 +161,10 @@ class Sheet:
     def lines(self, paths: Array, colour: str, width: float) -> None:
         """Draw polylines [L, P, 2] of (x, y) points; a point that is NaN breaks its line."""
         from matplotlib.collections import LineCollection
-        from matplotlib.transforms import IdentityTransform
 
         upward = paths * (1.0, -1.0) + (0.0, self.height)
         collection = LineCollection(
-            list(upward), colors=colour, linewidths=width, transform=IdentityTransform()
+            list(upward), colors=colour, linewidths=width, transform=self.on_page
         )
         self.figure.add_artist(collection)
 
@@ -168,9 +177,58 @@ class Sheet:
         return x
 
     def picture(self) -> Picture:
-        """The finished page as uint8 [height, width, 3]."""
-        with warnings.catch_warnings():
-            # The bold face of a font may lack what its regular face has.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        """The finished page as uint8 [height, width, 3], which can be drawn again."""
+        return Drawing.of(self, self.pixels(_DPI))
+
+    def pixels(self, dpi: int) -> Picture:
+        """The page with `dpi` dots per inch; 72 is one pixel for each of its own."""
+        before = self.figure.dpi
+        self.figure.set_dpi(dpi)
+        try:
+            with self._with_images(dpi), _quietly():
+                self._canvas.draw()
+                return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+        finally:
+            self.figure.set_dpi(before)
+
+    def save(self, file: IO[bytes], format: str) -> None:
+        """Write the page as SVG or PDF; equal pages give equal bytes."""
+        from matplotlib import rc_context
+
+        dated = "Date" if format == "svg" else "CreationDate"
+        own: Any = {"svg.hashsalt": "vae-run", "pdf.fonttype": 42}
+        with rc_context(own), self._with_images(_DPI), _quietly():
+            self.figure.savefig(file, format=format, dpi=_DPI, metadata={dated: None})
+
+    @contextmanager
+    def _with_images(self, dpi: int) -> Iterator[None]:
+        """The images on the page: each of their pixels as many dots as `dpi` makes of one."""
+        drawn = []
+        for pixels, x, y in self._images:
+            there = [round(side * dpi / _DPI) for side in (x, y, *pixels.shape[1::-1])]
+            if dpi != _DPI:
+                pixels = _nearest(pixels, there[3], there[2])
+            drawn.append(
+                self.figure.figimage(pixels, xo=there[0], yo=there[1], origin="upper", zorder=0)
+            )
+        try:
+            yield
+        finally:
+            for image in drawn:
+                image.remove()
+
+
+def _nearest(pixels: Picture, height: int, width: int) -> Picture:
+    """`pixels` [h, w, 3] brought to another size by their nearest pixels."""
+    rows = np.arange(height) * pixels.shape[0] // height
+    columns = np.arange(width) * pixels.shape[1] // width
+    found: Picture = pixels[rows[:, None], columns]
+    return found
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Say nothing of letters that the bold face of a font lacks and its regular face has."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield

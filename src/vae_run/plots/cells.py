@@ -53,10 +53,15 @@ def spread(count: int, limit: int) -> list[int]:
     return [int(index) for index in kept]
 
 
-def columns_that_fit(event: Sequence[int]) -> int:
-    """How many cells of shape (H, W, 3), (F,) or (C, L) stand side by side at a readable size."""
+def columns_that_fit(event: Sequence[int], *, native: bool = False) -> int:
+    """How many cells of shape (H, W, 3), (F,) or (C, L) stand side by side at a readable size.
+
+    `native`: images are not made smaller than they are, up to `LARGEST` pixels.
+    """
     if len(event) < 3:
         width = SMALLEST * 3 // 2
+    elif native and SMALLEST <= max(event[:2]) <= LARGEST:
+        width = event[1]
     elif max(event[:2]) < SMALLEST:
         width = event[1] * math.ceil(SMALLEST / max(event[:2]))
     else:
@@ -64,12 +69,16 @@ def columns_that_fit(event: Sequence[int]) -> int:
     return max(1, WIDEST // (width + 4))
 
 
-def tile_size(event: Sequence[int], height: float, width: float) -> tuple[int, int]:
+def tile_size(
+    event: Sequence[int], height: float, width: float, largest: int = LARGEST
+) -> tuple[int, int]:
     """The largest tile for a cell of shape (H, W, 3), (F,) or (C, L) inside a box.
+
+    No side is longer than `largest`.
 
     Images grow and shrink by whole factors, so that their pixels stay equal squares.
     """
-    height, width = (max(8.0, min(LARGEST, side)) for side in (height, width))
+    height, width = (max(8.0, min(largest, side)) for side in (height, width))
     if len(event) < 3:
         wide = min(width, height * 3 / 2)
         return int(wide * 2 / 3), int(wide)

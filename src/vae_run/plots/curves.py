@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_PANELS = 9
+DECADES = 100
+"""Ratio of the greatest to the least positive value from which on an axis is logarithmic."""
 _PLOT = (232, 164)  # width and height of a panel's axes
 _INSET, _ABOVE, _BELOW, _BETWEEN = 52, 46, 52, 24  # left, above and below the axes; between panels
 
@@ -47,11 +49,11 @@ def learning_curves(
             drawn as a dot on its line. A line's last finite value stands above its panel.
         units: by quantity; one that is not among them is drawn without a unit.
     """
-    panels = _panels(history)
+    panels = joined(_panels(history))
     shown = dict(list(panels.items())[:_MOST_PANELS])
     left_out = ", ".join(name for name in panels if name not in shown)
     notes = [f"Not shown: {left_out}" if left_out else ""] if shown else ["no finite values yet"]
-    columns = min(3, max(1, len(shown)))
+    columns = columns_of(len(shown))
     pitch = (_INSET + _PLOT[0] + _BETWEEN, _ABOVE + _PLOT[1] + _BELOW)
     width = max(440, 2 * MARGIN + columns * pitch[0] - _BETWEEN)
     heading = Heading("Learning curves", notes, width - 2 * MARGIN)
@@ -66,6 +68,11 @@ def learning_curves(
     return sheet.picture()
 
 
+def columns_of(panels: int) -> int:
+    """Panels beside each other: three, but two where there are four of them, without a hole."""
+    return 2 if panels == 4 else max(1, min(3, panels))
+
+
 def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Array]]:
     """Quantity to split to values, NaN where not finite, without what has no finite value."""
     panels: dict[str, dict[str, Array]] = {}
@@ -78,13 +85,42 @@ def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Array
     return panels
 
 
+EQUAL = " = "
+"""Between the names of quantities that are one panel."""
+
+
+def joined(panels: Mapping[str, Any], same: Callable[[Any, Any], bool] | None = None) -> Any:
+    """`panels` by name, where those that are the same are one, whose name is those of all.
+
+    As the loss and the reconstruction of a model without a prior.
+    """
+    same = same or _same_lines
+    found: dict[str, Any] = {}
+    for name, lines in panels.items():
+        twin = next((each for each in found if same(found[each], lines)), None)
+        if twin is None:
+            found[name] = lines
+        else:
+            found = {k + EQUAL + name if k == twin else k: held for k, held in found.items()}
+    return found
+
+
+def _same_lines(first: Mapping[str, Array], second: Mapping[str, Array]) -> bool:
+    """Whether two panels have the same splits, with the same values."""
+    return first.keys() == second.keys() and all(
+        first[split].shape == second[split].shape
+        and np.allclose(first[split], second[split], rtol=1e-9, atol=0, equal_nan=True)
+        for split in first
+    )
+
+
 def write_title(
     sheet: Sheet, name: str, units: Mapping[str, str] | None, left: float, y: float
 ) -> None:
     """Write the name of the quantity of a panel, and its unit where it is known."""
     title = name.replace("_", " ")
     sheet.text(left, y, title, bold=True)
-    if unit := (units or {}).get(name):
+    if unit := (units or {}).get(name.split(EQUAL)[0]):
         after = left + text_width(title, BODY, bold=True) + 8
         sheet.text(after, y, unit, size=SMALL, colour=MUTED)
 
@@ -113,8 +149,44 @@ def _draw_panel(
     if len(epochs) == 1:
         axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
     low, high = value_range(np.concatenate(list(lines.values())))
-    if low != 0 and high - low < 1e-3 * abs(low):
+    if low > 0 and high >= DECADES * low:
+        logarithmic(axes)
+    elif low != 0 and high - low < 1e-3 * abs(low):
         axes.set_ylim(low - abs(low) / 2, low + abs(low) / 2)
+
+
+def room_around(values: Array, logarithmic: bool = False) -> tuple[float, float]:
+    """The limits of an axis for `values` and the bars around them, which may be far wider.
+
+    Half the range of the values on either side: what is longer is cut.
+    """
+    scale = np.log(values) if logarithmic else values
+    low, high = float(scale.min()), float(scale.max())
+    margin = (high - low) / 2 or (0.5 if logarithmic else abs(low) / 2 or 1.0)
+    ends = np.array([low - margin, high + margin])
+    first, last = (np.exp(ends) if logarithmic else ends).tolist()
+    return first, last
+
+
+def is_logarithmic(values: Array) -> bool:
+    """Whether rising `values` span a decade or more and lie more evenly on a logarithmic axis."""
+    if len(values) < 3 or values[0] <= 0 or values[-1] < 10 * values[0]:
+        return False
+    logs = np.log(values)
+    widest = np.diff(values).max() / (values[-1] - values[0])
+    return bool(np.diff(logs).max() / (logs[-1] - logs[0]) < widest)
+
+
+def logarithmic(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, with a few plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    subs = (1, 2, 5) if high < 100 * low else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 
 def _write_legend(sheet: Sheet, lines: dict[str, Array], x: float, y: float) -> None:

@@ -93,6 +93,30 @@ def spectrum(codes: Sequence[float], pca: Sequence[float], notes: Sequence[str])
     return sheet.picture()
 
 
+def scree(shares: Sequence[float], kept: int, notes: Sequence[str]) -> Picture:
+    """Shares of the variance by principal component as bars, and their running sum as a line.
+
+    Args:
+        shares: falling, each in [0, 1].
+        kept: the first so many, in colour, are in the code.
+        notes: of what, and how much the first ones hold together.
+    """
+    bars: Array = np.asarray(shares, dtype=float) * 100
+    key = {"in the code": BLUE, "not": IDLE, "all up to here": ORANGE}
+    sheet, left, top = _page("Principal components", notes, key=key)
+    axes = sheet.axes(left, top, *_PLOT)
+    style(axes)
+    places, colours = np.arange(len(bars)), [BLUE] * kept + [IDLE] * (len(bars) - kept)
+    axes.bar(places, bars, 0.8, color=colours, linewidth=0)
+    size = 4 if len(bars) <= 40 else 0
+    axes.plot(places, bars.cumsum(), color=ORANGE, linewidth=1.8, marker="o", ms=size)
+    axes.set_xlim(-0.6, max(len(bars), 8) - 0.4)
+    axes.set_ylim(0, 102)
+    sheet.text(left, top - 12, "% of the variance", size=SMALL, colour=MUTED)
+    _below(sheet, left, top, "principal component")
+    return sheet.picture()
+
+
 @dataclass(frozen=True)
 class Marginal:
     """A latent dimension: its name, samples of it [N], and the prior's density [G] at x [G]."""
@@ -104,40 +128,53 @@ class Marginal:
 
 
 def aggregate_posterior(
-    marginals: Sequence[Marginal], notes: Sequence[str], noun: str = "image"
+    marginals: Sequence[Marginal],
+    notes: Sequence[str],
+    noun: str = "image",
+    *,
+    line: str = "prior",
+    stochastic: bool = True,
+    title: str = "Aggregate posterior and prior",
 ) -> Picture:
-    """Histograms of the codes of a whole split, a panel a dimension, with the prior's density.
+    """Histograms of the codes of a whole split, a panel a dimension, with a density beside them.
 
     Args:
         marginals: at most 12 are drawn.
-        notes: which codes, and which prior.
+        notes: which codes.
         noun: what an example is called.
+        line: what the density is of: a prior, or what was fitted to the codes.
+        stochastic: the codes are samples of q(z|x).
+        title: of the picture.
     """
     shown = marginals[:12]
     panel = _PANEL if len(shown) > 4 else _LARGE_PANEL
     columns = min(4 if len(shown) > 4 else 2, len(shown))
     pitch = (panel[0] + 30, panel[1] + 62)
     width = max(440, 2 * MARGIN + columns * pitch[0])
-    heading = Heading("Aggregate posterior and prior", [". ".join(notes)], width - 2 * MARGIN)
+    heading = Heading(title, [". ".join(notes)], width - 2 * MARGIN)
     top = MARGIN + heading.height
     has_prior = any(m.density is not None for m in shown)
     sheet = Sheet(width, top + 24 + math.ceil(len(shown) / columns) * pitch[1])
     heading.draw(sheet)
-    entries = {f"codes, one sample of q(z|x) per {noun}": BLUE}
-    sheet.key(MARGIN, top + 6, {**entries, "prior": VERMILLION} if has_prior else entries)
+    codes = "one sample of q(z|x)" if stochastic else "one"
+    entries = {f"codes, {codes} per {noun}": BLUE}
+    sheet.key(MARGIN, top + 6, {**entries, line: VERMILLION} if has_prior else entries)
     for index, marginal in enumerate(shown):
         row, column = divmod(index, columns)
         left, upper = MARGIN + 8 + column * pitch[0], top + 46 + row * pitch[1]
-        head, _, detail = marginal.name.partition("  ")
-        sheet.text(left, upper - 10, head, bold=True)
-        right = left + text_width(head, BODY, bold=True) + 8
-        sheet.text(right, upper - 10, detail, size=SMALL, colour=MUTED)
-        _marginal(sheet.axes(left, upper, *panel), marginal)
+        _marginal(sheet, marginal, left, upper, panel)
     return sheet.picture()
 
 
-def _marginal(axes: Axes, marginal: Marginal) -> None:
-    """A histogram of the samples, and the prior's density as a line."""
+def _marginal(
+    sheet: Sheet, marginal: Marginal, left: int, upper: int, panel: tuple[int, int]
+) -> None:
+    """A histogram of the samples, and the density as a line."""
+    head, _, detail = marginal.name.partition("  ")
+    sheet.text(left, upper - 10, head, bold=True)
+    right = left + text_width(head, BODY, bold=True) + 8
+    sheet.text(right, upper - 10, detail, size=SMALL, colour=MUTED)
+    axes = sheet.axes(left, upper, *panel)
     style(axes)
     axes.grid(visible=False)
     axes.yaxis.set_visible(False)
@@ -149,43 +186,6 @@ def _marginal(axes: Axes, marginal: Marginal) -> None:
     if marginal.density is not None:
         axes.plot(marginal.x, marginal.density, color=VERMILLION, linewidth=2.0)
     axes.set_xlim(marginal.x[0], marginal.x[-1])
-
-
-def anomaly_histograms(panels: Sequence[tuple[str, Array, Array]], notes: Sequence[str]) -> Picture:
-    """Scores of normal and of anomalous images, a panel a score; anomalous ones should lie right.
-
-    Args:
-        panels: (title, scores of normal images, scores of anomalous images); at most 4 are drawn.
-        notes: which images are normal.
-    """
-    shown = panels[:4]
-    plot = (440, 170)
-    columns = min(2, len(shown))
-    width = 2 * MARGIN + columns * (plot[0] + 40) - 20
-    heading = Heading("Anomaly scores", [". ".join(notes)], width - 2 * MARGIN)
-    top = MARGIN + heading.height
-    sheet = Sheet(width, top + 24 + math.ceil(len(shown) / columns) * (plot[1] + 66))
-    heading.draw(sheet)
-    sheet.key(MARGIN, top + 6, {"normal": BLUE, "anomalous": VERMILLION})
-    for index, (title, normal, anomalous) in enumerate(shown):
-        row, column = divmod(index, columns)
-        left, upper = MARGIN + 8 + column * (plot[0] + 40), top + 48 + row * (plot[1] + 66)
-        sheet.text(left, upper - 10, title, bold=True)
-        axes = sheet.axes(left, upper, *plot)
-        style(axes)
-        axes.grid(visible=False)
-        axes.yaxis.set_visible(False)
-        both = np.concatenate([normal, anomalous])
-        both = both[np.isfinite(both)]
-        low, high = np.quantile(both, [0.0, 0.995]) if len(both) else (0.0, 1.0)
-        bins = np.linspace(low, high if high > low else low + 1.0, 51).tolist()
-        for scores, colour in ((normal, BLUE), (anomalous, VERMILLION)):
-            kept = np.clip(scores[np.isfinite(scores)], bins[0], bins[-1])
-            if not len(kept):
-                continue
-            axes.hist(kept, bins, density=True, color=colour, alpha=0.45, histtype="stepfilled")
-            axes.hist(kept, bins, density=True, histtype="step", color=colour, linewidth=1.4)
-    return sheet.picture()
 
 
 def _page(title: str, notes: Sequence[str], key: dict[str, str]) -> tuple[Sheet, int, int]:

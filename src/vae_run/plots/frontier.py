@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from vae_run.plots.canvas import (
     Sheet,
     shorten,
 )
-from vae_run.plots.curves import short, style
+from vae_run.plots.curves import room_around, short, style
 from vae_run.plots.fonts import DEFAULT, families, shown
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ _INSET, _BELOW = 66, 52
 
 @dataclass(frozen=True)
 class Point:
-    """A model's rate and distortion, in nats per image, and what is written beside it."""
+    """A model's rate and distortion, in nats per image, and what is written beside it.
+
+    The halves are of the widths of their intervals, NaN where there are none.
+    """
 
     name: str
     rate: float
     distortion: float
+    rate_half: float = math.nan
+    distortion_half: float = math.nan
 
 
 def frontier(
@@ -70,6 +76,8 @@ def frontier(
     for (_, points), colour in zip(shown.items(), SERIES, strict=False):
         _draw(axes, points, colour)
     _equal_elbo(axes, [point for points in shown.values() for point in points])
+    for points in shown.values():
+        _write_names(axes, _finite(points))
     middle = MARGIN + _INSET + _PLOT[0] / 2
     x_name = f"rate: KL(q(z|x) || p(z)), {unit}"
     sheet.text(middle, top + _PLOT[1] + 34, x_name, size=SMALL, align="center")
@@ -86,18 +94,46 @@ def _finite(points: Sequence[Point]) -> list[Point]:
 def _draw(axes: Axes, points: Sequence[Point], colour: str) -> None:
     known = _finite(points)
     rates, distortions = [p.rate for p in known], [p.distortion for p in known]
+    axes.errorbar(
+        rates,
+        distortions,
+        [point.distortion_half for point in known],
+        [point.rate_half for point in known],
+        fmt="none",
+        ecolor=colour,
+        elinewidth=1.2,
+        capsize=3,
+    )
     axes.plot(rates, distortions, color=colour, linewidth=1.8, marker="o", markersize=6)
-    for point in known:
+
+
+def _write_names(axes: Axes, points: Sequence[Point]) -> None:
+    """The names beside the points; those of points in one place beside each other."""
+    groups: list[list[Point]] = []
+    for point in points:
+        if groups and _near(axes, groups[-1][0], point):
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    for group in groups:
+        name = ", ".join(point.name for point in group)
         axes.annotate(
-            shown(point.name),
-            (point.rate, point.distortion),
+            shown(name),
+            (group[0].rate, group[0].distortion),
             xytext=(7, 7),
             textcoords="offset points",
             fontsize=SMALL,
-            family=families(point.name),
+            family=families(name),
             color=INK,
             parse_math=False,
         )
+
+
+def _near(axes: Axes, first: Point, second: Point) -> bool:
+    """Whether the names of two points would cover each other."""
+    ends = axes.transData.transform([(p.rate, p.distortion) for p in (first, second)])
+    apart = np.abs(ends[1] - ends[0])
+    return bool(apart[0] < 24 and apart[1] < 14)
 
 
 def _equal_elbo(axes: Axes, points: Sequence[Point]) -> None:
@@ -105,6 +141,10 @@ def _equal_elbo(axes: Axes, points: Sequence[Point]) -> None:
     known = _finite(points)
     if not known:
         return
+    for name, values in (("x", [p.rate for p in known]), ("y", [p.distortion for p in known])):
+        low, high = getattr(axes, f"get_{name}lim")()
+        least, most = room_around(np.array(values))
+        getattr(axes, f"set_{name}lim")(max(low, least), min(high, most))
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     right += 0.08 * (right - left)  # room for the names
     axes.set_xlim(left, right)

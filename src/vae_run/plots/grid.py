@@ -28,7 +28,7 @@ from vae_run.plots.canvas import (
     shorten,
     text_width,
 )
-from vae_run.plots.cells import TALLEST, WIDEST, pixels, polylines, tile_size, warning
+from vae_run.plots.cells import LARGEST, TALLEST, WIDEST, pixels, polylines, tile_size, warning
 
 CURVES = (BLUE, ORANGE, GREEN, VERMILLION, MUTED)
 """Colours of the channels of a window, in turn."""
@@ -43,7 +43,7 @@ class Grid:
     A row name may carry a second, muted line after two spaces. `captions` [R][C] stand under single
     cells and `footer` [C] under the columns. The first `count` cells are drawn, row by row; the
     rest stay empty. `framed` columns get a blue frame. A `plane` names the axes x and y: its row
-    names and footer are values along them.
+    names and footer are values along them. `largest` is the most pixels of a cell's longer side.
     """
 
     cells: Array
@@ -57,6 +57,7 @@ class Grid:
     count: int | None = None
     framed: Sequence[int] = ()
     plane: tuple[str, str] | None = None
+    largest: int = LARGEST
 
     def draw(self) -> Picture:
         """Lay the page out and draw it."""
@@ -93,7 +94,8 @@ class _Layout:
         rows, columns, *event = grid.cells.shape
         strip = _STRIP * bool(grid.captions)
         tallest = TALLEST + 128 if grid.plane else TALLEST
-        self.tile = tile_size(event, tallest / rows - grid.gap - strip, WIDEST / columns - grid.gap)
+        room = (tallest / rows - grid.gap - strip, WIDEST / columns - grid.gap)
+        self.tile = tile_size(event, *room, grid.largest)
         self.pitch = (self.tile[0] + grid.gap + strip, self.tile[1] + grid.gap)
         self.left = MARGIN + _gutter(grid)
         self.right = self.left + columns * self.pitch[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +18,13 @@ from vae_run.plots.canvas import (
     Heading,
     Picture,
     Sheet,
+    rgb,
     shorten,
+    text_width,
 )
 from vae_run.plots.curves import style
-from vae_run.plots.fonts import DEFAULT, families, shown
+from vae_run.plots.density import Density, Gaussian, halo
+from vae_run.plots.fonts import DEFAULT, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,22 +39,12 @@ _MOST_CLASSES = 50
 _SIDE, _INSET, _BELOW, _KEY = 520, 52, 48, 108
 
 
-@dataclass(frozen=True)
-class Density:
-    """A density over a grid of the plane, values [Y, X] at (x, y), and named levels of it."""
-
-    x: Array
-    y: Array
-    values: Array
-    levels: Mapping[str, float]
-
-
 def scatter(
     points: Array,
     labels: Sequence[Any] | None,
     axes_names: tuple[str, str],
     notes: Sequence[str],
-    density: Density | None = None,
+    density: Density | Gaussian | None = None,
 ) -> Picture:
     """Codes as dots.
 
@@ -63,7 +55,7 @@ def scatter(
         labels: N class numbers or names, or None; more than 50 classes are drawn as one.
         axes_names: of the horizontal and the vertical axis.
         notes: what is shown.
-        density: whose levels are drawn as contours with their names.
+        density: whose levels, or ellipses, are drawn as dashed lines with their names.
     """
     finite = np.isfinite(points).all(1)
     names = [] if labels is None else sorted({*labels}, key=_order)
@@ -82,14 +74,16 @@ def scatter(
     style(axes)
     axes.grid(axis="x", color=HAIRLINE, linewidth=0.6)
     classes = np.array(["" if labels is None else str(label) for label in labels or points])
-    order, large = [str(name) for name in names] or [""], len(points) < 500
-    for index, name in enumerate(order):
-        _dots(axes, points[finite & (classes == name)], index if names else None, large)
-    if density is not None:
-        _contours(axes, density)
+    order, size = [str(name) for name in names] or [""], _size(int(finite.sum()))
+    members = {name: points[finite & (classes == name)] for name in order}
+    for index, each in enumerate(members.values()):
+        _dots(axes, each, index if names else None, size)
     _square(axes, points[finite], density)
+    if density is not None:
+        density.draw(axes)
+    if names:
+        _write_names(axes, members)
     for index, name in enumerate(order if names else []):
-        _name(axes, points[finite & (classes == name)], name)
         y = top + 10 + 20 * (index % 25)
         _key(sheet, MARGIN + _INSET + _SIDE + 20 + _KEY * (index // 25), y, index, name)
     middle = MARGIN + _INSET + _SIDE / 2
@@ -102,11 +96,26 @@ def _order(label: Any) -> tuple[int, float, str]:
     return (0, float(label), "") if isinstance(label, (int, float)) else (1, 0.0, str(label))
 
 
-def _dots(axes: Axes, points: Array, index: int | None, large: bool) -> None:
+def _size(count: int) -> float:
+    """The area of a dot in square points: larger where there are few."""
+    return float(np.clip(12_000 / max(count, 1), 14, 44))
+
+
+def _dots(axes: Axes, points: Array, index: int | None, size: float) -> None:
+    """Dots with an edge of a darker shade, so that pale colours stand out from the page."""
     colour, marker = _look(index)
-    size = 26 if large else 9
     x, y = points.T
-    axes.scatter(x, y, s=size, c=colour, marker=marker, alpha=0.75, linewidths=0)
+    red, green, blue = (float(channel) / 255 * 0.62 for channel in rgb(colour))
+    axes.scatter(
+        x,
+        y,
+        s=size,
+        c=colour,
+        marker=marker,
+        alpha=0.9,
+        linewidths=0.6,
+        edgecolors=[(red, green, blue)],
+    )
 
 
 def _look(index: int | None) -> tuple[str, str]:
@@ -115,69 +124,57 @@ def _look(index: int | None) -> tuple[str, str]:
     return CLASSES[index % len(CLASSES)], _MARKERS[(index + index // 10) % len(_MARKERS)]
 
 
-def _name(axes: Axes, points: Array, name: str) -> None:
-    """The class's name at the median of its points, on a white halo."""
-    from matplotlib.patheffects import withStroke
+def _write_names(axes: Axes, members: Mapping[str, Array]) -> None:
+    """Each class's name near the median of its points, none over another."""
+    held = {name: points for name, points in members.items() if len(points)}
+    texts = [shown(shorten(name, 60, BODY)) for name in held]
+    sizes = np.array([[text_width(text, BODY, bold=True) + 6, 18.0] for text in texts])
+    medians = np.array([np.median(points, axis=0) for points in held.values()]).reshape(-1, 2)
+    to_page = axes.transData
+    places = to_page.inverted().transform(apart(to_page.transform(medians), sizes))
+    for text, (x, y) in zip(texts, places.tolist(), strict=True):
+        halo(axes, x, y, text, BODY, bold=True)
 
-    if not len(points):
-        return
-    x, y = np.median(points, axis=0).tolist()
-    axes.text(
-        x,
-        y,
-        shown(shorten(name, 60, BODY)),
-        fontsize=BODY,
-        family=families(name),
-        weight="bold",
-        color=INK,
-        ha="center",
-        va="center",
-        parse_math=False,
-        clip_on=True,
-        path_effects=[withStroke(linewidth=4, foreground="white")],
-    )
+
+def apart(places: Array, sizes: Array) -> Array:
+    """Boxes [N, 2] of `sizes` [N, 2] moved as little as keeps them from covering each other.
+
+    Of two that overlap, each gives way by half, along the axis on which less is needed.
+    """
+    found = places.astype(float).copy()
+    for _ in range(200):
+        moved = False
+        for i in range(len(found)):
+            for j in range(i):
+                between = found[i] - found[j]
+                over = (sizes[i] + sizes[j]) / 2 - np.abs(between)
+                if (over > 0).all():
+                    axis = int(over.argmin())
+                    step = (over[axis] / 2 + 0.5) * (1 if between[axis] >= 0 else -1)
+                    found[i, axis] += step
+                    found[j, axis] -= step
+                    moved = True
+        if not moved:
+            break
+    return found
 
 
 def _key(sheet: Sheet, x: float, y: float, index: int, name: str) -> None:
     from matplotlib.lines import Line2D
-    from matplotlib.transforms import IdentityTransform
 
     colour, marker = _look(index)
     dot = Line2D([x], [sheet.height - y], marker=marker, color=colour, markersize=7, linewidth=0)
     dot.set_markeredgewidth(0)
-    dot.set_transform(IdentityTransform())
+    dot.set_transform(sheet.on_page)
     sheet.figure.add_artist(dot)
     sheet.text(x + 12, y, shorten(name, _KEY - 20, BODY))
 
 
-def _contours(axes: Axes, density: Density) -> None:
-    """Each level as a dark line with its name on it."""
-    from matplotlib.patheffects import withStroke
-
-    named = sorted((level, name) for name, level in density.levels.items())
-    levels = [level for level, _ in named]
-    if len(set(levels)) < len(levels) or not np.isfinite(levels).all():
-        return
-    drawn = axes.contour(
-        density.x,
-        density.y,
-        density.values,
-        levels,
-        colors=INK,
-        linewidths=1.1,
-        linestyles="dashed",
-    )
-    for text in axes.clabel(drawn, fmt=dict(named), fontsize=SMALL, inline=True, inline_spacing=4):
-        text.set_path_effects([withStroke(linewidth=3, foreground="white")])
-
-
-def _square(axes: Axes, points: Array, density: Density | None) -> None:
+def _square(axes: Axes, points: Array, density: Density | Gaussian | None) -> None:
     """Limits that hold the points and the contours, with equal units on both axes."""
     corners = [points] if len(points) else [np.zeros((1, 2))]
     if density is not None:
-        inside = density.values >= min(density.levels.values())
-        y, x = np.nonzero(inside)
-        corners.append(np.stack([density.x[x], density.y[y]], axis=1))
+        corners.append(density.extent())
     held = np.concatenate(corners)
     middle = (held.min(0) + held.max(0)) / 2
     half = max(float((held.max(0) - held.min(0)).max()) / 2 * 1.05, 1e-6)

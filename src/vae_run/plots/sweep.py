@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vae_run.plots.canvas import (
-    BODY,
     INK,
     MARGIN,
-    MUTED,
     SERIES,
     SMALL,
     SPLITS,
@@ -21,19 +20,28 @@ from vae_run.plots.canvas import (
     Heading,
     Picture,
     Sheet,
-    shorten,
     text_width,
 )
-from vae_run.plots.curves import short, style, write_title
+from vae_run.plots.curves import (
+    DECADES,
+    columns_of,
+    is_logarithmic,
+    logarithmic,
+    room_around,
+    short,
+    style,
+    write_title,
+)
+from vae_run.plots.curves import joined as joined_panels
 from vae_run.plots.fonts import families, shown
+from vae_run.plots.legend import DASHES, Legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DASHES: dict[str, Any] = {"train": (0, (1, 1.6)), "val": (0, (4, 2)), "test": "solid"}
 _PLOT = (324, 220)  # width and height of a panel's axes
 _INSET, _ABOVE, _BELOW, _BETWEEN = 56, 42, 54, 30  # around the axes; between panels
-_COLUMNS, _MOST_PANELS = 3, 9
+_MOST_PANELS = 9
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class Line:
     split: str
     x: Sequence[float]
     y: Sequence[float]
+    halves: Mapping[float, float] = field(default_factory=dict)
+    """Half the width of the interval around the mean at an x."""
 
 
 def sweep_curves(
@@ -72,17 +82,18 @@ def sweep_curves(
         joined: draw that line.
         units: by quantity; one that is not among them is drawn without a unit.
     """
+    panels = joined_panels(panels, operator.eq)
     settings = list(dict.fromkeys(line.setting for lines in panels.values() for line in lines))
     drawn = settings[: len(SERIES)]
     shown = dict(list(panels.items())[:_MOST_PANELS])
     left_out = [*settings[len(drawn) :], *(name for name in panels if name not in shown)]
     notes = [*notes, f"Not shown: {', '.join(left_out)}" if left_out else ""]
-    columns = max(1, min(_COLUMNS, len(shown)))
+    columns = columns_of(len(shown))
     pitch = (_INSET + _PLOT[0] + _BETWEEN, _ABOVE + _PLOT[1] + _BELOW)
     width = 2 * MARGIN + columns * pitch[0] - _BETWEEN
     heading = Heading(title, [note for note in notes if note], width - 2 * MARGIN)
     splits = [s for s in SPLITS if any(li.split == s for ls in shown.values() for li in ls)]
-    legend = _Legend(drawn, splits, width)
+    legend = Legend(drawn, splits, width)
     top = MARGIN + heading.height + legend.height
     sheet = Sheet(width, top + math.ceil(len(shown) / columns) * pitch[1])
     heading.draw(sheet)
@@ -109,45 +120,11 @@ def _axes(sheet: Sheet, axis: str, left: int, top: int) -> Axes:
     return axes
 
 
-class _Legend:
-    """What colours and strokes mean: settings in colours and splits in strokes, or just splits."""
-
-    def __init__(self, settings: Sequence[str], splits: Sequence[str], width: float) -> None:
-        if len(settings) < 2:
-            entries = [(split, SPLITS[split], "solid") for split in splits]
-        else:
-            entries = [(name, SERIES[i], "solid") for i, name in enumerate(settings)]
-            entries += [(s, MUTED, _DASHES[s]) for s in splits if len(splits) > 1]
-        self._places: list[tuple[float, int, str, str, Any]] = []
-        x, row = float(MARGIN), 0
-        for name, colour, dash in entries:
-            name = shorten(name, width - 2 * MARGIN - 30, BODY)
-            size = 30 + text_width(name, BODY)
-            if x > MARGIN and x + size > width - MARGIN:
-                x, row = float(MARGIN), row + 1
-            self._places.append((x, row, name, colour, dash))
-            x += size + 22
-        self.height = 18 * (row + 1) + 8 if entries else 0
-
-    def draw(self, sheet: Sheet, top: float) -> None:
-        """Write the legend at height `top`."""
-        from matplotlib.lines import Line2D
-        from matplotlib.transforms import IdentityTransform
-
-        for x, row, name, colour, dash in self._places:
-            y = top + 18 * row + 6
-            up = sheet.height - y
-            stroke = Line2D([x, x + 22], [up, up], color=colour, linewidth=2.2, linestyle=dash)
-            stroke.set_transform(IdentityTransform())
-            sheet.figure.add_artist(stroke)
-            sheet.text(x + 30, y, name)
-
-
 def _look(line: Line, settings: Sequence[str], splits: Sequence[str]) -> tuple[str, Any]:
     """Colour and dashes of a line: as the legend says."""
     if len(settings) < 2:
         return SPLITS[line.split], "solid"
-    dashes = _DASHES[line.split] if len(splits) > 1 else "solid"
+    dashes = DASHES[line.split] if len(splits) > 1 else "solid"
     return SERIES[settings.index(line.setting)], dashes
 
 
@@ -164,6 +141,9 @@ def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool, joined: boo
         axes.plot(x, y, "o", color=colour, markersize=3.4, alpha=0.4, markeredgewidth=0)
     if not joined:
         return
+    if line.halves:
+        half = [line.halves.get(place, math.nan) for place in places.tolist()]
+        axes.errorbar(places, means, half, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3)
     marker = "o" if dots or len(places) == 1 else ""
     axes.plot(
         places,
@@ -185,7 +165,7 @@ def _finite(line: Line) -> tuple[Array, Array]:
 
 def _scale(axes: Axes, lines: Sequence[Line]) -> None:
     """Logarithmic axes where they fit; numbers at the swept values, as far as they have room."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     points = [_finite(line) for line in lines]
     x = np.unique(np.concatenate([px for px, _ in points]))
@@ -194,25 +174,17 @@ def _scale(axes: Axes, lines: Sequence[Line]) -> None:
     if is_logarithmic(x):
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-    if is_logarithmic(y):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(plain)
+    if is_logarithmic(y) or (len(y) and y[0] > 0 and y[-1] >= DECADES * y[0]):
+        logarithmic(axes)
     elif len(y) and y[0] != 0 and y[-1] - y[0] < 1e-3 * abs(y[0]):
         axes.set_ylim(y[0] - abs(y[0]) / 2, y[0] + abs(y[0]) / 2)
+    if len(y) and any(line.halves for line in lines):
+        least, most = room_around(y, axes.get_yscale() == "log")
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, least), min(high, most))
     if 1 < len(x) <= 24:
         axes.xaxis.set_major_locator(FixedLocator(_with_room(x, axes.get_xscale() == "log")))
         axes.xaxis.set_major_formatter(plain)
-
-
-def is_logarithmic(values: Array) -> bool:
-    """Whether rising `values` span a decade or more and lie more evenly on a logarithmic axis."""
-    if len(values) < 3 or values[0] <= 0 or values[-1] < 10 * values[0]:
-        return False
-    logs = np.log(values)
-    widest = np.diff(values).max() / (values[-1] - values[0])
-    return bool(np.diff(logs).max() / (logs[-1] - logs[0]) < widest)
 
 
 def _with_room(values: Array, logarithmic: bool) -> list[float]:

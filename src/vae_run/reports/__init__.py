@@ -2,5 +2,5 @@
 
 Each is one file that fetches nothing: pictures are data URIs, styles are inline, no script runs.
 
-May import comparison, config, evaluation, runs, system, tracking.
+May import comparison, config, evaluation, plots, runs, system, tracking.
 """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vae_run.plots import SCREEN
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,14 +36,14 @@ def _environment() -> Environment:
     )
 
 
-def data_uri(picture: bytes) -> str:
-    """A PNG as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+def data_uri(picture: bytes, kind: str = "png") -> str:
+    """A PNG or, of the kind "svg+xml", an SVG as an address that holds it."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG to be shown, its size in pixels, and whether it takes the page's whole width."""
+    """A picture, its size in pixels of the page, and whether it takes the page's whole width."""
 
     name: str
     caption: str
@@ -58,14 +59,32 @@ class Picture:
 def pictures(
     folder: Path, captions: Mapping[str, str], only: str = "", without: str = ""
 ) -> list[Picture]:
-    """The PNGs of `folder`, those with captions first; all, or one, or all but one."""
+    """The pictures of `folder`, those with captions first; all, or one, or all but one.
+
+    There is a PNG of each. Where there is an SVG beside it, that is shown. Pictures of more dots
+    per inch are shown as large as all others.
+    """
     order = {name: place for place, name in enumerate(captions)}
     files = sorted(folder.glob("*.png"), key=lambda f: (order.get(f.stem, len(order)), f.stem))
     found = []
     for file in files:
         if file.stem != without and only in ("", file.stem):
-            content = file.read_bytes()
-            size = struct.unpack(">II", content[16:24])  # of the header that begins every PNG
             name, caption = file.stem.replace("_", " "), captions.get(file.stem, "")
-            found.append(Picture(name, caption, data_uri(content), *size))
-    return found
+            found.append(Picture(name, caption, _source(file), *_size(file)))
+    # Wide ones first: between columns of narrow ones they would leave holes.
+    return sorted(found, key=lambda picture: not picture.wide)
+
+
+def _source(png: Path) -> str:
+    """The picture as an address: the SVG beside `png` where there is one."""
+    svg = png.with_suffix(".svg")
+    return data_uri(svg.read_bytes(), "svg+xml") if svg.is_file() else data_uri(png.read_bytes())
+
+
+def _size(png: Path) -> tuple[int, int]:
+    """Width and height on the page, in its pixels: a dot of 72 an inch is one."""
+    from PIL import Image
+
+    with Image.open(png) as picture:
+        dpi = float(picture.info.get("dpi", (SCREEN, SCREEN))[0])
+        return round(picture.width * SCREEN / dpi), round(picture.height * SCREEN / dpi)

@@ -33,6 +33,7 @@ EFFECTS: Mapping[str, Effect] = {
     **dict.fromkeys(
         ("task", "run", "runs", "trust", "sweep", "device", "tracker", "quiet"), Effect.NONE
     ),
+    "figures": Effect.NONE,
     **dict.fromkeys(("input", "output", "checkpoint", "n", "label"), Effect.NONE),
     **dict.fromkeys(HELD, Effect.NONE),
     "dataset.path": Effect.LOCATION,

@@ -115,6 +115,15 @@ class RunDirectory:
             return {}  # without them only labels in tables are missing
         return {str(k): v for k, v in choices.items() if isinstance(v, str)}
 
+    @property
+    def is_swept(self) -> bool:
+        """Whether the run is a job of a sweep."""
+        try:
+            found = read_yaml(self.path / ".hydra" / "hydra.yaml", resolve=False)
+            return bool(found["hydra"]["mode"] == "MULTIRUN")
+        except (CheckpointError, LookupError, TypeError):
+            return False
+
     def status(self, **changes: Any) -> None:
         """Update `status.json`: `state`, `epoch`, `step`, `message`."""
         self._known |= changes

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vae_run import plots
-from vae_run.comparison.pictures import MOST_SETTINGS, number
+from vae_run.comparison.pictures import BARS, MOST_SETTINGS, number, with_intervals
+from vae_run.config.schema import Figures
 from vae_run.errors import CheckpointError
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Place, Quantities
@@ -16,7 +17,6 @@ from vae_run.plots import Line
 from vae_run.plots.curves import short
 from vae_run.runs.identity import Effect, has_effect
 from vae_run.system.console import log
-from vae_run.system.files import write_png
 from vae_run.tracking.history import read_history
 
 Row = Mapping[str, Any]
@@ -38,7 +38,11 @@ def swept_keys(rows: Sequence[Row]) -> list[str]:
 
 
 def draw(
-    folder: Path, rows: Sequence[Row], mark: str | float | None, table: Quantities = TABLE
+    folder: Path,
+    rows: Sequence[Row],
+    mark: str | float | None,
+    table: Quantities = TABLE,
+    look: Figures = Figures(),  # noqa: B008 (it is frozen)
 ) -> list[Path]:
     """Write `sweep.png` and `curves.png` into `folder` as far as they make sense; their paths.
 
@@ -49,28 +53,18 @@ def draw(
         rows: overrides by key, `state`, and figures by split/name, of every job.
         mark: a place on the axis of `sweep.png`, or the name of a figure whose mean is one.
         table: the quantities, with what the runs declare.
+        look: the format of the pictures, and their dots per inch.
     """
     done = [row for row in rows if any(f"{split}/loss" in row for split in SPLITS[1:])]
-    written = []
-    for name, picture in (
-        ("sweep.png", over_key(done, mark, len(rows) - len(done), table)),
-        ("curves.png", over_epochs(folder, done, table)),
-    ):
-        if write(folder / name, picture):
-            written.append(folder / name)
+    drawn = {
+        "sweep": over_key(done, mark, len(rows) - len(done), table),
+        "curves": over_epochs(folder, done, table),
+    }
+    written = plots.write_pictures(folder, drawn, look.format, look.dpi)
     keys = [key for key in swept_keys(done) if key != "seed"]
     if keys and numeric_key(done) is None:
         log.info("no sweep.png: its axis needs a swept key of numbers, not %s", ", ".join(keys))
     return written
-
-
-def write(file: Path, picture: Any) -> bool:
-    """Write `picture` as the PNG `file`, or remove the file where it is None; whether it exists."""
-    if picture is None:
-        file.unlink(missing_ok=True)
-        return False
-    write_png(file, picture)
-    return True
 
 
 def over_key(
@@ -89,7 +83,7 @@ def over_key(
         settings, notes = {"": list(rows)}, [also_varied(rows, key)]
     for name in table.shown(Place.SWEEP):
         lines = [
-            Line(setting, split, [number(r[key]) for r in each], [r[tag] for r in each])
+            with_intervals(setting, split, [(number(r[key]), r[tag]) for r in each], joined)
             for setting, members in settings.items()
             for split in SPLITS
             if (tag := f"{split}/{name}") and (each := [row for row in members if tag in row])
@@ -98,7 +92,7 @@ def over_key(
             panels[name] = lines
     seeds = {row.get("seed") for row in rows}
     if joined and len(seeds) > 1:
-        notes.append(f"mean over {len(seeds)} seeds; every run is a dot")
+        notes += [f"mean over {len(seeds)} seeds; every run is a dot", BARS]
     total = len(rows) + len(without) + missing
     notes.append(f"{len(without)} of {total} jobs are given no {key}" if without else "")
     notes.append(f"{missing} of {total} jobs left no metrics" if missing else "")
@@ -167,8 +161,6 @@ def over_epochs(folder: Path, rows: Sequence[Row], table: Quantities = TABLE) ->
         for row in members:
             for name, epochs, values in history(folder / row["run"] / "history.csv"):
                 panels.setdefault(name, []).append(Line(setting, "val", epochs, values))
-    if "reconstruction" in panels and panels["reconstruction"] == panels.get("loss"):
-        del panels["reconstruction"]  # they are equal without a prior
     if not any(len(line.x) > 1 for lines in panels.values() for line in lines):
         return None
     ordered = {name: panels[name] for name in table.ordered(panels)}

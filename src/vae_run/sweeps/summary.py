@@ -9,15 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.table import Table
 
 from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison.candidates import read
+from vae_run.comparison.markup import write_tables
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.tables import groups_table, red_name, told, widest
+from vae_run.config.schema import Figures
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Place
+from vae_run.plots import write_pictures
 from vae_run.reports.sweep import FAILED, write_sweep_page
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps import pictures as sweep_pictures
@@ -47,10 +51,11 @@ def summarise(ledger: Ledger) -> None:
     tags = [f"{split}/{name}" for split in ("val", "test") for name in table.shown(Place.TABLES)]
     shown = [tag for tag in tags if any(tag in entry for entry in rows)]
     show(folder, rows, swept, shown, comparison)
-    files = sweep_pictures.draw(folder, rows, _mark(folder / rows[0]["run"]), table)
-    frontier = folder / "rate_distortion.png"
-    picture = None if comparison is None else comparison_pictures.rate_distortion(comparison)
-    files += [frontier] if sweep_pictures.write(frontier, picture) else []
+    mark, look = _settings(folder / rows[0]["run"])
+    files = sweep_pictures.draw(folder, rows, mark, table, look)
+    frontier = None if comparison is None else comparison_pictures.rate_distortion(comparison)
+    files += write_pictures(folder, {"rate_distortion": frontier}, look.format, look.dpi)
+    write_tables(folder, "sweep", comparison)
     for file in (*files, write_sweep_page(folder, rows, swept, shown, comparison)):
         console.print(str(file))
 
@@ -61,13 +66,13 @@ def _number(directory: str) -> tuple[int, str]:
     return int(number) if number.isdecimal() else 0, directory
 
 
-def _mark(run: Path) -> str | float | None:
-    """`sweep.mark` of the sweep that `run` belongs to."""
+def _settings(run: Path) -> tuple[str | float | None, Figures]:
+    """`sweep.mark` and `figures` of the sweep that `run` belongs to, or their defaults."""
     try:
-        found: str | float | None = RunDirectory(run).config()["sweep"]["mark"]
-    except (CheckpointError, KeyError, TypeError):
-        return None
-    return found
+        config = RunDirectory(run).config()
+        return config["sweep"]["mark"], Figures(**config.get("figures", {}))
+    except (CheckpointError, KeyError, TypeError, ValidationError):
+        return None, Figures()
 
 
 def row(folder: Path, job: Entry) -> dict[str, Any]:

@@ -104,10 +104,3 @@ def write_png(path: Path, picture: NDArray[Any], remark: str = "") -> None:
         about.add_text("Comment", remark)
     Image.fromarray(picture).save(buffer, format="PNG", pnginfo=about)
     write_atomically(path, buffer.getvalue())
-
-
-def write_pictures(folder: Path, pictures: Mapping[str, NDArray[Any]]) -> None:
-    """Write each picture, uint8 [height, width, 3], as `NAME.png` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        write_png(folder / f"{name}.png", picture)

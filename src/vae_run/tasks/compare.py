@@ -9,18 +9,20 @@ from typing import Any
 
 from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison.candidates import find, read
+from vae_run.comparison.markup import write_tables
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.tables import red_name, settings_table, told
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Compare
 from vae_run.errors import ConfigError
+from vae_run.plots import write_pictures
 from vae_run.reports.comparison import write_page
 from vae_run.system.console import console
-from vae_run.system.files import write_csv, write_pictures
+from vae_run.system.files import write_csv
 
 log = logging.getLogger("vae_run")
 
-ALLOWED = ("task", "runs", "metric", "output")
+ALLOWED = ("task", "runs", "metric", "output", "figures.format", "figures.dpi")
 PAGE = "compare.html"
 TABLES = ("runs.csv", "groups.csv", "differences.csv")
 
@@ -44,7 +46,9 @@ def write(comparison: Comparison, folder: Path) -> None:
         TABLES, (run_rows(comparison), group_rows(comparison), pair_rows(comparison)), strict=True
     ):
         write_csv(folder / name, rows)
-    write_pictures(folder / "figures", comparison_pictures.draw(comparison))
+    drawn, look = comparison_pictures.draw(comparison), fixed.figures
+    write_pictures(folder / "figures", drawn, look.format, look.dpi)
+    write_tables(folder, Path(PAGE).stem, comparison)
     write_page(comparison, folder, PAGE)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vae_run.config.invocation import Call
+from vae_run.plots import write_pictures
 from vae_run.reports.run import write_report
-from vae_run.system.files import write_pictures
 from vae_run.tasks.evaluate import opened
 from vae_run.tasks.final_evaluation import drawn
 from vae_run.tasks.train import refuse_other_data
@@ -22,5 +22,7 @@ def draw_again(call: Call) -> None:
     found = opened(call)
     if found.other is not None:
         refuse_other_data(found.run, found.experiment.splits)
-    write_pictures(found.run.figures, drawn(found.experiment, found.run, found.epoch))
+    pictures = drawn(found.experiment, found.run, found.epoch)
+    look = found.experiment.settings.fixed.figures
+    write_pictures(found.run.figures, pictures, look.format, look.dpi)
     write_report(found.run)

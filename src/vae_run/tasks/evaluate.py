@@ -13,11 +13,12 @@ from rich.table import Table
 
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
-from vae_run.config.schema import OnCheckpoint
+from vae_run.config.schema import OnCheckpoint, Settings
 from vae_run.data.conditions import Conditions
 from vae_run.data.given import MEMORY
 from vae_run.data.scaled_splits import restated
 from vae_run.data.splits import Splits
+from vae_run.plots import write_pictures
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.data_record import changes
@@ -25,8 +26,8 @@ from vae_run.runs.load import scaling_of, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
-from vae_run.system.files import write_pictures
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoint
+from vae_run.tasks.final_evaluation import draw_training
 from vae_run.tasks.run_data import read_data, refuse_other_shape
 from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.tracker import Tracker
@@ -39,7 +40,7 @@ log = logging.getLogger("vae_run")
 
 CONDITIONS = ("dataset", "corruption")
 """Groups that, when changed, give other metrics than the run's own."""
-ALLOWED = (*CONDITIONS, "evaluation", "checkpoint", "device", "precision", "tracker")
+ALLOWED = (*CONDITIONS, "evaluation", "checkpoint", "device", "precision", "tracker", "figures")
 WHY = (
     "task=evaluate rebuilds the run from its own configuration; only "
     f"{', '.join(ALLOWED)} may be given."
@@ -98,12 +99,14 @@ def main(call: Call, *, draw: bool = True) -> Path:
     declared = experiment.declared()
     if name is None:
         declared.write(run.path)
-        add_to_run(run, metrics, pictures, experiment.settings.build("tracker"))
+        pictures |= draw_training(experiment, run) if draw else {}
+        add_to_run(run, metrics, pictures, experiment.settings)
     else:
         place.mkdir(parents=True, exist_ok=True)
         declared.write(place)
         RunDirectory(place).write_metrics(metrics)
-        write_pictures(place / "figures", pictures)
+        look = experiment.settings.fixed.figures
+        write_pictures(place / "figures", pictures, look.format, look.dpi)
         write_evaluation_report(run, place, call.overrides)
     show(metrics)
     if found.other is not None:
@@ -147,14 +150,15 @@ def add_to_run(
     run: RunDirectory,
     metrics: Mapping[str, Mapping[str, float]],
     pictures: Mapping[str, NDArray[Any]],
-    tracker: Tracker,
+    settings: Settings,
 ) -> None:
     """Add results to the run's own; trackers get those metrics that the run did not have."""
+    look = settings.fixed.figures
     kept = run.metrics()
     run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
-    write_pictures(run.figures, pictures)
+    write_pictures(run.figures, pictures, look.format, look.dpi)
     step = round(run.read_status().get("step", 0))
-    with tracked(run.path, tracker) as sending:
+    with tracked(run.path, settings.build("tracker")) as sending:
         for split, values in metrics.items():
             known = kept.get(split, {})
             sending.scalars(split, {k: v for k, v in values.items() if k not in known}, step)

@@ -11,11 +11,12 @@ from vae_run.evaluation.codes import fit_prior as fit_to_codes
 from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities
+from vae_run.evaluation.selection import own_pictures
+from vae_run.plots import write_pictures
 from vae_run.reports.run import write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import numbers
-from vae_run.system.files import write_pictures
 from vae_run.system.formatting import short_path
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, shown, use_checkpoint
 from vae_run.tracking.history import history
@@ -54,7 +55,8 @@ def conclude(
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
     pictures = drawn(experiment, run, epoch) if draw else {}
-    write_pictures(run.figures, pictures)
+    look = experiment.settings.fixed.figures
+    write_pictures(run.figures, pictures, look.format, look.dpi)
     page = write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
@@ -75,11 +77,8 @@ def conclude(
 
 
 def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, NDArray[Any]]:
-    """The configured pictures of the best checkpoint, of `epoch`, and the learning curves."""
-    pictures = draw_all(experiment, epoch)
-    if experiment.evaluation.figures and (rows := history(run)):
-        pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
-    return pictures
+    """The configured pictures of the best checkpoint, of `epoch`, and those of the training."""
+    return draw_all(experiment, epoch) | draw_training(experiment, run)
 
 
 def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
@@ -90,6 +89,23 @@ def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
     fit_to_codes(prior, experiment.view(experiment.splits.train))
     state = checkpoint_file.read(run.best)
     checkpoint_file.save(run.best, {**state, "model": experiment.model.state_dict()})
+
+
+INSTEAD = ("scree", "components")
+"""The pictures of a model that was found without an epoch of training, and has no curves."""
+
+
+def draw_training(experiment: Experiment, run: RunDirectory) -> dict[str, NDArray[Any]]:
+    """The learning curves of the run; of one without epochs what it found: see `INSTEAD`."""
+    rows, figures = history(run), experiment.evaluation.figures
+    if not figures or not rows:
+        return {}
+    if any(key.startswith("train/") for row in rows for key in row):
+        return {"learning_curves": learning_curves(rows, quantities_of([run.path]))}
+    own, view = own_pictures(), shown(experiment, 0.0)
+    with evaluating(experiment.model):
+        drawn = {name: own[name](view) for name in INSTEAD if name not in figures}
+    return {name: picture for name, picture in drawn.items() if picture is not None}
 
 
 def learning_curves(rows: list[dict[str, float]], table: Quantities) -> NDArray[Any]:

@@ -19,6 +19,7 @@ class Progress:
         skipped: steps whose loss or gradient was not finite, and which changed nothing.
         horizon: the length in epochs of schedules that end with the training, fixed at its start.
         steps_per_epoch: batches that the training data make.
+        pictured: the epoch of the latest pictures that trackers got.
     """
 
     step: int = 0
@@ -30,6 +31,7 @@ class Progress:
     skipped: int = 0
     horizon: float = 0.0
     steps_per_epoch: int = 1
+    pictured: float = 0.0
 
     @property
     def epoch(self) -> float:

@@ -13,6 +13,7 @@ from vae_run.training.checkpoint_writer import CheckpointWriter
 from vae_run.training.experiment import Experiment
 from vae_run.training.posterior_collapse import CollapseWatch
 from vae_run.training.progress import Progress
+from vae_run.training.progress_pictures import ProgressPictures
 
 
 class Validation:
@@ -32,6 +33,7 @@ class Validation:
     ) -> None:
         self._experiment, self._run, self._tracker = experiment, run, tracker
         self._checkpoints, self._collapse = checkpoints, collapse
+        self._pictures = ProgressPictures(experiment, run, tracker)
         self.epoch_values: dict[str, float] = {}
         """The latest metrics of the present epoch, for its row of the history."""
 
@@ -61,6 +63,7 @@ class Validation:
             self._tracker.scalars("val", values, progress.step)
             self._run.status(epoch=epoch, step=progress.step)
             self._collapse.see(values, epoch)
+        self._pictures.send(progress)
         if may_be_best and self._is_best(values, progress):
             progress.best_step = progress.step
             self._checkpoints.keep_best(experiment.model.state_dict(), progress.step, epoch)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from vae_run.evaluation.principal_components import components, wide
 from vae_run.objectives.base import elbo_terms
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vae_run.config.schema import Settings
     from vae_run.data.splits import Split
     from vae_run.evaluation.view import View
@@ -124,9 +126,23 @@ def separation(normal: Tensor, strange: Tensor) -> dict[str, float]:
         return {}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    truth = torch.cat([torch.zeros(len(normal)), torch.ones(len(strange))]).numpy()
-    values = torch.cat([normal, strange]).double().nan_to_num(MOST, MOST, -MOST).numpy()
+    truth, values = _labelled(normal, strange)
     return {
         "auroc": float(roc_auc_score(truth, values)),
         "average_precision": float(average_precision_score(truth, values)),
     }
+
+
+def roc(normal: Tensor, strange: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
+    """False and true positive rates [T] of all thresholds of scores [N] each, both rising."""
+    from sklearn.metrics import roc_curve
+
+    false, true, _ = roc_curve(*_labelled(normal, strange))
+    return false, true
+
+
+def _labelled(normal: Tensor, strange: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
+    """1 for each strange image and 0 for each normal one, and their scores, all finite."""
+    truth = torch.cat([torch.zeros(len(normal)), torch.ones(len(strange))]).numpy()
+    values = torch.cat([normal, strange]).double().nan_to_num(MOST, MOST, -MOST).numpy()
+    return truth, values

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vae_run import plots
 from vae_run.evaluation.base import picture
 from vae_run.evaluation.few_images import MANY
-from vae_run.evaluation.metrics.anomaly import scores, separation
+from vae_run.evaluation.metrics.anomaly import roc, scores, separation
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -29,7 +29,8 @@ SCORES = {
     of_codes=True,
 )
 def anomaly_scores(view: View) -> Image | None:
-    """Histograms of the scores of normal test images and of those of classes never seen.
+    """Histograms of the scores of normal test images and of those of classes never seen, and the
+    curve of true over false positives of all thresholds.
 
     None where no class was left out of the training.
     """
@@ -43,10 +44,12 @@ def anomaly_scores(view: View) -> Image | None:
             found = separation(normal[name], strange[name])
             values = normal[name].numpy(), strange[name].numpy()
             if found:
-                panels.append((f"{view.said(title)}; AUROC {found['auroc']:.3f}", *values))
+                said, auroc = view.said(title), found["auroc"]
+                curve = roc(normal[name], strange[name])
+                panels.append(plots.Scores(said, *values, auroc, curve))
     count, more = len(normal["mse"]), len(strange["mse"])
     notes = [
         f"{count:,} test {view.noun} of the classes trained on, {more:,} of the others",
         "AUROC is of these",
     ]
-    return plots.anomaly_histograms(panels, notes)
+    return plots.anomaly_scores(panels, notes, view.noun)

@@ -9,12 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.few_images import class_name, covariance, encoded, prior_samples
+from vae_run.evaluation.few_images import (
+    class_name,
+    covariance,
+    encoded,
+    normal_moments,
+    prior_samples,
+)
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.plots import Density
+from vae_run.plots import Density, Gaussian
 from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:
@@ -63,23 +70,29 @@ def codes(view: View) -> Image | None:
     return plots.scatter((found.means @ plane).numpy(), labels, names, notes, density)
 
 
-def prior_density(model: LatentVariableModel, plane: Tensor, points: Tensor) -> Density | None:
+def prior_density(
+    model: LatentVariableModel, plane: Tensor, points: Tensor
+) -> Density | Gaussian | None:
     """The prior's density in the plane [D, 2], over a grid that holds `points` [N, 2].
 
-    Exact for two dimensions and for N(0, I); else estimated from samples with Gaussian kernels. The
-    levels are those of the smallest regions that hold `MASSES` of it. None where nothing can be
-    drawn from the prior, or where it is a sphere, whose projection has no such level, or over
-    indices.
+    Of a normal distribution it is one, exactly, and of a mixture of them in two dimensions and
+    more too; else it is estimated from samples with Gaussian kernels. The levels are those of the
+    smallest regions that hold `MASSES` of it. None where nothing can be drawn from the prior, or
+    where it is a sphere, whose projection has no such level, or over indices.
     """
     if not model.prior.ready or model.posterior.spherical or model.prior.over_indices:
         return None
-    drawn = prior_samples(model, 4000)
-    flat = (drawn @ plane).numpy()
+    prior = model.latent_prior()
+    if (moments := normal_moments(prior)) is not None:
+        mean, covariance = moments
+        projected = (plane.T @ covariance @ plane).numpy()
+        return Gaussian((mean @ plane).numpy(), projected, MASSES)
+    flat = (prior_samples(model, 4000) @ plane).numpy()
     inner = np.quantile(flat, [0.001, 0.999], axis=0)
     low, high = (np.stack([inner[i], f(points.numpy(), 0)]) for i, f in ((0, np.min), (1, np.max)))
     x, y = np.linspace(low.min(0) - 0.1, high.max(0) + 0.1, 100).T
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    evaluate = _density(model, flat)
+    evaluate = _density(prior, plane, flat)
     at_samples = evaluate(flat)
     levels = {
         f"{mass:.0%}".replace("%", " %"): np.quantile(at_samples, 1 - mass) for mass in MASSES
@@ -87,20 +100,35 @@ def prior_density(model: LatentVariableModel, plane: Tensor, points: Tensor) -> 
     return Density(x, y, evaluate(grid).reshape(len(y), len(x)), levels)
 
 
-def _density(model: LatentVariableModel, flat: Array) -> Callable[[Array], Array]:
+def _density(prior: Distribution, plane: Tensor, flat: Array) -> Callable[[Array], Array]:
     """The density of the prior's projection at points [N, 2]; `flat` are samples of it."""
-    standard = model.prior.gaussian
-    prior = model.latent_prior()
-    if prior.event_shape[0] > 2 and not standard:
+    mixture = _projected_mixture(prior, plane)
+    if mixture is None and prior.event_shape[0] > 2:
         from scipy.stats import gaussian_kde  # type: ignore[import-untyped]
 
-        kernels = gaussian_kde(flat[:500].T)
+        kernels = gaussian_kde(flat[:2000].T)
         return lambda points: np.asarray(kernels(points.T))
-    if prior.event_shape[0] > 2:
-        return lambda points: np.asarray(np.exp(-0.5 * np.square(points).sum(1)))
 
     def exact(points: Array) -> Array:
-        at = torch.from_numpy(points).to(prior.mean if standard else prior.sample())
+        if mixture is not None:
+            return np.asarray(mixture.log_prob(torch.from_numpy(points)).exp())
+        at = torch.from_numpy(points).to(prior.sample())
         return np.asarray(prior.log_prob(at).double().exp().cpu())
 
     return exact
+
+
+def _projected_mixture(prior: Distribution, plane: Tensor) -> Distribution | None:
+    """The projection of a mixture of normal distributions, which is one; None for others."""
+    if not isinstance(prior, MixtureSameFamily):
+        return None
+    parts = normal_moments(prior.component_distribution)
+    if parts is None:
+        return None
+    mean, covariance = parts
+    projected = plane.T @ covariance @ plane
+    floor = 1e-9 * projected.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * torch.eye(2)
+    return MixtureSameFamily(
+        Categorical(logits=prior.mixture_distribution.logits.cpu().double()),
+        MultivariateNormal(mean @ plane, projected + floor),
+    )

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.few_images import encoded
+from vae_run.evaluation.few_images import ACTIVE, encoded
 from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
     from vae_run.evaluation.view import View
-
-ACTIVE = 0.01
-"""Variance over images of E_q[z_d] above which a dimension is active (Burda et al. 2015)."""
 
 
 @picture(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
@@ -27,14 +28,12 @@ def samples(view: View) -> Image | None:
     Of a conditional model eight codes, or one for many classes, each decoded as every class; with
     several conditions each code is decoded with those of another training image.
     """
-    model, device = view.model, view.split.device
+    model = view.model
     if not model.prior.ready:
         return None
     classes = [] if model.classes is None else model.classes.tolist()
     count = 64 if not classes else 8 if len(classes) <= MOST_CLASSES else 1
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(SAMPLES_SEED)
-        codes = model.posterior.nearest(model.latent_prior().sample((count,)))
+    codes = prior_codes(view, count)
     if view.table is not None:
         decoded = {"sample": model.decode(codes, model.in_turn(count)).mean}
         note = f"Means of rows decoded from codes of {model.prior.description}"
@@ -43,9 +42,34 @@ def samples(view: View) -> Image | None:
         note = f"64 samples from {model.prior.description}"
         if model.conditions is not None:
             note += f", with the conditions of training {view.noun}"
-        images = view.drawn(model.decode(codes, model.in_turn(count)).mean)
-        return plots.samples(images, note + view.drawn_note)
-    images = model.given(model.classes).decode(codes[:, None].expand(-1, len(classes), -1)).mean
+        return plots.samples(view.drawn(images_of(view, codes)), note + view.drawn_note)
     note = f"Codes from {model.prior.description}, each decoded as every class{view.drawn_note}"
     names = [class_name(label, view.class_names) for label in classes]
-    return plots.samples(view.drawn(images.flatten(0, 1)), note, names)
+    return plots.samples(view.drawn(images_of(view, codes)), note, names)
+
+
+def prior_codes(view: View, count: int) -> Tensor:
+    """`count` codes [count, D] from the prior with a fixed seed, which leaves generators alone."""
+    model, device = view.model, view.split.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(SAMPLES_SEED)
+        return model.posterior.nearest(model.latent_prior().sample((count,)))
+
+
+def images_of(view: View, codes: Tensor) -> Tensor:
+    """Images [N, *E] of codes [N, D], or of each code as every class, [N * classes, *E]."""
+    model = view.model
+    if model.classes is None:
+        images: Tensor = model.decode(codes, model.in_turn(len(codes))).mean
+        return images
+    each = codes[:, None].expand(-1, len(model.classes), -1)
+    of_classes: Tensor = model.given(model.classes).decode(each).mean
+    return of_classes.flatten(0, 1)
+
+
+def decoded_samples(view: View, most: int) -> Tensor | None:
+    """At most `most` images from the prior [N, *E], as of this picture; None without a density."""
+    if not view.model.prior.ready:
+        return None
+    classes = 1 if view.model.classes is None else len(view.model.classes)
+    return images_of(view, prior_codes(view, max(1, most // classes)))[:most]

@@ -1,0 +1,37 @@
+"""What is drawn of the training of a run: its curves, or what took the place of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from parts import experiment
+
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.tasks.final_evaluation import draw_training
+from vae_run.tracking.history import History
+
+
+def run_with(place: Path, **row: float) -> RunDirectory:
+    place.mkdir()
+    history = History(place / "history.csv")
+    history.add({"epoch": 1, "step": 1, **{k.replace("_", "/", 1): v for k, v in row.items()}})
+    history.finish()
+    return RunDirectory(place)
+
+
+def test_a_model_without_epochs_has_components_instead_of_curves(tmp_path: Path) -> None:
+    linear = ("model=pca", "network.widths=[]", "posterior=delta", "likelihood=gaussian")
+    made = experiment(*linear)
+    solved, trained = run_with(tmp_path / "a", val_loss=1.0), run_with(tmp_path / "b", train_loss=1)
+    assert set(draw_training(made, solved)) == {"scree", "components"}
+    assert set(draw_training(made, trained)) == {"learning_curves"}
+    made.evaluation.figures = ["scree"]
+    assert set(draw_training(made, solved)) == {"components"}, "the other one is drawn already"
+    made.evaluation.figures = []
+    assert draw_training(made, solved) == {}
+    deep = experiment("model=ae")
+    with torch.no_grad():
+        for parameter in deep.model.parameters():
+            parameter.mul_(3)
+    assert set(draw_training(deep, solved)) == {"scree"}, "a deep decoder has no components"
