@@ -26,6 +26,7 @@ from vae_run.system.device import choose_device
 from vae_run.system.files import write_pictures
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoint
 from vae_run.tasks.run_data import read_data, refuse_other_shape
+from vae_run.tracking.confirmation import confirmed
 from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import assemble
@@ -51,6 +52,7 @@ def main(call: Call) -> None:
     config = call.on_top_of(run.located(), allowed=ALLOWED, why=WHY)
     config.pop("checkpoint", None)
     settings, device = check(config, trust=fixed.trust), choose_device(fixed.device)
+    tracker = confirmed(run.path, settings.build("tracker"), call.settings.build("tracker"))
     file = run.best if fixed.checkpoint == "best" else run.last
     saved = checkpoint_file.read(file)
     splits, other = read_data(run, settings)
@@ -69,7 +71,7 @@ def main(call: Call) -> None:
     declared = experiment.declared()
     if name is None:
         declared.write(run.path)
-        add_to_run(run, metrics, pictures, settings.build("tracker"))
+        add_to_run(run, metrics, pictures, tracker)
     else:
         place.mkdir(parents=True, exist_ok=True)
         declared.write(place)

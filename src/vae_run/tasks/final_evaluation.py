@@ -11,7 +11,7 @@ from vae_run.evaluation.codes import fit_prior as fit_to_codes
 from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities
-from vae_run.reports.run import write_report
+from vae_run.reports.run import NAME, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import numbers
@@ -55,6 +55,7 @@ def conclude(
     write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
+    tracker.file(run.path / NAME)
     tracker.succeeded()
     tracker.scalars("test", metrics["test"], progress.step)
     for split, values in (("val ", metrics["val"]), ("test", metrics["test"])):

@@ -1,0 +1,126 @@
+"""Weights & Biases as a tracker: files in the run directory, or its server."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from vae_run.tracking.service import Point, Service
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+QUIET = {
+    "silent": True,
+    "console": "off",  # it would replace the terminal's streams
+    "disable_git": True,
+    "disable_code": True,
+    "disable_job_creation": True,
+    "save_code": False,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,  # a thread that measures the machine
+    "x_save_requirements": False,
+}
+"""Settings: W&B gets what the run records, and nothing about the machine."""
+
+SECONDS = {"init_timeout": 20.0, "finish_timeout": 20.0}
+
+_preparing = Lock()
+
+
+class WandB(Service):
+    """Sends to Weights & Biases: numbers, hyperparameters, pictures, histograms, report.
+
+    With `mode=offline`, all is written to `wandb/` in the run directory, for `wandb sync`. The jobs
+    of a sweep, and the sweep itself, are a group of the sweep's name.
+    """
+
+    option = "wandb"
+    product = "the client of Weights & Biases"
+    destination: ClassVar[Mapping[str, Any]] = {"mode": "offline", "entity": None}
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["offline", "online"] = "offline",
+        project: str = "vae-run",
+        entity: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.mode, self.project, self.entity, self.name = mode, project, entity, name
+        self._failed = False
+
+    def start(self, run: Path, resumed_step: int | None) -> None:
+        """Create a run of W&B, or go on with the one that `run` had before."""
+        wandb = _imported()
+        ids = self.ids(run)
+        known = ids.known()
+        identifier = known or secrets.token_hex(8)
+        sweep = run.absolute() if (run / "ledger.json").is_file() else run.absolute().parent
+        jobs = sweep == run.absolute().parent
+        in_sweep = not jobs or self.parent(run) is not None
+        self._run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            name=self.shown_name(run),
+            id=identifier,
+            group=sweep.name if in_sweep else None,
+            job_type=("job" if jobs else "sweep") if in_sweep else None,
+            dir=str(run.absolute()),
+            mode=self.mode,
+            resume="allow" if known else None,
+            reinit="create_new",  # jobs that train together are several runs in one process
+            settings=wandb.Settings(**QUIET, **SECONDS),
+        )
+        ids.keep(identifier)
+
+    def points(self, points: Sequence[Point]) -> None:
+        for step, together in groupby(points, key=lambda point: point.step):
+            self._run.log({point.name: point.value for point in together}, step=step)
+
+    def hparams(self, values: Mapping[str, Any]) -> None:
+        self._run.config.update(dict(values), allow_val_change=True)
+
+    def text(self, name: str, markdown: str) -> None:
+        self._run.config.update({f"{name}_text": markdown}, allow_val_change=True)
+
+    def pictures(self, pictures: Mapping[str, NDArray[Any]], step: int) -> None:
+        import wandb
+
+        images = {f"images/{name}": wandb.Image(each) for name, each in pictures.items()}
+        self._run.log(images, step=step)
+
+    def histogram(self, name: str, values: Tensor, step: int) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Histogram(values.numpy())}, step=step)
+
+    def file(self, path: Path) -> None:
+        self._run.save(str(path.absolute()), base_path=str(path.absolute().parent), policy="now")
+
+    def stopped(self, state: str) -> None:
+        self._failed = True
+
+    def close(self) -> None:
+        self._run.finish(exit_code=int(self._failed))
+
+    def passes(self, error: Exception) -> bool:
+        """Whether the server did not answer."""
+        import wandb
+
+        return isinstance(error, wandb.errors.CommError)
+
+
+def _imported() -> Any:
+    """The package, imported with its reports of errors off, unless the user has them on."""
+    with _preparing:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        return wandb
