@@ -63,7 +63,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[str], list[str]]]:
     caplog.set_level("INFO", "vae_run")
-    yield lambda level: [one.getMessage() for one in caplog.records if one.levelname == level]
+    return lambda level: [one.getMessage() for one in caplog.records if one.levelname == level]
 
 
 def sent(service: Service, tmp_path: Path, steps: int = 5) -> Background:
@@ -125,9 +125,7 @@ def test_a_server_that_is_gone(begun: bool, tmp_path: Path, said: Any) -> None:
     (warning,) = said("WARNING")
     assert "no answer" in warning
     (told,) = said("INFO")
-    assert told == (
-        "kept: 12 records were not sent: 10 numbers of steps 0 to 4, 1 picture, 1 file"
-    )
+    assert told == ("kept: 12 records were not sent: 10 numbers of steps 0 to 4, 1 picture, 1 file")
 
 
 def test_what_is_refused_does_not_hold_up_the_rest(tmp_path: Path, said: Any) -> None:

@@ -29,7 +29,8 @@ QUIET = {
 }
 """Settings: W&B gets what the run records, and nothing about the machine."""
 
-SECONDS = {"init_timeout": 20.0, "finish_timeout": 20.0}
+PATIENCE = {"init_timeout": 15.0, "finish_timeout": 15.0, "finish_timeout_raises": True}
+"""Seconds that its server may take to begin and to end a run."""
 
 _preparing = Lock()
 
@@ -76,7 +77,7 @@ class WandB(Service):
             mode=self.mode,
             resume="allow" if known else None,
             reinit="create_new",  # jobs that train together are several runs in one process
-            settings=wandb.Settings(**QUIET, **SECONDS),
+            settings=wandb.Settings(**QUIET, **PATIENCE),
         )
         ids.keep(identifier)
 
