@@ -1,8 +1,8 @@
 """Reads the file that Weights & Biases writes when it is offline, by its own protocol buffers.
 
 The file is a log of LevelDB: after a header of 7 bytes, blocks of 32 KiB hold pieces of records.
-Before each piece stand its checksum (4 bytes), its length (2) and its type (1): 1 is a whole record,
-2 the first piece of one, 3 a middle one, 4 the last.
+Before each piece stand its checksum (4 bytes), its length (2) and its type (1): 1 is a whole
+record, 2 the first piece of one, 3 a middle one, 4 the last.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class Background(Tracker):
             try:
                 self._send(items)
             except Exception as error:  # a service can fail in any way
-                if self._service.passes(error):
+                if self._passes(error):
                     self._warn(error, "It is tried again; the run goes on.")
                     if not self._pause(pause):
                         return
@@ -160,6 +160,13 @@ class Background(Tracker):
                 self._done(items, lost=False)
             pause, started = FIRST_PAUSE, True
             self._answered.set()
+
+    def _passes(self, error: Exception) -> bool:
+        """Whether to try again; not where a package is so broken that it cannot tell."""
+        try:
+            return self._service.passes(error)
+        except Exception:
+            return False
 
     def _next(self) -> list[Item]:
         """The calls to make now, which stay in the queue: one, or numbers that go together.
