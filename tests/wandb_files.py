@@ -67,14 +67,17 @@ class OfflineRun:
         elif kind == "config":
             self._take_config(record.config)
         elif kind == "history":
-            items = {
-                item.key or "/".join(item.nested_key): json.loads(item.value_json)
-                for item in record.history.item
-            }
+            items: dict[str, Any] = {}
+            for item in record.history.item:
+                name, *inner = item.nested_key or [item.key]
+                value = json.loads(item.value_json)
+                if inner:  # a picture or a histogram has several entries
+                    value = {**items.get(name, {}), "/".join(inner): value}
+                items[name] = value
             step = items.pop("_step", record.history.step.num)
-            for key, value in items.items():
-                if not key.startswith("_"):
-                    self.history.setdefault(key, []).append((step, value))
+            for name, value in items.items():
+                if not name.startswith("_"):
+                    self.history.setdefault(name, []).append((step, value))
         elif kind == "files":
             self.files |= {file.path for file in record.files.files}
         elif kind == "exit":
@@ -82,7 +85,7 @@ class OfflineRun:
 
     def _take_config(self, config: Any) -> None:
         for item in config.update:
-            self.config[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+            self.config[item.key or item.nested_key[0]] = json.loads(item.value_json)
 
     def numbers(self) -> dict[str, list[tuple[int, float]]]:
         """The history without pictures and histograms."""

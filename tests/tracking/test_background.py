@@ -13,7 +13,6 @@ import pytest
 
 from vae_run.tracking import background
 from vae_run.tracking.background import Background
-from vae_run.tracking.fan_out import FanOut
 from vae_run.tracking.service import Point, Service
 from vae_run.tracking.tracker import Tracker
 
@@ -213,6 +212,8 @@ def test_trackers_of_the_user_are_called_at_once(tmp_path: Path) -> None:
 
         def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
             Own.thread = threading.current_thread().name
+
+    from vae_run.tracking.fan_out import FanOut
 
     FanOut([Own()]).scalars("val", {"loss": 1.0}, 1)
     assert Own.thread == threading.current_thread().name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 QUIET = {
     "silent": True,
+    "show_info": False,
+    "show_warnings": False,
     "console": "off",  # it would replace the terminal's streams
     "disable_git": True,
     "disable_code": True,
@@ -103,7 +106,10 @@ class WandB(Service):
         self._run.log({name: wandb.Histogram(values.numpy())}, step=step)
 
     def file(self, path: Path) -> None:
-        self._run.save(str(path.absolute()), base_path=str(path.absolute().parent), policy="now")
+        """Copy it beside W&B's own files: left where it is, W&B would only link to it."""
+        folder = str(self._run.dir)
+        copied = shutil.copy(path, folder)
+        self._run.save(copied, base_path=folder, policy="now")
 
     def stopped(self, state: str) -> None:
         self._failed = True
