@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -103,3 +104,7 @@ class Trackio(Service):
         from trackio import Histogram
 
         self._write([{name: Histogram(values.numpy())._to_dict()}], [step])
+
+    def passes(self, error: Exception) -> bool:
+        """Whether the disk is full, or another process writes to the store."""
+        return isinstance(error, sqlite3.OperationalError)

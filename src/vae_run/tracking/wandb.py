@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -34,6 +35,9 @@ QUIET = {
 
 PATIENCE = {"init_timeout": 15.0, "finish_timeout": 15.0, "finish_timeout_raises": True}
 """Seconds that its server may take to begin and to end a run."""
+
+ROOM = 2**20
+"""Bytes that have to be free where W&B writes: its client tells nobody when the disk is full."""
 
 _preparing = Lock()
 
@@ -85,8 +89,21 @@ class WandB(Service):
         ids.keep(identifier)
 
     def points(self, points: Sequence[Point]) -> None:
-        for step, together in groupby(points, key=lambda point: point.step):
+        self._require_room()
+        # A resumed run computes steps again that W&B's server has, which it would refuse.
+        new = (point for point in points if point.step >= self._run.step)
+        for step, together in groupby(new, key=lambda point: point.step):
             self._run.log({point.name: point.value for point in together}, step=step)
+
+    def _require_room(self) -> None:
+        """Check that the disk has room for more.
+
+        Raises:
+            OSError: it is full.
+        """
+        folder = str(self._run.dir)
+        if shutil.disk_usage(folder).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
 
     def hparams(self, values: Mapping[str, Any]) -> None:
         self._run.config.update(dict(values), allow_val_change=True)
@@ -97,16 +114,19 @@ class WandB(Service):
     def pictures(self, pictures: Mapping[str, NDArray[Any]], step: int) -> None:
         import wandb
 
+        self._require_room()
         images = {f"images/{name}": wandb.Image(each) for name, each in pictures.items()}
         self._run.log(images, step=step)
 
     def histogram(self, name: str, values: Tensor, step: int) -> None:
         import wandb
 
+        self._require_room()
         self._run.log({name: wandb.Histogram(values.numpy())}, step=step)
 
     def file(self, path: Path) -> None:
         """Copy it beside W&B's own files: left where it is, W&B would only link to it."""
+        self._require_room()
         folder = str(self._run.dir)
         copied = shutil.copy(path, folder)
         self._run.save(copied, base_path=folder, policy="now")
@@ -118,9 +138,11 @@ class WandB(Service):
         self._run.finish(exit_code=int(self._failed))
 
     def passes(self, error: Exception) -> bool:
-        """Whether the server did not answer."""
+        """Whether the server did not answer, or the disk is full."""
         import wandb
 
+        if isinstance(error, OSError):
+            return error.errno == errno.ENOSPC
         return isinstance(error, wandb.errors.CommError)
 
 
