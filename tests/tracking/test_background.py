@@ -32,6 +32,9 @@ class Kept(Service):
         self.trouble(name)
         self.calls.append(name)
 
+    def prepare(self) -> None:
+        self.trouble("prepare")
+
     def start(self, run: Path, resumed_step: int | None) -> None:
         self._call("start")
 
@@ -115,7 +118,7 @@ def test_a_server_that_is_gone(begun: bool, tmp_path: Path, said: Any) -> None:
     """Whether it was there at the start of the run or not; each record is counted once."""
 
     def trouble(name: str) -> None:
-        if not (begun and name == "start"):
+        if name != "prepare" and not (begun and name == "start"):
             raise ConnectionError("no answer")
 
     began = time.monotonic()
@@ -141,9 +144,11 @@ def test_what_is_refused_does_not_hold_up_the_rest(tmp_path: Path, said: Any) ->
     assert "no pictures here. What this was about is not sent" in warning
 
 
-def test_one_that_refuses_to_begin_gets_nothing(tmp_path: Path, said: Any) -> None:
+@pytest.mark.parametrize("at", ["prepare", "start"])
+def test_one_that_refuses_to_begin_gets_nothing(at: str, tmp_path: Path, said: Any) -> None:
     def trouble(name: str) -> None:
-        raise PermissionError(13, "Permission denied", "store")
+        if name == at:
+            raise PermissionError(13, "Permission denied", "store")
 
     service = Kept(trouble)
     tracker = sent(service, tmp_path)

@@ -89,13 +89,13 @@ def test_without_a_home_nothing_is_followed(
     [
         (MLflow(uri="http://evil:80"), "tracker=mlflow tracker.uri=http://evil:80"),
         (MLflow(uri="sqlite:////etc/x.db"), "tracker=mlflow tracker.uri=sqlite:////etc/x.db"),
-        (WandB(mode="online", entity="evil"), "tracker=wandb tracker.mode=online tracker.entity"),
+        (WandB(online=True, entity="evil"), "tracker=wandb tracker.online=true tracker.entity"),
     ],
 )
 def test_a_foreign_run_decides_nothing(tracker: Tracker, words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="you have not sent this run there before") as told:
         confirmed(tmp_path, tracker, NoTracker())
-    assert words in str(told.value).replace("'", "").replace('"', "")
+    assert words in str(told.value).replace("'", "").replace(':"', ":").replace('="http', "=http")
     assert confirmed(tmp_path, tracker, tracker) is tracker, "typed"
     tracker.ids(tmp_path).keep()  # type: ignore[attr-defined]
     assert confirmed(tmp_path, tracker, NoTracker()) is tracker, "sent there before"

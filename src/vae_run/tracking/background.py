@@ -58,6 +58,12 @@ class Background(Tracker):
         return self._service.title
 
     def start(self, run: Path, resumed_step: int | None) -> None:
+        try:
+            self._service.prepare()
+        except Exception as error:  # a package can be broken in any way
+            self._warn(error, "Nothing is sent to it; the run goes on.")
+            self._give_up()
+            return
         self._put("starts", 0, 0, lambda service: service.start(run, resumed_step))
         self._thread.start()
 

@@ -28,7 +28,7 @@ def confirmed(run: Path, tracker: Tracker, typed: Tracker) -> Tracker:
         named = {key: value for key, value in one.place.items() if value != one.destination[key]}
         if named:
             key = next(iter(named))
-            keys = [override(f"tracker.{name}", str(value)) for name, value in named.items()]
+            keys = [_word(f"tracker.{name}", value) for name, value in named.items()]
             words = shlex.join([f"tracker={one.option}", *keys])
             raise ConfigError(
                 f"tracker.{key}: the run directory names {named[key]}, but you have not sent this "
@@ -36,3 +36,8 @@ def confirmed(run: Path, tracker: Tracker, typed: Tracker) -> Tracker:
                 "tracker=none."
             )
     return tracker
+
+
+def _word(key: str, value: object) -> str:
+    """KEY=VALUE for Hydra, of a truth value or a text."""
+    return f"{key}={str(value).lower()}" if isinstance(value, bool) else override(key, str(value))

@@ -54,7 +54,10 @@ class MLflow(Service):
         self.uri, self.experiment, self.name = uri, experiment, name
         self._known: dict[str, set[int]] | None = None  # steps that MLflow has, by metric
         self._state = "FINISHED"
-        self._entered = False
+
+    def prepare(self) -> None:
+        """Import MLflow, which takes seconds, and limit the time of its requests."""
+        _Environment.enter()
 
     def start(self, run: Path, resumed_step: int | None) -> None:
         """Create a run in MLflow, or go on with the one that `run` had before."""
@@ -62,9 +65,6 @@ class MLflow(Service):
         known = ids.known()
         if known is None:
             ids.keep()  # that it is sent there is known even if the server never answers
-        if not self._entered:
-            self._entered = True
-            _Environment.enter()
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self.uri)
@@ -198,7 +198,7 @@ class _Environment:
 
     @classmethod
     def enter(cls) -> None:
-        """Apply `LIMITS`, and import MLflow, which takes seconds, in the thread that uses it."""
+        """Apply `LIMITS`, and import MLflow."""
         with cls.lock:
             cls.users += 1
             if cls.users == 1:

@@ -81,6 +81,13 @@ class Service(Tracker):
         """What this service calls the sweep that `run` is a job of; None for a run alone."""
         return self.ids(run.absolute().parent).known()
 
+    def prepare(self) -> None:
+        """Import the package, in the training's own thread, before it begins.
+
+        In another thread, the import would hold Python's global interpreter lock for seconds, and
+        the training would wait for the lock at each of its steps.
+        """
+
     @abstractmethod
     def points(self, points: Sequence[Point]) -> None:
         """Receive numbers in the order in which they were recorded, at most 1000 at once."""

@@ -39,6 +39,10 @@ class Trackio(Service):
         self.project, self.name = project, name
         self._known: set[tuple[str, int]] = set()  # numbers that the store has
 
+    def prepare(self) -> None:
+        """Import the package."""
+        import trackio.sqlite_storage  # noqa: F401
+
     def start(self, run: Path, resumed_step: int | None) -> None:
         """Begin a run, or go on with the one that `run` had before."""
         from trackio.sqlite_storage import SQLiteStorage

@@ -9,8 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vae_run.tracking.service import Point, Service
 
@@ -39,34 +38,38 @@ PATIENCE = {"init_timeout": 15.0, "finish_timeout": 15.0, "finish_timeout_raises
 ROOM = 2**20
 """Bytes that have to be free where W&B writes: its client tells nobody when the disk is full."""
 
-_preparing = Lock()
-
 
 class WandB(Service):
     """Sends to Weights & Biases: numbers, hyperparameters, pictures, histograms, report.
 
-    With `mode=offline`, all is written to `wandb/` in the run directory, for `wandb sync`. The jobs
-    of a sweep, and the sweep itself, are a group of the sweep's name.
+    Unless it is `online`, all is written to `wandb/` in the run directory, for `wandb sync`. The
+    jobs of a sweep, and the sweep itself, are a group of the sweep's name.
     """
 
     option = "wandb"
     product = "the client of Weights & Biases"
-    destination: ClassVar[Mapping[str, Any]] = {"mode": "offline", "entity": None}
+    destination: ClassVar[Mapping[str, Any]] = {"online": False, "entity": None}
 
     def __init__(
         self,
         *,
-        mode: Literal["offline", "online"] = "offline",
+        online: bool = False,
         project: str = "vae-run",
         entity: str | None = None,
         name: str | None = None,
     ) -> None:
-        self.mode, self.project, self.entity, self.name = mode, project, entity, name
+        self.online, self.project, self.entity, self.name = online, project, entity, name
         self._failed = False
+
+    def prepare(self) -> None:
+        """Import the package, with its reports of errors off unless the user has them on."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb  # noqa: F401
 
     def start(self, run: Path, resumed_step: int | None) -> None:
         """Create a run of W&B, or go on with the one that `run` had before."""
-        wandb = _imported()
+        import wandb
+
         ids = self.ids(run)
         known = ids.known()
         identifier = known or secrets.token_hex(8)
@@ -81,7 +84,7 @@ class WandB(Service):
             group=sweep.name if in_sweep else None,
             job_type=("job" if jobs else "sweep") if in_sweep else None,
             dir=str(run.absolute()),
-            mode=self.mode,
+            mode="online" if self.online else "offline",
             resume="allow" if known else None,
             reinit="create_new",  # jobs that train together are several runs in one process
             settings=wandb.Settings(**QUIET, **PATIENCE),
@@ -122,7 +125,9 @@ class WandB(Service):
         import wandb
 
         self._require_room()
-        self._run.log({name: wandb.Histogram(values.numpy())}, step=step)
+        finite = values[values.isfinite()].numpy()
+        if finite.size:
+            self._run.log({name: wandb.Histogram(finite)}, step=step)
 
     def file(self, path: Path) -> None:
         """Copy it beside W&B's own files: left where it is, W&B would only link to it."""
@@ -144,12 +149,3 @@ class WandB(Service):
         if isinstance(error, OSError):
             return error.errno == errno.ENOSPC
         return isinstance(error, wandb.errors.CommError)
-
-
-def _imported() -> Any:
-    """The package, imported with its reports of errors off, unless the user has them on."""
-    with _preparing:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
-        return wandb
