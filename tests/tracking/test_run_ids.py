@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from vae_run.cli.words import parsed
 from vae_run.errors import ConfigError
 from vae_run.tracking.confirmation import confirmed
 from vae_run.tracking.mlflow import MLflow, metric_name
@@ -85,17 +87,28 @@ def test_without_a_home_nothing_is_followed(
 
 
 @pytest.mark.parametrize(
-    ("tracker", "words"),
+    ("tracker", "typed"),
     [
-        (MLflow(uri="http://evil:80"), "tracker=mlflow tracker.uri=http://evil:80"),
-        (MLflow(uri="sqlite:////etc/x.db"), "tracker=mlflow tracker.uri=sqlite:////etc/x.db"),
-        (WandB(online=True, entity="evil"), "tracker=wandb tracker.online=true tracker.entity"),
+        (MLflow(uri="http://evil:80"), {"tracker": "mlflow", "tracker.uri": "http://evil:80"}),
+        (
+            MLflow(uri="sqlite:////x y.db"),
+            {"tracker": "mlflow", "tracker.uri": "sqlite:////x y.db"},
+        ),
+        (
+            WandB(online=True, entity="evil"),
+            {"tracker": "wandb", "tracker.online": True, "tracker.entity": "evil"},
+        ),
     ],
 )
-def test_a_foreign_run_decides_nothing(tracker: Tracker, words: str, tmp_path: Path) -> None:
+def test_a_foreign_run_decides_nothing(
+    tracker: Tracker, typed: dict[str, object], tmp_path: Path
+) -> None:
+    """The message has the words with which the user decides."""
     with pytest.raises(ConfigError, match="you have not sent this run there before") as told:
         confirmed(tmp_path, tracker, NoTracker())
-    assert words in str(told.value).replace("'", "").replace(':"', ":").replace('="http', "=http")
+    words = shlex.split(str(told.value).split("say ")[1].split("; to send")[0])
+    read = [found for word in words if (found := parsed(word)) is not None]
+    assert {one.key_or_group: one.value() for one in read} == typed
     assert confirmed(tmp_path, tracker, tracker) is tracker, "typed"
     tracker.ids(tmp_path).keep()  # type: ignore[attr-defined]
     assert confirmed(tmp_path, tracker, NoTracker()) is tracker, "sent there before"
