@@ -61,7 +61,7 @@ def _started(
     try:
         yield sending
     except BaseException as error:
-        stop = isinstance(error, Stop | KeyboardInterrupt)
+        stop = isinstance(error, Stop | KeyboardInterrupt | GeneratorExit)
         sending.stopped("interrupted" if stop else ended(error)[0])
         raise
     finally:
