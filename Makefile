@@ -14,7 +14,7 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
 PYTEST = -m pytest --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run docs test test-faults test-scale test-versions lint format bench docs-pictures screenshots clean setup
+.PHONY: help run docs test test-faults test-scale test-trackers test-versions lint format bench docs-pictures screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
@@ -42,6 +42,13 @@ test-faults: setup  ## run every test of faults, the long ones too (root mounts 
 test-scale: setup  ## run the tests that take long or need many processes (installs Ray, submitit and Sphinx)
 	@$(BIN) -c 'import ray, submitit, furo' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm,docs]' >&2
 	@$(WITH_ARGS) $(PYTEST) --dist=loadfile tests -m scale --durations=10
+
+# MLflow 3.17 wants Pillow below 13 and pyarrow below 26: pip lowers them in $(VENV).
+TRACKERS = mlflow wandb trackio
+test-trackers: setup  ## run the tests of MLflow, Weights & Biases and Trackio (installs them, 0.6 GB)
+	@$(BIN) -c 'import sys; from importlib.util import find_spec; sys.exit(None in map(find_spec, sys.argv[1:]))' $(TRACKERS) || \
+	  $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[mlflow,wandb,trackio]' >&2
+	@$(WITH_ARGS) -m pytest tests/tracking -m scale --durations=10
 
 # Each in an environment of its own, made anew: uv can choose the lowest versions, and pip cannot. hydra-next puts the
 # newest Hydra, pre-releases included, in place of the one that pyproject.toml allows, and runs what depends on Hydra.

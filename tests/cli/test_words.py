@@ -173,3 +173,31 @@ def test_the_remedy_for_a_list_quotes_each_of_its_texts() -> None:
     found = parsed(shlex.split(remedy.removesuffix("."))[0])
     assert found is not None
     assert found.value() == ["runs/0-model=ae", "runs/1 b"]
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("tracker=[mlflow]", ["tracker=mlflow"]),
+        ("tracker=[]", ["tracker=none"]),
+        ("tracker=[none,mlflow]", ["tracker=mlflow"]),
+        ("tracker=mlflow", ["tracker=mlflow"]),
+        (
+            "tracker=[mlflow,wandb]",
+            [
+                *("tracker=several", "+tracker@tracker.mlflow=mlflow"),
+                "+tracker@tracker.wandb=wandb",
+            ],
+        ),
+    ],
+)
+def test_a_list_of_trackers_is_one_below_each_name(word: str, words: list[str]) -> None:
+    assert understood([word, "seed=1"], multirun=False) == [*words, "seed=1"]
+    assert understood([word, "seed=1"], multirun=True) == [*words, "seed=1"]
+
+
+def test_a_key_of_several_trackers_has_a_name() -> None:
+    words = ["tracker=[mlflow,wandb]", "tracker.mlflow.uri=http://h:1"]
+    assert understood(words, multirun=False)[-1] == words[-1]
+    with pytest.raises(ConfigError, match=r"tracker\.mlflow\.uri or tracker\.wandb\.uri"):
+        understood([words[0], "tracker.uri=http://h:1"], multirun=False)

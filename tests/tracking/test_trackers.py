@@ -257,6 +257,32 @@ def test_a_wrong_option_is_refused(
     assert not (at_home / "wrong").exists()
 
 
+def test_several_get_the_same(run: Path, at_home: Path, vae_run: Run) -> None:
+    """Two of the user's own, whose files Hydra alone would merge; and both again when resumed."""
+    other = at_home / "myconf" / "tracker" / "other.yaml"
+    other.write_text("_target_: others.Second\nfile: second.jsonl\nfails_at: null\n")
+    (at_home / "others.py").write_text(
+        "import sending\n\n\nclass Second(sending.JsonLines):\n    pass\n"
+    )
+    both = ("--config-dir", "myconf", "tracker=[mine,other]", "tracker.other.file=more.jsonl")
+    words = (*both, *PLAN, "trainer.epochs=3", "hydra.run.dir=both")
+    finished = vae_run(*words, cwd=at_home)
+    assert finished.code == 0, finished.said
+    assert_as_tensorboard(at_home / "both")
+    first, second = ((at_home / "both" / name).read_text() for name in ("sent.jsonl", "more.jsonl"))
+    assert first == second
+    (hparams,) = sent(at_home / "both", "hparams")
+    (before,) = sent(run, "hparams")
+    assert hparams == before, "trackers are no hyperparameters"
+    resume = ("task=resume", "run=both", "trainer.epochs=4")
+    assert "trust=[sending]" in vae_run(*resume, cwd=at_home).said
+    finished = vae_run(*resume, "trust=[sending,others]", cwd=at_home)
+    assert finished.code == 0, finished.said
+    assert_as_tensorboard(at_home / "both")
+    wrong = vae_run(*both, "tracker.other.fils=x", "hydra.run.dir=wrong", cwd=at_home)
+    assert (wrong.code, "tracker.other.fils" in wrong.said) == (1, True)
+
+
 class Recorder(Tracker):
     """Remembers what was called; raises where it is told to."""
 

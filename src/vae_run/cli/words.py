@@ -56,7 +56,8 @@ def understood(words: Sequence[str], *, multirun: bool) -> list[str]:
                 f"{word.encode(errors='backslashreplace').decode()}: is not text in UTF-8. Rename "
                 "the file or folder that it names."
             )
-    return [_as_path(word) if _is_misread_path(word, multirun) else word for word in words]
+    paths = [_as_path(word) if _is_misread_path(word, multirun) else word for word in words]
+    return with_several_trackers(paths)
 
 
 def _as_path(word: str) -> str:
@@ -81,6 +82,37 @@ def _is_misread_path(word: str, multirun: bool) -> bool:
     if name in ONE_PATH:
         return not (read is None or isinstance(read, str))
     return isinstance(read, (int, float)) and not isinstance(read, bool)
+
+
+def with_several_trackers(words: Sequence[str]) -> list[str]:
+    """`words`, with `tracker=[a,b]` as Hydra's words that put each option below its own name.
+
+    Hydra itself would merge the keys of both files into one mapping.
+
+    Raises:
+        ConfigError: a key of a tracker does not say of which.
+    """
+    found: list[str] = []
+    names: list[str] = []
+    for word in words:
+        read = parsed(word) if word.startswith("tracker=[") else None
+        if read is None or not isinstance(read.value(), list):
+            found.append(word)
+            continue
+        names = [str(name) for name in dict.fromkeys(read.value()) if name != "none"]
+        if len(names) < 2:
+            found.append(f"tracker={names[0] if names else 'none'}")
+            names = []
+        else:
+            found += ["tracker=several", *(f"+tracker@tracker.{name}={name}" for name in names)]
+    for word in found if names else ():
+        group, _, key = word.partition("=")[0].lstrip("+~").partition(".")
+        if group == "tracker" and key and key.split(".")[0] not in names:
+            near = " or ".join(f"tracker.{name}.{key}" for name in names)
+            raise ConfigError(
+                f"tracker.{key}: with several trackers, a key has the name of its tracker: {near}."
+            )
+    return found
 
 
 def text_of(words: Sequence[str], key: str) -> str | None:

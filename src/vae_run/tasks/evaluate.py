@@ -13,7 +13,7 @@ from rich.table import Table
 
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
-from vae_run.config.schema import OnCheckpoint, Settings
+from vae_run.config.schema import OnCheckpoint
 from vae_run.data.conditions import Conditions
 from vae_run.data.given import MEMORY
 from vae_run.data.scaled_splits import restated
@@ -29,6 +29,7 @@ from vae_run.system.device import choose_device
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoint
 from vae_run.tasks.final_evaluation import draw_training
 from vae_run.tasks.run_data import read_data, refuse_other_shape
+from vae_run.tracking.confirmation import confirmed
 from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import Experiment, assemble
@@ -56,12 +57,14 @@ class Opened:
         experiment: with the weights of the checkpoint.
         epoch: of the checkpoint.
         other: the fingerprint of the data, if they are other than those of the run.
+        tracker: what new results are sent to.
     """
 
     run: RunDirectory
     experiment: Experiment
     epoch: float
     other: str | None
+    tracker: Tracker
 
 
 def opened(call: Call) -> Opened:
@@ -75,6 +78,7 @@ def opened(call: Call) -> Opened:
     config = call.on_top_of(run.located(), allowed=ALLOWED, why=WHY)
     config.pop("checkpoint", None)
     settings, device = check(config, trust=fixed.trust), choose_device(fixed.device)
+    tracker = confirmed(run.path, settings.build("tracker"), call.settings.build("tracker"))
     file = run.best if fixed.checkpoint == "best" else run.last
     saved = checkpoint_file.read(file)
     splits, other = read_data(run, settings)
@@ -85,7 +89,8 @@ def opened(call: Call) -> Opened:
     with checkpoint_file.understood(file):
         conditions = Conditions.of_state(saved.get("conditions"))
     experiment = assemble(settings, device, saved.get("classes"), splits, conditions, fresh=False)
-    return Opened(run, experiment, use_checkpoint(experiment, run, fixed.checkpoint), other)
+    epoch = use_checkpoint(experiment, run, fixed.checkpoint)
+    return Opened(run, experiment, epoch, other, tracker)
 
 
 def main(call: Call, *, draw: bool = True) -> Path:
@@ -100,7 +105,7 @@ def main(call: Call, *, draw: bool = True) -> Path:
     if name is None:
         declared.write(run.path)
         pictures |= draw_training(experiment, run) if draw else {}
-        add_to_run(run, metrics, pictures, experiment.settings)
+        add_to_run(found, metrics, pictures)
     else:
         place.mkdir(parents=True, exist_ok=True)
         declared.write(place)
@@ -147,18 +152,17 @@ def on_scale_of(saved: Mapping[str, Any], file: Path, splits: Splits) -> Splits:
 
 
 def add_to_run(
-    run: RunDirectory,
+    found: Opened,
     metrics: Mapping[str, Mapping[str, float]],
     pictures: Mapping[str, NDArray[Any]],
-    settings: Settings,
 ) -> None:
     """Add results to the run's own; trackers get those metrics that the run did not have."""
-    look = settings.fixed.figures
+    run, look = found.run, found.experiment.settings.fixed.figures
     kept = run.metrics()
     run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
     write_pictures(run.figures, pictures, look.format, look.dpi)
     step = round(run.read_status().get("step", 0))
-    with tracked(run.path, settings.build("tracker")) as sending:
+    with tracked(run.path, found.tracker) as sending:
         for split, values in metrics.items():
             known = kept.get(split, {})
             sending.scalars(split, {k: v for k, v in values.items() if k not in known}, step)

@@ -13,7 +13,7 @@ from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities
 from vae_run.evaluation.selection import own_pictures
 from vae_run.plots import write_pictures
-from vae_run.reports.run import write_report
+from vae_run.reports.run import NAME, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import numbers
@@ -60,6 +60,7 @@ def conclude(
     page = write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
+    tracker.file(run.path / NAME)
     tracker.succeeded()
     tracker.scalars("test", metrics["test"], progress.step)
     for split, values in (("val ", metrics["val"]), ("test", metrics["test"])):

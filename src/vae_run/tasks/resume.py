@@ -22,6 +22,7 @@ from vae_run.runs.status import write_status
 from vae_run.system import ranks
 from vae_run.system.signals import StopRequests
 from vae_run.tasks.train import Training, prepare, warm_start
+from vae_run.tracking.confirmation import confirmed
 from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.hyperparameters import hyperparameters
 from vae_run.training import distributed
@@ -68,6 +69,7 @@ def continued(
         saved, file = run.newest() or (None, run.last)
         config, progress, places = extended(run, call, saved, file)
         settings = check(config, trust=call.settings.fixed.trust)
+        own = confirmed(run.path, settings.build("tracker"), call.settings.build("tracker"))
         over = None if saved is None else settings.build("trainer").why_over(progress)
         if over is not None and run.read_status().get("state") == "completed":
             log.info("%s: %s", run.path, nothing_to_do(over, progress, settings))
@@ -81,7 +83,7 @@ def continued(
                 data_location.record(run.path, places)
             restore(experiment, run, saved, file)
             step = progress.step if saved is not None or run.has_history() else None
-            with tracked(run.path, settings.build("tracker"), step) as tracker:
+            with tracked(run.path, own, step) as tracker:
                 told = {**config, "dataset": run.config()["dataset"]}
                 tracker.hparams(hyperparameters(told, run.choices()))
                 yield Training(experiment, run, tracker, saved)
@@ -107,6 +109,7 @@ def extended(
         config = call.on_top_of(config, allowed=ALLOWED, why=WHY, before=run.choices())
     else:  # a job of a sweep
         config["dataset"] = {**config["dataset"], **places}
+        config["tracker"] = call.settings.raw["tracker"]
     return config, progress, places
 
 

@@ -8,10 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vae_run.errors import explain_os_error
+from vae_run.runs.status import ended
 from vae_run.system import ranks
+from vae_run.system.signals import Stop
+from vae_run.tracking.background import Background
+from vae_run.tracking.failures import why
+from vae_run.tracking.service import Service
+from vae_run.tracking.several import parts
 from vae_run.tracking.tensorboard import TensorBoard
-from vae_run.tracking.tracker import NoTracker, Tracker
+from vae_run.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,11 +31,39 @@ def tracked(run: Path, own: Tracker, resumed_step: int | None = None) -> Iterato
 
     It sends to TensorBoard and to the user's `own`; in a process that is not rank 0, to nobody.
     """
-    trackers = [TensorBoard(), *([] if isinstance(own, NoTracker) else [own])]
-    sending = FanOut(trackers if ranks.leads() else [])
-    sending.start(run, resumed_step)
+    with _started(run, [TensorBoard(), *parts(own)], resumed_step) as sending:
+        yield sending
+
+
+@contextmanager
+def tracked_sweep(folder: Path, own: Tracker) -> Iterator[Tracker]:
+    """A started tracker of a whole sweep, for those of the user's trackers that receive sweeps.
+
+    They have answered, or failed, before the jobs begin, which shall find their parent.
+    """
+    with _started(folder, [one for one in parts(own) if one.sweeps], None) as sending:
+        for one in sending.trackers:
+            if isinstance(one, Background):
+                one.await_answer()
+        yield sending
+
+
+@contextmanager
+def _started(
+    directory: Path, trackers: Sequence[Tracker], resumed_step: int | None
+) -> Iterator[FanOut]:
+    sending = FanOut(
+        [Background(one) if isinstance(one, Service) else one for one in trackers]
+        if ranks.leads()
+        else []
+    )
+    sending.start(directory, resumed_step)
     try:
         yield sending
+    except BaseException as error:
+        stop = isinstance(error, Stop | KeyboardInterrupt | GeneratorExit)
+        sending.stopped("interrupted" if stop else ended(error)[0])
+        raise
     finally:
         sending.close()
 
@@ -43,12 +76,12 @@ class FanOut(Tracker):
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        self._trackers = list(trackers)
+        self.trackers = list(trackers)
         self._unsent: list[int | None] = [None] * len(trackers)  # of each, once it has failed
 
     def _send(self, records: int, call: Callable[[Tracker], None]) -> None:
         """Make `call`, which sends so many `records`, with each tracker that has not failed."""
-        for place, tracker in enumerate(self._trackers):
+        for place, tracker in enumerate(self.trackers):
             unsent = self._unsent[place]
             if unsent is not None:
                 self._unsent[place] = unsent + records
@@ -57,8 +90,8 @@ class FanOut(Tracker):
                 call(tracker)
             except Exception as error:  # a tracker from outside can fail in any way
                 self._unsent[place] = records
-                why = _why(type(tracker).__name__, error)
-                log.warning("%s Nothing more is sent to it; the run goes on.", why)
+                told = why(tracker.title, error)
+                log.warning("%s Nothing more is sent to it; the run goes on.", told)
 
     def start(self, run: Path, resumed_step: int | None) -> None:
         self._send(0, lambda tracker: tracker.start(run, resumed_step))
@@ -83,6 +116,12 @@ class FanOut(Tracker):
     ) -> None:
         self._send(1, lambda tracker: tracker.embedding(name, points, labels, images, step))
 
+    def file(self, path: Path) -> None:
+        self._send(1, lambda tracker: tracker.file(path))
+
+    def stopped(self, state: str) -> None:
+        self._send(0, lambda tracker: tracker.stopped(state))
+
     def succeeded(self) -> None:
         self._send(0, lambda tracker: tracker.succeeded())
 
@@ -91,14 +130,6 @@ class FanOut(Tracker):
 
     def close(self) -> None:
         self._send(0, lambda tracker: tracker.close())
-        for tracker, unsent in zip(self._trackers, self._unsent, strict=True):
+        for tracker, unsent in zip(self.trackers, self._unsent, strict=True):
             if unsent:
-                log.info("%s: %d records were not sent", type(tracker).__name__, unsent)
-
-
-def _why(name: str, error: Exception) -> str:
-    """The failure `error` of the tracker `name` as a sentence."""
-    if isinstance(error, OSError):  # when a disk is full, the system names no file
-        reason, file = error.strerror or str(error), error.filename or name
-        return explain_os_error(OSError(error.errno, reason, file))
-    return f"{name}: {type(error).__name__}: {error}."
+                log.info("%s: %d records were not sent", tracker.title, unsent)

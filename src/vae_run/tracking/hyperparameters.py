@@ -15,7 +15,7 @@ def hyperparameters(config: Mapping[str, Any], choices: Mapping[str, str]) -> di
     Left out are keys that cannot change the model, classes (their options stand for them), and the
     place of the run that the weights come from.
     """
-    found = {group: option for group, option in choices.items() if "/" not in group}
+    found = {group: option for group, option in choices.items() if not {"/", "@"} & set(group)}
     found |= {key: value for key, value in flat(config) if not key.endswith("_target_")}
     return {
         key: value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from random import shuffle
@@ -20,6 +21,7 @@ from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.sweeps.ranges import decimal_range
 from vae_run.sweeps.settings import checked
 from vae_run.sweeps.sweepers.ledger_sweep import LedgerSweep, refuse_failures, unfinished
+from vae_run.sweeps.tracked import parent
 from vae_run.system.console import console
 
 
@@ -57,12 +59,13 @@ class GridSweep:
             todo = unfinished(entries.values())
             _announce(len(jobs), len(entries), todo, ledger.folder)
             before = len(entries) - len(todo)
-            try:
-                if todo:
-                    self.jobs.launch(ledger, iter(todo), len(entries), done=before)
-            finally:
-                summarise(ledger)
-            refuse_failures(ledger, entries.values())
+            with parent(ledger.folder, jobs[0].settings, swept) if todo else nullcontext():
+                try:
+                    if todo:
+                        self.jobs.launch(ledger, iter(todo), len(entries), done=before)
+                finally:
+                    summarise(ledger)
+                refuse_failures(ledger, entries.values())
 
 
 def grid(overrides: list[Override]) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from vae_run.sweeps.search.space import Point, check_ends
 from vae_run.sweeps.search.space_syntax import Space, read_space, with_whole_numbers
 from vae_run.sweeps.settings import checked
 from vae_run.sweeps.sweepers.ledger_sweep import CheckedJob, LedgerSweep
+from vae_run.sweeps.tracked import parent
 
 if TYPE_CHECKING:  # these import Optuna, which need not be installed
     from vae_run.sweeps.search.plan import Plan
@@ -111,11 +112,12 @@ class OptunaSweep:
         settings = self.settings
         trials = Trials(study, ledger.folder, place, settings.trials, settings.time_limit)
         results.announce(study, space.axes, settings.trials, ledger)
-        try:
-            self._launch(ledger, trials, study)
-        finally:
-            results.write_down(ledger, study)
-            summarise(ledger)
+        with parent(ledger.folder, ends[0].settings, list(space.axes)):
+            try:
+                self._launch(ledger, trials, study)
+            finally:
+                results.write_down(ledger, study)
+                summarise(ledger)
         if trials.refusal is not None:
             raise trials.refusal
         results.conclude(ledger, study)

@@ -1,0 +1,122 @@
+"""What services call a run, kept in its directory, and proof that this user wrote it there.
+
+A resumed run goes on in the run of the service that it was begun in. A run directory may come from
+somebody else, whose words must not decide where records go. So an entry carries a signature: an
+HMAC (RFC 2104) with a key that lies in the user's home folder. What is not signed is not followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from vae_run.errors import CheckpointError
+from vae_run.runs.saved_json import read_json
+from vae_run.system.files import write_json
+
+FILE = "trackers.json"
+KEY_BYTES = 32
+_IDS = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_writing = Lock()
+
+
+def key_file() -> Path:
+    """The file of the user's key: `vae-run/key` in XDG_STATE_HOME, else in ~/.local/state.
+
+    Raises:
+        RuntimeError: there is no home folder.
+    """
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "vae-run" / "key"
+
+
+def _key() -> bytes | None:
+    """The user's key, which is made when it is first asked for; None where it cannot be kept."""
+    try:
+        file = key_file()
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            new = file.with_name(f"key-{secrets.token_hex(8)}")
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(secrets.token_bytes(KEY_BYTES))
+            with suppress(FileExistsError):  # another process was first: its key counts
+                os.link(new, file)
+            new.unlink()
+        found = file.read_bytes()
+    except (OSError, RuntimeError):
+        return None
+    return found if len(found) == KEY_BYTES else None
+
+
+@dataclass(frozen=True)
+class RunIds:
+    """The entry of one service in the `trackers.json` of a run directory, or of a sweep's folder.
+
+    Attributes:
+        run: the directory.
+        title: of the service.
+        place: where it sends to; an entry of another place does not count.
+    """
+
+    run: Path
+    title: str
+    place: Mapping[str, Any]
+
+    def known(self) -> str | None:
+        """The id of the run there; None where there is none that this user signed."""
+        entry = self._entry()
+        return entry["id"] or None if entry else None
+
+    def signed(self) -> bool:
+        """Whether this user sent the records of this run to `place` before."""
+        return bool(self._entry())
+
+    def keep(self, identifier: str = "") -> None:
+        """Write down that the run is sent to `place`, as the run `identifier` there.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with _writing:
+            found = self._read()
+            found[self.title] = {"id": identifier, "signature": self._signature(identifier)}
+            write_json(self.run / FILE, found)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return read_json(self.run / FILE)
+        except CheckpointError:
+            return {}  # damaged: as good as none
+
+    def _entry(self) -> dict[str, str] | None:
+        entry = self._read().get(self.title)
+        if not isinstance(entry, dict):
+            return None
+        identifier, signature = entry.get("id"), entry.get("signature")
+        if not (isinstance(identifier, str) and isinstance(signature, str)):
+            return None
+        own = self._signature(identifier)
+        if own is None or not hmac.compare_digest(own, signature):
+            return None
+        if identifier and not _IDS.fullmatch(identifier):
+            return None
+        return {"id": identifier}
+
+    def _signature(self, identifier: str) -> str | None:
+        """Of the title, the place and the id; None without a key."""
+        key = _key()
+        if key is None:
+            return None
+        text = json.dumps([self.title, dict(self.place), identifier], sort_keys=True)
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
