@@ -15,7 +15,7 @@ from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.models.posteriors import SparseCode
 from vae_run.objectives import Sparse
-from vae_run.objectives.sparse import auxiliary_loss, bernoulli_kl
+from vae_run.objectives.sparse import auxiliary_loss, bernoulli_kl, default_aux_k
 from vae_run.training.experiment import Experiment
 
 
@@ -142,6 +142,13 @@ def test_the_auxiliary_loss_uses_few_dead_units_and_is_zero_where_none_are_dead(
     none = auxiliary_loss(made.model, batch, everyone, reconstruction, 12)
     assert float(none.detach().abs().sum()) == 0
     assert float(torch.autograd.grad(none.sum(), head.bias)[0].abs().sum()) == 0
+
+
+@pytest.mark.parametrize(("shape", "most"), [((1, 8, 8), 32), ((3, 5), 7), ((1,), 1)])
+def test_the_auxiliary_loss_has_half_as_many_units_as_an_input_has_numbers(
+    shape: tuple[int, ...], most: int
+) -> None:
+    assert default_aux_k(torch.zeros(4, *shape)) == most
 
 
 def test_without_a_weight_there_is_no_auxiliary_loss() -> None:

@@ -86,6 +86,7 @@ class FactorVAE(CriticOfCodes, Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    batched: ClassVar[tuple[str, ...]] = ("gamma",)
     gamma: NonNegative = 10.0
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
@@ -125,6 +126,7 @@ class AAE(CriticOfCodes):
     be compared.
     """
 
+    batched: ClassVar[tuple[str, ...]] = ("weight",)
     weight: NonNegative = 10.0
     critic_rate: Rate = 0.2  # a critic as fast as the encoder tells all codes from the prior
 

@@ -41,6 +41,7 @@ class Sparse(Objective):
     """
 
     shares_batches: ClassVar[bool] = False  # means over the batch, its largest units, its dead ones
+    batched: ClassVar[tuple[str, ...]] = ("weight",)
     sparsity: Sparsity = "topk"
     k: Annotated[int, Field(ge=1)] | None = None
     weight: NonNegative = 0.1
@@ -82,8 +83,13 @@ class Sparse(Objective):
             return self.weight * q.active.sum(-1)
         if not self.aux_weight:
             return torch.zeros_like(reconstruction)
-        most = q.raw.shape[-1] // 2 if self.aux_k is None else self.aux_k
+        most = default_aux_k(batch.target) if self.aux_k is None else self.aux_k
         return self.aux_weight * auxiliary_loss(model, batch, q, reconstruction, most)
+
+
+def default_aux_k(inputs: Tensor) -> int:
+    """Half of the numbers of an input of [B, *E], and at least one (Gao et al. 2024, A.2)."""
+    return max(1, inputs[0].numel() // 2)
 
 
 def bernoulli_kl(rho: float, mean: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Letters: K samples, B batch, E event shape (C, H, W) or (F,).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -94,8 +94,9 @@ class GaussianLikelihood(Likelihood):
             self.rho.fill_(start_of(deviation, self.floor, math.log(2) + self.floor) / self.speed)
 
     @classmethod
-    def whole_batch(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
-        return [("likelihood.sigma", "optimal")] if options["sigma"] == "optimal" else []
+    def whole_batches(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        if options["sigma"] == "optimal":
+            yield "likelihood.sigma", "optimal", "Choose another likelihood.sigma"
 
     def forward(self, parameters: Tensor) -> Distribution:
         (loc,) = self.split(parameters)
