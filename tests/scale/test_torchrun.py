@@ -132,6 +132,22 @@ def test_two_processes_do_what_one_does(start: Callable, vae_run: Run, tmp_path:
     assert_same(tmp_path / "two", tmp_path / "one")
 
 
+def test_two_processes_train_a_critic_as_one_does(
+    start: Callable, vae_run: Run, tmp_path: Path
+) -> None:
+    words = (
+        *("device=cpu", "model=vae_gan", "objective.adaptive=false", "network.widths=[24]"),
+        *("latent_dim=4", "evaluation.figures=[]", "trainer.batch_size=431", "trainer.epochs=3"),
+        "trainer.ema=0.9",
+    )
+    process = start(*words, "hydra.run.dir=two")
+    done = vae_run(*words, f"hydra.run.dir={tmp_path / 'one'}")
+    assert done.code == 0, done.said
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert_same(tmp_path / "two", tmp_path / "one")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_lost_process_ends_the_run_which_goes_on(
     start: Callable, vae_run: Run, tmp_path: Path

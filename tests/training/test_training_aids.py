@@ -178,7 +178,8 @@ def test_a_gradient_in_parts_is_that_of_the_batch(words: tuple[str, ...]) -> Non
     parts = fitting(parted, batches=parted.training_batches(32), at_once=10)
     for one, other in zip(islice(whole, 6), islice(parts, 6), strict=True):
         assert one.size == other.size
-        torch.testing.assert_close(other.grad_norm, one.grad_norm, rtol=1e-5, atol=1e-6)
+        close = 1e-5 if one.step == 1 else 1e-4  # Adam divides small gradients by their size
+        torch.testing.assert_close(other.grad_norm, one.grad_norm, rtol=close, atol=1e-6)
         torch.testing.assert_close(other.row(), one.row(), rtol=1e-5, atol=1e-4)
     parameters = zip(made.model.parameters(), parted.model.parameters(), strict=True)
     assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-4) for a, b in parameters)
