@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ("vae-run", "torch", "torchvision", "numpy", "pythae", "lightning", "jax")
+PACKAGES = (
+    "vae-run",
+    "torch",
+    "torchvision",
+    "numpy",
+    "pythae",
+    "autoencoders",
+    "lightning",
+    "jax",
+)
 
 
 @dataclass(frozen=True)

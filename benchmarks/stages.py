@@ -4,7 +4,8 @@
 
 runs `vae-run OVERRIDE ...` and writes to FILE, as JSON, the seconds from the start of the process
 (STARTED in the environment) to the first training step and to the end of training, the seconds of
-each stage, and the peak resident memory when the imports were done and at the end, in MB.
+each stage, the number of steps with the processor time at the end of the first and of the last, and
+the peak resident memory when the imports were done and at the end, in MB.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Clock:
     def first_step(self, take: Callable[..., Any]) -> Callable[..., Any]:
         def taken(loop: Any, record: Any) -> Any:
             self.found.setdefault("first_step", time.time() - STARTED)
+            self.found.setdefault("first_step_cpu", time.process_time())
+            self.found["last_step_cpu"], self.found["steps"] = time.process_time(), record.step
             return take(loop, record)
 
         return taken

@@ -60,8 +60,20 @@ def test_whatever_an_objective_returns_has_a_row(preset: str) -> None:
         made.splits.train, made.corruption, batch_size=32, noise=noise, seed=0
     )
     record = next(fitting(made, batches=batches))
+    table = TABLE.with_declared(made.declared().quantities)
     for name in record.terms:
-        assert TABLE.find(name) is not None, f"{name} has no row in evaluation/quantities.py"
+        assert table.of(name).text, f"{name} has neither a row in quantities.py nor a meaning"
+
+
+def test_parts_say_what_their_own_terms_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = experiment("model=vae")
+    monkeypatch.setattr(type(made.objective), "meanings", {"roughness": "of the decoder"})
+    monkeypatch.setattr(type(made.model.posterior), "meanings", {"spread": "of the code"})
+    rows = made.declared().quantities
+    assert [(row.name, row.unit, row.text) for row in rows] == [
+        ("roughness", "nats per image", "of the decoder"),
+        ("spread", "nats per image", "of the code"),
+    ]
 
 
 def test_a_name_without_a_row_has_neither_unit_nor_sentence() -> None:

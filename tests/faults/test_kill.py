@@ -35,10 +35,10 @@ def plan(preset: str, epochs: int) -> tuple[str, ...]:
     return (f"model={preset}", *words, *widths, *short)
 
 
-def survive(preset: str, kills: int, folder: Path) -> int:
+def survive(preset: str, kills: int, folder: Path, *added: str) -> int:
     """Train once in peace and once through up to `kills` kills, and compare; the kills it took."""
     dice = random.Random(f"{preset} {kills}")
-    said, words = folder / "said", plan(preset, epochs=4 * kills)
+    said, words = folder / "said", (*plan(preset, epochs=4 * kills), *added)
     assert finish((*words, "hydra.run.dir=whole"), said) == 0, said.read_text()
     run, command, took = folder / "killed", (*words, "hydra.run.dir=killed"), 0
     for i in range(kills):
@@ -73,3 +73,23 @@ def test_a_run_killed_again_and_again(kills: int, tmp_path: Path) -> None:
 def test_every_preset_survives_twenty_kills(preset: str, tmp_path: Path) -> None:
     took = survive(preset, 20, tmp_path)
     assert took == 20 or preset in ("pca", "ppca"), "they are one step, and over sooner"
+
+
+EMA, PARTS = "trainer.ema=0.9", "trainer.accumulate=3"
+WITH_AIDS = {
+    "vae": (EMA, PARTS),
+    "aae": (EMA, PARTS),
+    "hierarchical_vae": (EMA, PARTS),
+    "vq_vae": (EMA, PARTS, "posterior.codebook=gradient", "posterior.revive=0"),
+    "residual_vq": (EMA,),
+    "factor_vae": (EMA,),
+    "sparse_ae": (EMA, "objective.sparsity=batch_topk"),
+    "vae_gan": (EMA, PARTS, "objective.adaptive=false"),
+    "kl_autoencoder": (EMA, "objective.adversarial=0.5"),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("preset", sorted(WITH_AIDS))
+def test_averages_and_parts_of_batches_survive_fifteen_kills(preset: str, tmp_path: Path) -> None:
+    assert survive(preset, 15, tmp_path, *WITH_AIDS[preset]) == 15

@@ -15,7 +15,7 @@ from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.models.posteriors import SparseCode
 from vae_run.objectives import Sparse
-from vae_run.objectives.sparse import auxiliary_loss, bernoulli_kl
+from vae_run.objectives.sparse import bernoulli_kl, default_aux_k, with_dead_units
 from vae_run.training.experiment import Experiment
 
 
@@ -109,8 +109,9 @@ def test_the_auxiliary_loss_revives_dead_units_and_touches_no_others() -> None:
     assert float(q.active[:, :3].sum()) == 0
     alive = q.active.sum(0) > 0
     error = (batch.target - made.model.decode(q.mean).mean).detach().flatten(1)
-    reconstruction = -made.model.decode(q.mean).log_prob(batch.target)
-    found = auxiliary_loss(made.model, batch, q, reconstruction, 12)
+    reconstruction, found = with_dead_units(made.model, batch, q, 12)
+    alone = -made.model.decode(q.mean).log_prob(batch.target)
+    torch.testing.assert_close(reconstruction, alone)
     spare = torch.where(alive, 0.0, q.raw.relu())
     added = (spare @ made.model.likelihood.projection[0].weight.T).detach()
     expected = (error - added).square().sum(1) - error.square().sum(1)
@@ -118,7 +119,7 @@ def test_the_auxiliary_loss_revives_dead_units_and_touches_no_others() -> None:
     (slope,) = torch.autograd.grad(found.sum(), head.weight, retain_graph=True)
     assert bool((slope[:3].abs().sum(1) > 0).all())
     assert float(slope[alive].abs().sum()) == 0
-    (plain,) = torch.autograd.grad(reconstruction.sum(), head.weight)
+    (plain,) = torch.autograd.grad(alone.sum(), head.weight)
     assert float(plain[:3].abs().sum()) == 0, "without it they stay dead"
 
 
@@ -130,18 +131,23 @@ def test_the_auxiliary_loss_uses_few_dead_units_and_is_zero_where_none_are_dead(
         head.bias[4:6] += 100.0  # always active
         head.bias[6:9] += 1.0
     q = code_of(made, batch)
-    reconstruction = -made.model.decode(q.mean).log_prob(batch.target)
-    one = auxiliary_loss(made.model, batch, q, reconstruction, 1)
+    _, one = with_dead_units(made.model, batch, q, 1)
     (slope,) = torch.autograd.grad(one.sum(), head.bias)
     assert float(slope[:6].abs().sum()) == 0, "neither silent nor living units"
     most = q.raw[:, 6:].argmax(1) + 6
     assert set(slope.nonzero().flatten().tolist()) == set(most.tolist())
     q = code_of(made, batch)
-    reconstruction = -made.model.decode(q.mean).log_prob(batch.target)
     everyone = SparseCode(q.mean, q.raw, torch.ones_like(q.active))
-    none = auxiliary_loss(made.model, batch, everyone, reconstruction, 12)
+    _, none = with_dead_units(made.model, batch, everyone, 12)
     assert float(none.detach().abs().sum()) == 0
     assert float(torch.autograd.grad(none.sum(), head.bias)[0].abs().sum()) == 0
+
+
+@pytest.mark.parametrize(("shape", "most"), [((1, 8, 8), 32), ((3, 5), 7), ((1,), 1)])
+def test_the_auxiliary_loss_has_half_as_many_units_as_an_input_has_numbers(
+    shape: tuple[int, ...], most: int
+) -> None:
+    assert default_aux_k(torch.zeros(4, *shape)) == most
 
 
 def test_without_a_weight_there_is_no_auxiliary_loss() -> None:

@@ -132,6 +132,22 @@ def test_two_processes_do_what_one_does(start: Callable, vae_run: Run, tmp_path:
     assert_same(tmp_path / "two", tmp_path / "one")
 
 
+def test_two_processes_train_a_critic_as_one_does(
+    start: Callable, vae_run: Run, tmp_path: Path
+) -> None:
+    words = (
+        *("device=cpu", "model=vae_gan", "objective.adaptive=false", "network.widths=[24]"),
+        *("latent_dim=4", "evaluation.figures=[]", "trainer.batch_size=431", "trainer.epochs=3"),
+        "trainer.ema=0.9",
+    )
+    process = start(*words, "hydra.run.dir=two")
+    done = vae_run(*words, f"hydra.run.dir={tmp_path / 'one'}")
+    assert done.code == 0, done.said
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert_same(tmp_path / "two", tmp_path / "one")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_lost_process_ends_the_run_which_goes_on(
     start: Callable, vae_run: Run, tmp_path: Path
@@ -203,6 +219,11 @@ def second_of_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (["objective=beta_tc"], "objective: BetaTC needs each batch as a whole"),
         (["objective=mmd"], "objective: MMD needs each batch as a whole"),
         (["objective=dip"], "objective: DIP needs each batch as a whole"),
+        (["model=factor_vae"], "objective: FactorVAE needs each batch as a whole"),
+        (["model=sparse_ae"], "objective: Sparse needs each batch as a whole"),
+        (["model=vae_gan"], "Use objective.adaptive=false, or start without torchrun"),
+        (["model=vq_vae"], "posterior.codebook: ema needs each batch as a whole"),
+        (["model=residual_vq", "posterior.codebook=gradient"], "Use posterior.revive=0, or start"),
         (["model=pca"], "trainer: "),
         (["model=stacked_dae"], "trainer: Layerwise needs each batch as a whole"),
         (["seed=0,1", "-m"], "--multirun: found 2 processes"),

@@ -26,7 +26,7 @@ from vae_run.evaluation.evaluation import Evaluation
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.vectorized import memory, training, verification
-from vae_run.sweeps.vectorized.grouping import BATCHED, grouped, pieces, varying
+from vae_run.sweeps.vectorized.grouping import batched, grouped, pieces, varying
 from vae_run.sweeps.vectorized.stacked_model import Stack
 from vae_run.sweeps.vectorized.training import train_together
 from vae_run.sweeps.vectorized.verification import Disagreement, verified
@@ -124,7 +124,7 @@ def assert_agree(place: Path, runs: Sequence[Settings], steps: int) -> None:
 def others(settings: Settings) -> list[str]:
     """Another value for each number of the objective that runs of a stack may differ in."""
     objective = settings.build("objective", train_size=1)
-    names = BATCHED.get(type(objective), ())
+    names = batched(type(objective))
     return [f"objective.{name}={0.4 * getattr(objective, name) + 0.3}" for name in names]
 
 
@@ -494,7 +494,7 @@ def test_options_of_an_objective_that_are_not_proven_keep_jobs_apart(option: str
     own = [f.name for f in fields(cls) if f.init and isinstance(f.default, float)]
     for name in own:
         raw = {**first.raw, "objective": {**first.raw["objective"], name: 0.125}}
-        assert bool(grouped([first, check(raw)]).together) == (name in BATCHED.get(cls, ()))
+        assert bool(grouped([first, check(raw)]).together) == (name in batched(cls))
 
 
 def test_pieces_are_even_and_none_is_over_the_most() -> None:

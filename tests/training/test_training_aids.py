@@ -157,7 +157,20 @@ def test_runs_trained_together_have_the_averages_that_they_have_alone(tmp_path: 
                 torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("words", [(), ("model=iwae",), ("condition=label",), ("model=dae",)])
+TRAINED_CODEBOOK = ("posterior.codebook=gradient", "posterior.revive=0")
+SHARED_BATCHES = [
+    *[(), ("model=iwae",), ("condition=label",), ("model=dae",)],
+    *[("model=aae",), ("model=hierarchical_vae",), ("model=ladder_vae",), ("model=fsq",)],
+    *[("model=vq_vae", *TRAINED_CODEBOOK), ("model=residual_vq", *TRAINED_CODEBOOK)],
+    *[("model=contractive_ae",), ("model=vae_gan", "objective.adaptive=false")],
+    (
+        *("model=kl_autoencoder", "latent_shape=[2,2,3]", "network.widths=[8]"),
+        *("objective.adversarial=0.5", "objective.adaptive=false"),
+    ),
+]
+
+
+@pytest.mark.parametrize("words", SHARED_BATCHES, ids=" ".join)
 def test_a_gradient_in_parts_is_that_of_the_batch(words: tuple[str, ...]) -> None:
     """Steps of 32, 32 and 26 images, in parts of 10: 10 + 10 + 10 + 2, and 10 + 10 + 6."""
     made, parted = experiment(*words), experiment(*words)
@@ -165,7 +178,8 @@ def test_a_gradient_in_parts_is_that_of_the_batch(words: tuple[str, ...]) -> Non
     parts = fitting(parted, batches=parted.training_batches(32), at_once=10)
     for one, other in zip(islice(whole, 6), islice(parts, 6), strict=True):
         assert one.size == other.size
-        torch.testing.assert_close(other.grad_norm, one.grad_norm, rtol=1e-5, atol=1e-6)
+        close = 1e-5 if one.step == 1 else 1e-4  # Adam divides small gradients by their size
+        torch.testing.assert_close(other.grad_norm, one.grad_norm, rtol=close, atol=1e-6)
         torch.testing.assert_close(other.row(), one.row(), rtol=1e-5, atol=1e-4)
     parameters = zip(made.model.parameters(), parted.model.parameters(), strict=True)
     assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-4) for a, b in parameters)
@@ -191,6 +205,9 @@ def test_a_share_of_a_batch_is_cut_with_its_images_that_count() -> None:
             "likelihood.sigma=optimal needs each batch as a whole",
         ),
         (("trainer.accumulate=2", "model=vq_vae"), "posterior.codebook=ema needs each batch as a"),
+        (("trainer.accumulate=2", "model=sparse_ae"), "objective=Sparse needs each batch as a"),
+        (("trainer.accumulate=2", "model=factor_vae"), "objective=FactorVAE needs each batch as a"),
+        (("trainer.accumulate=2", "model=vae_gan"), "Use objective.adaptive=false, or use"),
         (("trainer.accumulate=2", "network.spectral_norm=true"), "network.spectral_norm refines"),
         (("trainer.ema=1",), "trainer.ema: found 1"),
         (("trainer.accumulate=0",), "trainer.accumulate: found 0"),

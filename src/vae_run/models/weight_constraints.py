@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from torch import Tensor, cat, nn, zeros
+from torch import Tensor, cat, linalg, nn, zeros
 from torch.nn.functional import linear
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import register_parametrization
@@ -79,10 +79,12 @@ class UnitColumns(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """A weight [outputs, inputs + others, *taps]."""
-        own, others = weight[:, : self.inputs], weight[:, self.inputs :]
+        if weight.shape[1] > self.inputs:
+            return cat([self(weight[:, : self.inputs]), weight[:, self.inputs :]], 1)
         rest = [d for d in range(weight.dim()) if d != 1]
-        norms = own.square().sum(rest, keepdim=True).sqrt().clamp(min=1e-12)
-        return cat([own / norms, others], 1)
+        norms = linalg.vector_norm(weight, dim=rest, keepdim=True).clamp(min=1e-12)
+        unit: Tensor = weight * norms.reciprocal()
+        return unit
 
 
 def unit_columns(decoder: nn.Module, last: nn.Module, latent_shape: tuple[int, ...]) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from vae_run.data.batches import Batch
@@ -41,6 +42,11 @@ def cross_entropy(first: Tensor, second: Tensor) -> Tensor:
     2014, proposition 1).
     """
     return 0.5 * (softplus(-first) + softplus(second))
+
+
+def told_apart(critic: nn.Module, first: Tensor, second: Tensor) -> Tensor:
+    """The cross-entropy [B] of the critic on two sets of codes [B, D], in one pass."""
+    return cross_entropy(*critic(torch.cat((first, second))).chunk(2))
 
 
 def permuted(z: Tensor, noise: Tensor) -> Tensor:
@@ -86,6 +92,7 @@ class FactorVAE(CriticOfCodes, Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    batched: ClassVar[tuple[str, ...]] = ("gamma",)
     gamma: NonNegative = 10.0
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
@@ -93,7 +100,7 @@ class FactorVAE(CriticOfCodes, Bound):
         _, z, reconstruction, divergence = elbo_terms(model, batch)
         correlation = frozen(model.critic)(z)
         codes = z.detach()
-        told = cross_entropy(model.critic(codes), model.critic(permuted(codes, batch.noise[1])))
+        told = told_apart(model.critic, codes, permuted(codes, batch.noise[1]))
         return {
             "loss": reconstruction + divergence + self.gamma * correlation,
             "reconstruction": reconstruction,
@@ -125,6 +132,7 @@ class AAE(CriticOfCodes):
     be compared.
     """
 
+    batched: ClassVar[tuple[str, ...]] = ("weight",)
     weight: NonNegative = 10.0
     critic_rate: Rate = 0.2  # a critic as fast as the encoder tells all codes from the prior
 
@@ -139,7 +147,7 @@ class AAE(CriticOfCodes):
             "loss": reconstruction + self.weight * word,
             "reconstruction": reconstruction,
             "adversarial": word,
-            "critic_loss": cross_entropy(model.critic(drawn), model.critic(z.detach())),
+            "critic_loss": told_apart(model.critic, drawn, z.detach()),
         }
         if model.posterior.stochastic:
             terms["kl"] = kl(q, p, z)

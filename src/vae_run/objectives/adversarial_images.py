@@ -90,6 +90,7 @@ class AdversarialELBO(Bound):
 
     warmup_key: ClassVar[str] = "critic_start"
 
+    batched: ClassVar[tuple[str, ...]] = ("beta", "perceptual_weight")
     beta: NonNegative = 1e-6
     perceptual: Literal["none", "msssim", "lpips"] = "none"
     perceptual_weight: NonNegative = 1.0
@@ -126,9 +127,9 @@ class AdversarialELBO(Bound):
         return PatchCritic(event_shape, options["critic_widths"])
 
     @classmethod
-    def whole_batches(cls, options: Mapping[str, Any]) -> str | None:
-        adapts = options["adversarial"] and options["adaptive"]
-        return "Use objective.adaptive=false" if adapts else None
+    def whole_batches(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        if options["adversarial"] and options["adaptive"]:
+            yield "objective", cls.__name__, "Use objective.adaptive=false"
 
     def prepare(self, event_shape: tuple[int, ...], device: torch.device) -> None:
         if self.perceptual != "none":

@@ -73,6 +73,7 @@ class BetaTC(Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    batched: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma")
     train_size: int
     alpha: NonNegative = 1.0
     beta: NonNegative = 6.0
@@ -107,6 +108,7 @@ class DIP(Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    batched: ClassVar[tuple[str, ...]] = ("off_diagonal", "diagonal")
     kind: Literal[1, 2] = 2
     off_diagonal: NonNegative = 10.0
     diagonal: NonNegative = 10.0
@@ -176,6 +178,7 @@ class MMD(Objective):
     """
 
     shares_batches: ClassVar[bool] = False
+    batched: ClassVar[tuple[str, ...]] = ("weight", "kl_weight")
     weight: NonNegative = 100.0
     kl_weight: NonNegative = 0.0
     takes_penalties: ClassVar[bool] = True

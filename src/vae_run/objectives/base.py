@@ -46,6 +46,13 @@ class Objective(ABC):
     """Whether an image's terms do not depend on the batch, so that processes can divide it."""
     restores: ClassVar[bool] = False
     """Whether the decoder may see the encoder's input: no bound and no code is asked for."""
+    batched: ClassVar[tuple[str, ...]] = ()
+    """Options that runs trained as one model may differ in: tensors, with an entry for each run.
+
+    The objective uses them in arithmetic alone. They are those of this class, not of subclasses.
+    """
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """A sentence on each term, in nats, that has no row in the table of quantities."""
     takes_penalties: ClassVar[bool] = False
     """Whether the loss has what the posterior adds to it (`Posterior.penalties`)."""
 
@@ -72,9 +79,13 @@ class Objective(ABC):
         return None
 
     @classmethod
-    def whole_batches(cls, options: Mapping[str, Any]) -> str | None:
-        """What to do instead, if with these options it needs each batch as a whole; else None."""
-        return None if cls.shares_batches else "Choose another objective"
+    def whole_batches(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """What needs each batch in one pass and in one process, if anything does.
+
+        Full keys, their values, and what to do instead.
+        """
+        if not cls.shares_batches:
+            yield "objective", cls.__name__, "Choose another objective"
 
     def prepare(self, event_shape: tuple[int, ...], device: torch.device) -> None:
         """Load what it needs for data of `event_shape`, before the first call.

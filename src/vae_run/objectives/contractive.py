@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Contractive(Objective):
     estimated with one random direction an image (`estimated_jacobian`).
     """
 
+    batched: ClassVar[tuple[str, ...]] = ("contraction",)
     contraction: NonNegative = 0.1
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -35,6 +35,7 @@ class ELBO(Bound):
     `negative_entropy`, and there is no ELBO.
     """
 
+    batched: ClassVar[tuple[str, ...]] = ("beta",)
     beta: NonNegative = 1.0
     warmup_epochs: NonNegative = 0.0
     cycle_epochs: Annotated[float, Field(gt=0)] | None = None
@@ -82,6 +83,7 @@ class Capacity(Bound):
     C rises linearly from 0 to `capacity` nats over the first `warmup_epochs`.
     """
 
+    batched: ClassVar[tuple[str, ...]] = ("gamma", "capacity")
     gamma: NonNegative = 10.0
     capacity: NonNegative = 10.0
     warmup_epochs: NonNegative = 0.0
@@ -102,6 +104,7 @@ class FreeBits(Bound):
     over the batch, so that the loss does not depend on the batch.
     """
 
+    batched: ClassVar[tuple[str, ...]] = ("floor",)
     floor: NonNegative = 0.1
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:

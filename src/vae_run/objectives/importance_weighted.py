@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -60,6 +60,7 @@ class IWAE(Bound):
     signal-to-noise ratio does not decrease with K; it costs a second pass through the decoder.
     """
 
+    batched: ClassVar[tuple[str, ...]] = ("elbo_share",)
     importance_samples: Samples = 5
     groups: Samples = 1
     partial: bool = False

@@ -26,6 +26,7 @@ class RegularizedReconstruction(Objective):
     for a decoder that is smooth by construction, as with network.spectral_norm.
     """
 
+    batched: ClassVar[tuple[str, ...]] = ("code_weight", "decoder_weight")
     takes_penalties: ClassVar[bool] = True
     code_weight: NonNegative = 1e-2
     decoder_weight: NonNegative = 1e-4

@@ -33,7 +33,7 @@ class Sparse(Objective):
       al. 2023), so that it cannot be lowered by scaling;
     - kl: `weight` sum_d KL(rho || rho_d) of Bernoulli variables, rho_d the mean activation of unit
       d over the batch (Ng 2011, "Sparse autoencoder", section 3);
-    - topk and batch_topk: `aux_weight` times the auxiliary loss for dead units (`auxiliary_loss`),
+    - topk and batch_topk: `aux_weight` times the auxiliary loss for dead units (`with_dead_units`),
       as the units themselves keep `k` active;
     - jumprelu: `weight` |z|_0 (Rajamanoharan et al. 2024, eq. 9).
 
@@ -41,6 +41,7 @@ class Sparse(Objective):
     """
 
     shares_batches: ClassVar[bool] = False  # means over the batch, its largest units, its dead ones
+    batched: ClassVar[tuple[str, ...]] = ("weight",)
     sparsity: Sparsity = "topk"
     k: Annotated[int, Field(ge=1)] | None = None
     weight: NonNegative = 0.1
@@ -61,8 +62,13 @@ class Sparse(Objective):
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
         q = model.encode(batch.input)
         assert isinstance(q, SparseCode)
-        reconstruction = -model.decode(q.mean).log_prob(batch.target)
-        added = self._sparsity_loss(model, batch, q, reconstruction)
+        if self.sparsity in ("topk", "batch_topk") and self.aux_weight:
+            most = default_aux_k(batch.target) if self.aux_k is None else self.aux_k
+            reconstruction, gain = with_dead_units(model, batch, q, most)
+            added = self.aux_weight * gain
+        else:
+            reconstruction = -model.decode(q.mean).log_prob(batch.target)
+            added = self._penalty(q).expand_as(reconstruction)
         return {
             "loss": reconstruction + added,
             "reconstruction": reconstruction,
@@ -70,20 +76,20 @@ class Sparse(Objective):
             "l0": q.active.detach().sum(-1),
         }
 
-    def _sparsity_loss(
-        self, model: LatentVariableModel, batch: Batch, q: SparseCode, reconstruction: Tensor
-    ) -> Tensor:
+    def _penalty(self, q: SparseCode) -> Tensor:
+        """What is added to the loss of each image [B], or of all alike []."""
         if self.sparsity == "l1":
             return self.weight * q.mean.abs().sum(-1)
         if self.sparsity == "kl":
-            penalty = bernoulli_kl(self.rho, q.mean.mean(0)).sum()
-            return self.weight * penalty.expand(len(q.mean))
+            return self.weight * bernoulli_kl(self.rho, q.mean.mean(0)).sum()
         if self.sparsity == "jumprelu":
             return self.weight * q.active.sum(-1)
-        if not self.aux_weight:
-            return torch.zeros_like(reconstruction)
-        most = q.raw.shape[-1] // 2 if self.aux_k is None else self.aux_k
-        return self.aux_weight * auxiliary_loss(model, batch, q, reconstruction, most)
+        return q.mean.new_zeros(())
+
+
+def default_aux_k(inputs: Tensor) -> int:
+    """Half of the numbers of an input of [B, *E], and at least one (Gao et al. 2024, A.2)."""
+    return max(1, inputs[0].numel() // 2)
 
 
 def bernoulli_kl(rho: float, mean: Tensor) -> Tensor:
@@ -94,22 +100,28 @@ def bernoulli_kl(rho: float, mean: Tensor) -> Tensor:
     return chance * (chance.log() - mean.log()) + off
 
 
-def auxiliary_loss(
-    model: LatentVariableModel, batch: Batch, q: SparseCode, reconstruction: Tensor, most: int
-) -> Tensor:
-    """What dead units could add to the reconstruction, -log p(x|z + a) + log p(x|z), [B].
+def with_dead_units(
+    model: LatentVariableModel, batch: Batch, q: SparseCode, most: int
+) -> tuple[Tensor, Tensor]:
+    """-log p(x|z), and what dead units could add, -log p(x|z + a) + log p(x|z); each [B].
 
     a are the activations of the `most` dead units that receive most of an image (AuxK, Gao et al.
-    2024, appendix A.2). In the encoder it has a gradient for them alone; in the decoder for all
-    that it reads, as z is held fixed there and the columns are not. Of a linear decoder and a
+    2024, appendix A.2). In the encoder the second has a gradient for them alone; in the decoder for
+    all that it reads, as z is held fixed there and the columns are not. Of a linear decoder and a
     normal likelihood it is (|e - W a|^2 - |e|^2) / (2 sigma^2), with the error e of the
     reconstruction: the paper's, up to its constant. A unit counts as dead that is active for no
     image of the batch, so that nothing has to be counted from step to step; a rare one gets the
     same small gradient now and then.
     """
     dead = (q.active.detach().sum(0) == 0).float()
-    values, index = (relu(q.raw) * dead).topk(min(most, q.raw.shape[-1]), dim=-1)
-    added = torch.zeros_like(q.raw).scatter(-1, index, values)
-    helped = -model.decode(q.mean.detach() + added).log_prob(batch.target)
+    added = relu(q.raw) * dead
+    if most < added.shape[-1]:
+        values, index = added.topk(most, dim=-1)
+        added = torch.zeros_like(added).scatter(-1, index, values)
+    codes = (q.mean, q.mean.detach() + added)
+    if model.likelihood.calibrated:  # its scale may be that of all that is decoded at once
+        reconstruction, helped = (-model.decode(z).log_prob(batch.target) for z in codes)
+    else:
+        reconstruction, helped = -model.decode(torch.stack(codes)).log_prob(batch.target)
     anyone = (added.detach().sum(-1) > 0).float()
-    return anyone * (helped - reconstruction.detach())
+    return reconstruction, anyone * (helped - reconstruction.detach())

@@ -18,7 +18,7 @@ from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.errors import ConfigError
 from vae_run.evaluation.codes import evaluating, few
 from vae_run.evaluation.evaluation import Evaluation
-from vae_run.evaluation.quantity import Declared
+from vae_run.evaluation.quantity import NATS, Declared, Quantity
 from vae_run.evaluation.view import View
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -60,8 +60,11 @@ class Experiment:
         )
 
     def declared(self) -> Declared:
-        """What the package's table of quantities lacks to tell the run's metrics."""
-        return replace(self.evaluation.declared(), noun=self.splits.noun)
+        """What the package's table of quantities lacks to tell the run's metrics and terms."""
+        declared = self.evaluation.declared()
+        terms = {**self.objective.meanings, **self.model.posterior.meanings}
+        rows = tuple(Quantity(name, NATS, text) for name, text in terms.items())
+        return replace(declared, quantities=(*declared.quantities, *rows), noun=self.splits.noun)
 
     def training_batches(
         self, batch_size: int, kind: type[TrainingBatches] = TrainingBatches

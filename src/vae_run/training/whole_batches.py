@@ -11,9 +11,5 @@ if TYPE_CHECKING:
 
 def needing_whole_batches(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """(full key, its value, what to do without it) of the parts of a model that do."""
-    objective, options = settings.classes["objective"], settings.parts["objective"]
-    if (remedy := objective.whole_batches(options)) is not None:
-        yield "objective", objective.__name__, remedy
-    for group in ("posterior", "likelihood"):
-        for key, value in settings.classes[group].whole_batch(settings.parts[group]):
-            yield key, value, f"Choose another {key}"
+    for group in ("objective", "posterior", "likelihood"):
+        yield from settings.classes[group].whole_batches(settings.parts[group])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -98,9 +98,12 @@ class Likelihood(nn.Module, ABC):
         return None
 
     @classmethod
-    def whole_batch(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The full keys, with their values, that need each batch in one pass and one process."""
-        return []
+    def whole_batches(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """What needs each batch in one pass and in one process, if anything does.
+
+        Full keys, their values, and what to do instead.
+        """
+        yield from ()
 
     @property
     def calibrated(self) -> bool:

@@ -6,7 +6,7 @@ Letters: K samples, B batch, D latent dimensions, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class Posterior(nn.Module, ABC):
     """Whether indices of codewords name a code (`QuantizedPosterior`)."""
     metrics: ClassVar[tuple[str, ...]] = ()
     """Metrics of the package that are measured wherever the objective is."""
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """A sentence on each of its `penalties` that has no row in the table of quantities."""
     layered = False
     """Whether codes have several layers, of sizes `layers`, whose prior is one of layers too."""
     shares_prior = False
@@ -124,9 +126,12 @@ class Posterior(nn.Module, ABC):
         """
 
     @classmethod
-    def whole_batch(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The full keys, with their values, that need each batch in one process."""
-        return []
+    def whole_batches(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """What needs each batch in one pass and in one process, if anything does.
+
+        Full keys, their values, and what to do instead.
+        """
+        yield from ()
 
     def indices(self, q: Distribution) -> Tensor:
         """The indices that name each code, int64 [B, P] or [B, P, S], of a `discrete` posterior."""

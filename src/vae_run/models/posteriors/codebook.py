@@ -64,9 +64,10 @@ class Codebook(nn.Module):
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """The index of the code nearest to each of `vectors` [*, C], int64 [*]."""
+        codes, flat = self.codes.detach(), vectors.detach().flatten(0, -2)
         with torch.autocast(vectors.device.type, enabled=False):
-            products = vectors.detach() @ self.codes.detach().T
-        return (self.codes.detach().square().sum(-1) - 2 * products).argmin(-1)
+            distances = torch.addmm(codes.square().sum(-1), flat, codes.T, alpha=-2)
+        return distances.argmin(-1).view(vectors.shape[:-1])
 
     @torch.no_grad()
     def see(self, vectors: Tensor, indices: Tensor) -> None:
@@ -74,11 +75,12 @@ class Codebook(nn.Module):
         if not (self.training and self.changes):
             return
         vectors, indices = vectors.flatten(0, -2), indices.flatten()
-        chosen = (indices[:, None] == torch.arange(len(self.codes), device=indices.device)).float()
+        chosen = vectors.new_zeros(len(vectors), len(self.codes))
+        chosen.scatter_(-1, indices[:, None], 1.0)  # index_add on a GPU would add in any order
         self.counts.add_(chosen.sum(0))
         if self.average:
             with torch.autocast(vectors.device.type, enabled=False):
-                self.totals.add_(chosen.T @ vectors)
+                self.totals.add_((vectors.T @ chosen).T)
         if self.revive:  # spread over the batch: consecutive vectors may be of one image
             places = (self.places * len(vectors)).long().clamp(max=len(vectors) - 1)
             self.candidates.copy_(vectors[places])

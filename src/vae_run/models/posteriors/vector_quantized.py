@@ -93,10 +93,11 @@ class VectorQuantizedPosterior(QuantizedPosterior):
             yield from unless_divisible(settings, size, "code_dim", size)
 
     @classmethod
-    def whole_batch(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
-        averages, revives = options["codebook"] == "ema", options["revive"] > 0
-        found = [("posterior.codebook", "ema")] if averages else []
-        return found + ([("posterior.revive", f"{options['revive']:g}")] if revives else [])
+    def whole_batches(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        if options["codebook"] == "ema":
+            yield "posterior.codebook", "ema", "Use posterior.codebook=gradient"
+        if options["revive"] > 0:
+            yield "posterior.revive", f"{options['revive']:g}", "Use posterior.revive=0"
 
     @property
     def codes(self) -> int:

@@ -10,45 +10,9 @@ from typing import Any
 
 from vae_run.config.schema import Settings
 from vae_run.models.likelihoods import GaussianLikelihood, LaplaceLikelihood
-from vae_run.objectives import (
-    AAE,
-    DIP,
-    ELBO,
-    IWAE,
-    MMD,
-    AdversarialELBO,
-    BetaTC,
-    Capacity,
-    Contractive,
-    FactorVAE,
-    FreeBits,
-    Objective,
-    RegularizedReconstruction,
-    Sparse,
-)
+from vae_run.objectives import Objective
 from vae_run.runs.identity import Effect, keys_with
 from vae_run.training.gradient import Gradient
-
-BATCHED: Mapping[type[Objective], tuple[str, ...]] = {
-    ELBO: ("beta",),
-    Capacity: ("gamma", "capacity"),
-    FreeBits: ("floor",),
-    IWAE: ("elbo_share",),
-    BetaTC: ("alpha", "beta", "gamma"),
-    DIP: ("off_diagonal", "diagonal"),
-    MMD: ("weight", "kl_weight"),
-    FactorVAE: ("gamma",),
-    AAE: ("weight",),
-    AdversarialELBO: ("beta", "perceptual_weight"),
-    RegularizedReconstruction: ("code_weight", "decoder_weight"),
-    Sparse: ("weight",),
-    Contractive: ("contraction",),
-}
-"""Options of objectives that may be tensors with an entry for each run.
-
-The objective uses them in arithmetic alone. A test trains with each. Any other option has to be
-equal in all runs of a stack.
-"""
 
 BUFFERS: Mapping[Any, str] = {GaussianLikelihood: "sigma", LaplaceLikelihood: "scale"}
 """The option of a likelihood that a model holds in a buffer where it is a number."""
@@ -120,8 +84,9 @@ def refusal(settings: Settings) -> str | None:
 def common(settings: Settings) -> str:
     """The part of a configuration that is equal in all jobs of a stack, as text."""
     config = {key: value for key, value in settings.raw.items() if key not in APART}
-    batched = BATCHED.get(settings.classes["objective"], ())
-    config["objective"] = _without(settings.raw["objective"], batched)
+    config["objective"] = _without(
+        settings.raw["objective"], batched(settings.classes["objective"])
+    )
     config["trainer"] = {
         key: value for key, value in settings.raw["trainer"].items() if key in SHARED
     }
@@ -131,6 +96,15 @@ def common(settings: Settings) -> str:
     return json.dumps(config, sort_keys=True, default=str)
 
 
+def batched(objective: type[Objective]) -> tuple[str, ...]:
+    """Options of an objective that may be tensors; any other has to be equal in a stack's runs.
+
+    A subclass may use what it inherits in other ways than arithmetic, and names its own.
+    """
+    named: tuple[str, ...] = vars(objective).get("batched", ())
+    return named
+
+
 def _without(part: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     return {key: value for key, value in part.items() if key not in keys}
 
@@ -138,8 +112,8 @@ def _without(part: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 def varying(jobs: Sequence[Settings]) -> list[str]:
     """The options of the objective in which the jobs of a group differ."""
     objectives = [settings.build("objective", train_size=1) for settings in jobs]
-    batched = BATCHED.get(type(objectives[0]), ())
-    return [name for name in batched if len({getattr(o, name) for o in objectives}) > 1]
+    names = batched(type(objectives[0]))
+    return [name for name in names if len({getattr(o, name) for o in objectives}) > 1]
 
 
 def pieces(places: Sequence[int], number: int, most: int | None) -> list[list[int]]:
