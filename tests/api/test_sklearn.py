@@ -88,6 +88,7 @@ def test_pca_is_that_of_scikit_learn_up_to_sign(X: Any) -> None:
 
 
 def test_a_pickle_needs_no_run(fitted: Autoencoder, X: Any, tmp_path: Path) -> None:
+    assert api.sklearn.Autoencoder is Autoencoder
     assert fitted.run_path_ is None
     assert not list(Path(tempfile.gettempdir()).glob("vae-run-*/run"))
     joblib.dump(fitted, tmp_path / "own.joblib")
