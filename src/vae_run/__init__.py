@@ -43,6 +43,8 @@ def __getattr__(name: str) -> Any:
     # Importing torch takes seconds, and neither `import vae_run` nor `vae-run --help` needs it.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "sklearn":
+        return import_module("vae_run.sklearn")
     raise AttributeError(f"module 'vae_run' has no attribute {name!r}")
 
 

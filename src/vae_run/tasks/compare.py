@@ -13,7 +13,7 @@ from vae_run.comparison.markup import write_tables
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.tables import red_name, settings_table, told
 from vae_run.config.invocation import Call
-from vae_run.config.schema import Compare
+from vae_run.config.schema import Compare, Figures
 from vae_run.errors import ConfigError
 from vae_run.plots import write_pictures
 from vae_run.reports.comparison import write_page
@@ -35,19 +35,19 @@ def main(call: Call) -> None:
     comparison = compare(read(find(patterns)), fixed.metric)
     folder = output_folder(fixed.output)
     show(comparison)
-    write(comparison, folder)
+    write(comparison, folder, fixed.figures)
     log.info("written to %s", folder / PAGE)
 
 
-def write(comparison: Comparison, folder: Path) -> None:
-    """Write the page of a comparison into `folder`, with its pictures, and its tables as CSV."""
+def write(comparison: Comparison, folder: Path, look: Figures | None = None) -> None:
+    """Write the page of a comparison into `folder`, with its pictures, and its tables."""
+    look = look or Figures()
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in zip(
         TABLES, (run_rows(comparison), group_rows(comparison), pair_rows(comparison)), strict=True
     ):
         write_csv(folder / name, rows)
-    drawn, look = comparison_pictures.draw(comparison), fixed.figures
-    write_pictures(folder / "figures", drawn, look.format, look.dpi)
+    write_pictures(folder / "figures", comparison_pictures.draw(comparison), look.format, look.dpi)
     write_tables(folder, Path(PAGE).stem, comparison)
     write_page(comparison, folder, PAGE)
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vae_run.config.schema import Settings
+    from vae_run.data.batches import Batch
     from vae_run.data.splits import Split
     from vae_run.evaluation.view import View
+    from vae_run.models.latent_variable_model import LatentVariableModel
 
 MOST = 1e300
 """The score of what has none: not a number, or infinite."""
@@ -85,23 +87,33 @@ def scores(view: View) -> dict[str, Tensor]:
 
 def bounded(view: View) -> bool:
     """Whether the family has an ELBO."""
-    return view.model.posterior.stochastic and view.model.prior.generative
+    return has_bound(view.model)
+
+
+def has_bound(model: LatentVariableModel) -> bool:
+    """Whether the family of `model` has an ELBO."""
+    return model.posterior.stochastic and model.prior.generative
 
 
 def model_scores(view: View) -> Iterator[dict[str, Tensor]]:
-    """For each batch the scores `mse` and, where the family has it, `elbo`; float64 [B] each.
+    """`scores_of_batch` of each batch."""
+    for batch in replace(view, corruption=NoCorruption()).batches():
+        yield scores_of_batch(view.model, batch)
+
+
+def scores_of_batch(model: LatentVariableModel, batch: Batch) -> dict[str, Tensor]:
+    """The scores `mse` and, where the family has it, `elbo`; float64 [B] each, on the CPU.
 
     Beside `elbo` stand its two parts, `reconstruction` = -log p(x|z) and `kl`, in nats.
     """
-    for batch in replace(view, corruption=NoCorruption()).batches():
-        x, model = batch.target, view.model.given(batch.given)
-        error = wide(model.reconstruct(x)) - wide(x)
-        terms = {"mse": error.square().flatten(1).mean(1)}
-        if bounded(view):
-            _, _, reconstruction, kl = elbo_terms(model, batch)
-            terms["elbo"] = wide(reconstruction + kl)
-            terms |= {"reconstruction": wide(reconstruction), "kl": wide(kl)}
-        yield {name: values.cpu() for name, values in terms.items()}
+    x, model = batch.target, model.given(batch.given)
+    error = wide(model.reconstruct(x)) - wide(x)
+    terms = {"mse": error.square().flatten(1).mean(1)}
+    if has_bound(model):
+        _, _, reconstruction, kl = elbo_terms(model, batch)
+        terms["elbo"] = wide(reconstruction + kl)
+        terms |= {"reconstruction": wide(reconstruction), "kl": wide(kl)}
+    return {name: values.cpu() for name, values in terms.items()}
 
 
 def _by_components(view: View, train: Split) -> dict[str, Tensor]:

@@ -1,0 +1,72 @@
+"""The rows of X, as scikit-learn has it, and the events of a model.
+
+Letters: n rows, F features, C channels, H x W pixels, E event shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+BYTE = 255.0
+"""The byte that means 1.0."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How rows of X are given to a model, and its outputs are made rows again.
+
+    Attributes:
+        shape: of a row: (F,) of vectors, (H, W) or (H, W, C) of images.
+        bytes: whether the rows are images of bytes, of which 255 means 1.0.
+    """
+
+    shape: tuple[int, ...]
+    bytes: bool = False
+
+    @classmethod
+    def of(cls, X: NDArray[Any]) -> Rows:
+        """Those of X, [n, *shape]."""
+        return cls(X.shape[1:], X.ndim > 2 and X.dtype == np.uint8)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether a row is an image."""
+        return len(self.shape) > 1
+
+    @property
+    def size(self) -> int:
+        """Values of a row."""
+        return math.prod(self.shape)
+
+    def given(self, X: NDArray[Any]) -> tuple[NDArray[Any], Mapping[str, Any]]:
+        """X as `vae_run.fit` takes it, [n, *E], and the keys that say how."""
+        if len(self.shape) == 3:
+            return np.array(np.moveaxis(X, -1, 1)), {"dataset.layout": "channels_first"}
+        # torch warns of arrays that cannot be written to, such as those that joblib maps.
+        return (np.require(X, None, "W") if self.pictures else X.astype(np.float32)), {}
+
+    def events(self, X: NDArray[Any]) -> Tensor:
+        """X [n, *shape] as the values that the model was trained on before they were scaled.
+
+        Returns:
+            float32 [n, *E]; bytes are divided by 255.
+        """
+        channels = np.moveaxis(X, -1, 1) if len(self.shape) == 3 else X
+        values = torch.from_numpy(np.array(channels, dtype=np.float32, order="C"))
+        values = values[:, None] if len(self.shape) == 2 else values
+        return values * (1.0 / BYTE) if self.bytes else values
+
+    def back(self, events: Tensor) -> NDArray[np.float64]:
+        """The inverse of `events`: float64 [n, *shape], of which bytes are no whole numbers."""
+        values = events.cpu().double().numpy() * (BYTE if self.bytes else 1.0)
+        if len(self.shape) == 3:
+            values = np.moveaxis(values, 1, -1)
+        return np.asarray(values.reshape(len(values), *self.shape))
