@@ -94,6 +94,8 @@ def told(shown: int, active: int, total: int) -> str:
         return f"; none of {total} dimensions is active, the first is shown"
     if shown == total:
         return ""
+    if active == total:
+        return f"; {shown} of {total} dimensions"
     of = f"the {shown}" if shown == active else f"{shown} of the {active}"
     return f"; {of} active of {total} dimensions"
 
