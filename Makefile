@@ -39,9 +39,9 @@ test-faults: setup  ## run every test of faults, the long ones too (root mounts 
 	@$(WITH_ARGS) $(PYTEST) tests/faults tests/sweeps -m "faults or scale or not faults"
 
 # Tests of one file stay together: those of Ray share a cluster.
-test-scale: setup  ## run the tests of many processes and machines (installs Ray and submitit)
-	@$(BIN) -c 'import ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]' >&2
-	@$(WITH_ARGS) $(PYTEST) --dist=loadfile tests/scale tests/sweeps tests/tasks tests/config tests/data tests/faults -m scale --durations=10
+test-scale: setup  ## run the tests of many processes and machines (installs ONNX, Ray and submitit)
+	@$(BIN) -c 'import onnxruntime, onnxscript, ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[export,ray,slurm]' >&2
+	@$(WITH_ARGS) $(PYTEST) --dist=loadfile tests/scale tests/exports tests/sweeps tests/tasks tests/config tests/data tests/faults -m scale --durations=10
 
 # Each in an environment of its own, made anew: uv can choose the lowest versions, and pip cannot. hydra-next puts the
 # newest Hydra, pre-releases included, in place of the one that pyproject.toml allows, and runs what depends on Hydra.
