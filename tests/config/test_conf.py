@@ -35,6 +35,7 @@ NEEDED = {
     ("task", "reconstruct"): ["run=x", "input=x.npz", "output=y.npz"],
     ("task", "score"): ["run=x", "input=x.npz", "output=y.npz"],
     ("task", "sample"): ["run=x", "output=y.npz"],
+    ("task", "export"): ["run=x", "output=y.pt2"],
     ("task", "ensemble"): ["runs=x"],
     ("task", "compare"): ["runs=x"],
     ("task", "evaluate"): ["run=x"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exported import of_table, small
+from exported import small
 from parts import composed, options
 
 from vae_run.exports import Source, export
@@ -66,15 +66,10 @@ def agrees(source: Source, part: str, path: Path) -> None:
         (("model=kl_autoencoder",), "decoder"),
         (("model=vq_vae", "network=conv"), "both"),
         (("model=ladder_vae",), "encoder"),
-        (("model=hyperspherical_vae", "condition=label"), "encoder"),
     ],
 )
 def test_kinds_of_models(words: tuple[str, ...], part: str, tmp_path: Path) -> None:
     agrees(small(*words), part, tmp_path / "x.onnx")
-
-
-def test_a_table(tmp_path: Path) -> None:
-    agrees(of_table(tmp_path), "both", tmp_path / "x.onnx")
 
 
 def test_every_preset_is_exported(tmp_path: Path) -> None:

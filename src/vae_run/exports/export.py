@@ -60,8 +60,11 @@ def need_packages(format: Format) -> None:
     Raises:
         ConfigError: they are not.
     """
-    packages = {"onnx": onnx_file.PACKAGES, "safetensors": ("safetensors",), "torch_export": ()}
-    need(f"format={format}", packages[format], "export")
+    packages: dict[Format, tuple[str, ...]] = {
+        "onnx": onnx_file.PACKAGES,
+        "safetensors": ("safetensors",),
+    }
+    need(f"format={format}", packages.get(format, ()), "export")
 
 
 def export(

@@ -44,9 +44,10 @@ def traced(source: Source, part: Part) -> ExportedProgram:
             "format=safetensors writes its weights."
         ) from error
     for module in program.graph_module.modules():  # the graph, and those inside it
-        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
-            node.meta.pop("stack_trace", None)  # names files of this machine
-            node.meta.pop("nn_module_stack", None)
+        if isinstance(module, GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)  # names files of this machine
+                node.meta.pop("nn_module_stack", None)
     return program
 
 
