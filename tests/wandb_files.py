@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,13 @@ class OfflineRun:
     """
 
     def __init__(self, run: Path) -> None:
+        self.run = run
+        give_up = time.monotonic() + 10
+        while not self._whole() and time.monotonic() < give_up:
+            time.sleep(0.05)  # another process writes the file, a little after `finish`
+
+    def _whole(self) -> bool:
+        """Read the files anew; whether each says how its run ended."""
         from wandb.proto.wandb_internal_pb2 import Record
 
         self.ids: set[str] = set()
@@ -53,9 +61,11 @@ class OfflineRun:
         self.config: dict[str, Any] = {}
         self.files: set[str] = set()
         self.exit_codes: list[int] = []
-        for file in sorted(run.glob("wandb/offline-run-*/run-*.wandb")):
+        files = sorted(self.run.glob("wandb/offline-run-*/run-*.wandb"))
+        for file in files:
             for payload in _payloads(file.read_bytes()):
                 self._take(Record.FromString(payload))
+        return len(self.exit_codes) == len(files)
 
     def _take(self, record: Any) -> None:
         kind = record.WhichOneof("record_type")

@@ -46,7 +46,7 @@ class Kept(Service):
     def pictures(self, pictures: Mapping[str, Any], step: int) -> None:
         self._call(f"picture {next(iter(pictures))}")
 
-    def file(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         self._call(f"file {path.name}")
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ def sent(service: Service, tmp_path: Path, steps: int = 5) -> Background:
     for step in range(steps):
         tracker.scalars("train", {"loss": float(step), "kl": 0.5}, step)
     tracker.pictures({"samples": np.zeros((2, 2, 3), np.uint8)}, steps)
-    tracker.file(tmp_path / "report.html")
+    tracker.artifact(tmp_path / "report.html")
     tracker.close()
     return tracker
 
@@ -200,7 +200,7 @@ def test_a_run_that_stops_tells_its_state(tmp_path: Path) -> None:
     states: list[str] = []
 
     class Ending(Kept):
-        def stopped(self, state: str) -> None:
+        def stopped_early(self, state: str) -> None:
             states.append(state)
 
     from vae_run.errors import DivergedError

@@ -57,7 +57,8 @@ class Server:
             *("--backend-store-uri", f"sqlite:///{folder}/runs.db"),
             *("--artifacts-destination", str(folder / "artifacts")),
         ]
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment = {**os.environ, **quiet}  # else it starts seven more processes
         with self.log.open("wb") as said:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT

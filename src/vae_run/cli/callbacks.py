@@ -10,7 +10,12 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from vae_run.cli.composition import plain, put_home_for_tilde, refuse_without_package
+from vae_run.cli.composition import (
+    plain,
+    put_home_for_tilde,
+    refuse_merged_trackers,
+    refuse_without_package,
+)
 from vae_run.cli.exit_codes import Outcome, ending
 from vae_run.config.commands import command, override
 from vae_run.errors import ConfigError, explain_os_error
@@ -39,6 +44,7 @@ class Gate(Callback):
         with ending():
             put_home_for_tilde(config)
             refuse_without_package(config)
+            refuse_merged_trackers(config)
             be_quiet(config.quiet is True)
             Outcome.directory = Path(config.hydra.sweep.dir)
 
@@ -61,6 +67,7 @@ def admit(config: DictConfig) -> list[Path]:
     """
     put_home_for_tilde(config)
     refuse_without_package(config)
+    refuse_merged_trackers(config)
     _check(config)
     _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
     if config.task != "train":

@@ -105,6 +105,20 @@ def refuse_without_package(config: DictConfig) -> None:
         )
 
 
+def refuse_merged_trackers(config: DictConfig) -> None:
+    """Refuse a list of trackers in a file's defaults: Hydra merges their keys into one tracker.
+
+    Raises:
+        ConfigError: there is one; the message says how it is written.
+    """
+    if "tracker" in config and "tracker" not in config.hydra.runtime.choices:
+        raise ConfigError(
+            "tracker: found a list in the defaults of a file, whose keys Hydra would merge. Write "
+            "there, for each, /tracker@tracker.NAME: NAME, and at the end override /tracker: "
+            "several. On the command line, 'tracker=[mlflow,wandb]' does the same."
+        )
+
+
 def of_the_run(typed: Sequence[str]) -> list[str]:
     """What `task=evaluate run=DIR` takes over from the run: overrides to precede the typed ones.
 

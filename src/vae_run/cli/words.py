@@ -96,10 +96,11 @@ def with_several_trackers(words: Sequence[str]) -> list[str]:
     names: list[str] = []
     for word in words:
         read = parsed(word) if word.startswith("tracker=[") else None
-        if read is None or not isinstance(read.value(), list):
+        listed = None if read is None else read.value()
+        if not isinstance(listed, list):
             found.append(word)
             continue
-        names = [str(name) for name in dict.fromkeys(read.value()) if name != "none"]
+        names = [name for name in dict.fromkeys(map(str, listed)) if name != "none"]
         if len(names) < 2:
             found.append(f"tracker={names[0] if names else 'none'}")
             names = []

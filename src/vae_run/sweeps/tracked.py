@@ -29,5 +29,5 @@ def parent(folder: Path, settings: Settings, swept: Sequence[str]) -> Iterator[N
         finally:
             for pattern in RESULTS:
                 for file in sorted(folder.glob(pattern)):
-                    tracker.file(file)
+                    tracker.artifact(file)
         tracker.succeeded()

@@ -60,7 +60,7 @@ def conclude(
     page = write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
-    tracker.file(run.path / NAME)
+    tracker.artifact(run.path / NAME)
     tracker.succeeded()
     tracker.scalars("test", metrics["test"], progress.step)
     for split, values in (("val ", metrics["val"]), ("test", metrics["test"])):

@@ -100,14 +100,14 @@ class Background(Tracker):
         given = (name, points, labels, images, step)
         self._put("embeddings", 1, size, lambda service: service.embedding(*given))
 
-    def file(self, path: Path) -> None:
-        self._put("files", 1, 0, lambda service: service.file(path))
+    def artifact(self, path: Path) -> None:
+        self._put("files", 1, 0, lambda service: service.artifact(path))
 
     def succeeded(self) -> None:
         self._put("states", 0, 0, lambda service: service.succeeded())
 
-    def stopped(self, state: str) -> None:
-        self._put("states", 0, 0, lambda service: service.stopped(state))
+    def stopped_early(self, state: str) -> None:
+        self._put("states", 0, 0, lambda service: service.stopped_early(state))
 
     def close(self) -> None:
         """Wait until everything is sent, or until that is given up; tell what was not sent."""

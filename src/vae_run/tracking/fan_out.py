@@ -41,7 +41,7 @@ def tracked_sweep(folder: Path, own: Tracker) -> Iterator[Tracker]:
 
     They have answered, or failed, before the jobs begin, which shall find their parent.
     """
-    with _started(folder, [one for one in parts(own) if one.sweeps], None) as sending:
+    with _started(folder, [one for one in parts(own) if one.receives_sweeps], None) as sending:
         for one in sending.trackers:
             if isinstance(one, Background):
                 one.await_answer()
@@ -62,7 +62,7 @@ def _started(
         yield sending
     except BaseException as error:
         stop = isinstance(error, Stop | KeyboardInterrupt | GeneratorExit)
-        sending.stopped("interrupted" if stop else ended(error)[0])
+        sending.stopped_early("interrupted" if stop else ended(error)[0])
         raise
     finally:
         sending.close()
@@ -90,7 +90,7 @@ class FanOut(Tracker):
                 call(tracker)
             except Exception as error:  # a tracker from outside can fail in any way
                 self._unsent[place] = records
-                told = why(tracker.title, error)
+                told = why(_title(tracker), error)
                 log.warning("%s Nothing more is sent to it; the run goes on.", told)
 
     def start(self, run: Path, resumed_step: int | None) -> None:
@@ -116,11 +116,11 @@ class FanOut(Tracker):
     ) -> None:
         self._send(1, lambda tracker: tracker.embedding(name, points, labels, images, step))
 
-    def file(self, path: Path) -> None:
-        self._send(1, lambda tracker: tracker.file(path))
+    def artifact(self, path: Path) -> None:
+        self._send(1, lambda tracker: tracker.artifact(path))
 
-    def stopped(self, state: str) -> None:
-        self._send(0, lambda tracker: tracker.stopped(state))
+    def stopped_early(self, state: str) -> None:
+        self._send(0, lambda tracker: tracker.stopped_early(state))
 
     def succeeded(self) -> None:
         self._send(0, lambda tracker: tracker.succeeded())
@@ -132,4 +132,11 @@ class FanOut(Tracker):
         self._send(0, lambda tracker: tracker.close())
         for tracker, unsent in zip(self.trackers, self._unsent, strict=True):
             if unsent:
-                log.info("%s: %d records were not sent", tracker.title, unsent)
+                log.info("%s: %d records were not sent", _title(tracker), unsent)
+
+
+def _title(tracker: Tracker) -> str:
+    """What messages call it."""
+    if isinstance(tracker, Background | Service):
+        return tracker.title
+    return type(tracker).__name__

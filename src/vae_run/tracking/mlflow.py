@@ -158,10 +158,10 @@ class MLflow(Service):
             key = metric_name(f"images/{name}").replace(":", "_")
             self._client.log_image(self._run, picture, key=key, step=step, synchronous=True)
 
-    def file(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         self._client.log_artifact(self._run, str(path))
 
-    def stopped(self, state: str) -> None:
+    def stopped_early(self, state: str) -> None:
         self._state = STATUS.get(state, "FAILED")
 
     def close(self) -> None:

@@ -40,11 +40,14 @@ class Service(Tracker):
     Attributes:
         option: of the group `tracker`, and the package that it needs, of the same name.
         product: the name of that package in a sentence.
+        destination: keys that say where it sends to, each with the value that names no place. What
+            a run directory from somebody else says there is not followed.
     """
 
     option: ClassVar[str]
     product: ClassVar[str]
-    sweeps = True
+    receives_sweeps = True
+    destination: ClassVar[Mapping[str, Any]] = {}
 
     name: str | None = None
 

@@ -27,18 +27,10 @@ class Tracker(ABC):
     Letters: N images, D latent dimensions, C channels, H and W height and width.
 
     Attributes:
-        sweeps: whether it also receives a sweep: `start` is then given the sweep's folder.
-        destination: keys that say where it sends to, each with the value that names no place. What
-            a run directory from somebody else says there is not followed.
+        receives_sweeps: whether it also receives a sweep: `start` is then given the sweep's folder.
     """
 
-    sweeps: ClassVar[bool] = False
-    destination: ClassVar[Mapping[str, Any]] = {}
-
-    @property
-    def title(self) -> str:
-        """What messages call it."""
-        return type(self).__name__
+    receives_sweeps: ClassVar[bool] = False
 
     def start(self, run: Path, resumed_step: int | None) -> None:
         """Begin to receive the records of the run directory `run`.
@@ -85,13 +77,13 @@ class Tracker(ABC):
             step: optimiser steps done.
         """
 
-    def file(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         """Receive a file to keep: `report.html` of a run, which is whole by then."""
 
     def succeeded(self) -> None:
         """Learn that the run is complete. A run that fails or is interrupted may still go on."""
 
-    def stopped(self, state: str) -> None:
+    def stopped_early(self, state: str) -> None:
         """Learn that the run ends early: it is "interrupted", or has "failed" or "diverged"."""
 
     def flush(self) -> None:

@@ -129,14 +129,14 @@ class WandB(Service):
         if finite.size:
             self._run.log({name: wandb.Histogram(finite)}, step=step)
 
-    def file(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         """Copy it beside W&B's own files: left where it is, W&B would only link to it."""
         self._require_room()
         folder = str(self._run.dir)
         copied = shutil.copy(path, folder)
         self._run.save(copied, base_path=folder, policy="now")
 
-    def stopped(self, state: str) -> None:
+    def stopped_early(self, state: str) -> None:
         self._failed = True
 
     def close(self) -> None:
