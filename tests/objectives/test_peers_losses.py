@@ -151,10 +151,10 @@ def test_pythae_shuffles_when_it_evaluates() -> None:
 
     model = pythae_model("AE", model_with("model=ae", "likelihood=mse"))
     rows = BaseDataset(torch.rand(50, 1, 28, 28), torch.arange(50))
-    config = BaseTrainerConfig(output_dir=None, per_device_eval_batch_size=50, num_epochs=1)
+    config = BaseTrainerConfig(output_dir=None, per_device_eval_batch_size=50, no_cuda=True)
     trainer = BaseTrainer(model, rows, rows, training_config=config)
     (batch,) = list(trainer.eval_loader)
-    assert batch.labels.tolist() != list(range(50))
+    assert batch["labels"].tolist() != list(range(50))
 
 
 def test_a_loss_with_a_mean_over_pixels(images: Tensor) -> None:
