@@ -30,7 +30,10 @@ def without_code(page: Path) -> str:
 
 
 def commands(page: Path) -> list[str]:
-    """Every command of a page once: of bash blocks, indented blocks, and of spans `vae-run ...`."""
+    """Every command of a page once: of bash blocks, indented blocks, and of spans `vae-run ...`.
+
+    tests/test_models_page.py checks those of the table of presets.
+    """
     written = text(page)
     indented = [
         line.strip()
@@ -43,6 +46,7 @@ def commands(page: Path) -> list[str]:
         for line in block.replace("\\\n", " ").splitlines()
     ]
     prose = re.sub(r"^```.*?^```", "", written, flags=re.M | re.S)
+    prose = re.sub(r"^\| preset \|.*?^$", "", prose, flags=re.M | re.S)
     spans = [" ".join(span.split()) for span in re.findall(r"`(vae-run [^`]+)`", prose)]
     found = [line for line in (*fenced, *indented, *spans) if shlex.split(line, comments=True)]
     return list(dict.fromkeys(found))

@@ -95,7 +95,7 @@ def accepts(place: Path, vae_run: Run, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def real(words: list[str]) -> list[str]:
     """A command's words, with a run that exists in the place of DIR, without placeholders."""
-    left = re.compile(r"\.\.\.|\w+=GROUP|hydra\.run\.dir=.*")
+    left = re.compile(r"\.\.\.|\w+=GROUP|hydra\.run\.dir=.*|device=.*")
     kept = [word for word in words if not left.fullmatch(word)]
     return [re.sub(r"^(run|init_from)=.*", r"\1=outputs/run", word) for word in kept]
 
