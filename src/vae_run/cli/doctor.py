@@ -114,8 +114,8 @@ def _extras() -> Iterator[Finding]:
     extras: dict[str, list[str]] = {}
     for line in needed:
         requirement, _, marker = line.partition(";")
-        if (extra := re.search(r"extra == ['\"](\w+)['\"]", marker)) is not None:
-            extras.setdefault(extra[1], []).append(requirement.strip())
+        if (named := re.search(r"extra == ['\"](\w+)['\"]", marker)) is not None:
+            extras.setdefault(named[1], []).append(requirement.strip())
     for extra, requirements in extras.items():
         if extra in ("dev", "bench"):  # for those who work on vae-run
             continue
