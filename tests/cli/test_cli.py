@@ -301,7 +301,7 @@ def test_hydras_own_flags_work(vae_run: Run, tmp_path: Path) -> None:
     package = vae_run("--cfg", "job", "--package", "trainer")
     assert "epochs: 100" in package.out
     completed = vae_run("--shell-completion", "install=bash")
-    assert "hydra_bash_completion" in completed.out
+    assert "complete -F _vae_run vae-run" in completed.out
     assert list(tmp_path.iterdir()) == []
 
 

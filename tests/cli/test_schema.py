@@ -57,7 +57,7 @@ WRONG = [
     {"latent_dim": "two"},
     {"trainer": {"epoch": 3}},
     {"trainer": {"epochs": -1}},
-    {"network": {"activation": "rellu"}},
+    {"trainer": {"batch_size": "many"}},
     {"precision": "float16"},
     {"task": "trian"},
     {"defaults": [{"override /model": "vaee"}]},

@@ -114,8 +114,8 @@ def _extras() -> Iterator[Finding]:
     extras: dict[str, list[str]] = {}
     for line in needed:
         requirement, _, marker = line.partition(";")
-        if (extra := re.search(r"extra == ['\"](\w+)['\"]", marker)) is not None:
-            extras.setdefault(extra[1], []).append(requirement.strip())
+        if (named := re.search(r"extra == ['\"](\w+)['\"]", marker)) is not None:
+            extras.setdefault(named[1], []).append(requirement.strip())
     for extra, requirements in extras.items():
         if extra in ("dev", "bench"):  # for those who work on vae-run
             continue
@@ -141,7 +141,7 @@ def _devices() -> Iterator[Finding]:
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     listed = [f"cuda:{i} {name}" for i, name in enumerate(names)]
     listed += ["mps"] if torch.backends.mps.is_available() else []
-    built = torch.version.cuda
+    built: str | None = torch.version.cuda
     blind = f" (torch is built for CUDA {built}, and sees no GPU)" if built and not names else ""
     yield Finding("devices", ", ".join([*listed, "cpu"]) + blind)
     quota, given = cpu_quota(), os.environ.get("OMP_NUM_THREADS")

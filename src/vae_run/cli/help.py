@@ -38,7 +38,7 @@ Examples
   vae-run latent_dim=2
   vae-run model=dae dataset=mnist corruption=masking corruption.level=0.5
   vae-run likelihood=gaussian network=conv 'network.widths=[32,64]'
-  vae-run -m model=ae,dae,vae latent_dim=2,8 'seed=range(3)'
+  vae-run -m model=ae,vae,wae latent_dim=2,8 'seed=range(3)'
   vae-run task=sample run=outputs/DAY/RUN n=100 output=samples.png
 
 Exit codes: 0 done, 1 wrong configuration or failed run, 2 wrong option,

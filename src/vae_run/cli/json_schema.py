@@ -102,7 +102,7 @@ class _Schema:
             return {key: {} for key in config if key != "_target_"}
         _, adapters = arguments_of(cls, filled_in(group))
         own = {key: self._type(adapter) for key, adapter in adapters.items()}
-        rest = {key: {} for key in config if key != "_target_" and key not in own}
+        rest: dict[str, Any] = {key: {} for key in config if key != "_target_" and key not in own}
         return {**{k: v for k, v in own.items() if k not in ("args", "kwargs")}, **rest}
 
     def _type(self, adapter: TypeAdapter[Any]) -> dict[str, Any]:

@@ -28,9 +28,16 @@ class _Output(Console):
         if self.is_terminal and self.file.isatty():
             whole = (Text(each) if isinstance(each, str) else each for each in objects)
             objects = tuple(
-                fitted(each, self.width) if isinstance(each, Text) else each for each in whole
+                fitted(each, self._columns()) if isinstance(each, Text) else each for each in whole
             )
         super().print(*objects, **options)
+
+    def _columns(self) -> int:
+        """The columns of its terminal; the other stream, which `width` is by, may be a pipe."""
+        with suppress(OSError, ValueError):
+            if "COLUMNS" not in os.environ and (own := os.get_terminal_size(self.file.fileno())):
+                return own.columns or self.width
+        return self.width
 
 
 # A file or a pipe has no width: tables in it are not truncated.

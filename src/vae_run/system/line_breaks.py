@@ -35,7 +35,8 @@ def _lines(line: Text, width: int) -> Text:
         return line
     items = list(_ITEM.finditer(plain))
     indent = items[1].start() if len(items) > 1 and items[1].start() <= MOST_INDENT else INDENT
-    begins, last = [], 0  # where lines begin; where the present line does
+    begins: list[int] = []  # of lines
+    last = 0  # where the present line begins
     for start, end in _units(plain, width - indent):
         used = cell_len(plain[last:end]) + (indent if begins else 0)
         if used > width and start > last and plain[last:start].strip():
@@ -51,7 +52,7 @@ def _units(plain: str, room: int) -> list[tuple[int, int]]:
     """(start, end) of what is not broken: items, or their words where an item is too long."""
     command = _COMMAND.search(plain)
     until = command.start() if command else len(plain)
-    units = []
+    units: list[tuple[int, int]] = []
     for item in _ITEM.finditer(plain, 0, until):
         words = [item]
         if cell_len(item[0]) > room:
