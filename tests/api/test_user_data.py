@@ -120,6 +120,7 @@ def test_pil_images_keep_their_size_and_files_have_that_of_the_key(
     assert loaded(files).event_shape == (3, 64, 64)
 
 
+@pytest.mark.scale
 def test_a_hugging_face_dataset_has_images_labels_and_names(images: Any) -> None:
     datasets = pytest.importorskip("datasets")
     rows = {"image": [Image.fromarray(one) for one in images], "label": [n % 2 for n in range(60)]}
