@@ -178,7 +178,11 @@ def test_data_frames_are_tables() -> None:
             None,
             "images: found a mapping of training, more",
         ),
-        (np.zeros((2, 3), np.uint8), None, "of images for validation and test"),
+        (
+            np.zeros((2, 3), np.uint8),
+            None,
+            "2 images of the argument images for validation and test",
+        ),
     ],
 )
 def test_messages_name_the_argument(values: Any, labels: Any, said: str) -> None:
