@@ -92,7 +92,7 @@ def _placed(directory: str | os.PathLike[str] | None) -> list[str]:
 
 
 def _trained(words: Sequence[str], data: Given | None, *, figures: bool, quiet: bool) -> Run:
-    with session(quiet=quiet), own_errors(), giving(data):
+    with session(quiet=quiet or "quiet=true" in words), own_errors(), giving(data):
         ready = prepared(["task=train", *words])
         try:
             finish(ready.call, begun, figures=figures)
