@@ -30,6 +30,8 @@ def fit(
 ) -> Run:
     """Train a model on data in memory.
 
+    Longer than other functions, since it says what each argument may be.
+
     Args:
         images: one of these. Arrays or tensors, uint8, bool or floats in [0, 1]: [N, H, W],
             [N, C, H, W], [N, H, W, C] or [N, F]. A data frame of pandas or polars, or a
