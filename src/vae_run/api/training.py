@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vae_run.api.overrides import overrides
+from vae_run.api.overrides import overrides, typed
 from vae_run.api.run import Run
 from vae_run.api.session import finish, session
 from vae_run.api.user_data import given_data
@@ -29,6 +29,8 @@ def fit(
     **keys: Any,
 ) -> Run:
     """Train a model on data in memory.
+
+    Longer than other functions, since it says what each argument may be.
 
     Args:
         images: one of these. Arrays or tensors, uint8, bool or floats in [0, 1]: [N, H, W],
@@ -83,8 +85,8 @@ def train(
     Raises:
         RunError: as of `fit`.
     """
-    typed = [*words, *overrides(keys), *_placed(directory)]
-    return _trained(typed, None, figures=figures, quiet=quiet)
+    given = [*typed(words), *overrides(keys), *_placed(directory)]
+    return _trained(given, None, figures=figures, quiet=quiet)
 
 
 def _placed(directory: str | os.PathLike[str] | None) -> list[str]:
@@ -92,7 +94,7 @@ def _placed(directory: str | os.PathLike[str] | None) -> list[str]:
 
 
 def _trained(words: Sequence[str], data: Given | None, *, figures: bool, quiet: bool) -> Run:
-    with session(quiet=quiet), own_errors(), giving(data):
+    with session(quiet=quiet or "quiet=true" in words), own_errors(), giving(data):
         ready = prepared(["task=train", *words])
         try:
             finish(ready.call, begun, figures=figures)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from vae_run.config.invocation import Call
-from vae_run.plots import write_pictures
 from vae_run.reports.run import write_report
 from vae_run.tasks.evaluate import opened
 from vae_run.tasks.final_evaluation import drawn
@@ -22,7 +21,5 @@ def draw_again(call: Call) -> None:
     found = opened(call)
     if found.other is not None:
         refuse_other_data(found.run, found.experiment.splits)
-    pictures = drawn(found.experiment, found.run, found.epoch)
-    look = found.experiment.settings.fixed.figures
-    write_pictures(found.run.figures, pictures, look.format, look.dpi)
+    drawn(found.experiment, found.run, found.epoch)
     write_report(found.run)

@@ -54,9 +54,8 @@ def conclude(
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
+    remove_pictures(run)
     pictures = drawn(experiment, run, epoch) if draw else {}
-    look = experiment.settings.fixed.figures
-    write_pictures(run.figures, pictures, look.format, look.dpi)
     page = write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
@@ -78,8 +77,21 @@ def conclude(
 
 
 def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, NDArray[Any]]:
-    """The configured pictures of the best checkpoint, of `epoch`, and those of the training."""
-    return draw_all(experiment, epoch) | draw_training(experiment, run)
+    """The configured pictures of the best checkpoint, of `epoch`, and those of the training.
+
+    They are written into the run.
+    """
+    pictures = draw_all(experiment, epoch) | draw_training(experiment, run)
+    look = experiment.settings.fixed.figures
+    write_pictures(run.figures, pictures, look.format, look.dpi)
+    return pictures
+
+
+def remove_pictures(run: RunDirectory) -> None:
+    """Remove the pictures of an earlier checkpoint."""
+    for file in run.figures.glob("*"):
+        if file.suffix in (".png", ".svg", ".pdf"):
+            file.unlink()
 
 
 def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
