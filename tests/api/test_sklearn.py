@@ -170,8 +170,9 @@ def test_parameters_are_keys(X: Any) -> None:
         tiny(keys={"optimizer.lr": "fast"}).fit(X)
     with pytest.raises(ConfigError, match="metric: found elbo, but model=ae has none"):
         tiny(model="ae", metric="elbo").fit(X).score_samples(X)
-    with pytest.raises(ConfigError, match="condition"):
-        tiny(keys={"condition": "label"}).fit(X)
+    for key, value in {"condition": "label", "network.skip": True}.items():
+        with pytest.raises(ConfigError, match=rf"^{key}: .*use vae_run\.fit"):
+            tiny(keys={key: value}).fit(X)
 
 
 def test_presets_with_a_likelihood_of_their_own() -> None:

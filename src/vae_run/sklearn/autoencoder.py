@@ -154,6 +154,9 @@ class Autoencoder(
     def _keys(self, rows: Rows) -> dict[str, Any]:
         """The keys that the parameters stand for; `keys` come last."""
         keys = dict(self.keys or {})
+        for key, why in _REFUSED.items():
+            if keys.get(key):
+                raise ConfigError(f"{key}: {why}; use vae_run.fit.")
         scale = self.scale
         if scale == "auto":
             scale = "none" if rows.pictures or self.model in CLOSED else "standard"
@@ -201,10 +204,10 @@ class Autoencoder(
     def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating[Any]]:
         """Rows in the units and the shape of X, decoded from codes Z [n, D]."""
         check_is_fitted(self)
-        Z = check_array(Z, dtype=_FLOATS)
-        if Z.shape[1] != self._fitted.size:
-            raise ValueError(f"Z has {Z.shape[1]} columns, but codes have {self._fitted.size}.")
-        return self._fitted.reconstructed(Z).astype(_kind(Z))
+        codes: NDArray[Any] = check_array(Z, dtype=_FLOATS)
+        if codes.shape[1] != (size := self._fitted.size):
+            raise ValueError(f"Z has {codes.shape[1]} columns, but codes have {size}.")
+        return self._fitted.reconstructed(codes).astype(_kind(codes))
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """How normal each row of X is, higher is more normal, as of `IsolationForest`, [n].
@@ -245,7 +248,8 @@ class Autoencoder(
             ValueError: it is not.
         """
         least = 2 if reset else 1
-        if (getattr(X, "ndim", None) or np.ndim(X)) < 3:
+        dimensions = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        if dimensions < 3:
             checked: NDArray[Any] = validate_data(
                 self, X, reset=reset, dtype=_FLOATS, ensure_min_samples=least
             )
@@ -275,6 +279,11 @@ class Autoencoder(
         return tags
 
 
+_REFUSED = {
+    "condition": "rows of X have nothing beside them that a model could be given",
+    "network.skip": "codes alone do not tell such a decoder enough for inverse_transform",
+}
+"""Keys that an estimator cannot have, and why."""
 _OWN_LIKELIHOOD = ("kl_autoencoder", "linear_ae", "pca", "ppca", "sparse_ae")
 """Presets that choose their likelihood."""
 
