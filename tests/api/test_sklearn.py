@@ -26,7 +26,7 @@ import vae_run as api
 from vae_run.config.options import CONF
 from vae_run.errors import ConfigError
 from vae_run.sklearn import Autoencoder
-from vae_run.sklearn.autoencoder import _OWN_LIKELIHOOD
+from vae_run.sklearn.keys import OWN_LIKELIHOOD
 
 EXPECTED: dict[str, str] = {}
 """{check: why it fails}."""
@@ -178,7 +178,7 @@ def test_parameters_are_keys(X: Any) -> None:
 def test_presets_with_a_likelihood_of_their_own() -> None:
     files = (CONF / "model").glob("*.yaml")
     own = {f.stem for f in files if re.search(r"/likelihood:", f.read_text(encoding="utf-8"))}
-    assert set(_OWN_LIKELIHOOD) == own
+    assert set(OWN_LIKELIHOOD) == own
 
 
 def test_the_random_state_decides(X: Any) -> None:
