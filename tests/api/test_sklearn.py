@@ -239,3 +239,16 @@ def test_nothing_is_said_and_runs_are_kept_where_they_should(
     assert run.status == "completed"
     assert run.metrics == kept.metrics_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
+
+
+@pytest.mark.scale
+@pytest.mark.filterwarnings("error")
+def test_the_blocks_of_the_page_run() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sklearn.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    assert len(blocks) == 3
+    scope: dict[str, Any] = {"__name__": "page"}
+    exec(compile("\n".join(blocks), "sklearn.md", "exec"), scope)
+    assert scope["codes"].shape == (297, 8)
+    assert scope["again"].shape == (297, 64)
+    assert scope["search"].best_params_["autoencoder__latent_dim"] == 16
