@@ -11,6 +11,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+import vae_run as api
 from vae_run.api.overrides import overrides
 from vae_run.api.sweeping import _axis
 from vae_run.errors import ConfigError
@@ -56,3 +57,9 @@ def test_axes_of_a_sweep() -> None:
     for wrong in ([], 3):
         with pytest.raises(ConfigError, match="seed: found"):
             _axis("seed", wrong)  # type: ignore[arg-type]
+
+
+def test_data_are_no_words() -> None:
+    for call in (lambda: api.train(np.zeros(3)), lambda: api.sweep({"seed": [0]}, np.zeros(3))):
+        with pytest.raises(ConfigError, match=r"found ndarray.*vae_run\.fit"):
+            call()

@@ -53,9 +53,10 @@ def test_a_run_of_files_is_evaluated_on_data_in_memory(images: Any, small: Any) 
     np.savez("own.npz", train=images)
     run = api.train("dataset=arrays", "dataset.path=own.npz", **small)
     assert api.evaluate(run, images, quiet=True).path == run.path, "it is the same data"
-    found = api.evaluate(run, [*(255 - images)], quiet=True, figures=True)
+    drawn = {"evaluation.figures": ["samples"]}
+    found = api.evaluate(run, [*(255 - images)], quiet=True, figures=True, **drawn)
     assert found.path.name.startswith("data-")
-    assert found.figures
+    assert list(found.figures) == ["samples"]
 
 
 def test_runs_are_compared_and_ranked(images: Any, small: Any, tmp_path: Path) -> None:

@@ -16,13 +16,19 @@ import hydra
 import numpy as np
 import pytest
 import torch
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime, setup_globals
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 import vae_run as api
+from vae_run.cli import in_process
+from vae_run.cli.hydra_api import set_version_base
 from vae_run.config.options import CONF
 from vae_run.errors import ConfigError
 
@@ -87,6 +93,27 @@ def test_a_hydra_application_keeps_its_own(images: Any, small: Any) -> None:
     with hydra.initialize_config_dir(str(CONF), version_base="1.2"), untouched():
         api.fit(images, **small)
         assert GlobalHydra.instance().is_initialized()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("task=train", "model=vq_vae", "latent_dim=4", "hydra.run.dir=x", "network.widths=[3]"),
+        ("experiment=linear_ae", "+objective.more=3", "~tracker", "hydra/launcher=slurm"),
+    ],
+)
+def test_what_is_composed_again_is_what_hydra_composes(words: tuple[str, ...]) -> None:
+    with in_process.own_hydra():
+        set_version_base()
+        setup_globals()
+        JobRuntime.instance().set("name", "vae-run")
+        loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(CONF)))
+        expected = loader.load_configuration("config", list(words), RunMode.RUN)
+        expected.hydra.mode = RunMode.RUN
+        for _ in range(2):
+            found = in_process._composed(words)
+            assert OmegaConf.to_container(found) == OmegaConf.to_container(expected)
+            assert OmegaConf.is_struct(found)
 
 
 def test_in_another_thread_and_in_an_event_loop(images: Any, small: Any) -> None:

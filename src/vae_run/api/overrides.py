@@ -20,6 +20,22 @@ def overrides(keys: Mapping[str, Any]) -> list[str]:
     return [_override(key, value) for key, value in keys.items()]
 
 
+def typed(words: Sequence[Any]) -> list[str]:
+    """`words` of the command line, as they are.
+
+    Raises:
+        ConfigError: one is no text, such as data.
+    """
+    for word in words:
+        if not isinstance(word, str):
+            raise ConfigError(
+                f"found {type(word).__name__}, expected words such as 'dataset=mnist'. Data in "
+                "memory are trained on by vae_run.fit; a sweep reads a file: dataset=arrays, with "
+                "dataset.path=FILE.npz."
+            )
+    return list(words)
+
+
 def _override(key: str, value: Any) -> str:
     if not re.fullmatch(r"[+~]*[\w./@$-]+", key):
         raise ConfigError(f"{key!r}: is no key; expected words joined by dots.")

@@ -114,11 +114,13 @@ class Run:
     def model(self) -> LatentVariableModel:
         """The trained model of the best checkpoint, in eval mode on the CPU.
 
+        It is that of the last one where the run was interrupted before it was first evaluated.
+
         Raises:
             CheckpointError: there is no checkpoint, or it is damaged.
             ConfigError: the run names classes outside vae-run; `vae_run.load` can trust them.
         """
-        return load(self.path)
+        return load(self.path, "best" if self._directory.best.exists() else "last")
 
     @property
     def figures(self) -> Figures:

@@ -18,7 +18,7 @@ from typing import Any
 from vae_run import errors
 from vae_run.api import sweep_process
 from vae_run.api.comparing import Compared
-from vae_run.api.overrides import overrides, written
+from vae_run.api.overrides import overrides, typed, written
 from vae_run.api.run import Run
 from vae_run.api.views import Figures, Page, Table, pictures_in
 from vae_run.cli.words import text_of
@@ -126,10 +126,11 @@ def sweep(
         ConfigError: a key or its value is wrong.
         RunError: the sweep could not be begun.
     """
-    typed = [*words, *overrides(keys), *(_axis(key, values) for key, values in axes.items())]
-    folder = directory or text_of(typed, "sweep.dir") or _new_folder()
-    typed = [word for word in typed if not word.startswith("sweep.dir=")]
-    _run([*typed, override("sweep.dir", os.fspath(folder))], quiet=quiet)
+    swept = [_axis(key, values) for key, values in axes.items()]
+    given = [*typed(words), *overrides(keys), *swept]
+    folder = directory or text_of(given, "sweep.dir") or _new_folder()
+    given = [word for word in given if not word.startswith("sweep.dir=")]
+    _run([*given, override("sweep.dir", os.fspath(folder))], quiet=quiet)
     return Sweep(folder)
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vae_run.api.overrides import overrides
+from vae_run.api.overrides import overrides, typed
 from vae_run.api.run import Run
 from vae_run.api.session import finish, session
 from vae_run.api.user_data import given_data
@@ -83,8 +83,8 @@ def train(
     Raises:
         RunError: as of `fit`.
     """
-    typed = [*words, *overrides(keys), *_placed(directory)]
-    return _trained(typed, None, figures=figures, quiet=quiet)
+    given = [*typed(words), *overrides(keys), *_placed(directory)]
+    return _trained(given, None, figures=figures, quiet=quiet)
 
 
 def _placed(directory: str | os.PathLike[str] | None) -> list[str]:

@@ -76,6 +76,6 @@ def called(dataset: object) -> str:
     """
     places = {key: getattr(dataset, key, None) for key in ("path", "root")}
     if places["path"] == MEMORY:
-        return ARGUMENTS["train"]
+        return f"the argument {ARGUMENTS['train']}"
     where = [f"dataset.{key}={place}" for key, place in places.items() if place is not None]
     return type(dataset).__name__ + (f" ({where[0]})" if where else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from vae_run.config.invocation import Call
 from vae_run.reports.run import write_report
-from vae_run.system.files import write_pictures
 from vae_run.tasks.evaluate import opened
 from vae_run.tasks.final_evaluation import drawn
 from vae_run.tasks.train import refuse_other_data
@@ -22,5 +21,5 @@ def draw_again(call: Call) -> None:
     found = opened(call)
     if found.other is not None:
         refuse_other_data(found.run, found.experiment.splits)
-    write_pictures(found.run.figures, drawn(found.experiment, found.run, found.epoch))
+    drawn(found.experiment, found.run, found.epoch)
     write_report(found.run)

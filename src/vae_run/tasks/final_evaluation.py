@@ -53,8 +53,8 @@ def conclude(
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
+    remove_pictures(run)
     pictures = drawn(experiment, run, epoch) if draw else {}
-    write_pictures(run.figures, pictures)
     write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
@@ -74,11 +74,22 @@ def conclude(
 
 
 def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, NDArray[Any]]:
-    """The configured pictures of the best checkpoint, of `epoch`, and the learning curves."""
+    """The configured pictures of the best checkpoint, of `epoch`, and the learning curves.
+
+    They are written into the run.
+    """
     pictures = draw_all(experiment, epoch)
     if experiment.evaluation.figures and (rows := history(run)):
         pictures["learning_curves"] = learning_curves(rows, quantities_of([run.path]))
+    write_pictures(run.figures, pictures)
     return pictures
+
+
+def remove_pictures(run: RunDirectory) -> None:
+    """Remove the pictures of an earlier checkpoint."""
+    for file in run.figures.glob("*"):
+        if file.suffix in (".png", ".svg", ".pdf"):
+            file.unlink()
 
 
 def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
