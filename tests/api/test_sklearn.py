@@ -26,7 +26,7 @@ import vae_run as api
 from vae_run.config.options import CONF
 from vae_run.errors import ConfigError
 from vae_run.sklearn import Autoencoder
-from vae_run.sklearn.autoencoder import _OWN_LIKELIHOOD
+from vae_run.sklearn.keys import OWN_LIKELIHOOD
 
 EXPECTED: dict[str, str] = {}
 """{check: why it fails}."""
@@ -170,14 +170,15 @@ def test_parameters_are_keys(X: Any) -> None:
         tiny(keys={"optimizer.lr": "fast"}).fit(X)
     with pytest.raises(ConfigError, match="metric: found elbo, but model=ae has none"):
         tiny(model="ae", metric="elbo").fit(X).score_samples(X)
-    with pytest.raises(ConfigError, match="condition"):
-        tiny(keys={"condition": "label"}).fit(X)
+    for key, value in {"condition": "label", "network.skip": True}.items():
+        with pytest.raises(ConfigError, match=rf"^{key}: .*use vae_run\.fit"):
+            tiny(keys={key: value}).fit(X)
 
 
 def test_presets_with_a_likelihood_of_their_own() -> None:
     files = (CONF / "model").glob("*.yaml")
     own = {f.stem for f in files if re.search(r"/likelihood:", f.read_text(encoding="utf-8"))}
-    assert set(_OWN_LIKELIHOOD) == own
+    assert set(OWN_LIKELIHOOD) == own
 
 
 def test_the_random_state_decides(X: Any) -> None:
@@ -238,3 +239,16 @@ def test_nothing_is_said_and_runs_are_kept_where_they_should(
     assert run.status == "completed"
     assert run.metrics == kept.metrics_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
+
+
+@pytest.mark.scale
+@pytest.mark.filterwarnings("error")
+def test_the_blocks_of_the_page_run() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sklearn.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    assert len(blocks) == 3
+    scope: dict[str, Any] = {"__name__": "page"}
+    exec(compile("\n".join(blocks), "sklearn.md", "exec"), scope)
+    assert scope["codes"].shape == (297, 8)
+    assert scope["again"].shape == (297, 64)
+    assert scope["search"].best_params_["autoencoder__latent_dim"] == 16

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from vae_run.api.run import Run
@@ -26,12 +26,11 @@ from vae_run.errors import ConfigError
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sklearn.fitted import Fitted
+from vae_run.sklearn.keys import configured
 from vae_run.sklearn.rows import Rows
 
 Scale = Literal["auto", "none", "unit", "standard"]
 METRICS = ("auto", "elbo", "mse")
-CLOSED = ("pca", "ppca")
-"""Models in closed form, which are fitted in the units of X."""
 _FLOATS = (np.float64, np.float32)
 
 
@@ -138,7 +137,7 @@ class Autoencoder(
                 test=images,
                 directory=place,
                 quiet=not self.verbose,
-                **{**how, **self._keys(rows)},
+                **{**how, **configured(self.get_params(deep=False), rows)},
             )
             if run.status == "interrupted":
                 raise KeyboardInterrupt
@@ -150,37 +149,6 @@ class Autoencoder(
         self._fitted = Fitted.of(RunDirectory(run.path), rows)
         self.config_, self.history_, self.metrics_ = run.config, run.history, run.metrics
         self.run_path_ = None if self.directory is None else str(run.path)
-
-    def _keys(self, rows: Rows) -> dict[str, Any]:
-        """The keys that the parameters stand for; `keys` come last."""
-        keys = dict(self.keys or {})
-        scale = self.scale
-        if scale == "auto":
-            scale = "none" if rows.pictures or self.model in CLOSED else "standard"
-        likelihood = self.likelihood
-        free = likelihood is None and self.model not in _OWN_LIKELIHOOD
-        if free and (scale != "none" or not rows.pictures):
-            likelihood = "gaussian"
-        named = {
-            "model": self.model,
-            "network": self.network,
-            "likelihood": likelihood,
-            "latent_dim": None if "latent_shape" in keys else self.latent_dim,
-            "trainer.epochs": self.epochs,
-            "trainer.batch_size": self.batch_size,
-            "optimizer.lr": self.lr,
-            "dataset.scale": scale,
-            "dataset.val_size": self.validation_fraction,
-            "evaluation.metrics": ["objective", "mse"],
-            "seed": self._seed(),
-            "device": self.device,
-        }
-        return {**{key: value for key, value in named.items() if value is not None}, **keys}
-
-    def _seed(self) -> int:
-        if isinstance(self.random_state, (int, np.integer)):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     @contextmanager
     def _place(self) -> Iterator[Path]:
@@ -201,10 +169,10 @@ class Autoencoder(
     def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating[Any]]:
         """Rows in the units and the shape of X, decoded from codes Z [n, D]."""
         check_is_fitted(self)
-        Z = check_array(Z, dtype=_FLOATS)
-        if Z.shape[1] != self._fitted.size:
-            raise ValueError(f"Z has {Z.shape[1]} columns, but codes have {self._fitted.size}.")
-        return self._fitted.reconstructed(Z).astype(_kind(Z))
+        codes: NDArray[Any] = check_array(Z, dtype=_FLOATS)
+        if codes.shape[1] != (size := self._fitted.size):
+            raise ValueError(f"Z has {codes.shape[1]} columns, but codes have {size}.")
+        return self._fitted.reconstructed(codes).astype(_kind(codes))
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """How normal each row of X is, higher is more normal, as of `IsolationForest`, [n].
@@ -245,7 +213,8 @@ class Autoencoder(
             ValueError: it is not.
         """
         least = 2 if reset else 1
-        if (getattr(X, "ndim", None) or np.ndim(X)) < 3:
+        dimensions = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        if dimensions < 3:
             checked: NDArray[Any] = validate_data(
                 self, X, reset=reset, dtype=_FLOATS, ensure_min_samples=least
             )
@@ -273,10 +242,6 @@ class Autoencoder(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-_OWN_LIKELIHOOD = ("kl_autoencoder", "linear_ae", "pca", "ppca", "sparse_ae")
-"""Presets that choose their likelihood."""
 
 
 def _kind(X: NDArray[Any]) -> Any:

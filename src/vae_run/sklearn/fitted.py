@@ -20,7 +20,6 @@ from vae_run.config.renamed import ADDED
 from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import Batch, evaluation_batches
 from vae_run.data.splits import Split
-from vae_run.errors import ConfigError
 from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.metrics.anomaly import MOST, has_bound, scores_of_batch
 from vae_run.runs import checkpoint_file
@@ -71,15 +70,6 @@ class Fitted:
         """D."""
         likelihood: Any = settings.classes["likelihood"]
         self._unit = self._scaling is None and bool(likelihood.unit_interval)
-        if self.model.conditional:
-            raise ConfigError(
-                "condition: Autoencoder knows no conditions of the rows of X; use vae_run.fit."
-            )
-        if self.model.skips:
-            raise ConfigError(
-                "network.skip: a decoder that sees more than the code has no inverse_transform; "
-                "use vae_run.fit."
-            )
 
     @classmethod
     def of(cls, run: RunDirectory, rows: Rows) -> Fitted:
