@@ -45,9 +45,10 @@ class Port:
 def inputs(source: Source, part: Part) -> list[Port]:
     """The inputs of the `part`, in order."""
     if part == "decoder":
-        first = Port("z", ("batch", source.settings.fixed.latent_dim), "float32", code(source))
+        size = source.settings.fixed.latent_dim
+        first = Port("z", ("batch", size), "float32", code(source))
     else:
-        shape = ("batch", *source.event_shape)
+        shape: tuple[str | int, ...] = ("batch", *source.event_shape)
         first = Port("x", shape, "float32", f"{source.noun}: {values(source)}; {axes(source)}")
     return [first, *condition(source)]
 

@@ -111,7 +111,7 @@ class Fitted:
         """Rows in the units of X, decoded from codes Z [n, D]."""
         decoded = list[Tensor]()
         with evaluating(self.model):
-            for z in torch.from_numpy(np.asarray(Z, dtype=np.float32)).split(self._batch_size):
+            for z in torch.split(torch.from_numpy(np.asarray(Z, np.float32)), self._batch_size):
                 decoded.append(self.model.decode(z.to(self.device)).mean.cpu())
         events = torch.cat(decoded)
         return self.rows.back(events if self._scaling is None else self._scaling.raw(events))
