@@ -114,11 +114,11 @@ FIT = """
 import os, numpy as np, vae_run
 assert "inline" in os.environ["MPLBACKEND"]
 images = np.random.default_rng(0).integers(0, 256, (400, 4, 5), dtype=np.uint8)
-keys = {"device": "cpu", "network.widths": [8], "trainer.epochs": 100_000}
+keys = {"device": "cpu", "network.widths": [8], "trainer.epochs": 50_000}
 run = vae_run.fit(images, directory="run", **keys)
-print("status", run.status)
 """
 REST = """
+print("status", run.status)
 until = int(run.history[-1]["epoch"]) + 2
 print("resumed", run.resume(quiet=True, **{"trainer.epochs": until}).status)
 !vae-run model=ae device=cpu network.widths=[8] trainer.epochs=1 hydra.run.dir=shell
