@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from torch import Tensor, cat, linalg, nn, zeros
+from torch import Tensor, cat, nn, zeros
 from torch.nn.functional import linear
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import register_parametrization
@@ -82,7 +82,7 @@ class UnitColumns(nn.Module):
         if weight.shape[1] > self.inputs:
             return cat([self(weight[:, : self.inputs]), weight[:, self.inputs :]], 1)
         rest = [d for d in range(weight.dim()) if d != 1]
-        norms = linalg.vector_norm(weight, dim=rest, keepdim=True).clamp(min=1e-12)
+        norms = weight.square().sum(rest, keepdim=True).sqrt().clamp(min=1e-12)
         unit: Tensor = weight * norms.reciprocal()
         return unit
 

@@ -67,11 +67,13 @@ class TopK(Units):
     """
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        kept = largest(raw, self.k)
-        return relu(raw) * kept, kept * (raw > 0)
+        values, index = raw.topk(self.k, dim=-1)
+        active = torch.zeros_like(raw).scatter(-1, index, relu(values))
+        return active, (active.detach() > 0).to(raw.dtype)
 
     def nearest(self, z: Tensor) -> Tensor:
-        return relu(z) * largest(z, self.k)
+        nearest, _ = self(z)
+        return nearest
 
 
 class BatchTopK(Units):
