@@ -41,7 +41,7 @@ test-faults: setup  ## run every test of faults, the long ones too (root mounts 
 # Tests of one file stay together: those of Ray share a cluster.
 test-scale: setup  ## run the tests of many processes and machines (installs Ray, submitit and Sphinx)
 	@$(BIN) -c 'import ray, submitit, furo' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm,docs]' >&2
-	@$(WITH_ARGS) $(PYTEST) --dist=loadfile tests/scale tests/sweeps tests/tasks tests/config tests/data tests/faults tests/test_docs_site.py -m scale --durations=10
+	@$(WITH_ARGS) $(PYTEST) --dist=loadfile tests/scale tests/sweeps tests/tasks tests/config tests/data tests/faults tests/test_docs_site.py tests/test_docs_commands.py -m scale --durations=10
 
 # Each in an environment of its own, made anew: uv can choose the lowest versions, and pip cannot. hydra-next puts the
 # newest Hydra, pre-releases included, in place of the one that pyproject.toml allows, and runs what depends on Hydra.
