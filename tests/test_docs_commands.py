@@ -100,6 +100,7 @@ def real(words: list[str]) -> list[str]:
     return [re.sub(r"^(run|init_from)=.*", r"\1=outputs/run", word) for word in kept]
 
 
+@pytest.mark.scale  # a tenth of a second each
 @pytest.mark.parametrize("line", LINES)
 def test_a_command_is_accepted(line: str, accepts: Any) -> None:
     if "$" in line:

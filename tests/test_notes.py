@@ -1,6 +1,6 @@
 """docs/notes.md: every section has a command and a picture that is there.
 
-tests/test_docs_commands.py checks the commands.
+tests/test_docs_commands.py checks the commands (make test-scale).
 """
 
 from __future__ import annotations
