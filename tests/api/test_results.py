@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import until
 
 import vae_run as api
 from vae_run.api.views import Metrics, Table
 from vae_run.errors import CheckpointError, ConfigError, DataError
+from vae_run.runs.saved_json import read_if_whole
 
 
 def test_a_table_shows_itself() -> None:
@@ -108,3 +113,24 @@ def test_a_sweep_is_that_of_the_command_line(small: Any, capfd: pytest.CaptureFi
     assert api.Sweep("s").table == found.table
     with pytest.raises(ConfigError, match="holds no sweep"):
         api.Sweep("elsewhere")
+
+
+@pytest.mark.scale
+def test_ctrl_c_stops_a_sweep_and_leaves_its_runs(small: Any, tmp_path: Path) -> None:
+    def training() -> bool:
+        files = tmp_path.glob("s/*/status.json")
+        return any(read_if_whole(file).get("step", 0) > 0 for file in files)
+
+    def press() -> None:
+        until(training)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    keys = {**small, "trainer.epochs": 5000, "trainer.log_every": 5, "hydra.launcher.jobs": 1}
+    found = api.sweep({"seed": [0, 1]}, "dataset=digits", directory="s", **keys)
+    pressing.join()
+    assert [row["state"] for row in found.table] == ["interrupted", "pending"]
+    assert [run.status for run in found.runs] == ["interrupted"]
+    with pytest.raises(ConfigError, match="no job of the sweep is completed"):
+        _ = found.best

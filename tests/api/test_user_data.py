@@ -181,7 +181,7 @@ def test_data_frames_are_tables() -> None:
         (
             np.zeros((2, 3), np.uint8),
             None,
-            "2 images of the argument images for validation and test",
+            "2 vectors of the argument images for validation and test",
         ),
     ],
 )

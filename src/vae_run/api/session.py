@@ -40,7 +40,8 @@ def session(*, quiet: bool = False) -> Iterator[None]:
 @contextmanager
 def _own_random_numbers() -> Iterator[None]:
     """Leave the generators of torch, NumPy and Python as they were."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = list(range(torch.cuda.device_count())) if begun else []
     of_numpy, of_python = np.random.get_state(), random.getstate()
     try:
         with torch.random.fork_rng(devices=devices):

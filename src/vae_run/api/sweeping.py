@@ -160,7 +160,8 @@ def _run(words: Sequence[str], *, quiet: bool) -> None:
     path = os.pathsep.join(os.path.abspath(place or ".") for place in sys.path)
     with tempfile.TemporaryDirectory(prefix="vae-run-") as scratch:
         answer = Path(scratch) / "ended.json"
-        terminal = not quiet and sys.stdout is sys.__stdout__ and sys.stdout.isatty()
+        own = sys.stdout is not None and sys.stdout is sys.__stdout__
+        terminal = not quiet and own and sys.stdout.isatty()
         process = subprocess.Popen(
             [sys.executable, "-m", sweep_process.__name__, str(answer), *words],
             env={**os.environ, "PYTHONPATH": path},

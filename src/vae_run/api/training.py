@@ -30,6 +30,8 @@ def fit(
 ) -> Run:
     """Train a model on data in memory.
 
+    Longer than other functions, since it says what each argument may be.
+
     Args:
         images: one of these. Arrays or tensors, uint8, bool or floats in [0, 1]: [N, H, W],
             [N, C, H, W], [N, H, W, C] or [N, F]. A data frame of pandas or polars, or a
@@ -92,7 +94,7 @@ def _placed(directory: str | os.PathLike[str] | None) -> list[str]:
 
 
 def _trained(words: Sequence[str], data: Given | None, *, figures: bool, quiet: bool) -> Run:
-    with session(quiet=quiet), own_errors(), giving(data):
+    with session(quiet=quiet or "quiet=true" in words), own_errors(), giving(data):
         ready = prepared(["task=train", *words])
         try:
             finish(ready.call, begun, figures=figures)

@@ -25,6 +25,10 @@ class ArraySource(Protocol):
         """The array `name` in messages."""
         ...
 
+    def title(self, name: str) -> str:
+        """The array `name` in messages that name the whole."""
+        ...
+
     def array(self, name: str) -> Any:
         """The array `name`."""
         ...
@@ -37,7 +41,10 @@ class Archive:
         self.named, self.names, self._found = named, list(found.files), found
 
     def where(self, name: str) -> str:
-        return f"{self.named}: array `{name}`"
+        return f"{self.named}: array {self.title(name)}"
+
+    def title(self, name: str) -> str:
+        return f"`{name}`"
 
     def array(self, name: str) -> Any:
         """The array `name`, after a check of the size that its header claims."""
@@ -65,6 +72,9 @@ class InMemory:
         self.names = list(self._held)
 
     def where(self, name: str) -> str:
+        return self.title(name)
+
+    def title(self, name: str) -> str:
         return self._held[name].argument
 
     def array(self, name: str) -> Any:

@@ -150,10 +150,10 @@ def _labels(
         read[split] = read_labels(source.where(name), source.array(name), len(splits[split]))
     texts = [labels for labels in read.values() if labels.dtype.kind == "U"]
     if texts and len(texts) < len(read):
-        kinds = ", ".join(
-            f"{source.where(own.labels[split])} {read[split].dtype}" for split in read
+        kinds = ", ".join(f"{source.title(own.labels[one])} {read[one].dtype}" for one in read)
+        raise DataError(
+            f"{source.named}: labels are text in one split and numbers in another ({kinds})"
         )
-        raise DataError(f"labels are text in one split and numbers in another ({kinds})")
     names = None if own.class_names is None else _given_names(source, own.class_names)
     named_so = {name: label for label, name in enumerate(names or ())}
     if not texts:

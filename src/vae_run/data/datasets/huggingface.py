@@ -130,7 +130,7 @@ class HuggingFace(Dataset):
             ) from error
         try:
             return Path(
-                snapshot_download(self.name, repo_type="dataset", allow_patterns=["*.parquet"])
+                snapshot_download(str(self.name), repo_type="dataset", allow_patterns=["*.parquet"])
             )
         except Exception as error:  # of the hub, or of the connection
             raise DataError(
