@@ -111,8 +111,10 @@ class Fitted:
         """Rows in the units of X, decoded from codes Z [n, D]."""
         decoded = list[Tensor]()
         with evaluating(self.model):
-            for z in torch.split(torch.from_numpy(np.asarray(Z, np.float32)), self._batch_size):
-                decoded.append(self.model.decode(z.to(self.device)).mean.cpu())
+            z = torch.from_numpy(np.asarray(Z, dtype=np.float32))
+            for start in range(0, len(z), self._batch_size):
+                batch = z[start : start + self._batch_size].to(self.device)
+                decoded.append(self.model.decode(batch).mean.cpu())
         events = torch.cat(decoded)
         return self.rows.back(events if self._scaling is None else self._scaling.raw(events))
 
