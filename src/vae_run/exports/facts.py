@@ -45,8 +45,7 @@ class Port:
 def inputs(source: Source, part: Part) -> list[Port]:
     """The inputs of the `part`, in order."""
     if part == "decoder":
-        size = source.settings.fixed.latent_dim
-        first = Port("z", ("batch", size), "float32", code(source))
+        first = Port("z", ("batch", source.settings.fixed.latent_dim), "float32", code(source))
     else:
         shape: tuple[str | int, ...] = ("batch", *source.event_shape)
         first = Port("x", shape, "float32", f"{source.noun}: {values(source)}; {axes(source)}")

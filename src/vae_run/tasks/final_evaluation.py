@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
@@ -62,6 +63,18 @@ def conclude(
     tracker.artifact(run.path / NAME)
     tracker.succeeded()
     tracker.scalars("test", metrics["test"], progress.step)
+    say_results(experiment, metrics, progress, epoch)
+    log.info("report  %s", short_path(page))
+    log.info("%s", short_path(run.path))
+
+
+def say_results(
+    experiment: Experiment,
+    metrics: Mapping[str, Mapping[str, float]],
+    progress: Progress,
+    epoch: float,
+) -> None:
+    """Say what was measured at the best checkpoint, of `epoch`, and how fast it was trained."""
     for split, values in (("val ", metrics["val"]), ("test", metrics["test"])):
         if values:
             log.info("%s  %s", split, numbers(values))
@@ -69,11 +82,9 @@ def conclude(
         "best checkpoint of epoch %.4g; %.1f s of training, %s %s/s",
         epoch,
         progress.seconds,
-        f"{speed['examples_per_second']:,.0f}",
+        f"{progress.examples / max(progress.seconds, 1e-9):,.0f}",
         experiment.splits.noun,
     )
-    log.info("report  %s", short_path(page))
-    log.info("%s", short_path(run.path))
 
 
 def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, NDArray[Any]]:
