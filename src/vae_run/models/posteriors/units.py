@@ -72,7 +72,7 @@ class TopK(Units):
         return active, (active.detach() > 0).to(raw.dtype)
 
     def nearest(self, z: Tensor) -> Tensor:
-        nearest, _ = self(z)
+        nearest: Tensor = self(z)[0]
         return nearest
 
 
