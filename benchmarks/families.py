@@ -23,13 +23,20 @@ from typing import Any
 from bench import Bench, data_root
 from measure import HERE, Spread, machine, markdown, run, script
 
-QUANTISED = ("latent_dim=48", "likelihood=mse", "prior=fitted_codes")
+WIDTHS = "network.widths=[512,256]"
+QUANTISED = (WIDTHS, "latent_dim=48", "likelihood=mse", "prior=fitted_codes")
 FAMILIES = {
     "vq_vae": ("pythae", ("model=vq_vae", "posterior.code_dim=3", *QUANTISED)),
-    "factor_vae": ("pythae", ("model=factor_vae", "latent_dim=16", "objective.gamma=10")),
+    "factor_vae": ("pythae", ("model=factor_vae", WIDTHS, "latent_dim=16", "objective.gamma=10")),
     "topk": (
         "autoencoders",
-        ("model=sparse_ae", "latent_dim=256", "objective.k=16", "objective.aux_weight=0"),
+        (
+            "model=sparse_ae",
+            "network.widths=[]",
+            "latent_dim=256",
+            "objective.k=16",
+            "objective.aux_weight=0",
+        ),
     ),
     "fsq": ("autoencoders", ("model=fsq", "posterior.levels=[8,8,8]", *QUANTISED)),
 }

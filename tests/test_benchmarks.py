@@ -6,10 +6,12 @@ import json
 import re
 import runpy
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from parts import experiment
 
 from vae_run.sweeps.executors.process_pool import processes
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
+import family_peers  # noqa: E402
+from families import FAMILIES  # noqa: E402
 from measure import Spread, markdown, run, script  # noqa: E402
 
 
@@ -43,6 +47,24 @@ def test_a_process_is_measured_and_its_failure_told() -> None:
     assert 200 < float(peak) < 300
     with pytest.raises(RuntimeError, match="no such thing"):
         run([sys.executable, "-c", "raise SystemExit('no such thing')"], threads=1)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_families_beside_other_packages_have_the_sizes_of_their_peers(name: str) -> None:
+    """Encoder and decoder have as many weights as the peer's layers, and the critic its own."""
+    start = ["posterior.init=random"] if name == "vq_vae" else []
+    made = experiment(*FAMILIES[name][1], *start, shape=(1, 28, 28))
+    encoder = [784, *family_peers.WIDTHS]
+    code = {"topk": 256, "factor_vae": 32}.get(name, 48)
+    read = 16 if name == "factor_vae" else code
+    sizes = [(784, code), (code, 784)] if name == "topk" else [
+        *pairwise([*encoder, code]), *pairwise([read, *encoder[::-1]])
+    ]  # fmt: skip
+    parameters = sum(before * after + after for before, after in sizes)
+    model = made.model
+    trained = [p for p in model.parameters() if p.requires_grad]
+    own = 0 if model.critic is None else sum(p.numel() for p in model.critic.parameters())
+    assert sum(p.numel() for p in trained) - own == parameters
 
 
 @pytest.mark.scale
