@@ -35,7 +35,7 @@ def test_a_table_shows_itself() -> None:
 
 
 def test_a_page_runs_no_script_in_the_notebook(tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text("<p title=\"a'b\">x</p><script>steal()</script>", "utf-8")
+    (tmp_path / "report.html").write_text('<p title="a\'b">x</p><script>steal()</script>', "utf-8")
     tags: list[tuple[str, dict[str, str | None]]] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))  # type: ignore[method-assign]
