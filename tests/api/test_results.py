@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from processes import until
 
 import vae_run as api
-from vae_run.api.views import Metrics, Table
+from vae_run.api.views import Metrics, Page, Table
 from vae_run.errors import CheckpointError, ConfigError, DataError
 from vae_run.runs.saved_json import read_if_whole
 
@@ -31,6 +32,19 @@ def test_a_table_shows_itself() -> None:
         {"metric": "mse", "val": 0.5, "test": 0.25},
         {"metric": "kl", "test": 1.0},
     ]
+
+
+def test_a_page_runs_no_script_in_the_notebook(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text('<p title="a\'b">x</p><script>steal()</script>', "utf-8")
+    tags: list[tuple[str, dict[str, str | None]]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))  # type: ignore[method-assign]
+    parser.feed(Page(tmp_path / "report.html")._repr_html_())
+    assert [tag for tag, _ in tags] == ["p", "iframe"]
+    frame = tags[1][1]
+    assert "sandbox" in frame
+    assert not frame["sandbox"], "nothing is allowed, neither scripts nor the notebook's origin"
+    assert frame["srcdoc"] == (tmp_path / "report.html").read_text()
 
 
 def test_a_run_is_evaluated_on_its_own_data_and_on_others(images: Any, small: Any) -> None:

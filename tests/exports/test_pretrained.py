@@ -72,6 +72,33 @@ def test_a_folder_for_the_hub(tmp_path: Path) -> None:
     save_pretrained(source, folder)  # replaces what is there
 
 
+def test_a_folder_keeps_the_files_of_others(vae: Source, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# My project\n")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"has config\.json and README\.md, .*overwrite=True"):
+        save_pretrained(vae, tmp_path)
+    assert (tmp_path / "README.md").read_text() == "# My project\n"
+    assert not (tmp_path / WEIGHTS).exists()
+    save_pretrained(vae, tmp_path, overwrite=True)
+    assert all(is_marked(file) for file in tmp_path.iterdir())
+
+
+def test_a_version_in_a_repositorys_name_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def download(repository: str, name: str, revision: str | None) -> str:
+        asked.append(repository)
+        raise OSError("no network")
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    with pytest.raises(CheckpointError, match="cannot be read from the hub: no network"):
+        from_pretrained("me/vae-mnist-v1.5")
+    assert asked == ["me/vae-mnist-v1.5"]
+    with pytest.raises(CheckpointError, match="there is no such file"):
+        from_pretrained("me/vae.safetensors")
+
+
 def changed(source: Source, path: Path, key: str, change: Any) -> Path:
     """A file of `source` whose metadata `key` is what `change` makes of it."""
     export(source, path)

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
     pytest.mark.timeout(400),
 ]
-pytest.importorskip("ray", reason="the extra is not installed: pip install 'vae-run[ray]'")
+pytest.importorskip("ray", reason="the extra is not installed: pip install -e '.[ray]'")
 
 
 class Cluster:

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.scale,
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
-pytest.importorskip("submitit", reason="the extra is not installed: pip install 'vae-run[slurm]'")
+pytest.importorskip("submitit", reason="the extra is not installed: pip install -e '.[slurm]'")
 
 LAUNCHER = "hydra/launcher=slurm_local"
 

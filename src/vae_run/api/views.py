@@ -118,7 +118,7 @@ class Figures(Mapping[str, Picture]):
 
 
 class Page:
-    """An HTML page in a file; a notebook shows it in a frame.
+    """An HTML page in a file; a notebook shows it in a frame, in which no script can run.
 
     Attributes:
         path: the file.
@@ -136,7 +136,7 @@ class Page:
     def _repr_html_(self) -> str:
         page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
         return (
-            f'<p>{html.escape(str(self.path))}</p><iframe srcdoc="{page}" '
+            f'<p>{html.escape(str(self.path))}</p><iframe sandbox srcdoc="{page}" '
             'style="width: 100%; height: 40rem; border: 1px solid #c6ccd4"></iframe>'
         )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from vae_run.errors import ConfigError
+from vae_run.system.extras import missing, quoted, requirements
 from vae_run.system.hardware import cores, cpu_quota
 from vae_run.version import __version__
 
@@ -106,30 +107,13 @@ def _versions() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     """The packages of each extra: which are there, and how to get the others."""
-    try:
-        needed = metadata.requires("vae-run") or []
-    except metadata.PackageNotFoundError:
+    if not (extras := requirements()):
         yield Finding("extras", "unknown: vae-run is not installed, but run from its source")
-        return
-    extras: dict[str, list[str]] = {}
-    for line in needed:
-        requirement, _, marker = line.partition(";")
-        if (named := re.search(r"extra == ['\"](\w+)['\"]", marker)) is not None:
-            extras.setdefault(named[1], []).append(requirement.strip())
-    for extra, requirements in extras.items():
+    for extra, wanted in extras.items():
         if extra in ("dev", "bench"):  # for those who work on vae-run
             continue
-        missing = [each for each in requirements if not _is_there(each)]
-        wanted = " ".join(f"'{each}'" for each in missing)
-        yield Finding(f"  {extra}", f"missing: pip install {wanted}" if missing else "found")
-
-
-def _is_there(requirement: str) -> bool:
-    name = re.match(r"[\w.-]+", requirement)
-    try:
-        return name is not None and bool(metadata.version(name[0]))
-    except metadata.PackageNotFoundError:
-        return False
+        absent = missing(wanted)
+        yield Finding(f"  {extra}", f"missing: pip install {quoted(absent)}" if absent else "found")
 
 
 def _devices() -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vae_run.data.checks import refuse_more_than_memory, regular
 from vae_run.data.images.decoder import Decoder
 from vae_run.errors import DataError
+from vae_run.system.extras import installation
 from vae_run.system.hardware import cores
 
 _ROWS = 256
@@ -34,8 +35,7 @@ def opened(path: Path) -> Any:
         from pyarrow import parquet
     except ImportError as error:
         raise DataError(
-            f"{path}: pyarrow, which reads Parquet files, is not installed: "
-            "pip install 'vae-run[table]'"
+            f"{path}: pyarrow, which reads Parquet files, is not installed: {installation('table')}"
         ) from error
     try:
         return parquet.ParquetFile(regular(path, str(path)))

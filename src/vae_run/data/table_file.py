@@ -15,6 +15,7 @@ from vae_run.data.category_texts import is_number
 from vae_run.data.checks import refuse_more_than_memory, regular
 from vae_run.data.csv_lines import row_of, uneven
 from vae_run.errors import DataError
+from vae_run.system.extras import installation
 from vae_run.system.nouns import counted
 
 _LARGEST_BLOCK = 2**30
@@ -94,7 +95,7 @@ def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] 
         from pyarrow import parquet
     except ImportError as error:
         raise DataError(
-            f"{named}: pyarrow, which reads tables, is not installed: pip install 'vae-run[table]'"
+            f"{named}: pyarrow, which reads tables, is not installed: {installation('table')}"
         ) from error
     size = regular(path, named).stat().st_size
     refuse_more_than_memory(size, named)
@@ -119,7 +120,7 @@ def frame_table(named: str, frame: Any) -> TableFile:
         import pyarrow
     except ImportError as error:
         raise DataError(
-            f"{named}: pyarrow, which reads tables, is not installed: pip install 'vae-run[table]'"
+            f"{named}: pyarrow, which reads tables, is not installed: {installation('table')}"
         ) from error
     try:
         if hasattr(frame, "to_arrow"):  # polars

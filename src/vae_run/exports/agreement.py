@@ -15,6 +15,8 @@ TOLERANCE = 1e-5
 """Greatest difference from the model, relative to the largest value of the same output."""
 JUMPS = 0.2
 """Share of the examples whose codes may differ where the code is a step function of the input."""
+DRAWS = 4
+"""Batches of each size where the code is a step function: enough examples to judge the share."""
 
 FLOAT32 = 2.0**-23
 """Distance of neighbouring float32 numbers, relative to them, at most."""
@@ -28,39 +30,54 @@ def check(source: Source, part: Part, run: Run, what: str) -> float:
 
     Batches of the sizes `BATCHES` are tried. Where the last bit of an activation decides which
     codeword is the nearest, or which unit is active, a few examples may have another code; their
-    other outputs are not compared.
+    other outputs are not compared. These are at most the share `JUMPS` of the examples of all
+    batches, and never all those of one size.
 
     Raises:
         RunError: the difference is above `TOLERANCE`, or a shape is another one.
     """
-    worst = 0.0
-    jumps = source.model.posterior.discrete or source.model.posterior.sparse
+    posterior = source.model.posterior
+    jumps = part != "decoder" and (posterior.discrete or posterior.sparse)
+    worst, same, sizes = [], [], []
     for size in BATCHES:
-        given = examples(source, part, size)
-        right, found = expected(source, part, given), run(given)
-        if list(right) != list(found):
-            raise RunError(f"output: {what} has the outputs {', '.join(found)}, not {[*right]}.")
-        kept = torch.ones(size, dtype=torch.bool)
-        if jumps and part != "decoder":
-            kept = differences(right["mean"], found["mean"], source, "mean") <= TOLERANCE
-            if (~kept).sum() > max(1, JUMPS * size):
-                kept[:] = True
-        for name, value in right.items():
-            if value.shape != found[name].shape:
-                raise RunError(
-                    f"output: {name} of {what} has the shape {list(found[name].shape)} for {size} "
-                    f"examples, and {list(value.shape)} in the model."
-                )
-            if bool(kept.any()):
-                far = differences(value, found[name], source, name)[kept].max()
-                worst = max(worst, float(far))
-    if not worst <= TOLERANCE:
+        for draw in range(DRAWS if jumps else 1):
+            apart = _apart(source, part, run, what, size, draw)
+            worst.append(torch.stack([*apart.values()]).amax(0))
+            same.append(apart["mean"] <= TOLERANCE if jumps else torch.ones(size, dtype=torch.bool))
+            sizes.append(torch.full((size,), size))
+    far, compared, of = torch.cat(worst), torch.cat(same), torch.cat(sizes)
+    excused = float((~compared).double().mean()) <= JUMPS
+    if excused and all(bool(compared[of == size].any()) for size in BATCHES):
+        far = far[compared]
+    found = float(far.max())
+    if not found <= TOLERANCE:
         raise RunError(
-            f"output: {what} differs from the model by {worst:.1e} of an output's largest value, "
+            f"output: {what} differs from the model by {found:.1e} of an output's largest value, "
             f"more than {TOLERANCE:.0e}; nothing was written. Try another format, such as "
             "format=torch_export."
         )
-    return worst
+    return found
+
+
+def _apart(
+    source: Source, part: Part, run: Run, what: str, size: int, draw: int
+) -> dict[str, Tensor]:
+    """The `differences` of each output for one batch of `size` examples.
+
+    Raises:
+        RunError: the outputs are others, or one has another shape.
+    """
+    given = examples(source, part, size, draw)
+    right, found = expected(source, part, given), run(given)
+    if list(right) != list(found):
+        raise RunError(f"output: {what} has the outputs {', '.join(found)}, not {[*right]}.")
+    for name, value in right.items():
+        if value.shape != found[name].shape:
+            raise RunError(
+                f"output: {name} of {what} has the shape {list(found[name].shape)} for {size} "
+                f"examples, and {list(value.shape)} in the model."
+            )
+    return {name: differences(value, found[name], source, name) for name, value in right.items()}
 
 
 def differences(right: Tensor, found: Tensor, source: Source, name: str) -> Tensor:

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 from vae_run.evaluation.quantities import TABLE
 from vae_run.exports.facts import axes, code, condition, prior, values
+from vae_run.exports.plain_text import markdown, one_line
 from vae_run.exports.source import Source
+from vae_run.system.array_archive import MARK
+from vae_run.system.files import json_text
 from vae_run.system.formatting import number
 from vae_run.version import __version__
 
@@ -21,24 +24,24 @@ library_name: vae-run
 tags: [autoencoder, {family}]
 ---
 
-# {source.name}
+# {markdown(source.name)}
 
-A model of the family `{family}`, trained by vae-run {__version__} on `{dataset}`;
-{parameter_count_of(source):,} parameters.
+A model of the family `{family}`, trained on `{dataset}`; {parameter_count_of(source):,} parameters.
+This card was {MARK} {__version__}.
 
 ```python
-from vae_run.exports import from_pretrained  # pip install 'vae-run[hub]'
+from vae_run.exports import from_pretrained  # needs huggingface-hub, safetensors
 
-model = from_pretrained("{repository}")
+model = from_pretrained({json_text(one_line(repository))})
 codes = model.encode(x).mean  # x: float32 {["batch", *source.event_shape]}
 decoded = model.decode(codes).mean
 ```
 
-- x: {source.noun}; {values(source)}; {axes(source)}
-- z: {code(source)}
-- new examples: {prior(source)}
+- x: {source.noun}; {markdown(values(source))}; {markdown(axes(source))}
+- z: {markdown(code(source))}
+- new examples: {markdown(prior(source))}
 """
-    given = [f"- {port.name}: {port.meaning}\n" for port in condition(source)]
+    given = [f"- {port.name}: {markdown(port.meaning)}\n" for port in condition(source)]
     return head + "".join(given) + "".join(metrics(source))
 
 
@@ -56,7 +59,8 @@ def metrics(source: Source) -> Iterator[str]:
     if not names:
         return
     yield "\n## Metrics\n\n"
-    yield f"| metric | {' | '.join(found)} | unit |\n|{' --- |' * (len(found) + 2)}\n"
+    yield f"| metric | {' | '.join(map(markdown, found))} | unit |\n"
+    yield f"|{' --- |' * (len(found) + 2)}\n"
     for name in names:
         cells = [number(each[name]) if name in each else "" for each in found.values()]
-        yield f"| {name} | {' | '.join(cells)} | {TABLE.of(name).unit} |\n"
+        yield f"| {markdown(name)} | {' | '.join(cells)} | {TABLE.of(name).unit} |\n"

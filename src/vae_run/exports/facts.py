@@ -15,6 +15,7 @@ from torch import Tensor
 from vae_run.corruptions import NoCorruption
 from vae_run.data.columns import Columns
 from vae_run.exports.graph import Part, examples, expected
+from vae_run.exports.plain_text import one_line
 from vae_run.exports.source import Source
 from vae_run.models.priors import StandardNormal
 from vae_run.system.array_archive import MARK
@@ -33,13 +34,16 @@ class Port:
         name: of the tensor.
         shape: "batch", and the sizes of one example.
         type: its numbers, as numpy calls them.
-        meaning: what they are, for people.
+        meaning: what they are, for people, in one line; names may be a stranger's.
     """
 
     name: str
     shape: tuple[str | int, ...]
     type: str
     meaning: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "meaning", one_line(self.meaning))
 
 
 def inputs(source: Source, part: Part) -> list[Port]:
@@ -130,7 +134,7 @@ def code(source: Source) -> str:
 def values(source: Source) -> str:
     """The range of the values that go in."""
     if source.table is not None:
-        return f"features, in this order: {', '.join(features(source.table))}"
+        return one_line(f"features, in this order: {', '.join(features(source.table))}")
     low, high = source.extent
     scaling = source.scaling
     if scaling is not None:
@@ -188,7 +192,7 @@ def facts(source: Source, part: Part | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "about": f"{MARK} {__version__}",
         "model": source.family or "custom",
-        "run": source.name,
+        "run": one_line(source.name),
     }
     if part is not None:
         found["part"] = part
@@ -218,11 +222,6 @@ def facts(source: Source, part: Part | None = None) -> dict[str, Any]:
     found["configuration"] = configuration(source)
     found["metrics"] = {split: dict(each) for split, each in (source.metrics or {}).items()}
     return found
-
-
-def texts(told: Mapping[str, Any]) -> dict[str, str]:
-    """`told` as texts, for formats that hold nothing else: JSON of what is no text."""
-    return {key: v if isinstance(v, str) else json_text(v) for key, v in told.items()}
 
 
 def configuration(source: Source) -> dict[str, Any]:

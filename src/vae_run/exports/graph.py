@@ -130,13 +130,14 @@ def given_values(source: Source, count: int) -> Tensor | None:
     return source.model.conditions.columns.raw(told).float()
 
 
-def examples(source: Source, part: Part, count: int = TRACED) -> tuple[Tensor, ...]:
+def examples(source: Source, part: Part, count: int = TRACED, draw: int = 0) -> tuple[Tensor, ...]:
     """`count` inputs: random values in the range of the training data, or random codes.
 
     Of several values the last example has the least of the range everywhere, so that flat images
-    are among them.
+    are among them; once, as it is the same in each `draw`, which otherwise has its own values.
     """
-    generator = torch.Generator().manual_seed(count)
+    generator = torch.Generator().manual_seed(count + 1000 * draw)
+    special = count > 1 and draw == 0
     if part == "decoder":
         size = (count, source.settings.fixed.latent_dim)
         first = source.model.posterior.nearest(torch.randn(size, generator=generator))
@@ -144,14 +145,14 @@ def examples(source: Source, part: Part, count: int = TRACED) -> tuple[Tensor, .
         low, high = source.extent
         values = torch.rand((count, *source.event_shape), generator=generator)
         first = low + (high - low) * values
-        if count > 1:
+        if special:
             first[-1] = low
         if source.table is not None:
             first = torch.randn((count, *source.event_shape), generator=generator)
             _make_one_hot(first, source.table.blocks)
         if source.scaling is not None:
             first = source.scaling.raw(first).float()
-        if source.table is not None and count > 1:
+        if source.table is not None and special:
             first[-1] = _missing(source, first[-1])
     given = given_values(source, count)
     return (first,) if given is None else (first, given)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from vae_run.errors import ConfigError, RunError, first_line
 from vae_run.exports.agreement import check
-from vae_run.exports.facts import Port, facts, inputs, outputs, texts
+from vae_run.exports.facts import Port, facts, inputs, outputs
 from vae_run.exports.graph import Part
+from vae_run.exports.plain_text import texts
 from vae_run.exports.program import quiet, traced
 from vae_run.exports.source import Source
 from vae_run.version import __version__

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 
 from vae_run.errors import ConfigError
+from vae_run.system.extras import installation
 
 
 def need(what: str, packages: Iterable[str], extra: str) -> None:
@@ -18,5 +19,5 @@ def need(what: str, packages: Iterable[str], extra: str) -> None:
         names = " and ".join(name.replace("_", "-") for name in missing)
         verb = "is" if len(missing) == 1 else "are"
         raise ConfigError(
-            f"{what} needs {names}, which {verb} not installed: pip install 'vae-run[{extra}]'."
+            f"{what} needs {names}, which {verb} not installed: {installation(extra)}"
         )

@@ -66,7 +66,11 @@ def _file(source: str, revision: str | None) -> Path:
         path = path / WEIGHTS
     if path.is_file():
         return path
-    if source.count("/") != 1 or source.startswith((".", "~", "/")) or path.suffix:
+    if (
+        source.count("/") != 1
+        or source.startswith((".", "~", "/"))
+        or path.suffix == ".safetensors"
+    ):
         raise CheckpointError(
             f"{source}: there is no such file, and no folder with {WEIGHTS}. Name one that "
             "save_pretrained or task=export made, or OWNER/NAME of the Hugging Face hub."

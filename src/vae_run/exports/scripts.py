@@ -9,6 +9,7 @@ from torch import nn
 
 from vae_run.exports.facts import Port, inputs, outputs, values
 from vae_run.exports.graph import Part, given_values
+from vae_run.exports.plain_text import one_line
 from vae_run.exports.source import Source
 from vae_run.models.likelihoods import (
     BernoulliLikelihood,
@@ -118,7 +119,7 @@ def _feed(source: Source, part: Part) -> str:
     lines = ["feed = {"]
     for port in inputs(source, part):
         meaning = port.meaning if len(port.meaning) < 200 else f"{port.meaning[:200]}..."
-        lines.append(f"    {port.name!r}: {_values(source, port)},  # {meaning}")
+        lines.append(f"    {port.name!r}: {_values(source, port)},  # {one_line(meaning)}")
     return "\n".join([*lines, "}"])
 
 
@@ -166,7 +167,7 @@ def _networks(source: Source) -> str:
         encoder=encoder,
         decoder=decoder,
         shape=str((4, *source.event_shape))[1:-1],
-        meaning=f"{source.noun}: {values(source)}",
+        meaning=one_line(f"{source.noun}: {values(source)}"),
         size=source.settings.fixed.latent_dim,
         event=source.event_shape,
         link=link,

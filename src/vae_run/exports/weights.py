@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_run.exports.facts import facts, texts
+from vae_run.exports.facts import facts
+from vae_run.exports.plain_text import texts
 from vae_run.exports.source import ABOUT, Source
 
 EXAMPLES = "conditions.examples"

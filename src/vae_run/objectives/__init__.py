@@ -1,6 +1,6 @@
 """Objectives, the losses that are minimised, in nats per example; one class per option.
 
-May import config, data, models.
+May import config, data, models, system.
 """
 
 from vae_run.objectives.adversarial_codes import AAE, FactorVAE

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vae_run.errors import ConfigError, DataError
 from vae_run.models.similarity import least_side, multiscale_similarity
+from vae_run.system.extras import installation
 
 VGG_LAYERS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the convolutions of VGG-16, in the five slices whose outputs are compared."""
@@ -90,7 +91,7 @@ def _downloaded() -> dict[str, Tensor]:
     if spec is None or spec.origin is None:
         raise ConfigError(
             "objective.perceptual=lpips: its weights are in the package torchmetrics, which is not "
-            f"installed. Install it (pip install 'vae-run[lpips]'), {how}"
+            f"installed. Install it ({installation('lpips')}), {how}"
         )
     heads = torch.load(Path(spec.origin).parent / HEADS, map_location="cpu", weights_only=True)
     from torchvision.models import VGG16_Weights

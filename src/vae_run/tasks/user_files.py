@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vae_run.errors import ConfigError
 from vae_run.system.array_archive import MARK, is_marked, write_arrays
+from vae_run.system.extras import installation
 from vae_run.system.files import csv_text, write_atomically, write_json
 
 Columns = Mapping[str, NDArray[Any]]
@@ -50,7 +51,7 @@ def check_output(
     if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise ConfigError(
             f"{key}: {name} needs the package pyarrow, which is not installed: "
-            "pip install 'vae-run[table]'. Or name a .csv file."
+            f"{installation('table')}. Or name a .csv file."
         )
     if path.is_dir():
         raise ConfigError(f"{key}: {name} is a folder; name a file in it.")

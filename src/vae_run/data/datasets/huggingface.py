@@ -20,6 +20,7 @@ from vae_run.data.image_tables import class_names, decoded, holds_images, opened
 from vae_run.data.images.decoder import Decoder
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
+from vae_run.system.extras import installation
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -125,8 +126,8 @@ class HuggingFace(Dataset):
             from huggingface_hub import snapshot_download
         except ImportError as error:
             raise DataError(
-                f"{self}: the package huggingface_hub, which downloads it, is not installed: pip "
-                "install 'vae-run[huggingface]'; or name a local folder with dataset.path"
+                f"{self}: the package huggingface_hub, which downloads it, is not installed: "
+                f"{installation('huggingface')}; or name a local folder with dataset.path"
             ) from error
         try:
             return Path(

@@ -20,6 +20,7 @@ from vae_run.data.dataset import Dataset, Parts
 from vae_run.data.download import damaged
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
+from vae_run.system.extras import installation
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class MedMNIST(Dataset):
         except ImportError as error:
             raise DataError(
                 f"{goal} does not exist, and the package medmnist, which downloads it, is not "
-                f"installed: pip install 'vae-run[medmnist]'; or {place}"
+                f"installed: {installation('medmnist')}; or {place}"
             ) from error
         kin = getattr(package, package.INFO[self.name]["python_class"])
         log.info("downloading %s into %s", goal.name, goal.parent)

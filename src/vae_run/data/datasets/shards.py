@@ -24,6 +24,7 @@ from vae_run.data.webdataset import tar_shards
 from vae_run.data.webdataset.stream import Stream, decode, shuffled
 from vae_run.data.webdataset.tar_shards import Sample, Shard
 from vae_run.errors import ConfigError
+from vae_run.system.extras import installation
 from vae_run.system.hardware import cores
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Shards(Dataset):
         if importlib.util.find_spec("webdataset") is None:
             raise ConfigError(
                 "dataset: shards need the package webdataset, which is not installed: "
-                "pip install 'vae-run[shards]'"
+                f"{installation('shards')}"
             )
         if self.classes is not None:
             raise ConfigError(

@@ -13,6 +13,7 @@ from vae_run.sweeps.executors.process_pool import Pool
 from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.launchers.base import PoolLauncher
 from vae_run.sweeps.settings import PoolSettings, RaySettings, SlurmSettings
+from vae_run.system.extras import installation
 from vae_run.system.hardware import Shares
 
 
@@ -38,7 +39,7 @@ class ClusterLauncher(PoolLauncher):
         if importlib.util.find_spec(self.package) is None:
             raise ConfigError(
                 f"hydra/launcher: needs the package {self.package}, which is not installed: "
-                f"pip install 'vae-run[{self.extra}]'"
+                f"{installation(self.extra)}"
             )
         self.folder = self.folder.absolute()
 

@@ -23,6 +23,7 @@ from vae_run.sweeps.search.space_syntax import Space, read_space, with_whole_num
 from vae_run.sweeps.settings import checked
 from vae_run.sweeps.sweepers.ledger_sweep import CheckedJob, LedgerSweep
 from vae_run.sweeps.tracked import parent
+from vae_run.system.extras import installation
 
 if TYPE_CHECKING:  # these import Optuna, which need not be installed
     from vae_run.sweeps.search.plan import Plan
@@ -49,8 +50,8 @@ class OptunaSweep:
         self.pruner = self.settings.pruner_where(obstacle)
         if find_spec("optuna") is None:
             raise ConfigError(
-                "hydra/sweeper=optuna: needs Optuna, which is not installed. "
-                "pip install 'vae-run[search]'"
+                "hydra/sweeper=optuna: needs Optuna, which is not installed: "
+                f"{installation('search')}"
             )
 
     def sweep(self, arguments: list[str]) -> None:
