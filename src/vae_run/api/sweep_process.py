@@ -7,7 +7,10 @@ process, and not the user's script or notebook.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from vae_run.cli.in_process import own_errors
@@ -29,6 +32,25 @@ def run(answer: Path, words: list[str]) -> None:
         raise
 
 
+def stop_with_the_caller() -> None:
+    """Stop the sweep, as SIGTERM does, when the process that started it ends, however it does.
+
+    That process holds the other end of this one's standard input, which ends with it. The jobs get
+    an empty standard input instead.
+    """
+    held = os.dup(0)  # processes that this one starts do not inherit it
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+    def wait() -> None:
+        while os.read(held, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _raise(error: BaseException | None) -> None:
     """Raise the error of vae-run that `error` is, or was raised for.
 
@@ -42,4 +64,5 @@ def _raise(error: BaseException | None) -> None:
 
 
 if __name__ == "__main__":
+    stop_with_the_caller()
     run(Path(sys.argv[1]), sys.argv[2:])
