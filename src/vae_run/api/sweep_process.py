@@ -7,12 +7,10 @@ process, and not the user's script or notebook.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 
+from vae_run.api.watched import stop_with_the_caller
 from vae_run.cli.in_process import own_errors
 from vae_run.cli.main import main
 from vae_run.errors import RunError
@@ -30,25 +28,6 @@ def run(answer: Path, words: list[str]) -> None:
             told |= {"kind": type(error).__name__, "message": str(error)}
         answer.write_text(json.dumps(told), encoding="utf-8")
         raise
-
-
-def stop_with_the_caller() -> None:
-    """Stop the sweep, as SIGTERM does, when the process that started it ends, however it does.
-
-    That process holds the other end of this one's standard input, which ends with it. The jobs get
-    an empty standard input instead.
-    """
-    held = os.dup(0)  # processes that this one starts do not inherit it
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-
-    def wait() -> None:
-        while os.read(held, 1024):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _raise(error: BaseException | None) -> None:

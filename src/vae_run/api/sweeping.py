@@ -170,7 +170,8 @@ def _run(words: Sequence[str], *, quiet: bool) -> bool:
         return True
     if ended.code and not told.get("kind"):
         raise RunError(ended.message)
-    _raise(told)
+    if told:
+        _raise(told)
     return False
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,3 +85,22 @@ def _relay(process: subprocess.Popen[str], last: deque[str], *, quiet: bool) -> 
             sys.stdout.write(line)
             sys.stdout.flush()
     process.wait()
+
+
+def stop_with_the_caller() -> None:
+    """Send this process SIGTERM when the process that runs it by `watched` ends, however it ends.
+
+    That one holds the other end of this one's standard input, which ends with it. What this process
+    starts gets an empty standard input instead.
+    """
+    held = os.dup(0)  # processes that this one starts do not inherit it
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+    def wait() -> None:
+        while os.read(held, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
