@@ -63,6 +63,9 @@ def test_a_run_in_memory_resumes_with_its_data_alone(images: Any, small: Any) ->
         other.resume(quiet=True, **{"trainer.epochs": 3})
     with pytest.raises(CheckpointError, match="begun with other data"):
         other.resume(255 - images, quiet=True, **{"trainer.epochs": 3})
+    with pytest.raises(CheckpointError, match="begun with other data"):
+        other.draw(255 - images, quiet=True)
+    assert other.data is None, "they were refused"
     other.resume(images, quiet=True, **{"trainer.epochs": 3})
     assert run.history[-1]["epoch"] == 3
 
@@ -114,6 +117,11 @@ def test_a_second_ctrl_c_is_a_keyboard_interrupt(
         ({"model": None}, "model: found null, expected one of its options"),
         ({"latent_dim": object()}, "latent_dim: found object, expected a number"),
         ({"latent dim": 2}, "'latent dim': is no key"),
+        ({"task": "evaluate"}, r"task=evaluate: .* only train\. Use vae_run\.evaluate\(run\)"),
+        ({"task": "encode"}, r"only train\. Use in a shell: vae-run task=encode"),
+        ({"run": "outputs/x"}, r"run=outputs/x: is no key of a training\. .*\.resume\(\)"),
+        ({"output": "x.csv"}, r"output=x\.csv: is no key .*vae_run\.compare\(runs\)"),
+        ({"hydra.mode": "MULTIRUN"}, r"hydra\.mode=MULTIRUN: .*vae_run\.sweep"),
     ],
 )
 def test_wrong_keys_are_refused_and_leave_nothing(
@@ -121,6 +129,15 @@ def test_wrong_keys_are_refused_and_leave_nothing(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         api.fit(images, quiet=True, **keys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_words_of_other_tasks_train_nothing(tmp_path: Path) -> None:
+    for words in (["-m", "seed=0,1"], ["+task=sample"], ["++run=x"], ["runs=[x]"], ["n=3"]):
+        with pytest.raises(
+            ConfigError, match=r"vae_run\.sweep|model\.sample|vae_run\.evaluate|vae_run\.compare"
+        ):
+            api.train("dataset=digits", *words)
     assert not list(tmp_path.iterdir())
 
 
@@ -141,5 +158,31 @@ def test_pictures_are_drawn_when_they_are_asked_for(images: Any, small: Any) -> 
     assert run._repr_html_().count("data:image/png;base64,") == 2
     assert "data:image" in Path(run.report).read_text(encoding="utf-8")
     assert "&lt;" in run.report._repr_html_()
+    for other in ({"corruption": "masking"}, {"checkpoint": "last"}):
+        with pytest.raises(ConfigError, match=r"a folder of their own: vae_run\.evaluate"):
+            run.draw(quiet=True, **other)
+    with pytest.raises(ConfigError, match="this call works on"):
+        run.draw(quiet=True, run="elsewhere")
+    mine = run.path / "figures" / "mine.png"
+    mine.write_bytes((run.path / "figures" / "reconstructions.png").read_bytes())
+    run.resume(quiet=True, **{"trainer.epochs": 2})
+    assert sorted(run.figures) == ["mine"], "those of the earlier checkpoint are gone"
     drawn = api.fit(images, figures=True, **keys)
     assert (drawn.path / "figures" / "reconstructions.png").is_file()
+
+
+def test_a_report_is_shown_without_data(
+    images: Any, small: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = api.Run(api.fit(images, **{**small, "evaluation.figures": []}).path)
+    assert list(run.figures) == [], "none are asked for, and no data are read"
+    page = Path(run.report)
+    assert page.is_file()
+    assert not caplog.text
+    config = run.path / ".hydra" / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("figures: []", "figures: [samples]"), encoding="utf-8")
+    with pytest.raises(DataError, match="held in memory"):
+        _ = run.figures
+    assert Path(run.report) == page
+    assert "has no pictures" in caplog.text

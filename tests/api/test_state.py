@@ -27,6 +27,7 @@ from omegaconf import OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 import vae_run as api
+from vae_run.api.session import session
 from vae_run.cli import in_process
 from vae_run.cli.hydra_api import set_version_base
 from vae_run.config.options import CONF
@@ -87,6 +88,13 @@ def test_nothing_is_left_behind(images: Any, small: Any, monkeypatch: pytest.Mon
         api.evaluate(run, quiet=True)
         with pytest.raises(ConfigError):
             api.fit(images, model="vea", **small)
+
+
+def test_plots_of_the_user_keep_their_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = "module://matplotlib_inline.backend_inline"
+    monkeypatch.setenv("MPLBACKEND", theirs)
+    with session(quiet=True):
+        assert os.environ["MPLBACKEND"] == theirs, "matplotlib reads it where it is first imported"
 
 
 def test_a_hydra_application_keeps_its_own(images: Any, small: Any) -> None:

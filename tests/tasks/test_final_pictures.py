@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from parts import experiment
 
+from vae_run.evaluation.quantity import Declared
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.tasks.final_evaluation import draw_training
+from vae_run.tasks.final_evaluation import draw_training, remove_pictures
 from vae_run.tracking.history import History
 
 
@@ -35,3 +36,17 @@ def test_a_model_without_epochs_has_components_instead_of_curves(tmp_path: Path)
         for parameter in deep.model.parameters():
             parameter.mul_(3)
     assert set(draw_training(deep, solved)) == {"scree"}, "a deep decoder has no components"
+
+
+def test_only_pictures_of_vae_run_are_removed(tmp_path: Path) -> None:
+    made, run = experiment("model=ae"), RunDirectory(tmp_path)
+    remove_pictures(made, run, keep=())
+    assert not run.figures.exists()
+    run.figures.mkdir()
+    Declared(captions={"sharpness": "A picture of another package."}).write(tmp_path)
+    of_vae_run = ["learning_curves.png", "scree.svg", "samples.pdf", "sharpness.png", "codes.png"]
+    of_the_user = ["paper.png", "poster.svg", "talk.pdf", "samples.txt", "codes"]
+    for name in (*of_vae_run, *of_the_user):
+        (run.figures / name).write_bytes(b"")
+    remove_pictures(made, run, keep={"codes": None})
+    assert {file.name for file in run.figures.iterdir()} == {"codes.png", *of_the_user}

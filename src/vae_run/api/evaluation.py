@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vae_run.api.overrides import overrides
+from vae_run.api.overrides import of_a_run
 from vae_run.api.run import Run
 from vae_run.api.session import session
 from vae_run.api.user_data import given_data
 from vae_run.api.views import Figures, Metrics, Page, pictures_in
 from vae_run.cli.in_process import own_errors, prepared
-from vae_run.config.commands import override
 from vae_run.data.given import giving
 from vae_run.reports.run import NAME
 from vae_run.runs.run_directory import RunDirectory
@@ -86,7 +85,6 @@ def evaluate(
         data = given.data
         if own.data_option != given.keys["dataset"]:
             words = {k: v for k, v in given.keys.items() if k.startswith("dataset")}
-    typed = overrides({**words, **keys})
+    typed = of_a_run("evaluate", own.path, {**words, **keys})
     with session(quiet=quiet), own_errors(), giving(data):
-        call = prepared(["task=evaluate", override("run", own.path), *typed]).call
-        return Evaluation(own, task.main(call, draw=figures))
+        return Evaluation(own, task.main(prepared(typed).call, draw=figures))

@@ -8,7 +8,17 @@ from os import PathLike, fspath
 from typing import Any
 
 from vae_run.config.commands import override, quoted
+from vae_run.config.schema import TASKS, Common
 from vae_run.errors import ConfigError
+
+_CALLS = {
+    "train": "vae_run.train(...)",
+    "resume": "vae_run.Run(path).resume()",
+    "evaluate": "vae_run.evaluate(run)",
+    "sample": "vae_run.Run(path).model.sample(n)",
+    "compare": "vae_run.compare(runs)",
+}
+"""What does in Python what a task does in a shell."""
 
 
 def overrides(keys: Mapping[str, Any]) -> list[str]:
@@ -18,6 +28,56 @@ def overrides(keys: Mapping[str, Any]) -> list[str]:
         ConfigError: a value is none that a configuration can hold.
     """
     return [_override(key, value) for key, value in keys.items()]
+
+
+def of_a_run(task: str, run: PathLike[str], keys: Mapping[str, Any]) -> list[str]:
+    """The words of `task`, with `keys`, on the run directory `run`.
+
+    Raises:
+        ConfigError: as of `overrides`, or `keys` name a task or a run.
+    """
+    words = overrides(keys)
+    if given := [word for word in words if key_of(word) in ("task", "run")]:
+        raise ConfigError(
+            f"{given[0]}: this call works on {fspath(run)} (task={task}). {_instead([*TASKS])}."
+        )
+    return [f"task={task}", override("run", fspath(run)), *words]
+
+
+def refuse_other_tasks(words: Sequence[str]) -> None:
+    """Refuse `words` of a training that mean another task, or a sweep.
+
+    Raises:
+        ConfigError: a word does; the message names the function for it.
+    """
+    for word in words:
+        key, value = key_of(word), word.partition("=")[2]
+        if key.startswith("-") or key == "hydra.mode":
+            raise ConfigError(
+                f"{word}: a call trains one run, and takes no options of the command line. A "
+                "sweep is vae_run.sweep({KEY: [VALUES]})."
+            )
+        if key == "task" and value != "train":
+            named = value.strip("'\"")
+            told = _instead([named] if named in TASKS else [*TASKS])
+            raise ConfigError(f"{word}: vae_run.fit and vae_run.train only train. {told}.")
+        if key in Common.model_fields:
+            continue
+        if tasks := [task for task, schema in TASKS.items() if key in schema.model_fields]:
+            raise ConfigError(f"{word}: is no key of a training. {_instead(tasks)}.")
+
+
+def key_of(word: str) -> str:
+    """The key that the override `word` sets."""
+    return word.partition("=")[0].lstrip("+~").partition("@")[0]
+
+
+def _instead(tasks: Sequence[str]) -> str:
+    """What does `tasks`: a function for each that has one, and the shell for the others."""
+    here = [f"{_CALLS[task]} (task={task})" for task in tasks if task in _CALLS]
+    if shell := [task for task in tasks if task not in _CALLS]:
+        here.append(f"in a shell: vae-run task={'|'.join(shell)} ...")
+    return f"Use {'; or '.join(here)}"
 
 
 def typed(words: Sequence[Any]) -> list[str]:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from vae_run.api.overrides import overrides
+from vae_run.api.overrides import of_a_run
 from vae_run.api.session import finish, session
 from vae_run.api.user_data import given_data
 from vae_run.api.views import Figures, Metrics, Page, Table, pictures_in
 from vae_run.cli.in_process import own_errors, prepared
-from vae_run.config.commands import override
+from vae_run.config.invocation import Call
 from vae_run.data.given import MEMORY, Given, giving
+from vae_run.errors import RunError
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.reports.run import NAME, write_report
 from vae_run.runs.load import load
 from vae_run.runs.run_directory import RunDirectory
+from vae_run.system.console import log
 from vae_run.tasks.drawing import draw_again
 from vae_run.tasks.resume import continued
+from vae_run.tasks.train import Training
 from vae_run.tracking.history import history
 
 
@@ -74,15 +78,27 @@ class Run:
             CheckpointError: the data are not those that the run was begun with.
             RunError: as of `vae_run.fit`.
         """
-        if images is not None:
-            given = given_data(images, labels, val=val, test=test, conditions=conditions)
-            self.data = given.data
-        words = ["task=resume", override("run", self.path), *overrides(keys)]
-        with session(quiet=quiet), own_errors(), giving(self.data):
-            call = prepared(words).call
-            finish(call, lambda call: continued(RunDirectory(self.path), call), figures=figures)
+        data = self._data_or(images, labels, val=val, test=test, conditions=conditions)
+        words = of_a_run("resume", self.path, keys)
+        with session(quiet=quiet), own_errors(), giving(data):
+            finish(prepared(words).call, partial(self._continued, data), figures=figures)
         self.__dict__.pop("model", None)
         return self
+
+    @contextmanager
+    def _continued(self, data: Given | None, call: Call) -> Iterator[Training | None]:
+        """`continued`, where `data` are those of this run as soon as they are found to be."""
+        with continued(RunDirectory(self.path), call) as training:
+            if training is not None:
+                self.data = data
+            yield training
+
+    def _data_or(self, images: Any, labels: Any, **rest: Any) -> Given | None:
+        """The data in memory that a call is given; those that this `Run` has where there are none.
+
+        They become those of this `Run` when they are found to be the data of the run.
+        """
+        return self.data if images is None else given_data(images, labels, **rest).data
 
     @property
     def data_option(self) -> str | None:
@@ -130,7 +146,8 @@ class Run:
             DataError: they are to be drawn of data in memory, which this `Run` does not have.
         """
         found = pictures_in(self._directory.figures)
-        if not found and self._directory.metrics():
+        asked = self.config["evaluation"].get("figures", True)
+        if not found and asked and self._directory.metrics():
             found = self.draw(quiet=True)
         return found
 
@@ -154,24 +171,26 @@ class Run:
 
         Raises:
             CheckpointError: the data are not those of the run.
+            ConfigError: another corruption or checkpoint is named: `vae_run.evaluate` draws these.
         """
-        if images is not None:
-            given = given_data(images, labels, val=val, test=test, conditions=conditions)
-            self.data = given.data
-        words = ["task=evaluate", override("run", self.path), *overrides(keys)]
-        with session(quiet=quiet), own_errors(), giving(self.data):
+        data = self._data_or(images, labels, val=val, test=test, conditions=conditions)
+        words = of_a_run("evaluate", self.path, keys)
+        with session(quiet=quiet), own_errors(), giving(data):
             draw_again(prepared(words).call)
+        self.data = data
         return pictures_in(self._directory.figures)
 
     @property
     def report(self) -> Page:
         """`report.html`, with the pictures; a notebook shows it.
 
-        Raises:
-            DataError: as of `figures`.
+        A warning says why there are no pictures where they cannot be drawn.
         """
-        _ = self.figures
         page = self.path / NAME
+        try:
+            _ = self.figures
+        except RunError as error:
+            log.warning("%s has no pictures: %s", page, error)
         if not page.is_file():
             write_report(self._directory)
         return Page(page)

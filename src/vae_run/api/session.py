@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, contextmanager
 import numpy as np
 import torch
 
-from vae_run.cli.main import own_backend
 from vae_run.config.invocation import Call
 from vae_run.errors import Interrupted
 from vae_run.system.console import console, errors, log, say_on_terminal
@@ -33,7 +32,7 @@ def session(*, quiet: bool = False) -> Iterator[None]:
     Args:
         quiet: nothing is printed; warnings are in the run's own log, and errors are raised.
     """
-    with _ONE, _own_random_numbers(), _own_log(quiet), _threads_of_the_quota(), own_backend():
+    with _ONE, _own_random_numbers(), _own_log(quiet), _threads_of_the_quota():
         yield
 
 

@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from vae_run.api.watched import stop_with_the_caller
 from vae_run.cli.in_process import own_errors
 from vae_run.cli.main import main
 from vae_run.errors import RunError
@@ -42,4 +43,5 @@ def _raise(error: BaseException | None) -> None:
 
 
 if __name__ == "__main__":
+    stop_with_the_caller()
     run(Path(sys.argv[1]), sys.argv[2:])

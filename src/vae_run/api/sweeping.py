@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,9 +19,10 @@ from vae_run.api.comparing import Compared
 from vae_run.api.overrides import overrides, typed, written
 from vae_run.api.run import Run
 from vae_run.api.views import Figures, Page, Table, pictures_in
+from vae_run.api.watched import watched
 from vae_run.cli.words import text_of
 from vae_run.config.commands import override
-from vae_run.errors import ConfigError, RunError
+from vae_run.errors import ConfigError, Interrupted, RunError
 from vae_run.reports.sweep import NAME
 from vae_run.sweeps.ledger import Ledger
 from vae_run.sweeps.pictures import swept_keys
@@ -46,7 +45,7 @@ class Sweep:
         Raises:
             ConfigError: there is none.
         """
-        self.path = Path(os.path.abspath(os.fspath(path)))
+        self.path = Path(os.path.abspath(os.path.expanduser(path)))
         if not (self.path / "ledger.json").is_file():
             raise ConfigError(f"path: {path} holds no sweep (there is no ledger.json).")
 
@@ -124,13 +123,17 @@ def sweep(
 
     Raises:
         ConfigError: a key or its value is wrong.
-        RunError: the sweep could not be begun.
+        RunError: the sweep could not be begun, or its process died.
+        KeyboardInterrupt: Ctrl-C came before there was a sweep.
     """
     swept = [_axis(key, values) for key, values in axes.items()]
     given = [*typed(words), *overrides(keys), *swept]
-    folder = directory or text_of(given, "sweep.dir") or _new_folder()
+    named = directory or text_of(given, "sweep.dir") or _new_folder()
+    folder = Path(named).expanduser()
     given = [word for word in given if not word.startswith("sweep.dir=")]
-    _run([*given, override("sweep.dir", os.fspath(folder))], quiet=quiet)
+    interrupted = _run([*given, override("sweep.dir", os.fspath(folder))], quiet=quiet)
+    if interrupted and not (folder / "ledger.json").is_file():
+        raise KeyboardInterrupt  # before there was a sweep
     return Sweep(folder)
 
 
@@ -152,51 +155,24 @@ def _new_folder() -> Path:
     return Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-sweep-{secrets.token_hex(3)}")
 
 
-def _run(words: Sequence[str], *, quiet: bool) -> None:
+def _run(words: Sequence[str], *, quiet: bool) -> bool:
     """Run `vae-run -m` with `words`; the error that it ended with is raised here.
 
-    It has a session of its own, so that Ctrl-C reaches it only once, from here.
+    Returns:
+        Whether Ctrl-C ended it.
     """
-    path = os.pathsep.join(os.path.abspath(place or ".") for place in sys.path)
     with tempfile.TemporaryDirectory(prefix="vae-run-") as scratch:
         answer = Path(scratch) / "ended.json"
-        own = sys.stdout is not None and sys.stdout is sys.__stdout__
-        terminal = not quiet and own and sys.stdout.isatty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", sweep_process.__name__, str(answer), *words],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=None if terminal else subprocess.PIPE,
-            stderr=None if terminal else subprocess.STDOUT,
-            start_new_session=True,
-            text=True,
-            errors="replace",
-        )
-        interrupted = False
-        while True:
-            try:
-                _relay(process, quiet=quiet)
-                break
-            except KeyboardInterrupt:
-                if interrupted:
-                    process.kill()
-                    process.wait()
-                    raise
-                interrupted = True
-                process.send_signal(signal.SIGINT)
-        if answer.is_file():
-            _raise(json.loads(answer.read_text(encoding="utf-8")))
-
-
-def _relay(process: subprocess.Popen[str], *, quiet: bool) -> None:
-    """Print what `process` says, until it has ended."""
-    for line in process.stdout or ():
-        if not quiet:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+        command = [sys.executable, "-m", sweep_process.__name__, str(answer), *words]
+        ended = watched(command, quiet=quiet)
+        told = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
+    if ended.interrupted or told.get("kind") == Interrupted.__name__:
+        return True
+    if ended.code and not told.get("kind"):
+        raise RunError(ended.message)
+    if told:
+        _raise(told)
+    return False
 
 
 def _raise(told: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vae_run.api.overrides import overrides, typed
+from vae_run.api.overrides import overrides, refuse_other_tasks, typed
 from vae_run.api.run import Run
 from vae_run.api.session import finish, session
 from vae_run.api.user_data import given_data
@@ -94,6 +94,7 @@ def _placed(directory: str | os.PathLike[str] | None) -> list[str]:
 
 
 def _trained(words: Sequence[str], data: Given | None, *, figures: bool, quiet: bool) -> Run:
+    refuse_other_tasks(words)
     with session(quiet=quiet or "quiet=true" in words), own_errors(), giving(data):
         ready = prepared(["task=train", *words])
         try:

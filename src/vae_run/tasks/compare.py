@@ -60,7 +60,7 @@ def output_folder(name: str | None) -> Path:
     """
     if name is None:
         return Path(f"comparison-{datetime.now():%Y-%m-%d-%H-%M-%S}")
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if folder.is_file() or (
         folder.is_dir() and any(folder.iterdir()) and not (folder / PAGE).is_file()
     ):

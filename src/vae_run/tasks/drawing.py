@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from vae_run.config.invocation import Call
+from vae_run.errors import ConfigError
 from vae_run.reports.run import write_report
-from vae_run.tasks.evaluate import opened
+from vae_run.tasks.evaluate import evaluation_name, opened
 from vae_run.tasks.final_evaluation import drawn
 from vae_run.tasks.train import refuse_other_data
 
@@ -16,8 +17,15 @@ def draw_again(call: Call) -> None:
         call: of `task=evaluate`.
 
     Raises:
+        ConfigError: another corruption or checkpoint is named.
         CheckpointError: the data are not those of the run.
     """
+    if name := evaluation_name(call, None):
+        raise ConfigError(
+            f"{name}: the pictures in the run's own report are of its best checkpoint, under its "
+            "own corruption. Others have a folder of their own: vae_run.evaluate(run, "
+            "figures=True, ...) with these keys."
+        )
     found = opened(call)
     if found.other is not None:
         refuse_other_data(found.run, found.experiment.splits)

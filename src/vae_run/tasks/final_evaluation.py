@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
@@ -11,10 +11,10 @@ from vae_run.evaluation.codes import evaluating
 from vae_run.evaluation.codes import fit_prior as fit_to_codes
 from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
-from vae_run.evaluation.quantity import Quantities
+from vae_run.evaluation.quantity import Quantities, declared
 from vae_run.evaluation.selection import own_pictures
 from vae_run.plots import write_pictures
-from vae_run.reports.run import NAME, write_report
+from vae_run.reports.run import CURVES, NAME, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import numbers
@@ -47,6 +47,7 @@ def conclude(
     The tracker comes last: a run that is interrupted on the way does all of this again when it is
     resumed, and shall not send the same points twice.
     """
+    before = bool(run.metrics()) or (run.path / NAME).is_file()
     epoch = use_checkpoint(experiment, run, "best")
     fit_prior(experiment, run)
     metrics = measure(experiment, epoch)
@@ -55,8 +56,9 @@ def conclude(
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
-    remove_pictures(run)
     pictures = drawn(experiment, run, epoch) if draw else {}
+    if before:
+        remove_pictures(experiment, run, keep=pictures)
     page = write_report(run)
     track_codes(experiment, tracker, progress.step)
     tracker.pictures(pictures, progress.step)
@@ -98,11 +100,16 @@ def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, 
     return pictures
 
 
-def remove_pictures(run: RunDirectory) -> None:
-    """Remove the pictures of an earlier checkpoint."""
-    for file in run.figures.glob("*"):
-        if file.suffix in (".png", ".svg", ".pdf"):
-            file.unlink()
+def remove_pictures(experiment: Experiment, run: RunDirectory, *, keep: Collection[str]) -> None:
+    """Remove the pictures of an earlier checkpoint, but those of the names `keep`.
+
+    They are found by the names that vae-run gives pictures: the user's own files stay.
+    """
+    chosen = experiment.evaluation.parts()["figures"]
+    names = {CURVES, *own_pictures(), *(picture.name for picture in chosen)}
+    names |= set(declared(run.path).captions or {})  # from outside the package
+    if run.figures.is_dir():
+        write_pictures(run.figures, dict.fromkeys(sorted(names - set(keep))))
 
 
 def fit_prior(experiment: Experiment, run: RunDirectory) -> None:
