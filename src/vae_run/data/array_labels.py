@@ -41,12 +41,7 @@ def numbered_labels(
     read: dict[str, NDArray[Any]] = {}
     for split, name in arrays.items():
         read[split] = read_labels(source.where(name), source.array(name), len(splits[split]))
-    texts = [labels for labels in read.values() if labels.dtype.kind == "U"]
-    if texts and len(texts) < len(read):
-        kinds = ", ".join(f"{source.title(arrays[one])} {read[one].dtype}" for one in read)
-        raise DataError(
-            f"{source.named}: labels are text in one split and numbers in another ({kinds})"
-        )
+    texts = _all_texts(source, arrays, read)
     names = None if class_names is None else _given_names(source, class_names)
     named_so = {name: label for label, name in enumerate(names or ())}
     if not texts:
@@ -54,7 +49,7 @@ def numbered_labels(
             for split, own in read.items():
                 _refuse_unnamed(source.where(arrays[split]), own, f"`{class_names}`", len(names))
         return {split: torch.from_numpy(own) for split, own in read.items()}, names, named_so
-    place, found = numbered(name for labels in texts for name in labels.tolist())
+    place, found = numbered(name for labels in read.values() for name in labels.tolist())
     if names is not None:
         unknown = sorted(set(place) - set(names))
         if unknown:
@@ -67,6 +62,19 @@ def numbered_labels(
         for split, labels in read.items()
     }
     return numbers, found, place
+
+
+def _all_texts(
+    source: ArraySource, arrays: Mapping[str, str], read: Mapping[str, NDArray[Any]]
+) -> bool:
+    """Whether the labels of all splits are texts, and not those of all of them numbers."""
+    texts = [own for own in read.values() if own.dtype.kind == "U"]
+    if texts and len(texts) < len(read):
+        kinds = ", ".join(f"{source.title(arrays[one])} {read[one].dtype}" for one in read)
+        raise DataError(
+            f"{source.named}: labels are text in one split and numbers in another ({kinds})"
+        )
+    return bool(texts)
 
 
 def _refuse_unnamed(where: str, labels: NDArray[Any], names: str, count: int) -> None:

@@ -5,7 +5,7 @@ Letters: N items.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vae_run.data.array_images import plain_array, stored_images
 from vae_run.data.checks import refuse_more_than_memory
+from vae_run.data.class_labels import one_numbering
 from vae_run.data.dataset import Parts, TestSize
 from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
@@ -95,11 +96,15 @@ class TorchDataset(Scalable):
         splits = {
             key: self._split(key, given[key]) for key in _SPLITS if given.get(key) is not None
         }
-        names = getattr(given["train"], "classes", None)
-        known = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+        names = {key: class_names(given[key]) for key in splits}
+        held = {key: own.labels.numpy() for key, own in splits.items() if own.labels is not None}
+        known, numbers = one_numbering(names, held)
+        splits |= {
+            key: replace(splits[key], labels=torch.from_numpy(own)) for key, own in numbers.items()
+        }
         return Parts.of(
             splits,
-            class_names=tuple(names) if known and names else None,
+            class_names=known,
             test_size=self.test_size,
             notes=_left_out(given["train"], splits["train"]),
             scale=self.scale,
@@ -117,6 +122,13 @@ class TorchDataset(Scalable):
         if isinstance(source, tuple | list | str | bytes) or not sized:
             raise DataError(f"{where} is {type(source).__name__}; expected {_EXPECTED}")
         return _items(where, source)
+
+
+def class_names(source: Any) -> tuple[str, ...] | None:
+    """The names that a map-style dataset, or the one that it is a subset of, has for its classes."""
+    names = getattr(source, "classes", getattr(getattr(source, "dataset", None), "classes", None))
+    known = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+    return tuple(names) if known and names and not isinstance(names, str) else None
 
 
 def _left_out(source: Any, split: Split) -> tuple[str, ...]:
