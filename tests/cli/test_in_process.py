@@ -36,7 +36,6 @@ def test_an_edited_file_of_the_users_own_folder_counts_at_once(
     assert composed(*words) == 0.25
     write(Path("conf/experiment"), 0.125)
     assert composed(*words) == 0.125
-    assert composed(*words, "optimizer.lr=0.75") == 0.75
     monkeypatch.chdir(tmp_path / "b")
     assert composed(*words) == 0.5
 

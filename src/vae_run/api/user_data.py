@@ -72,6 +72,7 @@ def _parts(
     """
     splits = {"train": images, "val": val, "test": test}
     if isinstance(images, Mapping):
+        images = {key: values for key, values in images.items() if values is not None}
         splits = _named_splits(images, splits)
     if splits["train"] is None:
         raise DataError(f"images: found None; expected {EXPECTED}.")

@@ -142,16 +142,15 @@ def one_numbering(
     known = list(dict.fromkeys([*(first or ()), *(one for own in lists.values() for one in own)]))
     for split, own in lists.items():
         numbers = found.get(split, np.zeros(0, np.int64))
-        named = numbers.dtype.kind not in "biu" or bool(
-            ((numbers >= 0) & (numbers < len(own))).all()
-        )
+        counted = numbers.dtype.kind in "biu"
+        named = not counted or bool(((numbers >= 0) & (numbers < len(own))).all())
         if first is None or len(set(own)) < len(own) or not named:
             told = "; ".join(f"{split}: {shortened(one, 20)}" for split, one in lists.items())
             raise DataError(
                 f"the splits name their classes differently ({told}), and their numbers cannot be "
                 "matched by name; give labels as texts, or the same list of classes to each split"
             )
-        if split in found and numbers.dtype.kind in "biu":
+        if split in found and counted:
             place = np.array([known.index(name) for name in own], np.int64)
             found[split] = place[numbers.astype(np.int64)]
     return tuple(known), found

@@ -111,6 +111,10 @@ class Arrays(Scalable):
         if self.pictures:
             where = source.where(own.images["train"])
             notes += _range_note(where, splits["train"], scaled=self.scale != "none")
+            if self.scale == "none":
+                notes += _other_range_notes(
+                    {source.where(own.images[k]): splits[k] for k in splits}
+                )
         return Parts.of(
             splits,
             class_names=class_names,
@@ -157,4 +161,22 @@ def _range_note(where: str, train: Split, *, scaled: bool) -> tuple[str, ...]:
         f"{where} holds floats in [{low:.4g}, {high:.4g}], which are taken as they are; images are "
         f"expected in [0, 1]: {remedy}; otherwise metrics of pictures (psnr, ssim, Frechet "
         "distances) are absent, and pictures are clipped",
+    )
+
+
+def _other_range_notes(named: Mapping[str, Split]) -> tuple[str, ...]:
+    """A sentence on each split of images, {name: split}, that leaves [0, 1] though train does not.
+
+    The training images are the first.
+    """
+    (first, train), *others = named.items()
+    if len(train.event_shape) == 1 or train.scale != 1.0:
+        return ()
+    if train.extent[0] < 0 or train.extent[1] > 1:
+        return ()
+    return tuple(
+        f"{name} holds floats in [{split.extent[0]:.4g}, {split.extent[1]:.4g}], but {first} in "
+        f"[{train.extent[0]:.4g}, {train.extent[1]:.4g}]: bring all splits to the same range"
+        for name, split in others
+        if split.scale == 1.0 and (split.extent[0] < 0 or split.extent[1] > 1)
     )

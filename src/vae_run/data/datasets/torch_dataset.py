@@ -125,7 +125,7 @@ class TorchDataset(Scalable):
 
 
 def class_names(source: Any) -> tuple[str, ...] | None:
-    """The names that a map-style dataset, or the one that it is a subset of, has for its classes."""
+    """The names of its classes that a map-style dataset has, or that of which it is a subset."""
     names = getattr(source, "classes", getattr(getattr(source, "dataset", None), "classes", None))
     known = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
     return tuple(names) if known and names and not isinstance(names, str) else None
