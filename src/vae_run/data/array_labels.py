@@ -35,8 +35,7 @@ def numbered_labels(
         label of each class that has a name.
 
     Raises:
-        DataError: labels are of another type or number, are texts in one split and numbers in
-            another, or are not among the names.
+        DataError: labels are of another type or number or of two types, or have no name.
     """
     read: dict[str, NDArray[Any]] = {}
     for split, name in arrays.items():
@@ -45,22 +44,17 @@ def numbered_labels(
     names = None if class_names is None else _given_names(source, class_names)
     named_so = {name: label for label, name in enumerate(names or ())}
     if not texts:
-        if names is not None:
-            for split, own in read.items():
-                _refuse_unnamed(source.where(arrays[split]), own, f"`{class_names}`", len(names))
+        for split, own in read.items() if names is not None else ():
+            _refuse_unnamed(source.where(arrays[split]), own, f"`{class_names}`", len(named_so))
         return {split: torch.from_numpy(own) for split, own in read.items()}, names, named_so
     place, found = numbered(name for labels in read.values() for name in labels.tolist())
     if names is not None:
-        unknown = sorted(set(place) - set(names))
-        if unknown:
+        if unknown := sorted(set(place) - set(names)):
             raise DataError(
                 f"{source.named}: `{class_names}` does not name {unknown[:10]}, which are labels"
             )
         place, found = named_so, names
-    numbers = {
-        split: torch.tensor([place[name] for name in labels.tolist()])
-        for split, labels in read.items()
-    }
+    numbers = {key: torch.tensor([place[name] for name in read[key].tolist()]) for key in read}
     return numbers, found, place
 
 
