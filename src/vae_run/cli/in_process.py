@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,13 @@ _LOCK = threading.RLock()
 
 _STATE = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
 """Singletons with a program's state; others hold what was found on the Python path, for all."""
+
+_OWN_SOURCES = {("file", str(CONF)), ("pkg", "hydra.conf"), ("structured", "")}
+"""The scheme and path of the sources of files that vae-run and Hydra come with."""
+
+_MOST_KEPT = 64
+_KEPT: dict[tuple[str, ...], tuple[object, bytes]] = {}
+"""By the words that choose options: the stamp of `CONF`, and what was composed of them."""
 
 
 @contextmanager
@@ -130,13 +136,16 @@ def _composed(words: Sequence[str]) -> DictConfig:
     """The configuration of one job, with Hydra's own section: what Hydra composes of `words`.
 
     Hydra reads and merges 30 files, which takes longer than many a small training. That of earlier
-    calls with the same options is kept, and the values are set in a copy, as Hydra sets them.
+    calls with the same options is kept, and the values are set in a copy, as Hydra sets them. With
+    folders of the user's own, Hydra composes all words, since any of them may choose a file there.
     """
     parsed: list[Override] = OverridesParser.create().parse_overrides(list(words))
     ConfigLoaderImpl.validate_sweep_overrides_legal(parsed, RunMode.RUN, from_shell=True)
-    chosen = [word.input_line for word in parsed if _chooses(word)]
+    searched = any(_key(word).startswith("hydra.searchpath") for word in parsed)
+    choosing = [searched or _chooses(word) for word in parsed]
+    chosen = [w.input_line for w, chooses in zip(parsed, choosing, strict=True) if chooses]
     config: DictConfig = pickle.loads(_of_options(tuple(chosen)))  # noqa: S301 - our own bytes
-    values = [word for word in parsed if not _chooses(word)]
+    values = [word for word, chooses in zip(parsed, choosing, strict=True) if not chooses]
     apply_overrides(config, values)
     of_hydra = [word.input_line for word in parsed if word.is_hydra_override()]
     own = [word for word in parsed if not word.is_hydra_override()]
@@ -152,19 +161,46 @@ def _composed(words: Sequence[str]) -> DictConfig:
     return config
 
 
+def _key(word: Override) -> str:
+    return str(word.key_or_group)
+
+
 def _chooses(word: Override) -> bool:
     """Whether it can choose a file, or say where files are, and does not only set a value."""
-    key = str(word.key_or_group)
+    key = _key(word)
     of_hydra = key.startswith("hydra") and key != "hydra.run.dir"
     return word.package is not None or of_hydra or "/" in key or (CONF / key).is_dir()
 
 
-@lru_cache(maxsize=64)
 def _of_options(chosen: tuple[str, ...]) -> bytes:
-    """What Hydra composes of the words `chosen`, pickled."""
+    """What Hydra composes of the words `chosen`, pickled.
+
+    It is kept only where every file is vae-run's or Hydra's own, and until a file of `CONF`
+    changes: those of another folder may be edited, or a relative path may come to mean another.
+    """
+    stamp = _stamp()
+    if (kept := _KEPT.get(chosen)) is not None and kept[0] == stamp:
+        return kept[1]
     loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(CONF)))
     JobRuntime.instance().set("name", "vae-run")
-    return pickle.dumps(loader.load_configuration("config", list(chosen), RunMode.RUN))
+    config = loader.load_configuration("config", list(chosen), RunMode.RUN)
+    found = pickle.dumps(config)
+    sources = {(str(each.schema), str(each.path)) for each in config.hydra.runtime.config_sources}
+    if sources <= _OWN_SOURCES:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.pop(next(iter(_KEPT)), None)
+        _KEPT[chosen] = stamp, found
+    return found
+
+
+def _stamp() -> tuple[tuple[str, int, int], ...]:
+    """The path, time of change and size of every file of `CONF`."""
+    found = []
+    for folder, _, files in os.walk(CONF):
+        for name in files:
+            state = os.stat(os.path.join(folder, name))
+            found.append((os.path.join(folder, name), state.st_mtime_ns, state.st_size))
+    return tuple(sorted(found))
 
 
 def _call(config: DictConfig, typed: Sequence[str]) -> Call:

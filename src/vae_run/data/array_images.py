@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.images.transparency import BACKGROUNDS, composited
@@ -18,6 +19,7 @@ Layout = Literal["auto", "channels_first", "channels_last"]
 Background = Literal["white", "black", "none"]
 _CHUNK = 256
 """Images that are composited together."""
+_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,36 @@ class Stored:
     images: Tensor
     scale: float
     notes: tuple[str, ...] = ()
+
+
+def plain_array(where: str, values: Any) -> NDArray[Any]:
+    """A tensor, a numpy array or what numpy takes for one, as an array in the CPU's memory.
+
+    Floats that numpy does not have, such as bfloat16, become float32, which holds them exactly.
+
+    Raises:
+        DataError: it has masked entries, or is a tensor that has no array.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        if count := int(np.ma.getmaskarray(values).sum()):
+            raise DataError(
+                f"{where} has {count:,} masked entries; fill them, as with .filled(0), or drop "
+                "their images"
+            )
+        return np.asarray(values.data)
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    if values.is_floating_point() and values.dtype not in _OF_NUMPY:
+        values = values.float()
+    try:
+        found: NDArray[Any] = values.numpy(force=True)
+    except (TypeError, RuntimeError) as error:
+        why = str(error).split(". ")[0].splitlines()[0]
+        raise DataError(
+            f"{where} is a tensor ({values.layout}, {values.dtype}, on {values.device}) without "
+            f"an array of numbers: {why}; expected a dense tensor"
+        ) from error
+    return found
 
 
 def stored_images(where: str, array: Any) -> tuple[Tensor, float]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vae_run.data.array_images import plain_array
 from vae_run.data.checks import read_header, refuse_more_than_memory
 from vae_run.data.given import ARGUMENTS, Given
 
@@ -79,7 +80,7 @@ class InMemory:
 
     def array(self, name: str) -> Any:
         """The array `name`; labels that are Python's texts are arrays of text."""
-        values = np.asarray(self._held[name].values)
+        values = plain_array(self.where(name), self._held[name].values)
         texts = values.dtype == object and all(isinstance(one, str) for one in values.flat)
         return values.astype(np.str_) if texts else values
 

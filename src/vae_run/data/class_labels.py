@@ -5,8 +5,11 @@ Letters: N images of a split, M chosen labels.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.splits import Split
@@ -111,3 +114,43 @@ def shortened(values: Sequence[object], limit: int = 100) -> str:
     """A list as text, truncated to `limit` entries."""
     listed = list(values)
     return str(listed) if len(listed) <= limit else f"{str(listed[:limit])[:-1]}, ...]"
+
+
+def one_numbering(
+    names: Mapping[str, Sequence[str] | None], labels: Mapping[str, NDArray[Any]]
+) -> tuple[tuple[str, ...] | None, dict[str, NDArray[Any]]]:
+    """Labels that mean the same classes in all splits, where each split has names of its own.
+
+    The numbers of the other splits become those that `train` has for the same names; classes that
+    only others have follow after its own.
+
+    Args:
+        names: {split: the name of its label i at index i, or None}.
+        labels: {split: whole numbers [N]}; texts stay as they are.
+
+    Returns:
+        The name of label i at index i, or None if `train` has no names; and the labels.
+
+    Raises:
+        DataError: names differ, and a split repeats one or has labels without a name, or `train`
+            has no names; the lists are told.
+    """
+    lists = {split: tuple(own) for split, own in names.items() if own}
+    first, found = lists.get("train"), dict(labels)
+    if len(set(lists.values())) <= 1:
+        return first, found
+    known = list(dict.fromkeys([*(first or ()), *(one for own in lists.values() for one in own)]))
+    for split, own in lists.items():
+        numbers = found.get(split, np.zeros(0, np.int64))
+        counted = numbers.dtype.kind in "biu"
+        named = not counted or bool(((numbers >= 0) & (numbers < len(own))).all())
+        if first is None or len(set(own)) < len(own) or not named:
+            told = "; ".join(f"{split}: {shortened(one, 20)}" for split, one in lists.items())
+            raise DataError(
+                f"the splits name their classes differently ({told}), and their numbers cannot be "
+                "matched by name; give labels as texts, or the same list of classes to each split"
+            )
+        if split in found and counted:
+            place = np.array([known.index(name) for name in own], np.int64)
+            found[split] = place[numbers.astype(np.int64)]
+    return tuple(known), found

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_run.data.array_images import Background, Layout, read_images
-from vae_run.data.array_names import Roles, condition_arrays, read_labels, roles
+from vae_run.data.array_labels import numbered_labels
+from vae_run.data.array_names import condition_arrays, roles
 from vae_run.data.array_source import Archive, ArraySource, InMemory
 from vae_run.data.checks import regular
-from vae_run.data.class_labels import labels_note, numbered
+from vae_run.data.class_labels import labels_note
 from vae_run.data.columns import Columns
 from vae_run.data.condition_columns import one_each, vectors
 from vae_run.data.dataset import Parts, TestSize
@@ -102,7 +102,7 @@ class Arrays(Scalable):
             )
             splits[split] = Split(stored.images, None, stored.scale)
             notes += stored.notes if split == "train" else ()
-        labels, class_names, place = _labels(source, own, splits)
+        labels, class_names, place = numbered_labels(source, own.labels, own.class_names, splits)
         columns, beside = _conditions(source, conditions, splits)
         splits = {
             name: replace(split, labels=labels.get(name), conditions=beside.get(name))
@@ -111,6 +111,10 @@ class Arrays(Scalable):
         if self.pictures:
             where = source.where(own.images["train"])
             notes += _range_note(where, splits["train"], scaled=self.scale != "none")
+            if self.scale == "none":
+                notes += _other_range_notes(
+                    {source.where(own.images[k]): splits[k] for k in splits}
+                )
         return Parts.of(
             splits,
             class_names=class_names,
@@ -139,59 +143,6 @@ def _conditions(
     return vectors(source.named, values)
 
 
-def _labels(
-    source: ArraySource, own: Roles, splits: Mapping[str, Split]
-) -> tuple[dict[str, Tensor], tuple[str, ...] | None, dict[str, int]]:
-    """The labels int64 [N] of each split that has some, the names of labels 0, 1, ..., and the
-    label of each class that has a name.
-    """
-    read: dict[str, NDArray[Any]] = {}
-    for split, name in own.labels.items():
-        read[split] = read_labels(source.where(name), source.array(name), len(splits[split]))
-    texts = [labels for labels in read.values() if labels.dtype.kind == "U"]
-    if texts and len(texts) < len(read):
-        kinds = ", ".join(f"{source.title(own.labels[one])} {read[one].dtype}" for one in read)
-        raise DataError(
-            f"{source.named}: labels are text in one split and numbers in another ({kinds})"
-        )
-    names = None if own.class_names is None else _given_names(source, own.class_names)
-    named_so = {name: label for label, name in enumerate(names or ())}
-    if not texts:
-        for split, labels in read.items():
-            if names is not None and not 0 <= labels.min() <= labels.max() < len(names):
-                raise DataError(
-                    f"{source.where(own.labels[split])} has labels from {labels.min()} to "
-                    f"{labels.max()}, but `{own.class_names}` names {len(names)} classes"
-                )
-        numbers = {split: torch.from_numpy(labels) for split, labels in read.items()}
-        return numbers, names, named_so
-    place, class_names = numbered(name for labels in texts for name in labels.tolist())
-    if names is not None:
-        unknown = sorted(set(place) - set(names))
-        if unknown:
-            raise DataError(
-                f"{source.named}: `{own.class_names}` does not name {unknown[:10]}, which are "
-                "labels"
-            )
-        place, class_names = named_so, names
-    numbers = {
-        split: torch.tensor([place[name] for name in labels.tolist()])
-        for split, labels in read.items()
-    }
-    return numbers, class_names, place
-
-
-def _given_names(source: ArraySource, name: str) -> tuple[str, ...]:
-    """The array of the names of labels 0, 1, ..."""
-    names = source.array(name)
-    if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) < len(names):
-        raise DataError(
-            f"{source.where(name)} is {names.dtype} {names.shape}; expected different texts "
-            "[classes]"
-        )
-    return tuple(names.tolist())
-
-
 def _range_note(where: str, train: Split, *, scaled: bool) -> tuple[str, ...]:
     """A sentence on images whose values mean something else than they seem to."""
     if len(train.event_shape) == 1:  # vectors may have any unit
@@ -210,4 +161,22 @@ def _range_note(where: str, train: Split, *, scaled: bool) -> tuple[str, ...]:
         f"{where} holds floats in [{low:.4g}, {high:.4g}], which are taken as they are; images are "
         f"expected in [0, 1]: {remedy}; otherwise metrics of pictures (psnr, ssim, Frechet "
         "distances) are absent, and pictures are clipped",
+    )
+
+
+def _other_range_notes(named: Mapping[str, Split]) -> tuple[str, ...]:
+    """A sentence on each split of images, {name: split}, that leaves [0, 1] though train does not.
+
+    The training images are the first.
+    """
+    (first, train), *others = named.items()
+    if len(train.event_shape) == 1 or train.scale != 1.0:
+        return ()
+    if train.extent[0] < 0 or train.extent[1] > 1:
+        return ()
+    return tuple(
+        f"{name} holds floats in [{split.extent[0]:.4g}, {split.extent[1]:.4g}], but {first} in "
+        f"[{train.extent[0]:.4g}, {train.extent[1]:.4g}]: bring all splits to the same range"
+        for name, split in others
+        if split.scale == 1.0 and (split.extent[0] < 0 or split.extent[1] > 1)
     )

@@ -5,7 +5,7 @@ Letters: N items.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vae_run.data.array_images import stored_images
+from vae_run.data.array_images import plain_array, stored_images
 from vae_run.data.checks import refuse_more_than_memory
+from vae_run.data.class_labels import one_numbering
 from vae_run.data.dataset import Parts, TestSize
 from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
@@ -95,11 +96,15 @@ class TorchDataset(Scalable):
         splits = {
             key: self._split(key, given[key]) for key in _SPLITS if given.get(key) is not None
         }
-        names = getattr(given["train"], "classes", None)
-        known = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+        names = {key: class_names(given[key]) for key in splits}
+        held = {key: own.labels.numpy() for key, own in splits.items() if own.labels is not None}
+        known, numbers = one_numbering(names, held)
+        splits |= {
+            key: replace(splits[key], labels=torch.from_numpy(own)) for key, own in numbers.items()
+        }
         return Parts.of(
             splits,
-            class_names=tuple(names) if known and names else None,
+            class_names=known,
             test_size=self.test_size,
             notes=_left_out(given["train"], splits["train"]),
             scale=self.scale,
@@ -119,6 +124,13 @@ class TorchDataset(Scalable):
         return _items(where, source)
 
 
+def class_names(source: Any) -> tuple[str, ...] | None:
+    """The names of its classes that a map-style dataset has, or that of which it is a subset."""
+    names = getattr(source, "classes", getattr(getattr(source, "dataset", None), "classes", None))
+    known = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+    return tuple(names) if known and names and not isinstance(names, str) else None
+
+
 def _left_out(source: Any, split: Split) -> tuple[str, ...]:
     """A note if the items of a dataset have more than an image, but no label was read."""
     if split.labels is not None or _is_array(source):
@@ -135,13 +147,11 @@ def _is_array(value: Any) -> bool:
 
 
 def _stored(where: str, array: Any) -> tuple[torch.Tensor, float]:
-    if isinstance(array, torch.Tensor):
-        array = array.detach().cpu().numpy()
-    return stored_images(where, array)
+    return stored_images(where, plain_array(where, array))
 
 
 def _labels(where: str, labels: Any, count: int) -> torch.Tensor:
-    found = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else labels)
+    found = plain_array(f"{where}: the labels", labels)
     if found.dtype.kind not in "biu" or found.shape not in ((count,), (count, 1)):
         raise DataError(
             f"{where}: its labels are {found.dtype} {found.shape}; expected {count} whole numbers"
@@ -198,10 +208,10 @@ def _image_and_label(where: str, item: Any) -> tuple[Any, int | None]:
     )  # fmt: skip
     if isinstance(image, tuple | list) and len(image) == 1:
         image = image[0]
-    if isinstance(image, torch.Tensor):
-        image = image.detach().cpu().numpy()
+    if isinstance(image, torch.Tensor | np.ndarray):
+        image = plain_array(where, image)
     elif hasattr(image, "convert") and hasattr(image, "mode"):  # a PIL image
-        image = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+        image = _of_picture(where, image)
     if not isinstance(image, np.ndarray):
         raise DataError(f"{where} is {type(image).__name__}; expected a tensor or a PIL image")
     if (
@@ -210,3 +220,15 @@ def _image_and_label(where: str, item: Any) -> tuple[Any, int | None]:
     ):
         label = label.item()
     return image, int(label) if isinstance(label, int) else None
+
+
+def _of_picture(where: str, image: Any) -> NDArray[np.uint8]:
+    """The pixels of a PIL image, which may be a file that is not read yet."""
+    if image.mode.startswith(("I", "F")):
+        raise DataError(
+            f"{where} has more than 8 bits per channel (mode {image.mode}): convert it to 8"
+        )
+    try:
+        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    except Exception as error:  # a damaged file can end in any of them
+        raise DataError(f"cannot read the image {where}: {error}; replace or remove it") from error

@@ -9,7 +9,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -81,28 +82,19 @@ class Decoder:
         Raises:
             DataError: it cannot be decoded, or has more than 8 bits per channel.
         """
-        try:
-            with Image.open(source, formats=formats) as image:
-                return self.pixels(image, named)
-        except DataError:
-            raise
-        except Image.DecompressionBombError as error:
-            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-            raise DataError(
-                f"cannot read the image {named}: it has more than {most:,} pixels; make it "
-                "smaller, or cut it into tiles"
-            ) from error
-        except UnidentifiedImageError as error:
-            raise _unreadable(named, "it is not an image of a known format") from error
-        except Exception as error:  # a damaged file can end in any of them
-            raise _unreadable(named, str(error) or type(error).__name__) from error
+        with _readable(named), Image.open(source, formats=formats) as image:
+            return self._pixels(image, named)
 
-    def pixels(self, image: Image.Image, named: str) -> NDArray[np.uint8]:
-        """`image`, called `named` in messages, as `decode`.
+    def picture(self, image: Image.Image, named: str) -> NDArray[np.uint8]:
+        """`image`, which may be a file that Pillow has opened but not yet read, as `decode`.
 
         Raises:
-            DataError: it has more than 8 bits per channel.
+            DataError: it cannot be decoded, or has more than 8 bits per channel.
         """
+        with _readable(named):
+            return self._pixels(image, named)
+
+    def _pixels(self, image: Image.Image, named: str) -> NDArray[np.uint8]:
         if image.mode.startswith(("I", "F")):
             raise DataError(
                 f"{named} has more than 8 bits per channel (mode {image.mode}): convert it to 8"
@@ -119,6 +111,25 @@ class Decoder:
             return opaque(square, self.background).resize(size, Image.Resampling.BILINEAR)
         upright = opaque(ImageOps.exif_transpose(image), self.background)
         return ImageOps.fit(upright, size, Image.Resampling.BILINEAR)
+
+
+@contextmanager
+def _readable(named: str) -> Iterator[None]:
+    """Raise whatever Pillow raises for the image `named` as a DataError that says what to do."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(
+            f"cannot read the image {named}: it has more than {most:,} pixels; make it "
+            "smaller, or cut it into tiles"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise _unreadable(named, "it is not an image of a known format") from error
+    except Exception as error:  # a damaged file can end in any of them
+        raise _unreadable(named, str(error) or type(error).__name__) from error
 
 
 def _unreadable(named: str, why: str) -> DataError:
