@@ -143,7 +143,7 @@ def _composed(words: Sequence[str]) -> DictConfig:
     ConfigLoaderImpl.validate_sweep_overrides_legal(parsed, RunMode.RUN, from_shell=True)
     searched = any(_key(word).startswith("hydra.searchpath") for word in parsed)
     choosing = [searched or _chooses(word) for word in parsed]
-    chosen = [w.input_line for w, chooses in zip(parsed, choosing, strict=True) if chooses]
+    chosen = [str(w.input_line) for w, chooses in zip(parsed, choosing, strict=True) if chooses]
     config: DictConfig = pickle.loads(_of_options(tuple(chosen)))  # noqa: S301 - our own bytes
     values = [word for word, chooses in zip(parsed, choosing, strict=True) if not chooses]
     apply_overrides(config, values)
