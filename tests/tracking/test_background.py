@@ -73,6 +73,7 @@ class Kept(Service):
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "COLLECTING", 0.01)
     monkeypatch.setattr(background, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(background, "LONGEST_PAUSE", 0.02)
 
@@ -106,6 +107,24 @@ def test_everything_arrives_in_order(tmp_path: Path, said: Any) -> None:
         *("start", "picture samples", "file report.html", "close")
     ]
     assert said("WARNING") == said("INFO") == []
+
+
+def test_numbers_go_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded while the thread waits is one call; the end of the run does not wait."""
+    monkeypatch.setattr(background, "COLLECTING", 60.0)
+    service = Kept()
+    tracker = Background(service)
+    tracker.start(tmp_path, None)
+    tracker.scalars("val", {"loss": 1.0}, 0)
+    give_up = time.monotonic() + 10
+    while not service.sizes and time.monotonic() < give_up:
+        time.sleep(0.005)
+    for step in range(1, 100):
+        tracker.scalars("val", {"loss": 1.0}, step)
+    began = time.monotonic()
+    tracker.close()
+    assert time.monotonic() - began < 10
+    assert service.sizes == [1, 99]
 
 
 def test_what_fails_for_a_while_is_sent_later(tmp_path: Path, said: Any) -> None:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from threading import Condition, Event, Thread
@@ -29,6 +30,8 @@ POINT = 200
 """Bytes of memory of a number that waits, about."""
 AT_ONCE = 1000
 """Numbers in one call."""
+COLLECTING = 2.0
+"""Seconds between two calls with numbers: each call takes time from the training."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds between two attempts of the same call; each pause is twice as long as the last."""
 SILENCE, LONGEST_END = 20.0, 60.0
@@ -53,12 +56,8 @@ class Background(Tracker):
         self._last_success = 0.0
         self._answered = Event()
         # In the context of the run, whose files then have the warnings of the thread.
-        self._thread = Thread(
-            target=copy_context().run,
-            args=(self._work,),
-            name=f"vae_run {service.title}",
-            daemon=True,
-        )
+        work, name = partial(copy_context().run, self._work), f"vae_run {service.title}"
+        self._thread = Thread(target=work, name=name, daemon=True)
 
     @property
     def title(self) -> str:
@@ -182,6 +181,8 @@ class Background(Tracker):
                 self._done(items, lost=False)
             pause, started = FIRST_PAUSE, True
             self._answered.set()
+            if items[0].points:
+                self._pause(COLLECTING)
 
     def _passes(self, error: Exception) -> bool:
         """Whether to try again; not where a package is so broken that it cannot tell."""
