@@ -1,4 +1,4 @@
-"""A service, called from a thread of its own, so that it can neither slow nor end a training."""
+"""A service, called from a thread of its own: no step waits for it, no failure ends a training."""
 
 from __future__ import annotations
 
