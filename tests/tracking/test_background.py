@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from vae_run.tracking import background
+from vae_run.runs.run_log import LOG, logged, read_warnings
+from vae_run.tracking import background, wandb
 from vae_run.tracking.background import Background
+from vae_run.tracking.environment import Environment
+from vae_run.tracking.mlflow import MLflow
 from vae_run.tracking.service import Point, Service
 from vae_run.tracking.tracker import Tracker
+from vae_run.tracking.wandb import WandB
 
 
 class Kept(Service):
@@ -27,13 +37,18 @@ class Kept(Service):
         self.calls: list[str] = []
         self.got: list[Point] = []
         self.sizes: list[int] = []
+        self.prepared = 0
 
     def _call(self, name: str) -> None:
         self.trouble(name)
         self.calls.append(name)
 
     def prepare(self) -> None:
+        self.prepared += 1
         self.trouble("prepare")
+
+    def restore(self) -> None:
+        self.prepared -= 1
 
     def start(self, run: Path, resumed_step: int | None) -> None:
         self._call("start")
@@ -58,6 +73,7 @@ class Kept(Service):
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "COLLECTING", 0.01)
     monkeypatch.setattr(background, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(background, "LONGEST_PAUSE", 0.02)
 
@@ -83,6 +99,7 @@ def sent(service: Service, tmp_path: Path, steps: int = 5) -> Background:
 def test_everything_arrives_in_order(tmp_path: Path, said: Any) -> None:
     service = Kept()
     sent(service, tmp_path, 5000)
+    assert service.prepared == 0
     assert [point.step for point in service.got if point.name == "train/loss"] == [*range(5000)]
     assert [point.value for point in service.got[::2]] == [*map(float, range(5000))]
     assert max(service.sizes) <= background.AT_ONCE
@@ -90,6 +107,24 @@ def test_everything_arrives_in_order(tmp_path: Path, said: Any) -> None:
         *("start", "picture samples", "file report.html", "close")
     ]
     assert said("WARNING") == said("INFO") == []
+
+
+def test_numbers_go_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded while the thread waits is one call; the end of the run does not wait."""
+    monkeypatch.setattr(background, "COLLECTING", 60.0)
+    service = Kept()
+    tracker = Background(service)
+    tracker.start(tmp_path, None)
+    tracker.scalars("val", {"loss": 1.0}, 0)
+    give_up = time.monotonic() + 10
+    while not service.sizes and time.monotonic() < give_up:
+        time.sleep(0.005)
+    for step in range(1, 100):
+        tracker.scalars("val", {"loss": 1.0}, step)
+    began = time.monotonic()
+    tracker.close()
+    assert time.monotonic() - began < 10
+    assert service.sizes == [1, 99]
 
 
 def test_what_fails_for_a_while_is_sent_later(tmp_path: Path, said: Any) -> None:
@@ -194,6 +229,132 @@ def test_a_queue_has_bounds(tmp_path: Path, said: Any, monkeypatch: pytest.Monke
     tracker.close()
     assert [point.step for point in service.got] == [*range(20)], "the first ones wait"
     assert said("INFO") == ["kept: 30 records were not sent: 30 numbers of steps 20 to 49"]
+
+
+@pytest.mark.parametrize("error", [ImportError, ConnectionError, SystemExit])
+@pytest.mark.parametrize("at", ["prepare", "start", "points", "close"])
+def test_the_process_is_left_as_it_was(
+    at: str, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the service fails, and even if that ends its thread."""
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+
+    def trouble(name: str) -> None:
+        if name == at:
+            raise error("broken")
+
+    service = Kept(trouble)
+    with suppress(SystemExit):  # in `prepare`, of the training's own thread
+        sent(service, tmp_path)
+    assert service.prepared == 0
+
+
+def test_settings_of_a_client_end_with_its_last_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONE", "user")
+    for name in ("TWO", "THREE"):
+        monkeypatch.delenv(name, raising=False)
+    settings = Environment({"ONE": "1", "TWO": "2", "THREE": "3"})
+    settings.enter()
+    settings.enter()
+    settings.leave()
+    assert [os.environ.get(name) for name in ("ONE", "TWO", "THREE")] == ["user", "2", "3"]
+    os.environ["THREE"] = "user"
+    settings.leave()
+    assert [os.environ.get(name) for name in ("ONE", "TWO", "THREE")] == ["user", None, "user"]
+
+
+@pytest.mark.parametrize("service", [MLflow, WandB])
+def test_a_package_that_is_missing_leaves_no_settings(
+    service: type[Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, service.option, None)
+    before = dict(os.environ)
+    sent(service(), tmp_path)
+    assert dict(os.environ) == before
+
+
+def test_warnings_of_the_thread_are_those_of_its_run(tmp_path: Path) -> None:
+    """Of two runs in one process, each has its own in `warnings.jsonl` and `train.log`."""
+
+    def run(name: str) -> None:
+        def trouble(call: str) -> None:
+            if call == "points":
+                raise ValueError(f"broken {name}")
+
+        directory = tmp_path / name
+        directory.mkdir()
+        with logged(directory):
+            both.wait(30)
+            sent(Kept(trouble), directory)
+            both.wait(30)
+
+    both = threading.Barrier(2)
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, other in (("first", "second"), ("second", "first")):
+        (warning,) = read_warnings(tmp_path / name)
+        assert f"broken {name}" in warning
+        said = (tmp_path / name / LOG).read_text()
+        assert warning in said
+        assert other not in said
+
+
+def test_what_a_service_does_not_receive_is_not_lost(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Histograms and embeddings of one without them take no room, and are not counted."""
+    monkeypatch.setattr(background, "CAPACITY", 20 * background.POINT)
+    begin = threading.Event()
+
+    def trouble(name: str) -> None:
+        if name == "start":
+            begin.wait(30)
+
+    service = Kept(trouble)
+    tracker = Background(service)
+    tracker.start(tmp_path, None)
+    codes = torch.zeros(1000, 8)
+    tracker.histogram("latent/mean", codes, 1)
+    tracker.embedding("latent", codes, None, None, 1)
+    tracker.text("config", "a: 1")
+    tracker.hparams({"a": 1})
+    for step in range(21):
+        tracker.scalars("train", {"loss": 0.0}, step)
+    begin.set()
+    tracker.close()
+    assert [point.step for point in service.got] == [*range(20)]
+    assert said("INFO") == ["kept: 1 records were not sent: 1 number of step 20"]
+
+
+def test_wandb_waits_for_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client tells nobody that the disk is full: nothing is handed to it then."""
+    logged: list[Any] = []
+    service = WandB()
+    service._run = SimpleNamespace(dir=tmp_path, step=0, log=lambda *given, **at: logged.append(at))
+    asked: list[Path] = []
+    free = wandb.ROOM - 1
+
+    def usage(path: str) -> SimpleNamespace:
+        asked.append(Path(path))
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    for write in (
+        lambda: service.points([Point("val/loss", 1.0, 7, 0.0)]),
+        lambda: service.pictures({"samples": np.zeros((2, 2, 3), np.uint8)}, 7),
+        lambda: service.histogram("latent/mean", torch.zeros(3), 7),
+        lambda: service.artifact(tmp_path / "report.html"),
+    ):
+        with pytest.raises(OSError, match="No space left") as told:
+            write()
+        assert service.passes(told.value), "it is tried again"
+    assert (logged, set(asked)) == ([], {tmp_path})
+    free = wandb.ROOM
+    service.points([Point("val/loss", 1.0, 7, 0.0)])
+    assert logged == [{"step": 7}]
 
 
 def test_a_run_that_stops_tells_its_state(tmp_path: Path) -> None:

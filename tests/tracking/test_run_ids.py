@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,9 +63,49 @@ def test_another_user_does_not_follow_it(tmp_path: Path, monkeypatch: pytest.Mon
     assert RunIds(tmp_path, "mlflow", HERE).known() is None
 
 
+def test_a_copy_is_another_run(tmp_path: Path) -> None:
+    """The user has sent such a run there, but the copy does not go on in the original's."""
+    run = tmp_path / "run"
+    run.mkdir()
+    RunIds(run, "mlflow", HERE).keep("a1b2")
+    copied = RunIds(Path(shutil.copytree(run, tmp_path / "copy")), "mlflow", HERE)
+    assert copied.known() is None
+    assert copied.signed()
+    copied.keep("c3d4")
+    assert (copied.known(), RunIds(run, "mlflow", HERE).known()) == ("c3d4", "a1b2")
+
+
+def test_a_moved_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one below a folder that was moved, as the jobs of a sweep, and by any path to it."""
+    sweep, moved = tmp_path / "sweep", tmp_path / "moved"
+    (sweep / "0").mkdir(parents=True)
+    RunIds(sweep / "0", "mlflow", HERE).keep("a1b2")
+    sweep.rename(moved)
+    monkeypatch.chdir(moved)
+    (tmp_path / "link").symlink_to(moved)
+    for path in (moved / "0", Path("0"), tmp_path / "link" / "0"):
+        assert RunIds(path, "mlflow", HERE).known() == "a1b2"
+    shutil.copytree(moved, sweep)
+    assert RunIds(sweep / "0", "mlflow", HERE).known() == "a1b2", "where it was written"
+    assert RunIds(moved / "0", "mlflow", HERE).known() is None, "one of two goes on"
+
+
+def test_a_directory_that_was_changed_is_no_longer_signed(tmp_path: Path) -> None:
+    RunIds(tmp_path, "mlflow", HERE).keep("a1b2")
+    copied = Path(shutil.copytree(tmp_path, tmp_path / "copy"))
+    content = json.loads((copied / FILE).read_text())
+    content["mlflow"]["directory"] = str(copied)
+    (copied / FILE).write_text(json.dumps(content))
+    assert not RunIds(copied, "mlflow", HERE).signed()
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"mlflow": 3}', '{"mlflow": {"id": 3, "signature": null}}', '{"mlflow": {}}'],
+    [
+        *("", "[]", "{", '{"mlflow": 3}', '{"mlflow": {}}'),
+        '{"mlflow": {"id": 3, "signature": null}}',
+        '{"mlflow": {"id": "a", "directory": "\\u0000", "inode": 1, "signature": "\\ud800"}}',
+    ],
 )
 def test_a_damaged_file_is_as_none(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(text)
@@ -132,5 +173,5 @@ def test_a_missing_package_is_told_first(
     for word in (f"tracker={option}", f"tracker=[{option},mlflow,wandb]"):
         finished = vae_run(word, "hydra.run.dir=run")
         assert finished.code == 1
-        assert f"pip install 'vae-run[{option}]'" in " ".join(finished.said.split())
+        assert f"pip install {option}; tracker=none" in " ".join(finished.said.split())
     assert not Path("run").exists()

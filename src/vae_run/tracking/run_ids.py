@@ -3,6 +3,10 @@
 A resumed run goes on in the run of the service that it was begun in. A run directory may come from
 somebody else, whose words must not decide where records go. So an entry carries a signature: an
 HMAC (RFC 2104) with a key that lies in the user's home folder. What is not signed is not followed.
+
+An entry counts for the directory that it was written in, so that a copy of a run begins a run of
+its own. A directory that was moved within its file system is recognised: its inode is the same, and
+where it was before there is nothing. To another file system, moving is copying.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -60,6 +64,25 @@ def _key() -> bytes | None:
 
 
 @dataclass(frozen=True)
+class _Entry:
+    """What is signed: the id, and the path and the inode of the directory that it belongs to."""
+
+    id: str
+    directory: str
+    inode: int
+
+    def lies_in(self, run: Path) -> bool:
+        """Whether `run` is that directory, there or moved; not if it is a copy of it."""
+        try:
+            same = run.stat().st_ino == self.inode
+            return str(run.resolve()) == self.directory or (
+                same and not os.path.lexists(self.directory)
+            )
+        except (OSError, ValueError):
+            return False
+
+
+@dataclass(frozen=True)
 class RunIds:
     """The entry of one service in the `trackers.json` of a run directory, or of a sweep's folder.
 
@@ -74,13 +97,13 @@ class RunIds:
     place: Mapping[str, Any]
 
     def known(self) -> str | None:
-        """The id of the run there; None where there is none that this user signed."""
+        """The id of the run there; None where this user signed none for this directory."""
         entry = self._entry()
-        return entry["id"] or None if entry else None
+        return entry.id or None if entry and entry.lies_in(self.run) else None
 
     def signed(self) -> bool:
-        """Whether this user sent the records of this run to `place` before."""
-        return bool(self._entry())
+        """Whether this user sent this run, or the one that it is a copy of, to `place` before."""
+        return self._entry() is not None
 
     def keep(self, identifier: str = "") -> None:
         """Write down that the run is sent to `place`, as the run `identifier` there.
@@ -90,7 +113,8 @@ class RunIds:
         """
         with _writing:
             found = self._read()
-            found[self.title] = {"id": identifier, "signature": self._signature(identifier)}
+            entry = _Entry(identifier, str(self.run.resolve()), self.run.stat().st_ino)
+            found[self.title] = {**asdict(entry), "signature": self._signature(entry)}
             write_json(self.run / FILE, found)
 
     def _read(self) -> dict[str, Any]:
@@ -99,24 +123,27 @@ class RunIds:
         except CheckpointError:
             return {}  # damaged: as good as none
 
-    def _entry(self) -> dict[str, str] | None:
-        entry = self._read().get(self.title)
-        if not isinstance(entry, dict):
+    def _entry(self) -> _Entry | None:
+        """The entry, if this user signed it."""
+        match self._read().get(self.title):
+            case {
+                "id": str(identifier),
+                "directory": str(directory),
+                "inode": int(inode),
+                "signature": str(signature),
+            }:
+                entry = _Entry(identifier, directory, inode)
+            case _:
+                return None
+        own = self._signature(entry)
+        if own is None or not hmac.compare_digest(own.encode(), signature.encode(errors="replace")):
             return None
-        identifier, signature = entry.get("id"), entry.get("signature")
-        if not (isinstance(identifier, str) and isinstance(signature, str)):
-            return None
-        own = self._signature(identifier)
-        if own is None or not hmac.compare_digest(own, signature):
-            return None
-        if identifier and not _IDS.fullmatch(identifier):
-            return None
-        return {"id": identifier}
+        return entry if not identifier or _IDS.fullmatch(identifier) else None
 
-    def _signature(self, identifier: str) -> str | None:
-        """Of the title, the place and the id; None without a key."""
+    def _signature(self, entry: _Entry) -> str | None:
+        """Of the title, the place and the entry; None without a key."""
         key = _key()
         if key is None:
             return None
-        text = json.dumps([self.title, dict(self.place), identifier], sort_keys=True)
+        text = json.dumps([self.title, dict(self.place), asdict(entry)], sort_keys=True)
         return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -57,7 +57,7 @@ class Service(Tracker):
         if find_spec(cls.option) is None:
             yield (
                 f"tracker={cls.option}: needs {cls.product}, which is not installed. "
-                f"pip install 'vae-run[{cls.option}]'; tracker=none does without."
+                f"pip install {cls.option}; tracker=none does without."
             )
 
     @property
@@ -89,6 +89,12 @@ class Service(Tracker):
 
         In another thread, the import would hold Python's global interpreter lock for seconds, and
         the training would wait for the lock at each of its steps.
+        """
+
+    def restore(self) -> None:
+        """Undo what `prepare` changed in the process, such as variables of the environment.
+
+        It is called once for each `prepare`, even for one that failed, when the run is closed.
         """
 
     @abstractmethod

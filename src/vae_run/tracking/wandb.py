@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from vae_run.tracking.environment import Environment
 from vae_run.tracking.service import Point, Service
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ QUIET = {
     "x_save_requirements": False,
 }
 """Settings: W&B gets what the run records, and nothing about the machine."""
+
+REPORTS = Environment({"WANDB_ERROR_REPORTING": "false"})
+"""W&B's client reports its own errors unless this is set."""
 
 PATIENCE = {"init_timeout": 15.0, "finish_timeout": 15.0, "finish_timeout_raises": True}
 """Seconds that its server may take to begin and to end a run."""
@@ -63,8 +67,11 @@ class WandB(Service):
 
     def prepare(self) -> None:
         """Import the package, with its reports of errors off unless the user has them on."""
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        REPORTS.enter()
         import wandb  # noqa: F401
+
+    def restore(self) -> None:
+        REPORTS.leave()
 
     def start(self, run: Path, resumed_step: int | None) -> None:
         """Create a run of W&B, or go on with the one that `run` had before."""
@@ -115,18 +122,18 @@ class WandB(Service):
         self._run.config.update({f"{name}_text": markdown}, allow_val_change=True)
 
     def pictures(self, pictures: Mapping[str, NDArray[Any]], step: int) -> None:
+        self._require_room()
         import wandb
 
-        self._require_room()
         images = {f"images/{name}": wandb.Image(each) for name, each in pictures.items()}
         self._run.log(images, step=step)
 
     def histogram(self, name: str, values: Tensor, step: int) -> None:
-        import wandb
-
         self._require_room()
         finite = values[values.isfinite()].numpy()
         if finite.size:
+            import wandb
+
             self._run.log({name: wandb.Histogram(finite)}, step=step)
 
     def artifact(self, path: Path) -> None:
@@ -144,8 +151,8 @@ class WandB(Service):
 
     def passes(self, error: Exception) -> bool:
         """Whether the server did not answer, or the disk is full."""
-        import wandb
-
         if isinstance(error, OSError):
             return error.errno == errno.ENOSPC
+        import wandb
+
         return isinstance(error, wandb.errors.CommError)
