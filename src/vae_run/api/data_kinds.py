@@ -206,11 +206,17 @@ def _hugging_face(argument: str, values: Any, labels: Any) -> Source:
 def _items(argument: str, values: Any, labels: Any) -> Source:
     """A map-style torch Dataset: each item is read once."""
     if isinstance(values, (str, bytes)) or not len(values):
-        raise DataError(f"{argument}: found {values!r}; expected {EXPECTED}.")
+        folder = isinstance(values, (str, bytes)) and os.path.isdir(values)
+        raise DataError(
+            f"{argument}: found {values!r}; expected {EXPECTED}."
+            + " For a folder of images: vae_run.train('dataset=image_folder', 'dataset.path=...')."
+            * folder
+        )
     images, own = read_items(argument, values)
     chosen = own if labels is None else _plain(argument, labels)
     # The names are those of its own labels, and of texts, which name the classes themselves.
-    meant = chosen is own or chosen.dtype.kind == "U" or np.array_equal(chosen, own)
+    given: Any = chosen
+    meant = chosen is own or given.dtype.kind == "U" or np.array_equal(given, np.asarray(own))
     return Source("arrays", images, chosen, class_names=class_names(values) if meant else None)
 
 

@@ -32,6 +32,10 @@ class _Output(Console):
             )
         super().print(*objects, **options)
 
+    def verbatim(self, text: str) -> None:
+        """Print what will be copied, such as a program: no line of it is broken."""
+        super().print(text, soft_wrap=True)
+
     def _columns(self) -> int:
         """The columns of its terminal; the other stream, which `width` is by, may be a pipe."""
         with suppress(OSError, ValueError):

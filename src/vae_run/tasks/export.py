@@ -50,4 +50,4 @@ def main(call: Call) -> None:
     )
     log.info("%s in %s (%.1f MB): %s", chosen, path, path.stat().st_size / 1e6, agrees)
     log.info("It is used like this%s:\n", f", also in {short_path(beside)}" if beside else "")
-    console.print(done.script)
+    console.verbatim(done.script)

@@ -49,7 +49,7 @@ def aggregate_posterior(view: View) -> Image:
         marginals,
         notes,
         view.noun[:-1],
-        line=f"the prior, {prior.description}" if prior.trained_with else prior.description,
+        line=prior.description,
         stochastic=view.model.posterior.stochastic,
         title="Aggregate posterior and prior" if prior.generative else "Distribution of the codes",
     )
