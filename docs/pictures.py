@@ -61,7 +61,19 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "model=hierarchical_vae latent_dim=24 trainer.epochs=60 objective.warmup_epochs=30": {
         "layers.png": "figures/traversals.png"
     },
+    "model=residual_vq": {"residual_vq.png": "figures/samples.png"},
+    "model=kl_autoencoder": {"kl_autoencoder.png": "figures/reconstructions.png"},
+    "model=contractive_ae network.tied=true 'evaluation.figures=[dictionary]'": {
+        "contractive.png": "figures/dictionary.png"
+    },
     "model=aae likelihood=gaussian": {"critic.png": "figures/codes.png"},
+    "model=vae_gan likelihood=gaussian network=conv 'network.widths=[32,64]'": {
+        "vae_gan.png": "figures/samples.png"
+    },
+    "model=factor_vae objective.gamma=35 dataset=sprites latent_dim=10 'network.widths=[256,128]' "
+    "trainer.epochs=20 trainer.evaluate_every=10 evaluation=disentanglement": {
+        "factor_vae.png": "figures/traversals.png"
+    },
     "objective=reweighted_wake_sleep latent_dim=2 trainer.epochs=60": {
         "wake_sleep.png": "figures/manifold.png"
     },

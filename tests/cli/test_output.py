@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import SMALL
 from rich.text import Text
 
 from vae_run.cli.resolvers import register_resolvers
@@ -18,6 +17,9 @@ from vae_run.training.display import TrainingDisplay
 
 if TYPE_CHECKING:
     from conftest import Run
+
+
+SMALL = ("device=cpu", "network.widths=[16]", "trainer.epochs=2", "evaluation.figures=[]")
 
 
 def events(said: str) -> list[dict[str, Any]]:

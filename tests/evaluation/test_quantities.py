@@ -101,7 +101,7 @@ def test_each_panel_has_its_own_unit_and_an_unknown_one_has_none(
         lambda self, x, y, text, **how: (written.append(text), keep(self, x, y, text, **how))[1],
     )
     names = ["kl", "psnr", "blur_of_mine"]
-    history = {f"val/{name}": [1.0, 2.0] for name in names}
+    history = {f"val/{name}": [1.0, 2.0 + i] for i, name in enumerate(names)}
     plots.learning_curves(history, [1, 2], TABLE.units(names))
     after = {name: written[written.index(name.replace("_", " ")) + 1] for name in names}
     assert after["kl"] == "nats per image"

@@ -20,17 +20,36 @@ from typing import Any
 import hydra
 from hydra import version
 from hydra._internal import hydra as hydra_application
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.utils import _run_hydra, create_config_search_path, get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.utils import _save_config as save_config
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from vae_run.cli.words import understood
 from vae_run.version import __version__
+
+__all__ = [
+    "FULL_ERROR",
+    "WHITELIST",
+    "ConfigLoaderImpl",
+    "SweepLoader",
+    "apply_overrides",
+    "composing",
+    "create_config_search_path",
+    "find_plugins",
+    "get_overrides_dirname",
+    "parse",
+    "register_resolver",
+    "run",
+    "save_config",
+    "set_version_base",
+    "trusted",
+]
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that makes Hydra raise errors instead of printing them and exiting."""

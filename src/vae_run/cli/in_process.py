@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobRuntime, _save_config, setup_globals
+from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import VersionBase
@@ -33,7 +31,14 @@ from omegaconf.errors import OmegaConfBaseException
 from vae_run.cli.callbacks import admit, remove_empty
 from vae_run.cli.composition import of_the_run, plain
 from vae_run.cli.exit_codes import message
-from vae_run.cli.hydra_api import apply_overrides, set_version_base
+from vae_run.cli.hydra_api import (
+    ConfigLoaderImpl,
+    apply_overrides,
+    create_config_search_path,
+    get_overrides_dirname,
+    save_config,
+    set_version_base,
+)
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.cli.words import understood
 from vae_run.config.commands import override
@@ -226,6 +231,6 @@ def _save(config: DictConfig, place: Path) -> None:
     """The three files that Hydra writes for a job."""
     own: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     hydra: Any = OmegaConf.masked_copy(config, "hydra")
-    _save_config(own, "config.yaml", place)
-    _save_config(hydra, "hydra.yaml", place)
-    _save_config(config.hydra.overrides.task, "overrides.yaml", place)
+    save_config(own, "config.yaml", place)
+    save_config(hydra, "hydra.yaml", place)
+    save_config(config.hydra.overrides.task, "overrides.yaml", place)

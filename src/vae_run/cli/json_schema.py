@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ def schema(catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
+SECTIONS = {"sweep": "settings of a multirun", "figures": "how pictures are written"}
+"""Settings of all tasks that have keys of their own, with their meaning."""
+
+
 class _Schema:
     """Builds the parts of a schema; what several of them refer to is in `definitions`."""
 
@@ -70,10 +75,11 @@ class _Schema:
                 known += [own] if own not in known else []
         settings = {key: self._described(key, kinds) for key, kinds in found.items()}
         settings["task"] = _options(self.catalogue, "task")
-        sweep = self.definitions["Sweep"]
-        for name, own in sweep["properties"].items():
-            sweep["properties"][name] = self._described(f"sweep.{name}", [own])
-        settings["sweep"]["description"] = "settings of a multirun"
+        for section, meaning in SECTIONS.items():
+            own_keys = self.definitions[section.capitalize()]["properties"]
+            for name, own in own_keys.items():
+                own_keys[name] = self._described(f"{section}.{name}", [own])
+            settings[section]["description"] = meaning
         return settings
 
     def part(self, group: str) -> dict[str, Any]:
@@ -89,7 +95,7 @@ class _Schema:
         return {
             "type": "object",
             "properties": {"_target_": target, **named},
-            "additionalProperties": False,
+            "additionalProperties": group == "tracker",  # those of several trackers, by name
         }
 
     def _arguments(self, group: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,8 +106,12 @@ class _Schema:
             cls = part_class(group, config, None)
         except ConfigError:  # a class of the user's own, whose package is not there
             return {key: {} for key in config if key != "_target_"}
-        _, adapters = arguments_of(cls, filled_in(group))
-        own = {key: self._type(adapter) for key, adapter in adapters.items()}
+        signature, adapters = arguments_of(cls, filled_in(group))
+        own = {
+            key: self._type(adapter)
+            for key, adapter in adapters.items()
+            if signature[key].kind is not Parameter.VAR_KEYWORD
+        }
         rest: dict[str, Any] = {key: {} for key in config if key != "_target_" and key not in own}
         return {**{k: v for k, v in own.items() if k not in ("args", "kwargs")}, **rest}
 
