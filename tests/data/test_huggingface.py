@@ -104,7 +104,7 @@ def test_a_dataset_of_the_hub_is_its_folder(folder: Path, monkeypatch: pytest.Mo
     assert asked["name"] == "someone/pets"
     assert asked["repo_type"] == "dataset"
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(DataError, match=r"dataset\.name=someone/pets: .*vae-run\[huggingface\]"):
+    with pytest.raises(DataError, match=r"dataset\.name=someone/pets: .*pip install .*hugg"):
         HuggingFace(name="someone/pets").load()
 
 
