@@ -205,8 +205,9 @@ def page(vae: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def wait_for_run(address: str, name: str, server: subprocess.Popen[bytes]) -> None:
     """Until the server has read the run's events."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while True:
+        time.sleep(0.1)  # the server needs the processor
         assert server.poll() is None, "TensorBoard ended"
         try:
             with urllib.request.urlopen(address, timeout=10) as answer:
