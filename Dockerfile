@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # vae-run in a container: docker build --target cpu (or cuda) --tag vae-run .
-# Runs are written to /work/outputs and data are read from /work/data, so a folder is mounted at /work; docs/installation.md.
+# Runs are written to /vae-run/outputs and data are read from /vae-run/data, so a folder is mounted at /vae-run; docs/installation.md.
 
 FROM python:3.11-slim-bookworm AS wheel
 WORKDIR /source
@@ -14,10 +14,10 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     HOME=/tmp \
-    VAE_RUN_DATA=/work/data
+    VAE_RUN_DATA=/vae-run/data
 RUN useradd --uid 1000 --no-create-home vae \
-    && install --directory --owner=vae --group=vae /work
-WORKDIR /work
+    && install --directory --owner=vae --group=vae /vae-run
+WORKDIR /vae-run
 
 # PyTorch for CPUs is much smaller than PyTorch with CUDA.
 FROM base AS cpu
