@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Two spinning threads of tiny matrix products are a hundred times slower on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -294,3 +294,19 @@ def dae(once: Once) -> Path:
     """A finished denoising autoencoder with three latent dimensions. Read only."""
     figures = "evaluation.figures=[reconstructions,samples,manifold]"
     return once("dae", lambda run: _train(run, "model=dae", "latent_dim=3", figures))
+
+
+@pytest.fixture
+def axes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The axes that are drawn, in order."""
+    from vae_run.plots.canvas import Sheet
+
+    made: list[Any] = []
+    original = Sheet.axes
+
+    def kept(sheet: Sheet, *place: int) -> Any:
+        made.append(original(sheet, *place))
+        return made[-1]
+
+    monkeypatch.setattr(Sheet, "axes", kept)
+    return made

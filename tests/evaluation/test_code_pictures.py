@@ -51,20 +51,6 @@ def view_of(*words: str) -> View:
     return replace(made.view(made.splits.val), train=made.splits.train)
 
 
-@pytest.fixture
-def axes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The axes that are drawn, in order."""
-    made: list[Any] = []
-    original = Sheet.axes
-
-    def kept(sheet: Sheet, *place: int) -> Any:
-        made.append(original(sheet, *place))
-        return made[-1]
-
-    monkeypatch.setattr(Sheet, "axes", kept)
-    return made
-
-
 class Given:
     """What a figure was given, in place of being drawn."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from torch import Tensor
 from vae_run import plots
 from vae_run.plots import Line
 from vae_run.plots import cells as cells_module
-from vae_run.plots.canvas import BLUE, ORANGE, VERMILLION, Sheet, rgb, shorten, text_width, wrap
+from vae_run.plots.canvas import BLUE, ORANGE, VERMILLION, rgb, shorten, text_width, wrap
 from vae_run.plots.curves import _panels, joined
 from vae_run.plots.grid import Grid
 from vae_run.plots.planes import _fewest_holes, _ticks
@@ -408,20 +407,6 @@ def test_the_strangest_stand_above_their_reconstructions() -> None:
         assert above[2:] == below[2:], "in one column"
         assert above[1] < below[0]
     assert places[0][3] < places[1][2] < places[2][2], "in order"
-
-
-@pytest.fixture
-def axes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The axes that are drawn, in order."""
-    made: list[Any] = []
-    original = Sheet.axes
-
-    def kept(sheet: Sheet, *place: int) -> Any:
-        made.append(original(sheet, *place))
-        return made[-1]
-
-    monkeypatch.setattr(Sheet, "axes", kept)
-    return made
 
 
 def test_equal_quantities_are_one_panel(axes):

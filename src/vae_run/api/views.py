@@ -71,8 +71,8 @@ class Metrics(dict[str, dict[str, float]]):
         return self.table()._repr_html_()
 
 
-class Picture:
-    """A picture in a file; a notebook shows it.
+class _File:
+    """A file of a run.
 
     Attributes:
         path: the file.
@@ -85,7 +85,11 @@ class Picture:
         return fspath(self.path)
 
     def __repr__(self) -> str:
-        return f"Picture({str(self.path)!r})"
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+
+class Picture(_File):
+    """A picture in a file; a notebook shows it."""
 
     def _repr_html_(self) -> str:
         return _shown(self.path)
@@ -117,21 +121,8 @@ class Figures(Mapping[str, Picture]):
         )
 
 
-class Page:
-    """An HTML page in a file; a notebook shows it in a frame, in which no script can run.
-
-    Attributes:
-        path: the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __fspath__(self) -> str:
-        return fspath(self.path)
-
-    def __repr__(self) -> str:
-        return f"Page({str(self.path)!r})"
+class Page(_File):
+    """An HTML page in a file; a notebook shows it in a frame, in which no script can run."""
 
     def _repr_html_(self) -> str:
         page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)

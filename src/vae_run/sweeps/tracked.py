@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vae_run.config.schema import Settings
-from vae_run.tracking.fan_out import tracked_sweep
+from vae_run.tracking.tracker import NoTracker
 
 RESULTS = ("sweep.html", "sweep.csv", "*.png")
 """Patterns of the files in a sweep's folder that trackers get."""
@@ -22,7 +22,14 @@ def parent(folder: Path, settings: Settings, swept: Sequence[str]) -> Iterator[N
         settings: of one of its jobs; their trackers are the same.
         swept: the keys that vary, or words that say what is searched.
     """
-    with tracked_sweep(folder, settings.build("tracker")) as tracker:
+    own = settings.build("tracker")
+    if isinstance(own, NoTracker):
+        yield
+        return
+    # It imports TensorBoard, which the parent of jobs has no use for.
+    from vae_run.tracking.fan_out import tracked_sweep
+
+    with tracked_sweep(folder, own) as tracker:
         tracker.hparams({"swept": ", ".join(swept)})
         try:
             yield
