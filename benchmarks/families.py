@@ -61,15 +61,15 @@ def ours(bench: Bench, words: tuple[str, ...], epochs: int) -> dict[str, Any]:
     return {"examples_per_second": images / seconds, "mse": found["test"]["mse"]}
 
 
-def compared(bench: Bench, name: str) -> None:
-    """The row of a family."""
+def compared(bench: Bench, name: str, first: int) -> None:
+    """The row of a family; the first round is of `first` epochs."""
     package, words = FAMILIES[name]
     if importlib.util.find_spec(package) is None:
         bench.row(name, "not installed", detail="pip install '.[bench]'")
         return
     rounds = []
     for number in range(bench.rounds):
-        epochs = bench.epochs if number == 0 else 1
+        epochs = first if number == 0 else 1
         own = ours(bench, words, epochs)
         command = script("family_peers.py", name, bench.root, epochs)
         rounds.append((own, json.loads(run(command, bench.threads).output)))
@@ -82,7 +82,8 @@ def compared(bench: Bench, name: str) -> None:
         f"{Spread.of(own).text(',.0f')} and {Spread.of(other).text(',.0f')} images/s; squared "
         f"error {errors[0]:.4f} and {errors[1]:.4f}, not higher: {mark}{REMARKS.get(name, '')}"
     )
-    bench.ratio(f"{name}: vae-run / {package}", Spread.of_ratio(own, other), FASTER, said)
+    what, ratio = f"{name}: vae-run / {package}", Spread.of_ratio(own, other)
+    bench.marked(what, ratio, detail=said, least=FASTER)
 
 
 def main() -> None:
@@ -97,15 +98,16 @@ def main() -> None:
         "--output", type=Path, default=output, help="JSON; a .md file is written beside it"
     )
     arguments = parser.parse_args()
-    bench, where = Bench(1, arguments.rounds, arguments.epochs, data_root()), machine(1)
+    folder = arguments.output.parent
+    bench, where = Bench(1, arguments.rounds, data_root(), folder), machine(1)
     for name in arguments.only:
         print(name, file=sys.stderr, flush=True)
-        compared(bench, name)
+        compared(bench, name, arguments.epochs)
     about = ", ".join(f"{name} {value}" for name, value in where.items())
     text = (
         f"{about}\n\nMNIST, batches of 128; speeds are the median (lowest - highest) of "
         f"{arguments.rounds} rounds, errors those after {arguments.epochs} epochs on test, "
-        f"one seed.\n\n{markdown(('quantity', 'measured', 'target', 'detail'), bench.rows)}\n"
+        f"one seed.\n\n{markdown(('quantity', 'measured', 'mark', 'detail'), bench.rows)}\n"
     )
     print(f"\n{text}")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

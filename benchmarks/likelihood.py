@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
+import math
 import resource
 import statistics
 import sys
@@ -100,6 +102,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="N (100)")
     parser.add_argument("--samples", type=int, default=5000, help="K (5000)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print every single measurement")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     words = ("network.widths=[400]", f"latent_dim={LATENT}")
@@ -111,11 +114,16 @@ def main() -> None:
     runs = {name: make(model, x, arguments.samples) for name, make in contestants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     found: dict[str, float] = {}
-    for _ in range(arguments.rounds):
+    for number in range(-1, arguments.rounds):  # the first is a warm-up
         for name, run in runs.items():
             started = time.perf_counter()
             found[name] = run()
-            seconds[name].append(time.perf_counter() - started)
+            if number >= 0:
+                seconds[name].append(time.perf_counter() - started)
+    if arguments.json:
+        told = {name: value for name, value in found.items() if math.isfinite(value)}
+        print(json.dumps({"seconds": seconds, "estimates": told}))
+        return
     print("| what | seconds | times the products | -log p(x), nats |")
     print("| --- | ---: | ---: | ---: |")
     for name, times in seconds.items():

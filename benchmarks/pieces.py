@@ -1,8 +1,8 @@
-"""Parts of vae-run compared with their arithmetic alone, each in a separate process.
+"""Training of a conv network compared with its arithmetic alone.
 
-    python benchmarks/pieces.py conv|likelihood
+    python benchmarks/pieces.py
 
-prints one line of JSON: seconds of the part and of its arithmetic alone, alternately, one pair per
+prints one line of JSON: seconds of steps and of their arithmetic alone, alternately, one pair per
 round.
 """
 
@@ -59,19 +59,8 @@ def conv() -> Pair:
     return alone, whole
 
 
-def likelihood() -> Pair:
-    """log p(x) by 5,000 samples of each of 20 images; the decoder's products alone."""
-    import likelihood as part
-
-    torch.manual_seed(0)
-    words = ("network.widths=[400]", f"latent_dim={part.LATENT}")
-    model = build_model(check(composed(*words)), (1, 28, 28)).eval()
-    x = (torch.rand(20, 1, 28, 28) < 0.13).float()
-    return part.products(model, x, 5000), part.ours(model, x, 5000)
-
-
 def main() -> None:
-    alone, whole = {"conv": conv, "likelihood": likelihood}[sys.argv[1]]()
+    alone, whole = conv()
     alone(), whole()
     seconds: dict[str, list[float]] = {"alone": [], "whole": []}
     for _ in range(7):
