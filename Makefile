@@ -80,7 +80,7 @@ format: setup  ## put the code into the house format, mend what can be mended
 	@$(BIN) -m ruff format .
 	@$(BIN) -m ruff check --fix .
 
-bench: setup  ## measure speed beside the peers that are installed, on MNIST
+bench: setup  ## measure speed beside the last release's (BASE=REVISION) and the peers that are installed
 	@$(WITH_ARGS) benchmarks/speed.py
 
 docs: setup  ## build the site of the documentation in build/docs (installs Sphinx)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from parts import experiment
 
+from vae_run.data.datasets.mnist import MNIST
 from vae_run.sweeps.executors.process_pool import processes
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import family_peers  # noqa: E402
+from bench import Bench, small_mnist  # noqa: E402
+from builds import LAST_RELEASE, Swept, Trained, earlier, in_turn  # noqa: E402
 from families import FAMILIES  # noqa: E402
+from marks import GROUPS  # noqa: E402
 from measure import Spread, markdown, run, script  # noqa: E402
 
 
@@ -32,6 +36,69 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     assert Spread.of([1.5]).text() == "1.50", "a single figure has no spread to tell"
     with pytest.raises(ValueError, match="shorter"):
         Spread.of_ratio([1.0, 2.0], [1.0])
+
+
+def test_every_other_round_is_reversed() -> None:
+    assert [list(in_turn(["a", "b"], number)) for number in range(3)] == [
+        ["a", "b"], ["b", "a"], ["a", "b"]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bound", "found"),
+    [
+        ({"least": 0.9}, "at least 0.9: met"),
+        ({"least": 0.91}, "at least 0.91: missed"),
+        ({"most": 0.9}, "at most 0.9: met"),
+        ({"most": 0.89}, "at most 0.89: missed"),
+        ({}, ""),
+    ],
+)
+def test_a_row_says_whether_its_median_meets_the_mark(
+    bound: dict[str, float], found: str, tmp_path: Path
+) -> None:
+    bench = Bench(threads=1, rounds=3, root=tmp_path, folder=tmp_path)
+    bench.marked("what", Spread.of([0.1, 0.9, 2.0]), **bound)
+    assert bench.rows == [
+        {"quantity": "what", "measured": "0.90 (0.10 - 2.00) times", "mark": found, "detail": ""}
+    ]
+
+
+def test_a_run_is_as_fast_at_the_end_as_at_its_start_less_what_compiling_took() -> None:
+    trained = Trained(9.0, 1.0, 1.0, [20.0, 100.0, 50.0, 50.0, 90.0, 98.0], 1.0)
+    assert trained.late() == pytest.approx(0.94), "the median of 90 and 98 to the second, 100"
+
+
+def test_the_time_of_a_sweep_is_known_from_its_first_jobs() -> None:
+    """Jobs of 10 s, two at a time, after 5 s of start-up, with 3 s of closing."""
+    few, all_ = Swept(28.0, [15, 15, 25, 25], 1.0), Swept(88.0, [15.0] * 16, 1.0)
+    assert few.seconds_of(16, 2) == all_.seconds_of(16, 2) == 88.0
+
+
+def test_small_files_of_mnist_are_read_as_such(tmp_path: Path) -> None:
+    splits = MNIST(root=str(small_mnist(tmp_path)), download=False).load()
+    assert [len(s.images) for s in (splits.train, splits.val, splits.test)] == [900, 100, 200]
+
+
+def test_an_earlier_revision_is_unpacked_with_a_cache_of_its_own(tmp_path: Path) -> None:
+    try:
+        base = earlier(LAST_RELEASE, tmp_path)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    assert (base.tree / "src/vae_run/__main__.py").is_file()
+    assert base.threads(2) == (), "it has no key for threads"
+    first, second = base.cold(), base.cold()
+    assert first.environment()["XDG_CACHE_HOME"] != second.environment()["XDG_CACHE_HOME"]
+    with pytest.raises(RuntimeError, match="set BASE to a revision"):
+        earlier("no-such-revision", tmp_path)
+
+
+def test_each_row_of_the_benchmark_is_described() -> None:
+    page = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
+    for names in GROUPS:
+        assert f"| {', '.join(f'`{name}`' for name in names)} |" in page or all(
+            f"| `{name}` |" in page for name in names
+        ), names
 
 
 def test_a_table_leaves_what_a_row_has_not_empty() -> None:
