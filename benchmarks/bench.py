@@ -23,6 +23,8 @@ class Sizes:
 
     long: int = 30
     """Epochs of the long trainings."""
+    peers: int = 10
+    """Epochs of the first round of `peers`."""
     short: int = 4
     """Epochs of the trainings whose speed alone is of interest."""
     swept: int = 20
@@ -38,7 +40,7 @@ class Sizes:
     images: int = 20
 
 
-QUICK = Sizes(long=3, short=2, swept=1, tiny=4, digits=2, samples=50, images=2)
+QUICK = Sizes(long=3, peers=2, short=2, swept=1, tiny=4, digits=2, samples=50, images=2)
 """Sizes that show that every row works; their numbers mean nothing."""
 
 

@@ -148,6 +148,16 @@ def test_the_shell_has_no_data_in_memory(vae_run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
+def test_a_task_on_data_that_were_in_memory_asks_for_a_file(
+    images: Any, small: Any, vae_run: Run
+) -> None:
+    run = api.fit(images, **small)
+    finished = vae_run("task=encode", f"run={run.path}", "input=train", "output=codes.npz")
+    assert finished.code == 3
+    assert "input=train" in finished.err
+    assert "Name a file with the images: input=FILE" in finished.err
+
+
 def test_pictures_are_drawn_when_they_are_asked_for(images: Any, small: Any) -> None:
     keys = {**small, "evaluation.figures": ["reconstructions"]}
     run = api.fit(images, **keys)

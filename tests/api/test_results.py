@@ -27,6 +27,9 @@ def test_a_table_shows_itself() -> None:
     assert "<td>&lt;x&gt;</td>" in table._repr_html_()
     long = Table({"n": n} for n in range(100))
     assert "40 more rows" in long._repr_html_()
+    none = Metrics()
+    none.note = "no metrics: the run is interrupted"
+    assert repr(none) == none._repr_html_() == "no metrics: the run is interrupted"
     metrics = Metrics({"val": {"mse": 0.5}, "test": {"mse": 0.25, "kl": 1.0}})
     assert metrics.table() == [
         {"metric": "mse", "val": 0.5, "test": 0.25},

@@ -22,6 +22,7 @@ from vae_run.plots.canvas import BLUE, ORANGE, VERMILLION, rgb, shorten, text_wi
 from vae_run.plots.curves import _panels, joined
 from vae_run.plots.grid import Grid
 from vae_run.plots.planes import _fewest_holes, _ticks
+from vae_run.plots.strangest import _told_apart
 
 Picture = NDArray[np.uint8]
 NAN = float("nan")
@@ -407,6 +408,29 @@ def test_the_strangest_stand_above_their_reconstructions() -> None:
         assert above[2:] == below[2:], "in one column"
         assert above[1] < below[0]
     assert places[0][3] < places[1][2] < places[2][2], "in order"
+
+
+def test_long_names_are_told_apart_by_what_they_do_not_share() -> None:
+    assert _told_apart(["cell_0012.png", "cell_0107.png"]) == (
+        ["0012", "0107"], "Each name begins with cell_ and ends with .png"
+    )  # fmt: skip
+    assert _told_apart(["left_eye.png", "right_eye.jpg"]) == (
+        ["left_eye.png", "right_eye.jpg"], ""
+    )  # fmt: skip
+    assert _told_apart(["0012.png", "0107.png"])[0] == ["0012.png", "0107.png"], "short ones stay"
+    assert _told_apart(["cell.v1.png", "cell.v1b.png"])[0] == ["1", "1b"]
+    assert _told_apart(["specimen.png", "specimen_b.png"])[0] == ["specimen", "specimen_b"]
+
+
+def test_the_error_is_the_mean_over_the_images_that_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sixteen images of 60 pixels do not fit beside each other."""
+    said = list[str]()
+    monkeypatch.setattr(Grid, "draw", lambda grid: said.extend(grid.notes))
+    images = torch.rand(16, 1, 60, 60)
+    plots.reconstructions(images, None, images)
+    assert said == ["Squared error 0 per pixel, mean over 15 images"]
 
 
 def test_equal_quantities_are_one_panel(axes):

@@ -114,7 +114,9 @@ class Run:
     @property
     def metrics(self) -> Metrics:
         """{split: {metric: value}} of the best checkpoint, as in `metrics.json`."""
-        return Metrics(self._directory.metrics())
+        found = Metrics(self._directory.metrics())
+        found.note = f"no metrics: the run is {self.status or 'unfinished'}"
+        return found
 
     @property
     def history(self) -> Table:

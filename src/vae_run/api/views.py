@@ -54,7 +54,13 @@ class Table(list[dict[str, Any]]):
 
 
 class Metrics(dict[str, dict[str, float]]):
-    """{split: {metric: value}}; a notebook shows the splits side by side."""
+    """{split: {metric: value}}; a notebook shows the splits side by side.
+
+    Attributes:
+        note: what is shown where there are none.
+    """
+
+    note = ""
 
     def table(self) -> Table:
         """A row for each metric, a column for each split."""
@@ -65,10 +71,10 @@ class Metrics(dict[str, dict[str, float]]):
         )
 
     def __repr__(self) -> str:
-        return repr(self.table())
+        return repr(self.table()) if self else self.note
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return self.table()._repr_html_() if self else html.escape(self.note)
 
 
 class _File:

@@ -68,6 +68,11 @@ def given() -> Given:
     return data
 
 
+def is_lacking(dataset: object) -> bool:
+    """Whether `dataset` reads data in memory, and this process has none."""
+    return getattr(dataset, "path", None) == MEMORY and _given.get() is None
+
+
 def called(dataset: object) -> str:
     """What messages call `dataset`: its class, and where its files are, or the argument `images`.
 

@@ -62,7 +62,7 @@ def reconstructions(
     errors = _squared_errors(target[:count], output[:count])
     unit = "pixel" if clean.ndim == 4 else "value"
     noun = {2: "vector", 3: "window", 4: "image"}[clean.ndim]
-    shown = shown_of(count, len(clean), noun)
+    shown = shown_of(count, count, noun)  # of the split they are a sample anyway
     mean = float(errors.mean())
     error = f"{_error(mean)} per {unit}" if math.isfinite(mean) else "not finite"
     names: Any = labels if labels is None or isinstance(labels, Sequence) else labels.tolist()

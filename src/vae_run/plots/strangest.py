@@ -5,6 +5,8 @@ Letters: B images, E event shape.
 
 from __future__ import annotations
 
+import os.path
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MOST_COLUMNS, _MOST_BANDS = 12, 4
+_SHORT = 8  # letters of a name that fit above an image
 
 
 def strangest(
@@ -35,6 +38,7 @@ def strangest(
     """
     above, remark = events(images, 1)
     below = events(output, 1)[0]
+    names, common = _told_apart(names)
     columns = min(_MOST_COLUMNS, columns_that_fit(above.shape[1:]), len(above))
     bands = min(_MOST_BANDS, -(-len(above) // columns))
     count = min(len(above), bands * columns)
@@ -49,7 +53,26 @@ def strangest(
     return Grid(
         cells,
         "Anomaly scores",
-        [*notes, *([remark] if remark else [])],
+        [*notes, *([common] if common else []), *([remark] if remark else [])],
         row_names=["original", "reconstruction"] * bands,
         captions=captions,
     ).draw()
+
+
+def _told_apart(names: Sequence[str]) -> tuple[Sequence[str], str]:
+    """Names without what all begin and end with, where they are long; and a note on that.
+
+    Digits of a number stay together, and only a file name's ending is left out.
+    """
+    if len(set(names)) < 2 or max(map(len, names)) <= _SHORT:
+        return names, ""
+    endings = {os.path.splitext(name)[1] for name in names}
+    ending = endings.pop() if len(endings) == 1 else ""
+    stems = [name.removesuffix(ending) for name in names]
+    start = re.sub("[0-9]+$", "", os.path.commonprefix(stems))  # noqa: RUF071
+    left = [stem.removeprefix(start) for stem in stems]
+    if not all(left):  # one name is the beginning of the others
+        start, left = "", stems
+    said = [f"begins with {start}" if start else "", f"ends with {ending}" if ending else ""]
+    kept = " and ".join(part for part in said if part)
+    return left, f"Each name {kept}" if kept else ""

@@ -138,7 +138,7 @@ def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool, joined: boo
     colour, dash = look
     several = dots and (len(x) > len(places) or not joined)
     if several:
-        axes.plot(x, y, "o", color=colour, markersize=3.4, alpha=0.4, markeredgewidth=0)
+        axes.plot(x, y, "o", color=colour, markersize=6, alpha=0.5, markeredgewidth=0)
     if not joined:
         return
     if line.halves:
@@ -152,7 +152,7 @@ def _draw(axes: Axes, line: Line, look: tuple[str, Any], dots: bool, joined: boo
         linestyle=dash,
         linewidth=1.8,
         marker=marker,
-        markersize=2.6 if several else 4.4,
+        markersize=4 if several else 6,
         solid_capstyle="round",
     )
 

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,7 @@ def opened(call: Call) -> Opened:
     splits = on_scale_of(saved, file, splits)
     with checkpoint_file.understood(file):
         conditions = Conditions.of_state(saved.get("conditions"))
+    tell_of_other_names(saved, splits)
     experiment = assemble(settings, device, saved.get("classes"), splits, conditions, fresh=False)
     epoch = use_checkpoint(experiment, run, fixed.checkpoint)
     return Opened(run, experiment, epoch, other, tracker)
@@ -133,6 +135,19 @@ def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str, splits: 
             "the data of the run have changed, and were cut anew: the test set may hold %s "
             "that the run was trained on. A run with dataset.split_by=name keeps its test set.",
             splits.noun,
+        )
+
+
+def tell_of_other_names(saved: Mapping[str, Any], splits: Splits) -> None:
+    """Warn where a conditional model knows the labels of `splits` by other names of classes."""
+    known, found = saved.get("class_names") or (), splits.class_names or ()
+    names = list(zip_longest(known, found, fillvalue="no class"))
+    others = [f"{label} is {b}, was {a}" for label, (a, b) in enumerate(names) if a != b]
+    if saved.get("classes") is not None and known and found and others:
+        log.warning(
+            "the classes of the data are others than those that the run is conditional on: label "
+            "%s: the model takes each image for one of the class that has its label",
+            "; ".join(others[:5]) + ("; ..." if len(others) > 5 else ""),
         )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from vae_run.config.schema import OnImages
 from vae_run.data.conditions import LABEL, conditioned
 from vae_run.data.dataset import Dataset
+from vae_run.data.given import is_lacking
 from vae_run.data.scaled_splits import scaled_split
 from vae_run.data.scaling import Scaling
 from vae_run.data.splits import Split, Splits
@@ -94,6 +95,11 @@ def own_split(run: Trained, name: str) -> UserImages:
         raise ConfigError(
             "input: the training images of the run are streamed from shards. Use input=val or "
             "test, or name files."
+        )
+    if is_lacking(run.settings.build("dataset")):
+        raise DataError(
+            f"input={name}: {run.run.path} was trained on data that a Python program held in "
+            "memory, and this command has none. Name a file with the images: input=FILE."
         )
     splits = own_splits(run)
     split = {"train": splits.train, "val": splits.val, "test": splits.test}[name]
