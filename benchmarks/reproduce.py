@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -88,7 +89,8 @@ def told(reproduction: Reproduction, rows: Sequence[Mapping[str, str]]) -> dict[
 @lru_cache
 def pca_score() -> float:
     """scikit-learn's mean log-likelihood of MNIST's test images under 10 principal components."""
-    splits = MNIST(val_size=0).load()
+    root = os.environ.get("VAE_RUN_DATA", "~/.cache/vae-run/data")  # as conf/dataset/mnist.yaml
+    splits = MNIST(root=root, val_size=0).load()
     train, test = (
         split.images.flatten(1).to(torch.float64).numpy() / 255.0
         for split in (splits.train, splits.test)
