@@ -14,7 +14,7 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
 PYTEST = -m pytest --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run docs test test-faults test-scale test-trackers test-versions lint format bench docs-pictures screenshots clean setup
+.PHONY: help run docs test test-faults test-scale test-trackers test-versions lint format bench reproduce docs-pictures screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
@@ -82,6 +82,9 @@ format: setup  ## put the code into the house format, mend what can be mended
 
 bench: setup  ## measure speed beside the last release's (BASE=REVISION) and the peers that are installed
 	@$(WITH_ARGS) benchmarks/speed.py
+
+reproduce: setup  ## train the experiments of docs/reproductions.md and write its table (MNIST; hours)
+	@$(WITH_ARGS) benchmarks/reproduce.py
 
 docs: setup  ## build the site of the documentation in build/docs (installs Sphinx)
 	@$(BIN) -c 'import furo, myst_nb' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[docs]' >&2

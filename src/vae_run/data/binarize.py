@@ -19,12 +19,13 @@ _SEEDS = {
     "val": 0x5EED_B1_02,
     "test": 0x5EED_B1_03,
     "others": 0x5EED_B1_04,
+    "val_others": 0x5EED_B1_05,
 }
 """One for each split; no run is likely to choose one of these numbers as its own seed."""
 _CHUNK = 1024
 
 
-def binarized(split: Split, name: Literal["train", "val", "test", "others"]) -> Split:
+def binarized(split: Split, name: Literal["train", "val", "test", "others", "val_others"]) -> Split:
     """`split` with every pixel replaced by one Bernoulli sample: uint8 0 or 1 of scale 1.
 
     The sample is the same in every run and on every machine.

@@ -147,8 +147,10 @@ def conditioned(splits: Splits, conditions: Conditions | None) -> Splits:
                 "cut the sets otherwise with dataset.split_seed."
             )
         found[name] = replace(split, conditions=columns.scaled(raw))
-    others = None if splits.others is None else replace(splits.others, conditions=None)
-    return replace(splits, **found, others=others, conditions=columns)  # type: ignore[arg-type]
+    for name in ("others", "val_others"):
+        left = getattr(splits, name)
+        found[name] = left and replace(left, conditions=None)
+    return replace(splits, **found, conditions=columns)  # type: ignore[arg-type]
 
 
 def _fitted(columns: Columns, raw: Tensor) -> Columns:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from vae_run.data.binarize import binarized, refuse_not_grey
 from vae_run.data.class_labels import of_classes
@@ -18,11 +17,12 @@ from vae_run.data.columns import Columns
 from vae_run.data.conditions import LABEL, with_labels
 from vae_run.data.cuts import images_in
 from vae_run.data.given import called
+from vae_run.data.left_out import left_out
 from vae_run.data.scaled_splits import scaled_by_train
 from vae_run.data.scaling import Kind
 from vae_run.data.split_checks import refuse_inconsistent
 from vae_run.data.splits import Split, Splits
-from vae_run.data.stable_cuts import cut, positions, shares
+from vae_run.data.stable_cuts import cut
 from vae_run.data.webdataset.stream import Stream
 from vae_run.errors import DataError
 from vae_run.system.nouns import noun_of
@@ -166,15 +166,12 @@ class Dataset(ABC):
         beside = [name for name in conditions if name != LABEL]
         parts = self.read_with(beside) if beside else self.read()
         refuse_inconsistent(str(self), parts.named())
-        others = None
-        if self.classes is not None:
-            kept, wanted = of_classes(parts.named(), self.classes, parts.class_names)
-            others = self._left_out(parts, wanted)
-            parts = replace(parts, **kept)  # type: ignore[arg-type]
+        parts, val_others, others = self._of_classes(parts)
         train, val, test = self._cut(parts)
         if self.keeps_in_memory(sum(len(s) * s.image_bytes for s in (train, val, test))):
             train, val, test = train.in_memory(), val.in_memory(), test.in_memory()
             others = None if others is None else others.in_memory()
+            val_others = None if val_others is None else val_others.in_memory()
         if self.binarize != "none":
             if parts.scale != "none":
                 raise DataError(
@@ -186,24 +183,20 @@ class Dataset(ABC):
             dynamic = self.binarize == "dynamic"
             train = replace(train, resample=True) if dynamic else binarized(train, "train")
             val, test = binarized(val, "val"), binarized(test, "test")
-            others = None if others is None else binarized(others, "others")
-        own = (parts.class_names, others, parts.stream, parts.notes, parts.table)
+            others = others and binarized(others, "others")
+            val_others = val_others and binarized(val_others, "val_others")
+        own = (parts.class_names, others, val_others, parts.stream, parts.notes, parts.table)
         splits = Splits(train, val, test, *own, conditions=parts.conditions)
         return with_labels(scaled_by_train(splits, parts.scale), conditions)
 
-    def _left_out(self, parts: Parts, wanted: Tensor) -> Split | None:
-        """The test images of all other labels, or as large a share of train as test is cut from."""
-        source = parts.train if parts.test is None else parts.test
-        assert source.labels is not None, "`of_classes` has checked it"
-        left = source.take((~torch.isin(source.labels, wanted)).nonzero()[:, 0])
-        if parts.test is None and self.split_by == "name":
-            chosen = positions(left, self.split_seed) < shares(parts.test_size, 0)[0]
-            left = left.take(torch.from_numpy(chosen).nonzero()[:, 0])
-        elif parts.test is None and len(left):
-            order = torch.randperm(len(left), generator=self._cuts())
-            count = min(images_in("test_size", parts.test_size, len(left)), len(left))
-            left = left.take(order[:count].sort().values)
-        return left if len(left) else None
+    def _of_classes(self, parts: Parts) -> tuple[Parts, Split | None, Split | None]:
+        """The images of `classes`, and those of val and test of all other classes."""
+        if self.classes is None:
+            return parts, None, None
+        kept, wanted = of_classes(parts.named(), self.classes, parts.class_names)
+        sizes = (0 if parts.stream is not None else self.val_size, parts.test_size)
+        sets, how = (parts.train, parts.val, parts.test), (self.split_by, self.split_seed)
+        return replace(parts, **kept), *left_out(*sets, wanted, sizes, *how)  # type: ignore[arg-type]
 
     def _cuts(self) -> torch.Generator:
         """A new generator of the random numbers that decide which images are cut."""

@@ -131,11 +131,7 @@ def _other_columns(own: Columns | None, run: Columns) -> DataError:
 
 def _each(splits: Splits, scaled: Callable[[Tensor], Tensor]) -> Splits:
     """`splits` with the images of every split `scaled`."""
-    others = None if splits.others is None else scaled_split(splits.others, scaled)
-    train, val, test = (
-        scaled_split(split, scaled) for split in (splits.train, splits.val, splits.test)
-    )
-    return replace(splits, train=train, val=val, test=test, others=others)
+    return splits.each(lambda split: scaled_split(split, scaled))
 
 
 def _scaling_note(splits: Splits, scaling: Scaling, what: str) -> tuple[str, ...]:

@@ -38,14 +38,13 @@ class Split:
         factors: int64 [N, F], the index of the value of each generative factor, or None; metrics
             of disentanglement compare codes with them.
         unordered: the columns of `factors` that are categorical.
-        mapped: which of `images` belong to the split, if they are memory-mapped; None: all of
-            them, in memory. Labels, factors and names have only the split's N rows; with `mapped`
-            they stay on the CPU too.
+        mapped: which of `images` are the split's, if they are memory-mapped; None: all, in memory.
+            Labels, factors and names have only the N rows; with `mapped` they stay on the CPU too.
         names: str [N], what each image is called, such as its file or key; None: no names.
-        conditions: what a model with several conditions is given: float64 [N, P] in their own
-            units as they were read, float32 [N, P] once `conditions.conditioned`; or None.
-        index: int64 [N] on the CPU, the place of each image in the source's split that it was read
-            from, before classes were chosen and sets were cut; None: 0 to N-1.
+        conditions: what a model with several conditions is given: [N, P], float64 in the units that
+            were read, float32 once `conditions.conditioned`; or None.
+        index: int64 [N] on the CPU, each image's place in the source's split, before classes were
+            chosen and sets were cut; None: 0 to N-1.
     """
 
     images: Tensor
@@ -68,14 +67,14 @@ class Split:
         return self.images.device if self.mapped is None else self.mapped.device
 
     @property
-    def image_bytes(self) -> int:
-        """Bytes of a stored image."""
-        return math.prod(self.event_shape) * self.images.element_size()
-
-    @property
     def event_shape(self) -> tuple[int, ...]:
         """E: (C, H, W), or (F,) for flat vectors."""
         return tuple(self.images.shape[1:])
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of a stored image."""
+        return math.prod(self.event_shape) * self.images.element_size()
 
     @property
     def levels(self) -> int | None:
@@ -162,7 +161,7 @@ class Split:
         return replace(self, images=self.images.index_select(0, self.mapped.rows), mapped=None)
 
     def take(self, index: Tensor) -> "Split":
-        """The sub-split of the images `index` (int64 [M], on the device of `images`)."""
+        """Those of the images `index` (int64 [M], on the device of `images`)."""
         beside = self._each_beside(lambda values: values[index])
         names = None if self.names is None else self.names[index.cpu().numpy()]
         places = index.cpu() if self.index is None else self.index[index.cpu()]
@@ -174,15 +173,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """Three disjoint sets of images of one event shape.
+    """Three disjoint sets of images of one event shape; only `val` may be empty (`val_size=0`).
 
     Attributes:
-        train, val, test: the sets; only `val` may be empty (`val_size=0`).
         class_names: the name of label i at index i, or None.
-        others: test images of the classes that `dataset.classes` excludes, or None.
+        others, val_others: test and val images of classes that `dataset.classes` excludes, or None.
         stream: the training images, if they are read from disk in every epoch; `train` is then a
-            sample of them, used wherever something is fitted to or measured on training images.
-            None: `train` has all training images.
+            sample of them, to fit to and to measure on. None: `train` has all training images.
         notes: sentences about how the source was understood and what of it was left out.
         table: the columns that a table's features were made from; None: the data are no table.
         scaling: what was done to the values of other data; None: nothing.
@@ -194,6 +191,7 @@ class Splits:
     test: Split
     class_names: tuple[str, ...] | None = None
     others: Split | None = None
+    val_others: Split | None = None
     stream: Stream | None = None
     notes: tuple[str, ...] = ()
     table: Columns | None = None
@@ -227,19 +225,21 @@ class Splits:
 
     def to(self, device: torch.device) -> "Splits":
         """The same splits with their tensors on `device`."""
-        others = None if self.others is None else self.others.to(device)
-        train, val, test = self.train.to(device), self.val.to(device), self.test.to(device)
-        return replace(self, train=train, val=val, test=test, others=others)
+        return self.each(lambda split: split.to(device))
+
+    def each(self, changed: Callable[[Split], Split]) -> "Splits":
+        """The same splits, each of them and of what was left out `changed`."""
+        names = "train", "val", "test", "others", "val_others"
+        held = [name for name in names if getattr(self, name) is not None]
+        new: dict[str, Any] = {name: changed(getattr(self, name)) for name in held}
+        return replace(self, **new)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the bytes of all three splits, in hexadecimal: equal data have equal hashes.
-
-        A stream enters by the names and sizes of its shards, not by their contents.
-        """
+        """SHA-256 of all three splits, in hexadecimal; of a stream, its shards' names and sizes."""
         digest = hashlib.sha256()
         for split in (self.train, self.val, self.test):
-            header = ((len(split), *split.event_shape), split.images.dtype, split.scale)
-            digest.update(repr(header).encode())
+            shape = (len(split), *split.event_shape)
+            digest.update(repr((shape, split.images.dtype, split.scale)).encode())
             for images in split.chunks():
                 digest.update(images.cpu().contiguous().numpy().data)
             for beside in (split.labels, split.conditions):

@@ -23,8 +23,8 @@ class View:
     """A model before a split, as metrics and pictures see it.
 
     `epoch` is the time that the objective's warm-up reads; batches carry fixed noise. `train` is
-    the training split, for metrics that fit something to it, and `others` are the test images
-    whose classes were left out, where this is the test split. `table` are the columns that the
+    the training split, for metrics that fit something to it, and `others` are the images
+    of the classes left out, where this is val or test. `table` are the columns that the
     features were made from, if the data are rows of a table; `scaling` is what was done to the
     values of other data. `first` is the index of the first image in the whole of which `split` is
     a piece; noise depends on it. Of a split of more than `limit` images so many are visited,

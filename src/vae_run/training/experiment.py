@@ -56,8 +56,14 @@ class Experiment:
             scaling=self.splits.scaling,
             manifold_label=self.evaluation.manifold_label,
             train=self.splits.train,
-            others=self.splits.others if split is self.splits.test else None,
+            others=self._left_out(split),
         )
+
+    def _left_out(self, split: Split) -> Split | None:
+        """The anomalies beside `split`, which val and test have."""
+        if split is self.splits.test:
+            return self.splits.others
+        return self.splits.val_others if split is self.splits.val else None
 
     def declared(self) -> Declared:
         """What the package's table of quantities lacks to tell the run's metrics and terms."""

@@ -50,10 +50,11 @@ def _conflicts(settings: Settings) -> Iterator[str]:
 def anomaly(view: View) -> dict[str, float]:
     """`SCORE_auroc` and `SCORE_average_precision` of every score of `scores`, in [0, 1].
 
-    The test images of `dataset.classes` are normal, those of all other classes are anomalies,
+    The images of `dataset.classes` are normal, those of all other classes are anomalies,
     which are the positives. The area under the ROC curve is the probability that an anomaly
     scores higher than a normal image; 0.5 is chance. The average precision of chance is the share
-    of anomalies. Only on test: val has no anomalies.
+    of anomalies. On val the anomalies are training images of those classes, which are trained on
+    in no run, so that a choice among runs does not see the test set.
     """
     if view.others is None or view.train is None or view.model.conditional:
         return {}
