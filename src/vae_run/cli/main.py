@@ -71,6 +71,7 @@ def _run(asked: Namespace, typed: Sequence[str]) -> None:
 
 def _job(config: DictConfig) -> None:
     """One job: run its task and keep its exit code. A job that fails does not end a sweep."""
+    from vae_run.plots.backend import in_own_process
     from vae_run.system.console import say_on_terminal
 
     say_on_terminal()
@@ -81,6 +82,7 @@ def _job(config: DictConfig) -> None:
             own = getattr(call.settings.fixed, "run", None)
             Outcome.directory = call.directory if task == "train" else own and Path(own)
         program = import_module(f"vae_run.tasks.{task}")
+        in_own_process()
         program.main(call)
     except Exception as error:
         report_error(error)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_run.plots.backend import prepare
 from vae_run.plots.drawing import SCREEN, Drawing
 from vae_run.plots.fonts import families, shown
 
@@ -42,14 +44,17 @@ def rgb(colour: str) -> Picture:
 
 
 def _font(string: str, size: float, bold: bool = False) -> FontProperties:
+    prepare()
     from matplotlib.font_manager import FontProperties
 
     weight = "bold" if bold else "normal"
     return FontProperties(family=families(string), size=size, weight=weight)
 
 
+@lru_cache(4096)
 def text_width(string: str, size: float, bold: bool = False) -> float:
     """Width in pixels of a line of text."""
+    prepare()
     from matplotlib.backends.backend_agg import RendererAgg
 
     string = shown(string)
@@ -105,6 +110,7 @@ class Sheet:
     """A white page of width x height pixels; x runs right and y runs down from the top left."""
 
     def __init__(self, width: int, height: int) -> None:
+        prepare()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

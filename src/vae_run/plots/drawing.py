@@ -31,6 +31,8 @@ class Drawing(np.ndarray[Any, np.dtype[np.uint8]]):
     """
 
     sheet: Page | None
+    png: bytes | None
+    """Its PNG on the screen, once a file or a tracker has had it encoded."""
 
     @classmethod
     def of(cls, sheet: Page, pixels: NDArray[np.uint8]) -> Drawing:
@@ -40,4 +42,4 @@ class Drawing(np.ndarray[Any, np.dtype[np.uint8]]):
         return found
 
     def __array_finalize__(self, source: Any) -> None:
-        self.sheet = None
+        self.sheet = self.png = None
