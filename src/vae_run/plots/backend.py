@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 
 _alone = False
 
@@ -14,6 +15,18 @@ def in_own_process() -> None:
     """
     global _alone
     _alone = True
+
+
+def is_in_own_process() -> bool:
+    """Whether `in_own_process` was called."""
+    return _alone
+
+
+def load() -> None:
+    """Import what a picture needs, which is otherwise imported with the first one."""
+    prepare()
+    for name in ("matplotlib.backends.backend_agg", "matplotlib.figure", "PIL.PngImagePlugin"):
+        import_module(name)
 
 
 @cache

@@ -41,5 +41,15 @@ class Drawing(np.ndarray[Any, np.dtype[np.uint8]]):
         found.sheet = sheet
         return found
 
+    def __reduce__(self) -> Any:
+        """Pixels and PNG can be sent to another process, the page cannot."""
+        return _without_page, (np.asarray(self), self.png)
+
     def __array_finalize__(self, source: Any) -> None:
         self.sheet = self.png = None
+
+
+def _without_page(pixels: NDArray[np.uint8], png: bytes | None) -> Drawing:
+    found = pixels.view(Drawing)
+    found.png = png
+    return found

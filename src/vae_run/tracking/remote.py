@@ -232,7 +232,8 @@ class Process:
         cls._lock = Lock()
         for process in cls._all:
             process._process.returncode = 0  # it is no child of this process
-            process._close()
+            for pipe in (process._calls, process._answers):
+                pipe.raw.close()  # another thread of the parent may have held the buffer's lock
         cls._all.clear()
 
 
