@@ -76,8 +76,12 @@ class EventFile:
     def flush(self) -> None:
         """Hand what waits to the operating system."""
         waiting, self._waiting, self._flushed = self._waiting, bytearray(), time.monotonic()
-        while waiting:
-            del waiting[: self._file.write(waiting)]
+        try:
+            while waiting:
+                del waiting[: self._file.write(waiting)]
+        except OSError:
+            self._file.close()
+            raise
 
     def close(self) -> None:
         """Write what waits, and close the file."""
