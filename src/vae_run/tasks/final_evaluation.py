@@ -26,6 +26,7 @@ from vae_run.system import ranks
 from vae_run.system.beside import beside, has_room
 from vae_run.system.console import numbers
 from vae_run.system.formatting import short_path
+from vae_run.system.memory import return_freed_memory
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, shown, use_checkpoint
 from vae_run.tracking.history import history
 from vae_run.tracking.tracker import Tracker
@@ -63,6 +64,7 @@ def conclude(
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
+    return_freed_memory()
     pictures = drawn(experiment, run, epoch) if draw else {}
     if before:
         remove_pictures(experiment, run, keep=pictures)
