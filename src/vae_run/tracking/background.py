@@ -83,7 +83,7 @@ class Background(Tracker):
 
     def await_answer(self) -> None:
         """Wait until the service has received the start, or until its first failure."""
-        self._answered.wait(SILENCE)
+        self._answered.wait(SILENCE + self._make.patience)
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         now = time.time()
@@ -137,7 +137,8 @@ class Background(Tracker):
         while self._thread.is_alive():
             self._thread.join(0.05)
             now = time.monotonic()
-            if now - self._last_success > SILENCE or now - begin > LONGEST_END:
+            silence = SILENCE + (0.0 if self._answered.is_set() else self._make.patience)
+            if now - self._last_success > silence or now - begin > LONGEST_END:
                 break
         self._give_up()
         if self._lost.total:

@@ -35,6 +35,8 @@ class Failed(Exception):
 class Here:
     """Makes calls of `service` in this process."""
 
+    patience = 0.0
+
     def __init__(self, service: Service) -> None:
         self._service, self._begun = service, False
 
@@ -69,7 +71,12 @@ class Remote:
 
     The process waits for the next run when one is over, and ends with this process, however that
     ends: with the pipe that the calls come through.
+
+    Attributes:
+        patience: seconds that the first answer may take longer: the package is imported meanwhile.
     """
+
+    patience = 40.0
 
     def __init__(self, service: Service, process: Process) -> None:
         self._service, self._process = service, process

@@ -69,15 +69,18 @@ def serve(calls: int, answers: int) -> None:
 
 def _receive(pipe: IO[bytes], received: SimpleQueue[Begin | Call | None], busy: Event) -> None:
     """Hand calls on. Where the pipe ends during a call, nobody waits for it any more."""
-    with suppress(EOFError, OSError):
+    try:
         while True:
             call = pickle.load(pipe)  # noqa: S301 - from our own process
             if not isinstance(call, Begin):
                 busy.set()
             received.put(call)
-    if busy.is_set():
+    except (EOFError, OSError):
+        if busy.is_set():
+            os._exit(1)
+        received.put(None)
+    except BaseException:  # what cannot be read would never be answered
         os._exit(1)
-    received.put(None)
 
 
 class _Served:
@@ -102,12 +105,19 @@ class _Served:
         assert self._service is not None
         try:
             if not self._ready:
-                self._service.prepare()
-                self._ready = True
+                self._prepare(self._service)
             call(self._service)
         except Exception as error:  # a service can fail in any way
             return self._trouble(self._service, error)
         return None
+
+    def _prepare(self, service: Service) -> None:
+        try:
+            service.prepare()
+        except BaseException:
+            service.restore()
+            raise
+        self._ready = True
 
     def _trouble(self, service: Service, error: Exception) -> Trouble:
         try:
