@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +110,9 @@ def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, 
         others = [entry for entry in entries[1::2] if not is_outside(entry)]
         own = [entry for entry in entries if entry not in others]
         load()
-    with beside(partial(_encoded, experiment, epoch, others)) if others else nullcontext() as other:
+    shared: AbstractContextManager[Callable[[], dict[str, NDArray[Any]] | None] | None]
+    shared = beside(partial(_encoded, experiment, epoch, others)) if others else nullcontext()
+    with shared as other:
         training = draw_training(experiment, run)
         found = draw_all(experiment, epoch, entries=own)
         if other is not None:

@@ -210,8 +210,7 @@ class Background(Tracker):
 
     def _send(self, items: Sequence[Item]) -> None:
         points = [point for item in items for point in item.points]
-        call = methodcaller("points", points) if points else items[0].call
-        self._make(call)
+        self._make(methodcaller("points", points) if points else items[0].call)
 
     def _done(self, items: Sequence[Item], *, lost: bool) -> None:
         """Take calls that were made out of the queue."""

@@ -151,4 +151,5 @@ def _moved() -> list[list[int]]:
     """What a lane of zeros makes of each byte at each of the four places of the register."""
     start = np.arange(256, dtype=np.uint32) << np.array([[0], [8], [16], [24]], np.uint32)
     zeros = np.zeros((1024, _LANE), np.uint8)
-    return _remainders(zeros, start.reshape(-1)).reshape(4, 256).tolist()  # type: ignore[no-any-return]
+    found: list[list[int]] = _remainders(zeros, start.reshape(-1)).reshape(4, 256).tolist()
+    return found

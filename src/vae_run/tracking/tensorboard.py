@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from google.protobuf.text_format import MessageToString
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
@@ -85,8 +84,8 @@ class TensorBoard(Tracker):
         info = write_points(self._run, f"{folder}/{quote(name, safe='')}", wide, about, small)
         info.tensor_name = f"{name}:{folder}"
         self._projector.embeddings.append(info)
-        page = MessageToString(self._projector)
-        (self._run / "projector_config.pbtxt").write_text(page, encoding="utf-8")
+        page = self._run / "projector_config.pbtxt"
+        page.write_text(str(self._projector), encoding="utf-8")
 
     def hparams(self, values: Mapping[str, Any]) -> None:
         """Begin a row of the HParams page with the cells `values`; None is an empty cell.
