@@ -133,14 +133,17 @@ class Evaluation:
                     found |= metric(view)
         return found
 
-    def draw(self, view: View, test: View | None = None) -> dict[str, NDArray[Any]]:
+    def draw(
+        self, view: View, test: View | None = None, *, entries: Sequence[Entry] | None = None
+    ) -> dict[str, NDArray[Any]]:
         """The chosen pictures that have a meaning for this model and data, by name.
 
-        Those `of_test` are drawn of `test`, which is `view` where it is not given.
+        Those `of_test` are drawn of `test`, which is `view` where it is not given. `entries` are
+        some of the chosen pictures; None: all.
         """
         drawn = {}
         with evaluating(view.model):
-            for entry in self.figures:
+            for entry in self.figures if entries is None else entries:
                 picture = self._part("figures", entry)
                 if picture.of_codes and view.model.skips:
                     continue
