@@ -141,6 +141,7 @@ def test_density_and_coverage_are_prdcs() -> None:
     inside = int((apart[:, 0] < fifth).sum())
     assert one["density"] == pytest.approx(inside / 5)
     assert one["coverage"] == pytest.approx(inside / 300)
+    assert inside == 11  # prdc 0.2: a density of 2.2 and a coverage of .0367
 
 
 @pytest.mark.parametrize(("dimensions", "concentration"), [(20, 1.0), (300, 1.0), (1024, 50.0)])
