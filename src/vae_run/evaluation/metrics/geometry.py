@@ -85,7 +85,7 @@ def _distances(points: Points) -> Points:
     """Squared distances [N, N]; what rounding leaves between equal points is 0, to itself -1."""
     centred = points - points.mean(0)
     lengths = np.square(centred).sum(1)
-    squares = lengths[:, None] + lengths - 2 * centred @ centred.T
+    squares: Points = lengths[:, None] + lengths - 2 * centred @ centred.T
     squares[squares < ROUNDING * lengths.max()] = 0
     np.fill_diagonal(squares, -1)
     return squares
