@@ -509,6 +509,14 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         members("a.png", "a.cls", "b.png", "b.cls", "a.txt"),
         "sample a has no images",
     ),
+    "apart, cut at first dots": (
+        members("a.png", "b.png", "a.0.json"),
+        r"sample a has no images, .*found: 0\.json\)\. .* up to their first dot",
+    ),
+    "apart, cut at last dots": (
+        members("a.0.png", "a.1.png", "a.0.cls"),
+        r"sample a\.0 has no images, .* up to their last dot",
+    ),
     "one twice": (members("a.png", "a.png"), "duplicate file name"),
     "no label": (members("a.png", "a.cls", "b.png"), "sample b has no label"),
     "no number": (members("a.png", "a.cls", data=b"cat"), "sample a has the label b'cat'"),
@@ -535,6 +543,48 @@ def test_a_damaged_shard_is_named(folder: Path, name: str, split: str) -> None:
             for _ in range(7):
                 one.next()
             pytest.fail("it was left out in silence")
+
+
+@pytest.mark.parametrize("name", [name for name in WRONG if "apart" in name or "image" in name])
+def test_counting_and_reading_agree(folder: Path, name: str) -> None:
+    """On every shard whose names tell that a sample is no sample."""
+    spoil, message = WRONG[name]
+    if name == "no image file":  # a name tells nothing of it
+        return
+    spoil(folder / "train-0000.tar")
+    (shard,) = tar_shards.shards(["train-0000.tar"], folder, "dataset.train")
+    for read in (tar_shards.count, lambda shard: sum(1 for _ in tar_shards.samples(shard))):
+        with pytest.raises(DataError, match=message):
+            read(shard)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("a.png", "a.cls", "b.png"), ("b.cls", "c.png", "c.cls")),
+        (("a.png", "a.cls", "b.cls"), ("b.png", "c.png", "c.cls")),
+        (("a.png", "b.json"), ("b.png", "b.txt", "c.png")),
+    ],
+)
+@pytest.mark.parametrize("images", [None, 3])
+def test_a_sample_cut_by_the_end_of_a_shard_is_named_with_both(
+    folder: Path, before: tuple[str, ...], after: tuple[str, ...], images: int | None
+) -> None:
+    members(*before)(folder / "train-0000.tar")
+    members(*after)(folder / "train-0001.tar")
+    for seed in (0, 1):  # whichever shard is read first
+        own = dataset(folder, train="train-{0000..0001}.tar", images=images, split_seed=seed)
+        with pytest.raises(DataError, match="sample b") as refused:
+            own.load()
+        assert "train-0000.tar" in str(refused.value)
+        assert "train-0001.tar" in str(refused.value)
+
+
+def test_keys_that_begin_anew_in_every_shard_are_no_cut_samples(folder: Path) -> None:
+    members("a.png", "b.png", "c.png")(folder / "train-0000.tar")
+    members("a.png", "c.txt", "b.png")(folder / "train-0001.tar")
+    with pytest.raises(DataError, match=r"train-0001.tar: sample c has no images"):
+        dataset(folder, train="train-{0000..0001}.tar").load()
 
 
 def test_no_cut_and_no_flipped_header_shortens_a_shard_in_silence(folder: Path) -> None:

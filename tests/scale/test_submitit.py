@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from processes import Sweep, descendants, until
+from requeued import Requeued
 
 pytestmark = [
     pytest.mark.scale,
@@ -63,3 +64,22 @@ def test_a_preempted_job_goes_on_and_a_stopped_sweep_leaves_no_process(sweep: Sw
     for directory in sweep.ledger():
         assert sweep.status(directory)["state"] == "interrupted"
     until(lambda: not [pid for pid in below if os.path.exists(f"/proc/{pid}")], 20)
+
+
+def test_a_local_job_goes_on_after_the_six_requeues_of_submitit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vae_run.sweeps.executors.slurm import SlurmPool, SlurmTask
+
+    places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))  # jobs import `requeued`
+    pool = SlurmPool(1, executor="local", folder=tmp_path, parameters={"timeout_min": 1})
+    submission = pool.submit(Requeued(tmp_path / "starts", 8), "job")
+    alone = pool.submitted(SlurmTask(Requeued(tmp_path / "alone", 8)), "alone")
+    until(lambda: not submission.is_alive(), 60)
+    assert submission.end().message == "done"
+    assert (tmp_path / "starts").read_text().count("started") == 8
+    # submitit alone gives the job up after the sixth start.
+    until(lambda: alone.state != "RUNNING", 60)
+    assert not alone.paths.result_pickle.exists()
+    assert (tmp_path / "alone").read_text().count("started") == 6

@@ -22,7 +22,8 @@ from vae_run.data.images.decoder import Decoder
 from vae_run.data.splits import Split
 from vae_run.data.webdataset import tar_shards
 from vae_run.data.webdataset.stream import Stream, decode, shuffled
-from vae_run.data.webdataset.tar_shards import Sample, Shard
+from vae_run.data.webdataset.tar_file import Shard
+from vae_run.data.webdataset.tar_shards import Sample
 from vae_run.errors import ConfigError
 from vae_run.system.extras import installation
 from vae_run.system.hardware import cores

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from vae_run.data.images.decoder import Decoder
 from vae_run.data.webdataset import tar_shards
-from vae_run.data.webdataset.tar_shards import Sample, Shard
+from vae_run.data.webdataset.tar_file import Shard
+from vae_run.data.webdataset.tar_shards import Sample
 from vae_run.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "PPM")

@@ -5,15 +5,15 @@ The package webdataset groups the members. It does not open the files: it would 
 """
 
 import re
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from vae_run.data.checks import regular
 from vae_run.data.webdataset.sample_names import ENDINGS, at_first_dot, at_last_dot, cut_at_last_dot
+from vae_run.data.webdataset.tar_file import Shard, members
 from vae_run.errors import ConfigError, DataError
 
 LABEL = "cls"
@@ -22,27 +22,6 @@ MOST_SHARDS = 1_000_000
 
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_META = re.compile(r"__[^/]*__($|/)")
-_BLOCK, _PIECE = 512, 2**16
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A tar file.
-
-    Attributes:
-        name: its name in the configuration.
-        path: its path.
-        size: in bytes.
-    """
-
-    name: str
-    path: Path
-    size: int
-
-    def error(self, what: str) -> DataError:
-        """The error that describes a defect of this shard."""
-        return DataError(f"{self.path}: {what}; write the shard again, or remove it")
 
 
 class Sample(NamedTuple):
@@ -108,7 +87,10 @@ def shards(names: Iterable[str], folder: Path, key: str) -> list[Shard]:
     for name in names:
         path = regular(folder / Path(name).expanduser(), f"{key}: {folder / name}")
         found.append(Shard(name, path, path.stat().st_size))
-    return found
+    return [
+        replace(one, beside=(*found[max(0, place - 1) : place], *found[place + 1 : place + 2]))
+        for place, one in enumerate(found)
+    ]
 
 
 def samples(shard: Shard) -> Iterator[Sample]:
@@ -120,22 +102,15 @@ def samples(shard: Shard) -> Iterator[Sample]:
     """
     for group in _groups(shard, contents=True):
         key = group["__key__"]
-        images = [ending for ending in ENDINGS if ending in group]
-        if len(images) != 1:
-            held = ", ".join(name for name in group if not name.startswith("__")) or "nothing"
-            raise shard.error(
-                f"sample {key} has {len(images) or 'no'} images, expected one member that ends in "
-                f"{', '.join(ENDINGS)}, next to its other members (found: {held[:200]}). The "
-                "members of a sample have the same name up to their first dot"
-            )
-        yield Sample(shard, key, group[images[0]], _label(shard, key, group.get(LABEL)))
+        (image,) = _images(group)
+        yield Sample(shard, key, group[image], _label(shard, key, group.get(LABEL)))
 
 
 def count(shard: Shard) -> int:
-    """The number of samples in `shard`; only the tar headers are read.
+    """The number of `samples` in `shard`; only the tar headers are read.
 
     Raises:
-        DataError: it is damaged, or has no sample.
+        DataError: it is damaged or has no sample, or a sample has no image, or several.
     """
     return sum(1 for _ in _groups(shard, contents=False))
 
@@ -150,14 +125,17 @@ def alike(found: Iterable[Sample], labelled: bool | None = None) -> Iterator[Sam
     Raises:
         DataError: a sample has a label and others have none, or the reverse.
     """
+    before: Sample | None = None
     for sample in found:
         own = sample.label is not None
         if own != (own if labelled is None else labelled):
+            for one in (sample, before or sample):
+                _refuse_cut(one.shard, one.key)
             raise sample.shard.error(
                 f"sample {sample.key} has {'a' if own else 'no'} label (.{LABEL}), and those "
                 f"before it have {'none' if own else 'one'}"
             )
-        labelled = own
+        labelled, before = own, sample
         yield sample
 
 
@@ -175,73 +153,71 @@ def _label(shard: Shard, key: str, text: bytes | None) -> int | None:
 
 def has_dots_in_names(shard: Shard) -> bool:
     """Whether dots are part of the names of the samples of `shard` (`cut_at_last_dot`)."""
-    return cut_at_last_dot(member["fname"] for member in _members(shard, contents=False))
+    return cut_at_last_dot(member["fname"] for member in members(shard, contents=False))
+
+
+def _images(group: Iterable[str]) -> list[str]:
+    """The endings of the images of a sample."""
+    return [ending for ending in ENDINGS if ending in group]
 
 
 def _groups(shard: Shard, *, contents: bool) -> Iterator[dict[str, Any]]:
-    """The members of each sample by their endings, and its `__key__`."""
-    from webdataset.tariterators import group_by_keys
-
-    found, members = 0, _members(shard, contents)
-    first: list[dict[str, Any]] = []
-
-    def names() -> Iterator[str]:
-        for member in members:
-            first.append(member)
-            yield member["fname"]
-
-    keys = at_last_dot if cut_at_last_dot(names()) else at_first_dot
-    try:
-        for group in group_by_keys(chain(first, members), keys=keys):
-            found += 1
-            yield group
-    except ValueError as error:  # from webdataset: two members have the same name
-        raise shard.error(f"cannot be read: {error.args[0]}") from error
+    """The members of each sample by their endings, and its `__key__`; each has one image."""
+    found = 0
+    for group, dot in _consecutive(shard, contents=contents):
+        found += 1
+        if len(images := _images(group)) != 1:
+            key = group["__key__"]
+            _refuse_cut(shard, key)
+            held = ", ".join(name for name in group if not name.startswith("__")) or "nothing"
+            raise shard.error(
+                f"sample {key} has {len(images) or 'no'} images, expected one member that ends in "
+                f"{', '.join(ENDINGS)}, next to its other members (found: {held[:200]}). The "
+                f"members of a sample have the same name up to their {dot} dot"
+            )
+        yield group
     if not found:
         raise shard.error("holds no sample")
 
 
-def _must_end(file: IO[bytes]) -> None:
-    """Check that the tar file ends here: tarfile stops at anything that is not a header."""
-    if file.read(_BLOCK) != bytes(_BLOCK):
-        raise tarfile.ReadError("it ends early, or the next header is damaged")
-    while rest := file.read(_PIECE):
-        if rest.count(0) != len(rest):
-            raise tarfile.ReadError("there are data after the block of zeros that ends it")
+def _consecutive(shard: Shard, *, contents: bool) -> Iterator[tuple[dict[str, Any], str]]:
+    """Consecutive members with the same key, and which dot of their names ends it."""
+    from webdataset.tariterators import group_by_keys
+
+    held = members(shard, contents)
+    first: list[dict[str, Any]] = []
+
+    def names() -> Iterator[str]:
+        for member in held:
+            first.append(member)
+            yield member["fname"]
+
+    last = cut_at_last_dot(names())
+    try:
+        keys = at_last_dot if last else at_first_dot
+        for group in group_by_keys(chain(first, held), keys=keys):
+            yield group, "last" if last else "first"
+    except ValueError as error:  # from webdataset: two members have the same name
+        raise shard.error(f"cannot be read: {error.args[0]}") from error
 
 
-def _members(shard: Shard, contents: bool) -> Iterator[dict[str, Any]]:
-    """The files in the tar file `shard` for `group_by_keys`; without data unless `contents`.
+def _refuse_cut(shard: Shard, key: str) -> None:
+    """Refuse the sample `key` if a shard beside `shard` holds members of it as well.
 
     Raises:
-        DataError: it is not a tar file, or is truncated, or has links.
+        DataError: the end of a shard cuts the sample.
     """
-    name = "its first member"
-    try:
-        with open(shard.path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # this list would grow with the file
-                name = member.name
-                if member.isdir() or _META.match(name):
-                    continue
-                if not member.isreg() or member.issparse():
-                    raise shard.error(
-                        f"{name} in it is a link or a special file, expected a regular file"
-                    )
-                if member.offset_data + member.size > shard.size:  # before memory is allocated
-                    raise tarfile.ReadError("unexpected end of data")
-                data = b""
-                if contents:  # like `extractfile`, with fewer objects
-                    file.seek(member.offset_data)
-                    data = file.read(member.size)
-                if contents and len(data) < member.size:
-                    raise tarfile.ReadError("unexpected end of data")
-                yield {"fname": name, "data": data, "__url__": shard.name}
-            file.seek(tar.offset)
-            _must_end(file)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file, or its storage
-        raise shard.error(
-            f"cannot be read as an uncompressed tar file, at or after {name}: {error}"
-        ) from error
+    first, last = _ends(shard)
+    for other in shard.beside:
+        others_first, others_last = _ends(other)
+        if key == first == others_last or key == last == others_first:
+            raise DataError(
+                f"{shard.path}: members of the sample {key} are in {other.path} as well; write the "
+                "shards again, with all members of a sample in one of them"
+            )
+
+
+def _ends(shard: Shard) -> tuple[str, str]:
+    """The keys of the first and the last sample."""
+    keys = [group["__key__"] for group, _ in _consecutive(shard, contents=False)]
+    return (keys[0], keys[-1]) if keys else ("", "")

@@ -24,6 +24,8 @@ MOST_NUMBERS = 2**26
 NEIGHBOURS = 12
 PERPLEXITY = 30.0
 SEED = 0
+ROUNDING = 1e-12
+"""Difference of squared distances, relative to the largest, that rounding may leave."""
 
 
 @metric(of_codes=True)
@@ -65,17 +67,36 @@ def tsne(points: Points) -> Points:
 
 
 def kept(points: Points, mapped: Points) -> tuple[float, float]:
-    """Trustworthiness and continuity of the map from points [N, P] to [N, D], by scikit-learn.
+    """Trustworthiness and continuity of the map from points [N, P] to [N, D].
 
     The trustworthiness (Venna & Kaski 2001) is
     1 - 2 / (N k (2N - 3k - 1)) sum_i sum_j (r(i, j) - k), where j runs over those of the k
     neighbours of i on the map that are not among its k true ones, and r is their true rank. The
     continuity is the same with points and map exchanged: how far true neighbours stay together.
-    The order of neighbours at equal distances is arbitrary.
+    r is 1 more than the number of points nearer to i, so that data with ties are a trustworthy map
+    of themselves; the order of neighbours at equal distances on the map is arbitrary.
     """
-    from sklearn.manifold import trustworthiness
-
     k = min(NEIGHBOURS, (len(points) - 1) // 2)
-    both = ((points, mapped), (mapped, points))
-    first, second = (float(trustworthiness(a, b, n_neighbors=k)) for a, b in both)
-    return first, second
+    apart, on_map = _distances(points), _distances(mapped)
+    return _trustworthiness(apart, on_map, k), _trustworthiness(on_map, apart, k)
+
+
+def _distances(points: Points) -> Points:
+    """Squared distances [N, N]; what rounding leaves between equal points is 0, to itself -1."""
+    centred = points - points.mean(0)
+    lengths = np.square(centred).sum(1)
+    squares: Points = lengths[:, None] + lengths - 2 * centred @ centred.T
+    squares[squares < ROUNDING * lengths.max()] = 0
+    np.fill_diagonal(squares, -1)
+    return squares
+
+
+def _trustworthiness(apart: Points, on_map: Points, k: int) -> float:
+    """Of squared distances [N, N] of the points, and of the points on the map."""
+    n, penalty = len(apart), 0
+    neighbours = on_map.argsort(1, kind="stable")[:, 1 : k + 1]
+    tolerance = ROUNDING * float(apart.max())
+    for row, found in zip(np.sort(apart, 1), np.take_along_axis(apart, neighbours, 1), strict=True):
+        ranks = np.searchsorted(row, found - tolerance)  # the point itself is one of those below
+        penalty += int(np.maximum(ranks - k, 0).sum())
+    return 1 - 2 * penalty / (n * k * (2 * n - 3 * k - 1))

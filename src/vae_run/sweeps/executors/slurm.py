@@ -36,6 +36,7 @@ class SlurmTask:
     job: RemoteJob
 
     def __call__(self) -> JobEnd:
+        _queued(submitit.JobEnvironment().paths).unlink(missing_ok=True)
         end, received = self.job()
         if received is None:
             return end
@@ -47,6 +48,7 @@ class SlurmTask:
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Called by submitit ahead of a time limit or a preemption; what it returns is queued."""
         self.job.stop()
+        _queued(submitit.JobEnvironment().paths).touch()
         return submitit.helpers.DelayedSubmission(self)
 
 
@@ -55,14 +57,22 @@ class SlurmJob(Submission):
     """A job of submitit.
 
     Attributes:
+        task: what it executes.
+        name: of the job.
         pool: knows what is in the queue.
         lag: seconds to wait for the result of a job that left the queue.
     """
 
-    job: submitit.Job[JobEnd]
+    task: SlurmTask
+    name: str
     pool: SlurmPool
     lag: float
+    job: submitit.Job[JobEnd] = field(init=False)
     _missed: float | None = None
+    _stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self.job = self.pool.submitted(self.task, self.name)
 
     def is_alive(self) -> bool:
         if self.job.paths.result_pickle.exists():
@@ -70,11 +80,16 @@ class SlurmJob(Submission):
         if self.pool.has(self.job):
             self._missed = None
             return True
+        if self.pool.executor == "local" and not self._stopped and _queued(self.job.paths).exists():
+            # submitit queues a local job six times at most, whatever `max_num_timeout` says.
+            _queued(self.job.paths).unlink()
+            self.job = self.pool.submitted(self.task, self.name)
+            return True
         self._missed = self._missed or time.monotonic()
         return time.monotonic() - self._missed < self.lag
 
     def stop(self) -> None:
-        self.lag = 1.0  # a stopped job leaves no result
+        self.lag, self._stopped = 1.0, True  # a stopped job leaves no result
         if self.pool.executor == "local":  # its own `cancel` gives the job a second to end
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(self.job.job_id), signal.SIGTERM)
@@ -129,12 +144,15 @@ class SlurmPool(RemotePool):
             raise ConfigError(f"hydra.launcher.parameters: {error}") from error
 
     def submit(self, job: RemoteJob, name: str) -> Submission:
+        return SlurmJob(SlurmTask(job), name, self, LAG if self.executor == "slurm" else 1.0)
+
+    def submitted(self, task: SlurmTask, name: str) -> submitit.Job[JobEnd]:
+        """Put `task` into the queue."""
         self._executor.update_parameters(name=name)
         try:
-            submitted = self._executor.submit(SlurmTask(job))
+            return self._executor.submit(task)
         except submitit.core.utils.FailedJobError as error:
             raise RunError(f"hydra/launcher=slurm: sbatch: {str(error).strip()}") from error
-        return SlurmJob(submitted, self, LAG if self.executor == "slurm" else 1.0)
 
     def has(self, job: submitit.Job[JobEnd]) -> bool:
         """Whether `job` waits or runs, as far as Slurm has answered."""
@@ -146,6 +164,11 @@ class SlurmPool(RemotePool):
         super()._wait(running)
         if self.executor == "slurm":
             self._queue = _queue()
+
+
+def _queued(paths: submitit.core.utils.JobPaths) -> Path:
+    """The file that says that a job ended to be queued again."""
+    return Path(paths.folder) / f"{paths.job_id}_queued"
 
 
 def _is_preempted() -> bool:
