@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import struct
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 
 from vae_run.errors import CheckpointError, DamagedError
 from vae_run.system.files import write_atomically
+from vae_run.system.hardware import available_memory
 from vae_run.version import __version__
 
 FORMAT = 1
@@ -81,6 +83,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         CheckpointError: it is undamaged, but it holds code or has a later format.
     """
     try:
+        _refuse_large(path)
         content = path.read_bytes()
     except OSError as error:
         raise DamagedError(
@@ -91,6 +94,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise DamagedError(f"{path}: is no complete checkpoint of vae-run ({len(content)} bytes).")
     if hashlib.sha256(body).hexdigest().encode() != tail[2:]:
         raise DamagedError(f"{path}: is damaged: its content does not match its SHA-256.")
+    _refuse_compressed(path, content)
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # a hostile file can make pickle fail in any way
@@ -105,6 +109,30 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
             f"vae-run {__version__}, which reads formats 1 to {FORMAT}. Update vae-run."
         )
     return dict(state)
+
+
+def _refuse_large(path: Path) -> None:
+    """Refuse a file that does not fit into memory; a sparse one takes no room on the disk."""
+    size, available = path.stat().st_size, available_memory()
+    if size > available:
+        raise CheckpointError(
+            f"{path}: has {size / 2**30:,.1f} GiB, and {available / 2**30:,.1f} GiB of memory are "
+            "available. Free some memory, or use a machine with more."
+        )
+
+
+def _refuse_compressed(path: Path, content: bytes) -> None:
+    """Refuse an archive whose members unpack to more than the file holds; torch compresses none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{path}: is no checkpoint of vae-run: {error}.") from error
+    if unpacked > len(content):
+        raise CheckpointError(
+            f"{path}: unpacks to {unpacked:,} bytes from {len(content):,}; refused. Checkpoints of "
+            "vae-run are not compressed."
+        )
 
 
 @contextmanager

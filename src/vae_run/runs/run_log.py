@@ -16,6 +16,9 @@ LOG, WARNINGS = "train.log", "warnings.jsonl"
 MOST = 100
 """Different warnings that a run keeps; later ones are in `train.log` alone."""
 
+LARGEST = 1_000_000
+"""Bytes of the file that are read at most."""
+
 _recording: ContextVar[Path] = ContextVar("recording")
 """The run that this context trains: one process can train several, each in a context."""
 
@@ -65,7 +68,8 @@ def read_warnings(run: Path) -> list[str]:
     Lines that are damaged are left out; a run of version 0.1.0 or earlier has recorded none.
     """
     try:
-        lines = (run / WARNINGS).read_text(encoding="utf-8", errors="replace").splitlines()
+        with (run / WARNINGS).open("rb") as file:
+            lines = file.read(LARGEST).decode(errors="replace").splitlines()
     except OSError:
         return []
     found: dict[str, None] = {}
