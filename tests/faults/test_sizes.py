@@ -14,15 +14,19 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 from vae_run import load
 from vae_run.config.check import check
-from vae_run.errors import CheckpointError, RunError
+from vae_run.data.datasets.image_folder import ImageFolder
+from vae_run.errors import CheckpointError, DataError, RunError
 from vae_run.models.build import build_model
+from vae_run.models.distributions.spline_flow import Flow
 from vae_run.runs import checkpoint_file
 from vae_run.runs.load import refuse_other_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system import hardware
+from vae_run.tracking.history import history
 
 
 def set_in(run: Path, key: str, value: Any) -> None:
@@ -119,7 +123,17 @@ def test_json_of_any_size(name: str, copy: Path) -> None:
 
 def test_a_history_of_any_size(copy: Path) -> None:
     os.truncate(copy / "history.csv", 10**11)
-    from vae_run.tracking.history import history
-
     with pytest.raises(CheckpointError, match="more than 100,000,000 bytes"):
         history(RunDirectory(copy))
+
+
+def test_images_of_any_size(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "0.png")
+    with pytest.raises(DataError, match="100000 x 100000 pixels are 28,610 MiB an image"):
+        ImageFolder(path=str(tmp_path), image_size=100_000, test_size=1).load()
+
+
+def test_a_flow_of_any_size() -> None:
+    """Its masks are made of values, and so have memory before its weights do."""
+    with pytest.raises(RunError, match="expected at most 8,192 in each"):
+        Flow(2, 0, 1, [100_000, 100_000])
