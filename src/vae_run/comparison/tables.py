@@ -102,7 +102,7 @@ def told(comparison: Comparison) -> list[str]:
             lines.append(f"Of more than {ALL_PAIRS} settings, each is compared with the best.")
     elif comparison.ranked and len(comparison.groups) > 1:
         lines.append(
-            f"Ranked by {metric} on val. No two settings share two seeds, so none can be called better: repeat "
-            "them with 'seed=range(3)'."
+            f"Ranked by {metric} on val. No two settings share two seeds, so none can be called "
+            "better: repeat them with 'seed=range(3)'."
         )
     return lines

@@ -17,6 +17,8 @@ MOST_ROWS = 200
 """Settings of a page at most, the best: a browser takes seconds for thousands."""
 MOST_KEYS = 6
 """Settings that differ and have a column of their own: more do not fit 1280 pixels."""
+MOST_COLUMNS = 7
+"""Columns of settings and of further metrics together."""
 MOST_NAMED = 20
 """Runs of a setting that are named."""
 MOST_LEFT_OUT = 200
@@ -49,6 +51,11 @@ def tables(
     """
     first = comparison.short_keys()
     keys = [*first, *(key for key in comparison.keys if key not in first)]
+    beside = [
+        name
+        for name in comparison.table.shown(Place.COMPARISON)
+        if name != comparison.metric and _known(comparison, name)
+    ]
     return {
         "keys": keys[:MOST_KEYS],
         "more_keys": keys[MOST_KEYS:],
@@ -56,11 +63,7 @@ def tables(
         "comparison": comparison,
         "named": named,
         "about": comparison.about,
-        "beside": [
-            name
-            for name in comparison.table.shown(Place.COMPARISON)
-            if name != comparison.metric and _known(comparison, name)
-        ],
+        "beside": beside[: max(1, MOST_COLUMNS - len(keys[:MOST_KEYS]))],
         "rows": [_row(comparison, index) for index in range(len(comparison.groups[:MOST_ROWS]))],
         "pairs": _pairs(comparison)[:MOST_PAIRS],
         "left_out": max(0, sum(len(d.seeds) > 1 for d in comparison.differences) - MOST_PAIRS),

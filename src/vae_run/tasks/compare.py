@@ -79,7 +79,7 @@ def show(comparison: Comparison) -> None:
         table, left_out = settings_table(comparison, tags)
         console.print(table)
         if left_out:
-            said = f"Also different, in groups.csv and on the page: {', '.join(left_out)}."
+            said = f"Also different, in groups.csv: {', '.join(left_out)}."
             console.print(said)
     for line in told(comparison):
         console.print(line)
