@@ -67,8 +67,7 @@ class Decoded(Dataset):
             decoder: decodes a file to pixels.
 
         Raises:
-            DataError: a file cannot be decoded, the cache cannot be written, or the images are too
-                large.
+            DataError: an image cannot be decoded or is too large, or the cache cannot be written.
         """
         _refuse_large(decoder)
         source = Source(base.absolute(), parts, decoder)

@@ -83,15 +83,13 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         CheckpointError: it is undamaged, but it holds code or has a later format.
     """
     try:
-        _refuse_large(path)
+        _refuse_unlike(path)
         content = path.read_bytes()
     except OSError as error:
         raise DamagedError(
             f"{path}: cannot be read ({error.strerror}). Expected a checkpoint of a run."
         ) from error
     body, tail = content[: -2 - _DIGEST], content[-2 - _DIGEST :]
-    if len(body) < _END or tail[:2] != struct.pack("<H", _DIGEST):
-        raise DamagedError(f"{path}: is no complete checkpoint of vae-run ({len(content)} bytes).")
     if hashlib.sha256(body).hexdigest().encode() != tail[2:]:
         raise DamagedError(f"{path}: is damaged: its content does not match its SHA-256.")
     _refuse_compressed(path, content)
@@ -111,9 +109,17 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     return dict(state)
 
 
-def _refuse_large(path: Path) -> None:
-    """Refuse a file that does not fit into memory; a sparse one takes no room on the disk."""
+def _refuse_unlike(path: Path) -> None:
+    """Refuse a file whose end is not that of a checkpoint, or that does not fit into memory.
+
+    A sparse file takes no room on the disk, so that its size says nothing of what it holds.
+    """
     size, available = path.stat().st_size, available_memory()
+    with path.open("rb") as file:
+        file.seek(max(0, size - 2 - _DIGEST))
+        length = file.read(2)
+    if size < _END + 2 + _DIGEST or length != struct.pack("<H", _DIGEST):
+        raise DamagedError(f"{path}: is no complete checkpoint of vae-run ({size} bytes).")
     if size > available:
         raise CheckpointError(
             f"{path}: has {size / 2**30:,.1f} GiB, and {available / 2**30:,.1f} GiB of memory are "
