@@ -386,8 +386,9 @@ def test_the_page_names_runs_then_results_then_settings(tmp_path: Path) -> None:
 
 def test_a_page_of_many_runs_is_short_and_fits_its_window(tmp_path: Path) -> None:
     """Thousands of runs with many keys: the page has the best, and the tables have all."""
-    widths = {"_target_": "vae_run.models.networks.mlp.MLP", "widths": [512, 512]}
+    mlp = {"_target_": "vae_run.models.networks.mlp.MLP"}
     for i in range(MOST_ROWS + 5):
+        widths = {**mlp, "widths": [512, 256, 128 + i % 2]}
         run = build(
             tmp_path / "many" / f"2026-11-29-{i:05d}-latent_dim={i}", {"elbo": -100.0 - i},
             latent_dim=i, network=widths, objective__beta=i % 7, trainer__epochs=10 + i % 5,

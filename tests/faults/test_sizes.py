@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from parts import composed
 from PIL import Image
 
 from vae_run import load
 from vae_run.config.check import check
 from vae_run.data.datasets.image_folder import ImageFolder
-from vae_run.errors import CheckpointError, DataError, RunError
+from vae_run.errors import CheckpointError, DataError, MemoryShortError, RunError
 from vae_run.models.build import build_model
 from vae_run.models.distributions.spline_flow import Flow
 from vae_run.runs import checkpoint_file
@@ -27,6 +28,7 @@ from vae_run.runs.load import refuse_other_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system import hardware
 from vae_run.tracking.history import history
+from vae_run.training import memory_guard
 
 
 def set_in(run: Path, key: str, value: Any) -> None:
@@ -144,3 +146,17 @@ def test_a_flow_of_any_size() -> None:
     """Its masks are made of values, and so have memory before its weights do."""
     with pytest.raises(RunError, match="expected at most 8,192 in each"):
         Flow(2, 0, 1, [100_000, 100_000])
+
+
+def test_a_model_of_ones_own_that_the_memory_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is stopped before its weights are filled, where the system would kill the process."""
+    monkeypatch.setattr(memory_guard, "granted_memory", lambda: 2**20)
+    settings = check(composed("network.widths=[512,512]"))
+    with (
+        pytest.raises(MemoryShortError, match=r"of weights or more, .* 0\.0 GiB of memory are"),
+        memory_guard.weights_that_fit(torch.device("cpu")),
+    ):
+        build_model(settings, (1, 8, 8))
+    build_model(settings, (1, 8, 8))  # outside of it nothing is counted

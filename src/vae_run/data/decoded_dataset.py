@@ -69,8 +69,7 @@ class Decoded(Dataset):
         Raises:
             DataError: an image cannot be decoded or is too large, or the cache cannot be written.
         """
-        _refuse_large(decoder)
-        source = Source(base.absolute(), parts, decoder)
+        source = Source(base.absolute(), parts, _accepted(decoder))
         names = {part: _names(base, paths) for part, paths in parts.items()}
         fingerprint, size = source.stat()
         few = source.images <= FEW_IMAGES and size <= FEW_BYTES
@@ -94,13 +93,15 @@ class Decoded(Dataset):
         }
 
 
-def _refuse_large(decoder: Decoder) -> None:
+def _accepted(decoder: Decoder) -> Decoder:
+    """`decoder`, if its images are not too large."""
     if decoder.size > LARGEST_IMAGE:
         raise DataError(
             f"dataset.image_size: {decoder.height} x {decoder.width} pixels are "
             f"{decoder.size / 2**20:,.0f} MiB an image, expected at most "
             f"{LARGEST_IMAGE // 2**20} MiB; choose a smaller size"
         )
+    return decoder
 
 
 def _names(base: Path, paths: Sequence[Path]) -> NDArray[np.str_]:
