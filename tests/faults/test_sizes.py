@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import resource
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from vae_run.models.build import build_model
 from vae_run.models.distributions.spline_flow import Flow
 from vae_run.runs import checkpoint_file
 from vae_run.runs.load import refuse_other_model
+from vae_run.runs.outline import refuse_unlike
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system import hardware
 from vae_run.tracking.history import history
@@ -160,3 +162,18 @@ def test_a_model_of_ones_own_that_the_memory_does_not_hold(
     ):
         build_model(settings, (1, 8, 8))
     build_model(settings, (1, 8, 8))  # outside of it nothing is counted
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("model=vae_gan",), ("model=hierarchical_vae",), ("model=vq_vae",), ("prior=flow",)],
+)
+def test_the_outline_of_a_model_is_that_of_the_model(words: tuple[str, ...]) -> None:
+    """Also where initial weights, masks or code books are computed."""
+    settings = check(composed(*words))
+    given = {"event_shape": (1, 8, 8), "levels": None, "classes": None, "one_hot": ()}
+    weights = build_model(settings, **given).state_dict()
+    refuse_unlike(settings, given, weights, Path("best.pt"))
+    name, tensor = next((n, t) for n, t in weights.items() if t.dim() > 1)
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} is \[1, 1\], but"):
+        refuse_unlike(settings, given, {**weights, name: tensor[:1, :1]}, Path("best.pt"))

@@ -53,17 +53,7 @@ def refuse_unlike(
     _refuse_hollow(weights, file)
     if not all(cls.__module__.startswith("vae_run.") for cls in settings.classes.values()):
         return
-    with (
-        checkpoint_file.understood(file),
-        torch.random.fork_rng(devices=[]),
-        _no_more_than(weights, file),
-    ):
-        try:
-            with torch.device("meta"):
-                outline = build_model(settings, **given)
-        except NotImplementedError:  # the masks of a flow are made of values
-            with _no_more_than(weights, file, in_memory=True):
-                outline = build_model(settings, **given)
+    outline = _outlined(settings, given, weights, file)
     compare(outline, weights, file)
     saved = outline.state_dict()
     free = sum(each.nbytes for name, each in outline.named_buffers() if name not in saved)
@@ -72,6 +62,23 @@ def refuse_unlike(
             f"{file}: the configured model needs {free / 2**20:,.0f} MiB besides its weights, more "
             f"than the {LARGEST_TABLES // 2**20} MiB that are accepted."
         )
+
+
+def _outlined(
+    settings: Settings, given: Mapping[str, Any], weights: Mapping[str, Any], file: Path
+) -> nn.Module:
+    """The model without memory; one whose masks are made of values, with some."""
+    with (
+        checkpoint_file.understood(file),
+        torch.random.fork_rng(devices=[]),
+        _no_more_than(weights, file),
+    ):
+        try:
+            with torch.device("meta"):
+                return build_model(settings, **given)
+        except NotImplementedError:  # the masks of a flow are made of values
+            with _no_more_than(weights, file, in_memory=True):
+                return build_model(settings, **given)
 
 
 def compare(model: nn.Module, weights: Mapping[str, Any], file: Path) -> None:
