@@ -133,7 +133,9 @@ def _refuse_compressed(path: Path, content: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{path}: is no checkpoint of vae-run: {error}.") from error
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain values; refused."
+        ) from error
     if unpacked > len(content):
         raise CheckpointError(
             f"{path}: unpacks to {unpacked:,} bytes from {len(content):,}; refused. Checkpoints of "
