@@ -45,15 +45,7 @@ def check_output(
         OSError: it cannot be written.
     """
     path = Path(name).expanduser()
-    if path.suffix.lower() not in suffixes:
-        raise ConfigError(
-            f"{key}: found {name}, expected a name that ends in {' or '.join(suffixes)}."
-        )
-    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        raise ConfigError(
-            f"{key}: {name} needs the package pyarrow, which is not installed: "
-            f"{installation('table')}. Or name a .csv file."
-        )
+    _refuse_ending(path, suffixes, f"{key}: ", name)
     if path.is_dir():
         raise ConfigError(f"{key}: {name} is a folder; name a file in it.")
     if path.exists() and not overwrite and (why := _why_kept(path, inputs)):
@@ -63,6 +55,18 @@ def check_output(
     path.parent.mkdir(parents=True, exist_ok=True)
     try_place(path)
     return path
+
+
+def _refuse_ending(path: Path, suffixes: tuple[str, ...], where: str, name: str) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(
+            f"{where}found {name}, expected a name that ends in {' or '.join(suffixes)}."
+        )
+    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise ConfigError(
+            f"{where}{name} needs the package pyarrow, which is not installed: "
+            f"{installation('table')}. Or name a .csv file."
+        )
 
 
 def _why_kept(path: Path, inputs: Sequence[Path]) -> str:
