@@ -14,7 +14,7 @@ WITH_ARGS = $(BIN) -c 'import os, shlex, sys; \
 PYTEST = -m pytest --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run docs test test-faults test-scale test-trackers test-versions lint format bench reproduce docs-pictures screenshots clean setup
+.PHONY: help run docs test test-faults test-scale test-trackers test-versions lint audit format bench reproduce docs-pictures screenshots clean setup
 
 help:  ## show this list
 	@[ -t 1 ] && [ -z "$$NO_COLOR" ] && { bold=$$(printf '\033[1m'); cyan=$$(printf '\033[36m'); off=$$(printf '\033[0m'); }; \
@@ -75,6 +75,17 @@ lint: setup  ## check formatting, style and types
 	@$(BIN) -m ruff format --check .
 	@$(BIN) -m ruff check .
 	@$(BIN) -m mypy
+
+# Not a part of lint: it asks a service over the network. What that does not know counts as not audited, not as safe.
+audit: setup  ## look for known vulnerabilities in the packages of $(VENV) (installs pip-audit, needs a network)
+	@$(BIN) -c 'import pip_audit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check pip-audit >&2
+	@said=$$($(BIN) -m pip_audit --skip-editable --progress-spinner=off --timeout 20 2>&1); code=$$?; \
+	printf '%s\n' "$$said" | grep -v '^  File\|^Traceback\|^    ' | tail -n 40; \
+	if printf '%s\n' "$$said" | grep -q 'ConnectionError\|ServiceError\|Max retries'; then \
+	  echo "make: the service that lists vulnerabilities cannot be reached: nothing was audited" >&2; exit 2; fi; \
+	if printf '%s\n' "$$said" | grep -q 'could not be audited'; then \
+	  echo "make: the service does not know the packages listed as skipped: they were not audited" >&2; [ $$code != 0 ] || code=2; fi; \
+	exit $$code
 
 format: setup  ## put the code into the house format, mend what can be mended
 	@$(BIN) -m ruff format .

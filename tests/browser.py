@@ -21,6 +21,8 @@ addEventListener("load", () => {
     pictures: [...document.images].map(i => [i.complete, i.naturalWidth, i.naturalHeight]),
     fetched: performance.getEntriesByType("resource").map(e => e.name.slice(0, 60)),
     overflow: document.documentElement.scrollWidth - innerWidth,
+    scrolled: Math.max(0, ...[...document.querySelectorAll(".scroll")].map(
+      card => card.scrollWidth - card.clientWidth)),
     text: document.body.innerText,
   };
   document.documentElement.dataset.seen = JSON.stringify(seen);
@@ -28,8 +30,12 @@ addEventListener("load", () => {
 </script>"""
 
 
-def opened(file: Path, folder: Path) -> dict[str, Any]:
-    """What a browser sees of the page `file`: pictures with their sizes, resources, its text."""
+def opened(file: Path, folder: Path, width: int = 1200) -> dict[str, Any]:
+    """What a browser sees of the page `file`: pictures with their sizes, resources, its text.
+
+    `overflow` and `scrolled` are the pixels by which the page, and the widest of its cards, are
+    wider than the window of `width` pixels and their frame.
+    """
     if CHROMIUM is None and os.environ.get("CI") != "true":
         pytest.skip("there is no chromium to open a page in (apt-get install chromium)")
     assert CHROMIUM is not None, "CI has to look at the pages, but there is no chromium"
@@ -42,7 +48,7 @@ def opened(file: Path, folder: Path) -> dict[str, Any]:
         *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
         *("--no-first-run", "--disable-background-networking", "--disable-sync"),
         *("--disable-component-update", "--disable-dev-shm-usage"),
-        *("--window-size=1200,2000", "--virtual-time-budget=5000"),
+        *(f"--window-size={width},2000", "--virtual-time-budget=5000"),
         *("--run-all-compositor-stages-before-draw", f"--user-data-dir={folder / 'profile'}"),
         *("--dump-dom", probed.as_uri()),
     ]

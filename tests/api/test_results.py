@@ -96,7 +96,7 @@ def test_runs_are_compared_and_ranked(images: Any, small: Any, tmp_path: Path) -
     first = found.table[0]["latent_dim"]
     own = [run.path for run in runs if run.config["latent_dim"] == int(first)]
     assert found.best.path == max(own, key=lambda path: values[path])
-    assert "Ranked on val" in found._repr_html_()
+    assert " on val. " in found._repr_html_()
     with pytest.raises(ConfigError, match="was not written"):
         _ = found.report
     written = api.compare("outputs", output="side", metric="mse")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import opened
+from omegaconf import OmegaConf
 from written_runs import build
 
 from vae_run.comparison import pictures as comparison_pictures
@@ -19,7 +20,7 @@ from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.statistics import estimate, paired_differences
 from vae_run.errors import CheckpointError, ConfigError
-from vae_run.reports.comparison import write_page
+from vae_run.reports.comparison import MOST_ROWS, write_page
 from vae_run.tasks.compare import run_rows
 
 if TYPE_CHECKING:
@@ -381,3 +382,30 @@ def test_the_page_names_runs_then_results_then_settings(tmp_path: Path) -> None:
     assert heads.index("seeds") < heads.index("latent_dim")
     assert 'title="seed 0, 1">2</td>' in text, "the number of seeds, not their values"
     assert "a-0 and 1 more" in text
+
+
+def test_a_page_of_many_runs_is_short_and_fits_its_window(tmp_path: Path) -> None:
+    """Thousands of runs with many keys: the page has the best, and the tables have all."""
+    mlp = {"_target_": "vae_run.models.networks.mlp.MLP"}
+    for i in range(MOST_ROWS + 5):
+        widths = {**mlp, "widths": [512, 256, 128 + i % 2]}
+        run = build(
+            tmp_path / "many" / f"2026-11-29-{i:05d}-latent_dim={i}", {"elbo": -100.0 - i},
+            latent_dim=i, network=widths, objective__beta=i % 7, trainer__epochs=10 + i % 5,
+            dataset__binarize="dynamic" if i % 2 else "none", evaluation__threshold=i % 3,
+            optimizer={"_target_": "torch.optim.Adam" if i % 2 else "torch.optim.SGD", "lr": i / 7},
+        )  # fmt: skip
+        choices = {"model": "vae", "network": "mlp", "optimizer": ("sgd", "adam")[i % 2]}
+        content = OmegaConf.create({"hydra": {"runtime": {"choices": choices}}})
+        OmegaConf.save(content, run / ".hydra" / "hydra.yaml")
+    found = compare(read(find([str(tmp_path / "many")])))
+    assert {row["optimizer"] for row in map(found.label, found.groups)} == {"adam", "sgd"}
+    write_page(found, tmp_path, "compare.html")
+    page = (tmp_path / "compare.html").read_text()
+    assert page.count("<tr") < 3 * MOST_ROWS + 50
+    assert "5 more settings are in groups.csv" in page
+    assert "Also different: " in page
+    assert "torch.optim" not in page
+    seen = opened(tmp_path / "compare.html", tmp_path, width=1280)
+    assert seen["overflow"] <= 0
+    assert seen["scrolled"] <= 0

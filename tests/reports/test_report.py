@@ -20,6 +20,7 @@ from PIL import Image
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Declared
 from vae_run.reports.run import write_report
+from vae_run.reports.settings import settings_rows
 from vae_run.reports.warnings import large_gap
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.formatting import number
@@ -318,3 +319,26 @@ def test_a_browser_shows_it_whole_and_fetches_nothing(vae: Path, tmp_path: Path)
     assert [name for name in seen["fetched"] if not name.startswith("data:")] == []
     assert seen["overflow"] <= 0, "the page is wider than the window"
     assert "Numbers" in seen["text"]
+
+
+def test_notes_are_no_warnings(vae: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(vae, tmp_path / "run"))
+    lines = [{"level": "note", "message": "a thing of note"}, {"message": "of an old version"}]
+    (copied / "warnings.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    write_report(RunDirectory(copied))
+    text = Page(copied / "report.html").text
+    before, _, after = text.partition("Notes")
+    assert "Of an old version" in before.partition("Warnings")[2]
+    assert "A thing of note" in after
+    assert "A thing of note" not in before
+
+
+def test_the_length_that_a_resumed_run_reached_is_told() -> None:
+    config = {"trainer": {"epochs": 2, "steps": None}, "seed": 3}
+    found = settings_rows(config, ["trainer.epochs=2"], [{"epoch": 5.0, "step": 60.0}])
+    text = "2 at the start, extended by task=resume: 5 were trained"
+    assert found == [
+        ("trainer.epochs", text, True), ("trainer.steps", "null", False), ("seed", "3", False)
+    ]  # fmt: skip
+    assert settings_rows(config, [], [{"epoch": 2.0}])[0][1] == "2"
+    assert settings_rows(config, [], [])[0][1] == "2"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vae_run.runs.run_log import MOST, logged, read_warnings
+from vae_run.runs.run_log import MOST, logged, read_recorded, read_warnings
+from vae_run.system.console import NOTE
 
 log = logging.getLogger("vae_run")
 
@@ -19,14 +20,18 @@ def test_warnings_are_recorded_once_and_survive_a_resume(tmp_path: Path) -> None
         log.warning("the %s is large", "loss")
         log.info("nothing to worry about")
         log.error("it failed")
+        log.log(NOTE, "no GPU is used")
         log.warning("the loss is large")
     log.warning("of no run")
     with logged(tmp_path):  # the run is resumed
         log.warning("the loss is large")
         log.warning("two\nlines")
-    assert read_warnings(tmp_path) == ["the loss is large", "two\nlines"]
+    said = ["the loss is large", "no GPU is used", "two\nlines"]
+    assert read_warnings(tmp_path) == said
+    levels = ["warning", "note", "warning"]
+    assert read_recorded(tmp_path) == list(zip(said, levels, strict=True))
     lines = (tmp_path / "warnings.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line).keys() for line in lines] == [{"time", "message"}] * 2
+    assert [json.loads(line).keys() for line in lines] == [{"time", "level", "message"}] * 3
 
 
 def test_no_more_than_so_many_are_recorded(tmp_path: Path) -> None:
@@ -70,5 +75,5 @@ def test_a_folder_that_cannot_be_written_only_loses_the_record(
 def test_damaged_lines_are_left_out(damage: str, tmp_path: Path) -> None:
     good = json.dumps({"message": "good"})
     (tmp_path / "warnings.jsonl").write_text(f"{damage}\n{good}\n{damage}", encoding="utf-8")
-    assert read_warnings(tmp_path) == ["good"]
+    assert read_recorded(tmp_path) == [("good", "warning")]
     assert read_warnings(tmp_path / "nowhere") == []

@@ -330,3 +330,19 @@ def test_a_picture_that_makes_no_sense_any_more_is_removed(
 )
 def test_a_duration_is_told_in_two_units(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (r"dataset.path=a\=b", "a=b"),
+        ("dataset.path='my photos, 2'", "my photos, 2"),
+        (r'dataset.path="it\"s"', 'it"s'),
+        ("network.widths=[64,32]", "[64,32]"),
+        ("optimizer.lr=1e-3", "1e-3"),
+        ("+note=", ""),
+        (r"dataset.classes=['1', '2']", "['1', '2']"),
+    ],
+)
+def test_the_table_has_plain_text(override: str, expected: str) -> None:
+    assert summary.plain(override, override.partition("=")[2]) == expected

@@ -1,50 +1,26 @@
-"""The cores that control groups grant, in trees of files as the kernel has them."""
+"""Cores and memory that this process is granted, and their division among jobs."""
 
 from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
 import pytest
 
 from vae_run.system import hardware
-from vae_run.system.hardware import Shares, cores, cpu_quota
-
-
-def tree(folder: Path, groups: str, files: dict[str, str]) -> tuple[Path, Path]:
-    (folder / "cgroup").write_text(groups)
-    for name, text in files.items():
-        (folder / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "fs" / name).write_text(text)
-    (folder / "fs").mkdir(exist_ok=True)
-    return folder / "cgroup", folder / "fs"
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "expected"),
-    [
-        ("0::/", {"cpu.max": "150000 100000\n"}, 1.5),  # inside a container, version 2
-        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, 2.0),
-        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "50000 100000"}, 0.5),
-        ("0::/", {}, math.inf),
-        (
-            "3:cpu,cpuacct:/docker/1\n2:memory:/",
-            {"cpu,cpuacct/cpu.cfs_quota_us": "300000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
-            3.0,  # version 1, the group's own path is not seen in the container
-        ),
-        ("3:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
-        ("0::/", {"cpu.max": "what is this"}, math.inf),
-    ],
+from vae_run.system.hardware import (
+    MEMORY_OF_A_JOB,
+    Shares,
+    available_memory,
+    cores,
+    granted_memory,
 )
-def test_the_least_quota_of_the_group_and_those_above_counts(
-    tmp_path: Path, groups: str, files: dict[str, str], expected: float
-) -> None:
-    assert cpu_quota(*tree(tmp_path, groups, files)) == expected
 
 
-def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert cpu_quota(tmp_path / "missing", tmp_path) == math.inf
+@pytest.fixture(autouse=True)
+def _outside_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setattr(hardware, "_free", lambda: 64 * 2**30)
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(1.5, 2), (0.2, 1), (math.inf, 4)])
@@ -71,3 +47,35 @@ def test_cores_are_those_granted_or_those_of_the_machine(monkeypatch: pytest.Mon
     assert cores() == 8
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores() == 1
+
+
+def test_what_slurm_grants_counts_inside_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "cpu_quota", lambda: math.inf)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    whole = granted_memory()
+    for name, value in {
+        **{"SLURM_CPUS_PER_TASK": "6", "SLURM_CPUS_ON_NODE": "12"},
+        **{"SLURM_MEM_PER_CPU": "10"},
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert (cores(), granted_memory()) == (64, whole)
+    assert not hardware.is_limited()
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert (cores(), granted_memory()) == (6, 120 * 2**20)
+    assert hardware.is_limited()
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "100")
+    assert granted_memory() == 100 * 2**20
+    assert available_memory() < 100 * 2**20
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")  # all memory of the node
+    monkeypatch.delenv("SLURM_MEM_PER_CPU")
+    assert granted_memory() == whole
+
+
+def test_no_more_jobs_start_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "cpu_quota", lambda: math.inf)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(hardware, "_free", lambda: 3.5 * MEMORY_OF_A_JOB)
+    assert Shares.of_this_machine("cpu", None, None) == Shares(3, 5)
+    assert Shares.of_this_machine("cpu", 8, None) == Shares(8, 2), "what is asked for stays"
+    monkeypatch.setattr(hardware, "_free", lambda: 1000.0)
+    assert Shares.of_this_machine("cpu", None, None).jobs == 1

@@ -16,7 +16,7 @@ import torch
 from vae_run.config.invocation import Call
 from vae_run.errors import Interrupted
 from vae_run.system.console import console, errors, log, say_on_terminal
-from vae_run.system.hardware import cores, cpu_quota
+from vae_run.system.hardware import cores, is_limited
 from vae_run.system.signals import StopRequests
 from vae_run.tasks.train import Training
 from vae_run.training import distributed
@@ -74,7 +74,7 @@ def _own_log(quiet: bool) -> Iterator[None]:
 def _threads_of_the_quota() -> Iterator[None]:
     """Compute with as many threads as the command line would, where a container has a quota."""
     before = torch.get_num_threads()
-    if cpu_quota() < float("inf") and "OMP_NUM_THREADS" not in os.environ:
+    if is_limited() and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(before, cores()))
     try:
         yield

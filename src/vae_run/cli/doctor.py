@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import sys
 import sysconfig
@@ -16,13 +15,13 @@ from pathlib import Path
 from textwrap import wrap
 
 from vae_run.errors import ConfigError
+from vae_run.system.control_groups import cpu_quota
 from vae_run.system.extras import missing, quoted, requirements
-from vae_run.system.hardware import cores, cpu_quota
+from vae_run.system.hardware import available_memory, cores, granted_memory
 from vae_run.version import __version__
 
 WIDTH, MARGIN = 79, 16
 GIB = 2**30
-CGROUP = Path("/sys/fs/cgroup")
 SHARED = "/dev/shm"  # noqa: S108 - it is only looked at
 LEAST_SPACE = 0.1
 """GiB of free space below which a default run may not be able to write its files."""
@@ -140,34 +139,12 @@ def _devices() -> Iterator[Finding]:
 
 
 def _memory() -> Finding:
-    available = _meminfo("MemAvailable")
-    limits = [_number(CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
-    limit = next((value / GIB for value in limits if value is not None), None)
-    if available is None:
-        return Finding("memory", "unknown")
-    text = f"{available:.1f} GiB available of {_meminfo('MemTotal') or 0:.1f}"
-    if limit is not None and limit < (_meminfo("MemTotal") or 0):
-        text += f", limited to {limit:.1f} GiB by a control group"
+    available, granted = available_memory() / GIB, granted_memory() / GIB
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    limit = f", of a machine with {machine:.1f} (a control group, or Slurm)"
+    text = f"{available:.1f} GiB available of {granted:.1f}" + (limit if granted < machine else "")
     trouble = f"memory: {available:.1f} GiB are available; a run needs about {LEAST_MEMORY:.0f}."
     return Finding("memory", text, trouble if available < LEAST_MEMORY else "")
-
-
-def _meminfo(name: str) -> float | None:
-    """A value of /proc/meminfo, in GiB; None where there is none."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="utf-8")
-    except OSError:  # no Linux
-        return None
-    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) * 1024 / GIB if found else None
-
-
-def _number(file: Path) -> int | None:
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() else None
 
 
 def _folder(name: str, path: Path, about: str = "", *, needed: bool = False) -> Finding:

@@ -31,7 +31,8 @@ class Candidate:
         metrics: numbers by split/name.
         data: the fingerprint of its data.
         importance_samples: K of its `log_likelihood`.
-        typed: keys that were swept, as they were typed; of use where they are told.
+        typed: how settings are told: options by their names in place of classes; keys that were
+            swept, as they were typed.
         declared: what it declares besides the package's table of quantities.
     """
 
@@ -119,9 +120,9 @@ def _read(run: RunDirectory, name: str) -> Candidate:
     }
     samples = (config.get("evaluation") or {}).get("importance_samples", 0)
     seed, message = int(config.get("seed", 0)), str(status.get("message") or "").split("\n")[0]
-    return Candidate(
-        *(name, _state(run), message, settings, seed, numbers, data, samples), declared=own
-    )
+    options = {group: option for group, option in run.choices().items() if group in settings}
+    about = (name, _state(run), message, settings, seed, numbers, data, samples)
+    return Candidate(*about, typed=options, declared=own)
 
 
 def _state(run: RunDirectory) -> str:

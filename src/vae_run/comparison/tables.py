@@ -87,13 +87,14 @@ def red_name(name: str, message: str) -> Text:
 
 def told(comparison: Comparison) -> list[str]:
     """How to read the table, a line each."""
-    lines = []
+    lines, metric = [], comparison.metric
     if any(len(group.runs) > 1 for group in comparison.groups):
         lines.append("± is half the 95 % Student-t interval over seeds.")
     pairs = max((d.comparisons for d in comparison.differences if len(d.seeds) > 1), default=0)
     if comparison.ranked and pairs:
         lines.append(
-            f"Ranked on val. Better: the interval of the difference on {comparison.split}, paired "
+            f"Ranked by {metric} on val. Better: the interval of the difference on "
+            f"{comparison.split}, paired "
             f"by seed and corrected for {pairs:,} comparison{'s' * (pairs != 1)} (Bonferroni), "
             "excludes zero."
         )
@@ -101,7 +102,7 @@ def told(comparison: Comparison) -> list[str]:
             lines.append(f"Of more than {ALL_PAIRS} settings, each is compared with the best.")
     elif comparison.ranked and len(comparison.groups) > 1:
         lines.append(
-            "Ranked on val. No two settings share two seeds, so none can be called better: repeat "
-            "them with 'seed=range(3)'."
+            f"Ranked by {metric} on val. No two settings share two seeds, so none can be called "
+            "better: repeat them with 'seed=range(3)'."
         )
     return lines

@@ -1,7 +1,6 @@
 """Checks made before a data file is read: that it is a regular file, and fits into memory."""
 
 import math
-import os
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -9,6 +8,7 @@ from typing import IO, Any
 import numpy as np
 
 from vae_run.errors import DataError
+from vae_run.system.hardware import granted_memory
 
 
 def regular(path: Path, named: str) -> Path:
@@ -30,17 +30,17 @@ def regular(path: Path, named: str) -> Path:
 
 
 def refuse_more_than_memory(size: int, named: str) -> None:
-    """Refuse data of `size` bytes, if they exceed the memory of this machine.
+    """Refuse data of `size` bytes, if they exceed the memory that this process is granted.
 
     Raises:
         DataError: `named` is too large.
     """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = granted_memory()
     if size > memory:
         raise DataError(
             f"{named} holds {size / 2**30:,.1f} GiB, more than the {memory / 2**30:,.1f} GiB of "
-            "memory of this machine; make it smaller, or store the images as files and use "
-            "dataset=image_folder, which reads them batch by batch"
+            "memory that this machine grants; make it smaller, or store the images as files and "
+            "use dataset=image_folder, which reads them batch by batch"
         )
 
 

@@ -17,9 +17,14 @@ from vae_run.data.images.decode_pool import decode_images
 from vae_run.data.images.decoder import Decoder
 from vae_run.data.mapped import Mapped
 from vae_run.data.splits import Split
+from vae_run.errors import DataError
+from vae_run.system.hardware import available_memory
 
 FEW_IMAGES, FEW_BYTES = 10_000, 100_000_000
 """Sizes up to which `cache=auto` keeps no cache: decoding takes about a second."""
+
+LARGEST_IMAGE = 2**28
+"""Bytes of a decoded image at most: 16,384 x 16,384 grey pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +36,20 @@ class Decoded(Dataset):
             `.vae-run-cache` beside the data, or the user's cache folder if that is read-only, and
             no cache for up to 10,000 files of up to 100 MB in total. `none`: images are decoded
             into memory at every start.
-        memory: GiB of decoded images up to which they are read into memory, or onto the device;
-            larger sets stay memory-mapped, and each batch is read from the cache.
+        memory: GiB of decoded images up to which they are read into memory, or onto the device, if
+            they take no more than half of what is available; larger sets stay memory-mapped, and
+            each batch is read from the cache.
     """
 
     cache: Annotated[str, Field(min_length=1)] = "auto"
     memory: Annotated[float, Field(ge=0)] = 2.0
 
     def keeps_in_memory(self, size: int) -> bool:
-        """Whether mapped splits of `size` bytes together are read into memory."""
-        return size <= self.memory * 2**30
+        """Whether mapped splits of `size` bytes together are read into memory.
+
+        Half of the memory that is left is kept for the training.
+        """
+        return size <= min(self.memory * 2**30, available_memory() / 2)
 
     def decode(
         self,
@@ -58,9 +67,9 @@ class Decoded(Dataset):
             decoder: decodes a file to pixels.
 
         Raises:
-            DataError: a file cannot be decoded, or the cache cannot be written.
+            DataError: an image cannot be decoded or is too large, or the cache cannot be written.
         """
-        source = Source(base.absolute(), parts, decoder)
+        source = Source(base.absolute(), parts, _accepted(decoder))
         names = {part: _names(base, paths) for part, paths in parts.items()}
         fingerprint, size = source.stat()
         few = source.images <= FEW_IMAGES and size <= FEW_BYTES
@@ -82,6 +91,17 @@ class Decoded(Dataset):
             )
             for part, file in files.items()
         }
+
+
+def _accepted(decoder: Decoder) -> Decoder:
+    """`decoder`, if its images are not too large."""
+    if decoder.size > LARGEST_IMAGE:
+        raise DataError(
+            f"dataset.image_size: {decoder.height} x {decoder.width} pixels are "
+            f"{decoder.size / 2**20:,.0f} MiB an image, expected at most "
+            f"{LARGEST_IMAGE // 2**20} MiB; choose a smaller size"
+        )
+    return decoder
 
 
 def _names(base: Path, paths: Sequence[Path]) -> NDArray[np.str_]:

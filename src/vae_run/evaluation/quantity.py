@@ -22,6 +22,8 @@ from vae_run.system.nouns import speaking_of
 NATS = "nats per image"
 FILE = "quantities.json"
 """In a run directory: what metrics and pictures from outside declare, and the noun of the data."""
+LARGEST = 10_000_000
+"""Bytes of that file that are read at most."""
 
 DERIVED = {
     "_stderr": "standard error of {} over images",
@@ -196,7 +198,8 @@ def declared(directory: Path) -> Declared:
         CheckpointError: the file is no such table.
     """
     try:
-        return _DECLARED.validate_json((directory / FILE).read_bytes())
+        with (directory / FILE).open("rb") as file:
+            return _DECLARED.validate_json(file.read(LARGEST))  # a part of a larger one is no JSON
     except FileNotFoundError:
         return Declared()
     except (OSError, ValidationError) as error:

@@ -22,6 +22,7 @@ from vae_run.exports.weights import EXAMPLES
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs.load import load_model
 from vae_run.system.device import choose_device
+from vae_run.system.hardware import available_memory
 
 WEIGHTS = "model.safetensors"
 """The file of weights in a folder."""
@@ -90,6 +91,12 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of `file` and its metadata."""
     from safetensors import SafetensorError, safe_open
 
+    size, available = file.stat().st_size, available_memory()
+    if size > available:
+        raise CheckpointError(
+            f"{file}: has {size / 2**30:,.1f} GiB, and {available / 2**30:,.1f} GiB of memory are "
+            "available. Free some memory, or use a machine with more."
+        )
     try:
         with safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118

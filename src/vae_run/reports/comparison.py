@@ -13,6 +13,16 @@ from vae_run.system.files import write_atomically
 from vae_run.system.formatting import number, ranges
 
 MOST_PAIRS = 60
+MOST_ROWS = 200
+"""Settings of a page at most, the best: a browser takes seconds for thousands."""
+MOST_KEYS = 6
+"""Settings that differ and have a column of their own: more do not fit 1280 pixels."""
+MOST_COLUMNS = 7
+"""Columns of settings and of further metrics together."""
+MOST_NAMED = 20
+"""Runs of a setting that are named."""
+MOST_LEFT_OUT = 200
+"""Runs that are left out and named."""
 CAPTIONS = {
     "rate_distortion": "What the code costs against what it leaves unexplained. The lower left "
     "corner is the better one.",
@@ -25,6 +35,8 @@ def write_page(comparison: Comparison, folder: Path, name: str) -> None:
         "compare.html",
         title=f"Comparison of {sum(len(group.runs) for group in comparison.groups)} runs",
         pictures=pictures(folder / "figures", CAPTIONS),
+        left_out_runs=max(0, len(comparison.rest) - MOST_LEFT_OUT),
+        rest=comparison.rest[:MOST_LEFT_OUT],
         **tables(comparison, named=True),
     )
     write_atomically(folder / name, page.encode())
@@ -37,16 +49,22 @@ def tables(
 
     `named`: whether the runs of a setting are named; in a sweep its own keys tell them apart.
     """
+    first = comparison.short_keys()
+    keys = [*first, *(key for key in comparison.keys if key not in first)]
+    beside = [
+        name
+        for name in comparison.table.shown(Place.COMPARISON)
+        if name != comparison.metric and _known(comparison, name)
+    ]
     return {
+        "keys": keys[:MOST_KEYS],
+        "more_keys": keys[MOST_KEYS:],
+        "more_rows": max(0, len(comparison.groups) - MOST_ROWS),
         "comparison": comparison,
         "named": named,
         "about": comparison.about,
-        "beside": [
-            name
-            for name in comparison.table.shown(Place.COMPARISON)
-            if name != comparison.metric and _known(comparison, name)
-        ],
-        "rows": [_row(comparison, index) for index in range(len(comparison.groups))],
+        "beside": beside[: max(1, MOST_COLUMNS - len(keys[:MOST_KEYS]))],
+        "rows": [_row(comparison, index) for index in range(len(comparison.groups[:MOST_ROWS]))],
         "pairs": _pairs(comparison)[:MOST_PAIRS],
         "left_out": max(0, sum(len(d.seeds) > 1 for d in comparison.differences) - MOST_PAIRS),
         "pairs_in": pairs_in,
@@ -66,7 +84,7 @@ def _row(comparison: Comparison, index: int) -> dict[str, Any]:
         "label": comparison.label(group),
         "seeds": ", ".join(str(seed) for seed in sorted(group.runs)),
         "count": len(group.runs),
-        "runs": [group.runs[seed].name for seed in sorted(group.runs)],
+        "runs": [group.runs[seed].name for seed in sorted(group.runs)[:MOST_NAMED]],
         "val": _cell(group.estimate(f"val/{comparison.metric}")),
         "test": {name: _cell(group.estimate(f"test/{name}")) for name in figures},
         "better": ranges([other + 1 for other in comparison.better_than(index)]),

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vae_run.config.commands import command, override
-from vae_run.config.keys import flat
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Place, Quantities, Quantity, Section, declared
 from vae_run.evaluation.selection import own_pictures
 from vae_run.reports.page import pictures, render
-from vae_run.reports.warnings import warnings
+from vae_run.reports.settings import settings_rows
+from vae_run.reports.warnings import notes, warnings
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.files import write_atomically
 from vae_run.system.formatting import number, short_path
@@ -55,9 +55,10 @@ def write_report(run: RunDirectory) -> Path:
         sections=_sections(metrics, table),
         pca=_pca(choices.get("corruption", "none") != "none"),
         warnings=[speaking_of(each, table.noun) for each in warnings(run, config, metrics)],
+        notes=[speaking_of(each, table.noun) for each in notes(run)],
         curves=pictures(run.figures, captions, only=CURVES),
         pictures=pictures(run.figures, captions, without=CURVES),
-        settings=_settings(config, overrides),
+        settings=settings_rows(config, overrides, history(run)),
         parts={group: choices[group] for group in sorted(choices) if "/" not in group},
         noun=table.noun,
         commands=_commands(run, table.noun),
@@ -84,6 +85,7 @@ def write_evaluation_report(run: RunDirectory, place: Path, overrides: Sequence[
         sections=_sections(metrics, table),
         pca=_pca(_corrupted(run, typed)),
         warnings=[],
+        notes=[],
         curves=[],
         pictures=pictures(place / "figures", _captions(place, run.config()), without=CURVES),
         settings=[],
@@ -205,12 +207,6 @@ def _corrupted(run: RunDirectory, typed: Sequence[str]) -> bool:
     """Whether an evaluation of `run` with the overrides `typed` corrupts the encoder's input."""
     chosen = [word.partition("=")[2] for word in typed if word.startswith("corruption=")]
     return [run.choices().get("corruption", "none"), *chosen][-1] != "none"
-
-
-def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, str, bool]]:
-    """Every key, its value, and whether it was typed."""
-    typed = {word.split("=", 1)[0].lstrip("+~") for word in overrides}
-    return [(key, "null" if v is None else str(v), key in typed) for key, v in flat(config)]
 
 
 def _commands(directory: RunDirectory, noun: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.runs.run_log import read_warnings
+from vae_run.runs.run_log import read_recorded
 from vae_run.tracking.history import best_row, history
 
 GAP = 0.2
@@ -16,11 +16,18 @@ GAP = 0.2
 
 def warnings(run: RunDirectory, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
     """The warnings that the run recorded (`warnings.jsonl`), and those that its numbers give."""
+    recorded = [text for text, level in read_recorded(run.path) if level == "warning"]
     rows = history(run)
     size = (metrics.get("test") or {}).get("effective_sample_size")
     computed = (large_gap(rows), _warmup(rows, config), _loose_bound(size))
-    found = [*read_warnings(run.path), *(text for text in computed if text)]
+    found = [*recorded, *(text for text in computed if text)]
     return list(dict.fromkeys(text[0].upper() + text[1:] for text in found))
+
+
+def notes(run: RunDirectory) -> list[str]:
+    """What the run recorded that is no warning."""
+    recorded = read_recorded(run.path)
+    return [text[0].upper() + text[1:] for text, level in recorded if level == "note"]
 
 
 def large_gap(rows: Sequence[Mapping[str, float]]) -> str | None:

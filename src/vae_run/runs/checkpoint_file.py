@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import struct
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 
 from vae_run.errors import CheckpointError, DamagedError
 from vae_run.system.files import write_atomically
+from vae_run.system.hardware import available_memory
 from vae_run.version import __version__
 
 FORMAT = 1
@@ -81,16 +83,16 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         CheckpointError: it is undamaged, but it holds code or has a later format.
     """
     try:
+        _refuse_unlike(path)
         content = path.read_bytes()
     except OSError as error:
         raise DamagedError(
             f"{path}: cannot be read ({error.strerror}). Expected a checkpoint of a run."
         ) from error
     body, tail = content[: -2 - _DIGEST], content[-2 - _DIGEST :]
-    if len(body) < _END or tail[:2] != struct.pack("<H", _DIGEST):
-        raise DamagedError(f"{path}: is no complete checkpoint of vae-run ({len(content)} bytes).")
     if hashlib.sha256(body).hexdigest().encode() != tail[2:]:
         raise DamagedError(f"{path}: is damaged: its content does not match its SHA-256.")
+    _refuse_compressed(path, content)
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # a hostile file can make pickle fail in any way
@@ -105,6 +107,40 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
             f"vae-run {__version__}, which reads formats 1 to {FORMAT}. Update vae-run."
         )
     return dict(state)
+
+
+def _refuse_unlike(path: Path) -> None:
+    """Refuse a file whose end is not that of a checkpoint, or that does not fit into memory.
+
+    A sparse file takes no room on the disk, so that its size says nothing of what it holds.
+    """
+    size, available = path.stat().st_size, available_memory()
+    with path.open("rb") as file:
+        file.seek(max(0, size - 2 - _DIGEST))
+        length = file.read(2)
+    if size < _END + 2 + _DIGEST or length != struct.pack("<H", _DIGEST):
+        raise DamagedError(f"{path}: is no complete checkpoint of vae-run ({size} bytes).")
+    if size > available:
+        raise CheckpointError(
+            f"{path}: has {size / 2**30:,.1f} GiB, and {available / 2**30:,.1f} GiB of memory are "
+            "available. Free some memory, or use a machine with more."
+        )
+
+
+def _refuse_compressed(path: Path, content: bytes) -> None:
+    """Refuse an archive whose members unpack to more than the file holds; torch compresses none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, OverflowError) as error:
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain values; refused."
+        ) from error
+    if unpacked > len(content):
+        raise CheckpointError(
+            f"{path}: unpacks to {unpacked:,} bytes from {len(content):,}; refused. Checkpoints of "
+            "vae-run are not compressed."
+        )
 
 
 @contextmanager

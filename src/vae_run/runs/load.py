@@ -17,6 +17,7 @@ from vae_run.errors import CheckpointError
 from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs import checkpoint_file
+from vae_run.runs.outline import compare, refuse_unlike
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.device import choose_device
 
@@ -51,30 +52,47 @@ def load_model(settings: Settings, state: Mapping[str, Any], file: Path) -> Late
     """The model that `settings` describe, with the weights of the checkpoint `state`.
 
     Raises:
-        CheckpointError: the checkpoint, read from `file`, is not one of this model.
+        CheckpointError: the checkpoint, read from `file`, is not one of this model. It is told
+            before memory is asked for.
     """
-    with checkpoint_file.understood(file):
-        event_shape = tuple(int(size) for size in state["event_shape"])
-        levels = None if state.get("levels") is None else int(state["levels"])
-        found = state.get("classes")
-        classes = None if found is None else [int(label) for label in found]
-        conditions = Conditions.of_state(state.get("conditions"))
-        columns = table_columns(state)
-        weights = dict(state["model"])
-    if levels is None and settings.classes["likelihood"].discrete:
-        raise CheckpointError(f"{file}: does not say how many grey levels its likelihood models.")
-    vector = bool(settings.fixed.vector_conditions)
-    if settings.fixed.condition is not None and (conditions if vector else classes) is None:
-        what = "conditions" if vector else "classes"
-        raise CheckpointError(f"{file}: does not say which {what} its model is given.")
+    given = refuse_other_model(settings, state, file)
     with (
         checkpoint_file.understood(file),
         torch.random.fork_rng(devices=[]),
     ):  # the initial weights, soon replaced, take none of the caller's random numbers
-        blocks = () if columns is None else columns.blocks
-        model = build_model(settings, event_shape, levels, classes, blocks, conditions)
-    load_weights(model, weights, file)
+        model = build_model(settings, **given)
+    load_weights(model, state["model"], file)
     return model
+
+
+def refuse_other_model(
+    settings: Settings, state: Mapping[str, Any], file: Path
+) -> Mapping[str, Any]:
+    """What `build_model` is given besides `settings`, if the checkpoint `state` is of that model.
+
+    Raises:
+        CheckpointError: the checkpoint, read from `file`, is of another one.
+    """
+    with checkpoint_file.understood(file):
+        columns = table_columns(state)
+        found = state.get("classes")
+        given: dict[str, Any] = {
+            "event_shape": tuple(int(size) for size in state["event_shape"]),
+            "levels": None if state.get("levels") is None else int(state["levels"]),
+            "classes": None if found is None else [int(label) for label in found],
+            "one_hot": () if columns is None else columns.blocks,
+            "conditions": Conditions.of_state(state.get("conditions")),
+        }
+        weights = dict(state["model"])
+    if given["levels"] is None and settings.classes["likelihood"].discrete:
+        raise CheckpointError(f"{file}: does not say how many grey levels its likelihood models.")
+    vector = bool(settings.fixed.vector_conditions)
+    told = given["conditions"] if vector else given["classes"]
+    if settings.fixed.condition is not None and told is None:
+        what = "conditions" if vector else "classes"
+        raise CheckpointError(f"{file}: does not say which {what} its model is given.")
+    refuse_unlike(settings, given, weights, file)
+    return given
 
 
 def table_columns(state: Mapping[str, Any]) -> Columns | None:
@@ -93,16 +111,5 @@ def load_weights(model: LatentVariableModel, weights: Mapping[str, Any], file: P
     Raises:
         CheckpointError: names or shapes disagree; the message names the first that does.
     """
-    own = model.state_dict()
-    for name in sorted(own.keys() | {str(name) for name in weights}):
-        expected, found = _shape(own.get(name)), _shape(weights.get(name))
-        if expected != found:
-            raise CheckpointError(
-                f"{file}: {name} is {found}, but the configured model expects {expected}. "
-                "The checkpoint and the configuration are not of the same run."
-            )
+    compare(model, weights, file)
     model.load_state_dict(weights)
-
-
-def _shape(value: Any) -> list[int] | str:
-    return list(value.shape) if isinstance(value, torch.Tensor) else "no such tensor"

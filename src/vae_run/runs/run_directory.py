@@ -20,7 +20,8 @@ from vae_run.runs.environment import environment
 from vae_run.runs.saved_json import ENVIRONMENT, NUMBER, STATUS, read_json, typed
 from vae_run.runs.saved_yaml import read_yaml
 from vae_run.runs.status import about_process, ended, write_status
-from vae_run.system.files import write_json
+from vae_run.system.files import json_text, write_json
+from vae_run.system.places import keep
 from vae_run.system.signals import Stop
 
 log = logging.getLogger("vae_run")
@@ -181,7 +182,9 @@ class RunDirectory:
         return content
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        write_json(self.path / "metrics.json", metrics)
+        """Write `metrics.json`; if it cannot be written, keep them elsewhere (`places.keep`)."""
+        file = self.path / "metrics.json"
+        keep(file, lambda path: write_json(path, metrics), lambda: json_text(metrics, indent=2))
 
     def environment(self) -> dict[str, Any]:
         file = self.path / "environment.json"

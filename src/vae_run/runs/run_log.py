@@ -16,6 +16,9 @@ LOG, WARNINGS = "train.log", "warnings.jsonl"
 MOST = 100
 """Different warnings that a run keeps; later ones are in `train.log` alone."""
 
+LARGEST = 1_000_000
+"""Bytes of the file that are read at most."""
+
 _recording: ContextVar[Path] = ContextVar("recording")
 """The run that this context trains: one process can train several, each in a context."""
 
@@ -36,7 +39,7 @@ def logged(run: Path) -> Iterator[None]:
 
 
 class _Warnings(logging.Handler):
-    """Appends each new note or warning of the run as a line {"time": ..., "message": ...}."""
+    """Appends each new note or warning of the run as a line of JSON: time, level and message."""
 
     def __init__(self, run: Path) -> None:
         super().__init__(NOTE)
@@ -51,7 +54,8 @@ class _Warnings(logging.Handler):
             return
         self._known.add(message)
         written = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
-        line = json.dumps({"time": written, "message": message}) + "\n"
+        level = "warning" if record.levelno >= logging.WARNING else "note"
+        line = json.dumps({"time": written, "level": level, "message": message}) + "\n"
         try:
             with (self._run / WARNINGS).open("a", encoding="utf-8") as file:
                 file.write(line)
@@ -60,20 +64,28 @@ class _Warnings(logging.Handler):
 
 
 def read_warnings(run: Path) -> list[str]:
-    """The warnings that the run recorded, each once, in the order of their first appearance.
+    """The notes and warnings that the run recorded, each once, in the order they first appeared."""
+    return [message for message, _ in read_recorded(run)]
 
-    Lines that are damaged are left out; a run of version 0.1.0 or earlier has recorded none.
+
+def read_recorded(run: Path) -> list[tuple[str, str]]:
+    """The notes and warnings of the run, each once, with its level: "note" or "warning".
+
+    Lines that are damaged are left out; a run of version 0.1.0 or earlier has recorded none. Lines
+    without a level are of warnings.
     """
     try:
-        lines = (run / WARNINGS).read_text(encoding="utf-8", errors="replace").splitlines()
+        with (run / WARNINGS).open("rb") as file:
+            lines = file.read(LARGEST).decode(errors="replace").splitlines()
     except OSError:
         return []
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for line in lines[: 2 * MOST]:
         try:
-            message = json.loads(line)["message"]
-        except (ValueError, TypeError, LookupError, RecursionError):
+            row = json.loads(line)
+            message, level = row["message"], row.get("level")
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             continue
         if isinstance(message, str) and message:
-            found[message] = None
-    return list(found)
+            found.setdefault(message, "note" if level == "note" else "warning")
+    return list(found.items())

@@ -9,6 +9,8 @@ from typing import Any
 
 from vae_run.errors import CheckpointError
 
+LARGEST = 10_000_000
+"""Bytes of the largest file that is read; those of a run have a few thousand."""
 NUMBER = (int, float)
 STATUS = {"state": str, "message": str, "pid": int, "host": str, "epoch": NUMBER, "step": NUMBER}
 ENVIRONMENT = {
@@ -22,9 +24,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """The mapping in the file at `path`; empty if there is no file, or no mapping in it.
 
     Raises:
-        CheckpointError: it is not JSON, or cannot be read.
+        CheckpointError: it is not JSON, is too large, or cannot be read.
     """
     try:
+        if path.stat().st_size > LARGEST:
+            raise CheckpointError(f"{path}: has more than {LARGEST:,} bytes; refused.")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from pydantic import ValidationError
 from rich.table import Table
 
@@ -81,7 +82,7 @@ def row(folder: Path, job: Entry) -> dict[str, Any]:
     entry: dict[str, Any] = {"run": job.directory}
     for override in job.overrides:
         key, _, value = override.partition("=")
-        entry[key.lstrip("+")] = value
+        entry[key.lstrip("+")] = plain(override, value)
     entry |= {"state": job.state, "job_seconds": round(job.seconds, 3)}
     message = job.message
     try:
@@ -92,6 +93,14 @@ def row(folder: Path, job: Entry) -> dict[str, Any]:
         message = message or str(error)
     entry["message"] = message
     return entry
+
+
+def plain(override: str, value: str) -> str:
+    """The `value` of an override as text for people: without Hydra's quotes and escapes."""
+    if not value or not (value[0] in "'\"" or "\\" in value):
+        return value
+    found = OverridesParser.create().parse_override(override).value()
+    return found if isinstance(found, str) else value
 
 
 def _training_loss(history: Path) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The cores and GPUs that this process may use, and their division among the jobs of a sweep."""
+"""Cores, memory and GPUs that this process may use, and their division among jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -8,69 +8,90 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vae_run.system.control_groups import cpu_quota, memory_left, memory_limit
+
 
 def cores() -> int:
-    """CPU cores that this process may use: those of its affinity, and what its quota allows."""
-    known = hasattr(os, "sched_getaffinity")
-    allowed = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    return max(1, math.ceil(min(allowed, cpu_quota())))
+    """CPU cores that this process may use.
 
-
-def cpu_quota(
-    groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
-) -> float:
-    """The cores' worth of time that control groups grant this process; inf without a limit.
-
-    Containers are limited so, by `docker run --cpus` for example, and see all cores none the less.
-    The limit of a group holds for those below it.
-
-    Args:
-        groups: lines `number:controllers:path`, a line each for version 1, one line for version 2.
-        mounted: where the file systems of control groups are mounted.
+    The least of those of its affinity, what the quota of its control group allows, and what Slurm
+    granted each of its tasks (`SLURM_CPUS_PER_TASK`), which not every cluster enforces.
     """
-    least = math.inf
-    try:
-        lines = groups.read_text(encoding="utf-8").splitlines()
-    except OSError:  # no Linux
-        return least
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        root = mounted / controllers if controllers else mounted
-        if not root.is_dir():
-            root = mounted / "cpu"  # a link to the directory of cpu,cpuacct
-        own = root / path.lstrip("/")
-        # Inside a container its own group is mounted as the root, and the path names nothing.
-        for folder in (own, *own.parents):
-            if not folder.is_relative_to(root):
-                break
-            least = min(least, _quota(folder))
-    return least
+    granted = (_affinity(), cpu_quota(), _of_slurm("SLURM_CPUS_PER_TASK"))
+    return max(1, math.ceil(min(granted)))
 
 
-def _quota(folder: Path) -> float:
-    """The cores granted by the control group `folder`; inf where it has no limit."""
+def _affinity() -> int:
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+def _of_slurm(name: str) -> float:
+    """A number that Slurm gave the job; inf outside of jobs and where it says nothing (or 0)."""
+    text = os.environ.get(name, "") if "SLURM_JOB_ID" in os.environ else ""
+    return float(text) if text.isdecimal() and int(text) else math.inf
+
+
+def granted_memory() -> int:
+    """Bytes of memory that this process may use, together with those that share its limits.
+
+    The least of the machine's memory, the limit of its control group, and what Slurm granted
+    (`SLURM_MEM_PER_NODE`, or `SLURM_MEM_PER_CPU` for each of `SLURM_CPUS_ON_NODE`, in MiB).
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(min(machine, memory_limit(), _memory_of_slurm()))
+
+
+def available_memory() -> int:
+    """Bytes of memory that this process can still take.
+
+    Of what Slurm granted, what this process holds is taken; its other processes are not known.
+    """
+    return int(max(0, min(_free(), memory_left(), _memory_of_slurm() - _resident())))
+
+
+def _memory_of_slurm() -> float:
+    whole = _of_slurm("SLURM_MEM_PER_NODE")
+    each = _of_slurm("SLURM_MEM_PER_CPU") * _of_slurm("SLURM_CPUS_ON_NODE")
+    return min(whole, each) * 2**20
+
+
+def _free() -> float:
+    """Bytes that the system can give out; half of all memory where it does not say."""
     try:
-        if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
-        else:
-            quota, period = (
-                (folder / f"cpu.cfs_{name}_us").read_text(encoding="utf-8").strip()
-                for name in ("quota", "period")
-            )
-        return math.inf if quota in ("max", "-1") else int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return math.inf
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+
+
+def _resident() -> float:
+    """Bytes of memory that this process holds; 0 where the system does not say."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]
+    except OSError:
+        return 0.0
+    return float(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def heed_quota() -> None:
     """Let libraries have as many threads as `cores`, unless OMP_NUM_THREADS says how many.
 
-    They count the cores that they see. Where there is no quota nothing changes.
+    They count the cores of the affinity. Where no less is granted nothing changes.
     """
-    if cpu_quota() < math.inf:
+    if is_limited():
         os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+
+
+def is_limited() -> bool:
+    """Whether fewer cores are granted than libraries see."""
+    return min(cpu_quota(), _of_slurm("SLURM_CPUS_PER_TASK")) < math.inf
+
+
+MEMORY_OF_A_JOB = 2**29
+"""Bytes of memory that a small job of a sweep takes beside those it shares, generously."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,8 @@ class Shares:
 
         Args:
             device: of the jobs, as in the configuration.
-            jobs: number of simultaneous jobs; None: one per GPU, or per core without GPUs.
+            jobs: number of simultaneous jobs; None: one per GPU, or per core without GPUs, and no
+                more than the available memory holds (`MEMORY_OF_A_JOB` each).
             threads: CPU threads of a job; None: the cores divided by the jobs.
         """
         import torch
@@ -105,7 +127,9 @@ class Shares:
             gpus = tuple(names)
         single = device.startswith("cuda:") or device == "mps" or torch.backends.mps.is_available()
         own = cores()
-        number = jobs or (len(gpus) if gpus else 1 if single and device != "cpu" else own)
+        fit = max(1, available_memory() // MEMORY_OF_A_JOB)
+        most = len(gpus) if gpus else 1 if single and device != "cpu" else own
+        number = jobs or min(most, fit)
         return cls(number, threads or max(1, own // number), gpus)
 
     def environment(self, slot: int) -> Mapping[str, str]:

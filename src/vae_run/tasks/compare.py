@@ -19,6 +19,7 @@ from vae_run.plots import write_pictures
 from vae_run.reports.comparison import write_page
 from vae_run.system.console import console
 from vae_run.system.files import write_csv
+from vae_run.system.places import try_place
 
 log = logging.getLogger("vae_run")
 
@@ -32,8 +33,9 @@ def main(call: Call) -> None:
     fixed = call.settings.of(Compare)
     call.refuse_all_but(*ALLOWED)
     patterns = [fixed.runs] if isinstance(fixed.runs, str) else fixed.runs
-    comparison = compare(read(find(patterns)), fixed.metric)
     folder = output_folder(fixed.output)
+    try_place(folder / PAGE)
+    comparison = compare(read(find(patterns)), fixed.metric)
     show(comparison)
     write(comparison, folder, fixed.figures)
     log.info("written to %s", folder / PAGE)
@@ -77,7 +79,7 @@ def show(comparison: Comparison) -> None:
         table, left_out = settings_table(comparison, tags)
         console.print(table)
         if left_out:
-            said = f"Also different, in groups.csv and on the page: {', '.join(left_out)}."
+            said = f"Also different, in groups.csv: {', '.join(left_out)}."
             console.print(said)
     for line in told(comparison):
         console.print(line)

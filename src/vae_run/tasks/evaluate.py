@@ -23,10 +23,11 @@ from vae_run.plots import write_pictures
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.data_record import changes
-from vae_run.runs.load import scaling_of, table_columns
+from vae_run.runs.load import refuse_other_model, scaling_of, table_columns
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
+from vae_run.system.places import try_place
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoint
 from vae_run.tasks.final_evaluation import draw_training
 from vae_run.tasks.run_data import read_data, refuse_other_shape
@@ -82,6 +83,7 @@ def opened(call: Call) -> Opened:
     tracker = confirmed(run.path, settings.build("tracker"), call.settings.build("tracker"))
     file = run.best if fixed.checkpoint == "best" else run.last
     saved = checkpoint_file.read(file)
+    refuse_other_model(settings, saved, file)
     splits, other = read_data(run, settings)
     with checkpoint_file.understood(file):
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
@@ -99,19 +101,19 @@ def main(call: Call, *, draw: bool = True) -> Path:
     """Evaluate the run that `run` names, and `draw` the pictures; returns where results are."""
     found = opened(call)
     run, experiment, epoch = found.run, found.experiment, found.epoch
-    metrics = measure(experiment, epoch)
-    pictures = draw_all(experiment, epoch) if draw else {}
     name = evaluation_name(call, found.other)
     place = run.path if name is None else run.path / "evaluations" / name
+    try_place(place / "metrics.json")
+    metrics = measure(experiment, epoch)
+    pictures = draw_all(experiment, epoch) if draw else {}
     declared = experiment.declared()
     if name is None:
-        declared.write(run.path)
         pictures |= draw_training(experiment, run) if draw else {}
         add_to_run(found, metrics, pictures)
     else:
         place.mkdir(parents=True, exist_ok=True)
-        declared.write(place)
         RunDirectory(place).write_metrics(metrics)
+        declared.write(place)
         look = experiment.settings.fixed.figures
         write_pictures(place / "figures", pictures, look.format, look.dpi)
         write_evaluation_report(run, place, call.overrides)
@@ -175,6 +177,7 @@ def add_to_run(
     run, look = found.run, found.experiment.settings.fixed.figures
     kept = run.metrics()
     run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
+    found.experiment.declared().write(run.path)
     write_pictures(run.figures, pictures, look.format, look.dpi)
     step = round(run.read_status().get("step", 0))
     with tracked(run.path, found.tracker) as sending:

@@ -14,7 +14,7 @@ from vae_run.system.console import console
 from vae_run.system.files import write_atomically
 from vae_run.system.formatting import short_path
 from vae_run.tasks.trained_model import ALLOWED, refuse_keys_of_the_run
-from vae_run.tasks.user_files import check_output, try_place
+from vae_run.tasks.user_files import check_output
 
 log = logging.getLogger("vae_run")
 
@@ -34,9 +34,6 @@ def main(call: Call) -> None:
     beside = None
     if fixed.script is not None:
         beside = check_output(fixed.script, (".py",), overwrite=fixed.overwrite, key="script")
-    for place in (path, beside):
-        if place is not None:
-            try_place(place)
     source = source_of(Path(fixed.run), fixed.checkpoint, fixed.trust)
     if chosen != "safetensors":
         refuse_part(source, fixed.part)

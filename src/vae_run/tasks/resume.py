@@ -15,7 +15,7 @@ from vae_run.data.splits import Splits
 from vae_run.errors import DivergedError, Interrupted
 from vae_run.runs import checkpoint_file, data_location
 from vae_run.runs.identity import PLACES, Effect, keys_with
-from vae_run.runs.load import load_weights
+from vae_run.runs.load import load_weights, refuse_other_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.runs.run_log import logged
 from vae_run.runs.status import write_status
@@ -69,6 +69,8 @@ def continued(
         saved, file = run.newest() or (None, run.last)
         config, progress, places = extended(run, call, saved, file)
         settings = check(config, trust=call.settings.fixed.trust)
+        if saved is not None:
+            refuse_other_model(settings, saved, file)
         own = confirmed(run.path, settings.build("tracker"), call.settings.build("tracker"))
         over = None if saved is None else settings.build("trainer").why_over(progress)
         if over is not None and run.read_status().get("state") == "completed":

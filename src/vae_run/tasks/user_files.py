@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from vae_run.errors import ConfigError
 from vae_run.system.array_archive import MARK, is_marked, write_arrays
 from vae_run.system.extras import installation
-from vae_run.system.files import csv_text, write_atomically, write_json
+from vae_run.system.files import csv_text, json_text, write_atomically, write_json
+from vae_run.system.places import keep, try_place
 
 Columns = Mapping[str, NDArray[Any]]
 """Columns of a table by name: arrays [N], or [N, D], which are D columns in CSV and Parquet."""
@@ -30,7 +30,7 @@ def check_output(
     key: str = "output",
     inputs: Sequence[Path] = (),
 ) -> Path:
-    """The path `name`, whose folder is created.
+    """The path `name`, whose folder is created; it was tried whether it can be written.
 
     Args:
         name: as given; it may begin with `~`.
@@ -42,17 +42,10 @@ def check_output(
     Raises:
         ConfigError: the suffix is none of `suffixes`; or, without `overwrite`, there is a file that
             this program did not mark as its own, or that lies in a run, or that is an input.
+        OSError: it cannot be written.
     """
     path = Path(name).expanduser()
-    if path.suffix.lower() not in suffixes:
-        raise ConfigError(
-            f"{key}: found {name}, expected a name that ends in {' or '.join(suffixes)}."
-        )
-    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        raise ConfigError(
-            f"{key}: {name} needs the package pyarrow, which is not installed: "
-            f"{installation('table')}. Or name a .csv file."
-        )
+    _refuse_ending(path, suffixes, f"{key}: ", name)
     if path.is_dir():
         raise ConfigError(f"{key}: {name} is a folder; name a file in it.")
     if path.exists() and not overwrite and (why := _why_kept(path, inputs)):
@@ -60,20 +53,20 @@ def check_output(
             f"{key}: {name} exists, and {why}. Give another name, or say overwrite=true."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
+    try_place(path)
     return path
 
 
-def try_place(path: Path) -> None:
-    """Try whether `path` can be written, before work that takes long; what is there stays.
-
-    Raises:
-        OSError: it cannot; the error names it.
-    """
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+def _refuse_ending(path: Path, suffixes: tuple[str, ...], where: str, name: str) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(
+            f"{where}found {name}, expected a name that ends in {' or '.join(suffixes)}."
+        )
+    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise ConfigError(
+            f"{where}{name} needs the package pyarrow, which is not installed: "
+            f"{installation('table')}. Or name a .csv file."
+        )
 
 
 def _why_kept(path: Path, inputs: Sequence[Path]) -> str:
@@ -88,14 +81,26 @@ def _why_kept(path: Path, inputs: Sequence[Path]) -> str:
 
 
 def write_table(path: Path, columns: Columns) -> None:
-    """Write columns of N rows each as `.npz`, `.csv` or `.parquet`, by the ending of `path`."""
+    """Write columns of N rows each as `.npz`, `.csv` or `.parquet`, by the ending of `path`.
+
+    Raises:
+        OSError: it cannot be written. The table is then kept elsewhere (`places.keep`).
+    """
+    keep(path, lambda place: _write_table(place, columns), lambda: _csv(columns))
+
+
+def _csv(columns: Columns) -> str:
+    flat = flattened(columns)
+    rows = (dict(zip(flat, values, strict=True)) for values in zip(*flat.values(), strict=True))
+    return csv_text(rows, list(flat))
+
+
+def _write_table(path: Path, columns: Columns) -> None:
     suffix = path.suffix.lower()
     if suffix == ".npz":
         write_arrays(path, columns)
     elif suffix == ".csv":
-        flat = flattened(columns)
-        rows = (dict(zip(flat, values, strict=True)) for values in zip(*flat.values(), strict=True))
-        write_atomically(path, csv_text(rows, list(flat)).encode())
+        write_atomically(path, _csv(columns).encode())
     else:
         _write_parquet(path, flattened(columns))
 
@@ -104,7 +109,8 @@ def write_rows(path: Path, about: Mapping[str, Any], columns: Columns) -> None:
     """Write JSON: the entries of `about`, and `images`, a list with a mapping for each row."""
     flat = {name: values.tolist() for name, values in flattened(columns).items()}
     rows = [dict(zip(flat, each, strict=True)) for each in zip(*flat.values(), strict=True)]
-    write_json(path, {"about": MARK, **about, "images": rows})
+    content = {"about": MARK, **about, "images": rows}
+    keep(path, lambda place: write_json(place, content), lambda: json_text(content, indent=2))
 
 
 def flattened(columns: Columns) -> dict[str, NDArray[Any]]:

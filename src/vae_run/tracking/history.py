@@ -16,6 +16,9 @@ from vae_run.system.machine_lines import write_line
 
 log = logging.getLogger("vae_run")
 
+LARGEST = 100_000_000
+"""Bytes of the largest history that is read: 100,000 epochs have about 30 MB."""
+
 
 class History:
     """Writes `history.csv`: a row an epoch, and a column for every quantity that a row had.
@@ -100,6 +103,8 @@ def read_history(path: Path, *, growing: bool = False) -> list[dict[str, float]]
         CheckpointError: it is no table of numbers.
     """
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"it has more than {LARGEST:,} bytes")
         text = path.read_text(encoding="utf-8")
         lines = (text[: text.rfind("\n") + 1] if growing else text).splitlines()
         return [

@@ -25,6 +25,7 @@ from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.transposed_start import start_transposed
 from vae_run.objectives import Objective
 from vae_run.training.data_support import check_classes, classes_of, load_splits
+from vae_run.training.memory_guard import weights_that_fit
 from vae_run.training.moments import Moments, moments
 
 
@@ -201,7 +202,9 @@ def assemble(
     splits, classes, conditions = _known_conditions(settings, splits, classes, conditions)
     torch.manual_seed(settings.fixed.seed)
     blocks = splits.table.blocks if splits.table else ()
-    model = build_model(settings, splits.event_shape, splits.levels, classes, blocks, conditions)
+    given = (splits.event_shape, splits.levels, classes, blocks, conditions)
+    with weights_that_fit(device):
+        model = build_model(settings, *given)
     experiment = Experiment(
         settings,
         device,

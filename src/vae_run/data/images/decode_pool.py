@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_run.data.checks import refuse_more_than_memory
 from vae_run.data.images.decoder import Decoder
 from vae_run.errors import DataError
 from vae_run.system.hardware import cores
@@ -30,8 +31,10 @@ def decode_images(paths: Sequence[Path], decoder: Decoder) -> Tensor:
     """The image files as uint8 [N, C, H, W], in the order of `paths`.
 
     Raises:
-        DataError: a file cannot be decoded, or has more than 8 bits a channel.
+        DataError: a file cannot be decoded, or has more than 8 bits a channel; or the images take
+            more memory than this process is granted.
     """
+    refuse_more_than_memory(len(paths) * decoder.size, f"{paths[0].parent}" if paths else "images")
     images = np.empty((len(paths), *decoder.shape), dtype=np.uint8)
 
     def decode(start: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -10,8 +11,12 @@ import zuko
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vae_run.errors import ConfigError
 from vae_run.models.distributions.flow_kind import FlowKind
 from vae_run.models.distributions.planar_flow import PlanarFlow, PlanarTransform
+
+LARGEST_MASK = 2**26
+"""Entries at most of the masks that let an output see only some inputs: 8,192 by 8,192."""
 
 
 class FlowDistribution(zuko.distributions.NormalizingFlow):  # type: ignore[misc]
@@ -100,6 +105,11 @@ class Flow(nn.Module):
         if kind == "planar":
             self.layers = PlanarFlow(latent_dim, features, transforms)
             return
+        if max(latent_dim, *hidden) ** 2 > LARGEST_MASK:
+            raise ConfigError(
+                f"a flow of {latent_dim} dimensions with layers of {hidden}: expected at most "
+                f"{math.isqrt(LARGEST_MASK):,} in each."
+            )
         # Two passes make each transformation a coupling, which is as fast to sample as to evaluate.
         affine = partial(zuko.transforms.MonotonicAffineTransform, slope=self.slope)
         spline = partial(Spline, slope=self.slope)

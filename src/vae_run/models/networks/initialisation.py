@@ -39,9 +39,9 @@ def gain(activation: type[nn.Module]) -> float:
     """
     if activation in SLOPES:
         return 1 / SLOPES[activation]
-    u = torch.linspace(-10, 10, 20_001, dtype=torch.double)
-    density = torch.exp(-0.5 * u.square()) / math.sqrt(2 * math.pi)
-    with torch.no_grad():
+    with torch.no_grad(), torch.device("cpu"):  # also where a model is outlined on "meta"
+        u = torch.linspace(-10, 10, 20_001, dtype=torch.double)
+        density = torch.exp(-0.5 * u.square()) / math.sqrt(2 * math.pi)
         size = torch.trapezoid(activation().double()(u).square() * density, u)
     return float(size.rsqrt())
 

@@ -6,7 +6,6 @@ No job can harm another, and no job outlives the sweep.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 from vae_run.sweeps.executors import worker
 from vae_run.sweeps.executors.job_end import Cause, ErrorReport, JobEnd, RunReport, StopRequest
 from vae_run.sweeps.executors.worker import WorkerEnvironment
+from vae_run.system.python_path import own_modules_only
 from vae_run.system.signals import heeded
 from vae_run.system.temporary_folder import use_short_temporary_folder
 
@@ -49,15 +49,9 @@ def warm_up(threads: int) -> None:
         return
     from multiprocessing.forkserver import ensure_running
 
-    before = os.environ.get("OMP_NUM_THREADS")
     processes()
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when libraries are imported
-    try:
+    with own_modules_only(OMP_NUM_THREADS=str(threads)):  # read when libraries are imported
         ensure_running()
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 @dataclass(frozen=True)
@@ -191,7 +185,8 @@ class Pool:
         process = processes().Process(  # type: ignore[attr-defined]
             target=worker.main, args=(job.call, job.environment, theirs)
         )
-        process.start()
+        with own_modules_only():
+            process.start()
         theirs.close()
         return Running(job, slot, process, ours, time.monotonic())
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
+from vae_run.system.hardware import available_memory
 from vae_run.training.loop import Loop
 
 COPIES = 5
@@ -51,26 +49,4 @@ def available(device: torch.device) -> int:
     """Free memory in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    limits = [_of_the_machine(), _of_the_group()]
-    return min(limit for limit in limits if limit is not None)
-
-
-def _of_the_machine() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-def _of_the_group() -> int | None:
-    """Free memory in bytes within the limit of the control group, if it has one."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        most = (group / "memory.max").read_text(encoding="utf-8").strip()
-        used = int((group / "memory.current").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return max(0, int(most) - used) if most.isdecimal() else None
+    return available_memory()
