@@ -62,7 +62,7 @@ def alike(*words: str, optimizer: Any = None, steps: int = STEPS, **how: Any) ->
         ("objective=capacity", "objective.warmup_epochs=2", "dataset.binarize=dynamic"),
         ("objective=free_bits", "corruption=masking", "precision=bfloat16"),
         ("model=vae_gan", "objective.critic_start=1.5"),
-        ("objective=iwae", "objective.samples=3"),
+        ("objective=iwae", "objective.k=3"),
         ("objective=reweighted_wake_sleep",),
         ("objective.gradient=score_function",),
         ("model=vq_vae", "latent_dim=8", "posterior.codes=8", "posterior.revive=0.9"),

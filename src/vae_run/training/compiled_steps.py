@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 from typing import Any
 
 import torch
@@ -77,13 +78,15 @@ class CompiledSteps:
         there = {name: tensor for name, tensor in given.items() if tensor is not None}
         arguments = (self._held.tensors(), {**there, **self._now}, self._images)
         if self._program is None:
+            started = time.perf_counter()
             try:
                 self._program = self._made(arguments)
-                program.note(self._key)
             except Exception as error:  # a compiler can fail in any way
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self._gives_up(first[:200])
                 return None
+            program.note(self._key)
+            log.info("the step is compiled, in %.1f s", time.perf_counter() - started)
         found: Tensors = self._program(arguments)
         return found
 

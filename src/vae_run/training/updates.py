@@ -24,7 +24,7 @@ Formula = Callable[[Tensor, Tensor, State, Tensor, Mapping[str, Any]], tuple[Ten
 
 def like(numbers: Tensor, tensor: Tensor) -> Tensor:
     """Numbers of a run, [] or [N], shaped to be broadcast with `tensor`, [*] or [N, *]."""
-    return numbers.reshape(*numbers.shape, *[1] * (tensor.dim() - numbers.dim()))
+    return numbers.reshape(numbers.shape + (1,) * (tensor.dim() - numbers.dim()))
 
 
 def adam(
