@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from fitting import BATCH, fitting
-from parts import experiment, options
+from parts import experiment
 
 from vae_run.training import compiled_steps, program
 from vae_run.training.compiled_steps import CompiledSteps
@@ -49,31 +49,39 @@ def alike(*words: str, optimizer: Any = None, steps: int = STEPS, **how: Any) ->
         torch.testing.assert_close(value, tensor, rtol=1e-3, atol=1e-4)
 
 
+def test_a_program_takes_the_eager_steps_of_a_warm_up_and_is_traced_once(traced: Any) -> None:
+    alike("objective.warmup_epochs=2", "objective.beta=3", "likelihood=gaussian")
+    assert len(traced) == 1, "whatever the epoch"
+
+
+FAMILIES = (
+    *("aae", "beta_tc_vae", "contractive_ae", "dip_vae", "factor_vae", "iwae", "kl_autoencoder"),
+    *("wae", "dae", "rae", "sparse_ae", "vae_gan", "vq_vae", "ladder_vae", "hyperspherical_vae"),
+)
+"""Presets of different objectives and posteriors."""
+
+
+@pytest.mark.scale
 @pytest.mark.parametrize(
     "words",
     [
-        *(
-            (f"model={name}",)
-            for name in options("model")
-            if name not in ("pca", "ppca", "stacked_dae")
-        ),
-        ("objective.warmup_epochs=2", "objective.beta=3"),
+        *((f"model={name}",) for name in FAMILIES),
         ("objective.warmup_epochs=1", "objective.cycle_epochs=1.5", "condition=label"),
         ("objective=capacity", "objective.warmup_epochs=2", "dataset.binarize=dynamic"),
         ("objective=free_bits", "corruption=masking", "precision=bfloat16"),
         ("model=vae_gan", "objective.critic_start=1.5"),
-        ("objective=iwae", "objective.k=3"),
         ("objective=reweighted_wake_sleep",),
         ("objective.gradient=score_function",),
         ("model=vq_vae", "latent_dim=8", "posterior.codes=8", "posterior.revive=0.9"),
     ],
     ids=" ".join,
 )
-def test_a_program_takes_the_eager_steps_and_is_traced_once(words: Any, traced: Any) -> None:
-    alike(*words, "likelihood=gaussian" if "precision=bfloat16" not in words else "seed=0")
+def test_every_objective_is_traced_once_and_takes_the_eager_steps(words: Any, traced: Any) -> None:
+    alike(*words, "likelihood=gaussian", steps=6)
     assert len(traced) == 1, "whatever the epoch"
 
 
+@pytest.mark.scale
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -89,10 +97,10 @@ def test_each_optimiser_has_its_formula(optimizer: Any, traced: Any) -> None:
 
 
 def test_runs_that_differ_in_seed_rate_and_beta_share_a_program(traced: Any) -> None:
-    for words in ((), ("seed=1", "optimizer.lr=0.1"), ("objective.beta=4",)):
-        alike(*words)
+    for words in ("seed=1", "optimizer.lr=0.1"), ("objective.beta=4",):
+        alike(*words, steps=2)
     assert len(traced) == 1
-    alike("network.widths=[9]")
+    alike("network.widths=[9]", steps=1)
     assert len(traced) == 2
 
 

@@ -157,6 +157,8 @@ class _Told:
             return [(self.of(key), self.of(value)) for key, value in part.items()]
         if isinstance(part, (list, tuple)):
             return [type(part).__name__, *(self.of(each) for each in part)]
+        if isinstance(part, (set, frozenset)):
+            return "set", sorted(repr(self.of(each)) for each in part)
         if isinstance(part, partial):
             return "partial", self.of(part.func), self.of(part.args), self.of(part.keywords)
         if isinstance(part, MethodType):
