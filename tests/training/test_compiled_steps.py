@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import nullcontext
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from fitting import BATCH, fitting
 from parts import experiment
 
 from vae_run.training import compiled_steps, program
+from vae_run.training.compile import has_compiler
 from vae_run.training.compiled_steps import CompiledSteps
 from vae_run.training.optimizers import SGD, AdamW
 
@@ -19,7 +22,7 @@ STEPS = 8
 
 
 @pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
+def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[torch.fx.GraphModule]:
     """Every graph that was traced; it is interpreted, not compiled."""
     graphs: list[torch.fx.GraphModule] = []
 
@@ -28,6 +31,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
         return graph
 
     monkeypatch.setattr(program, "inductor", interpreted)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     program.forget()
     return graphs
 
@@ -141,3 +145,36 @@ def test_parts_of_a_batch_are_trained_eagerly(traced: Any) -> None:
     records = fitting(experiment(), through=CompiledSteps, at_once=8, precision=nullcontext())
     assert next(records).skipped == 0
     assert not traced
+
+
+@pytest.mark.scale
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+def test_a_compiled_run_that_is_continued_ends_with_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    program.forget()
+    ends = []
+    saved: dict[str, Any] = {}
+    for first in (0, 4):  # of epochs of three steps, the last of which is eager
+        made = experiment("objective.warmup_epochs=2")
+        optimizer, batches = made.optimizer(made.model), made.training_batches(BATCH)
+        if saved:
+            program.forget()
+            made.model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            batches.load_state_dict(saved["batches"])
+        given = {"batches": batches, "optimizer": optimizer, "step": first}
+        records = fitting(made, through=CompiledSteps, **given)
+        for step in range(first, 8):
+            if step == 4:
+                own = {"model": made.model, "optimizer": optimizer, "batches": batches}
+                saved = copy.deepcopy({name: part.state_dict() for name, part in own.items()})
+            next(records)
+        ends.append(
+            [*made.model.state_dict().values(), *optimizer.state_dict()["state"][0].values()]
+        )
+    for tensor, other in zip(*ends, strict=True):
+        assert torch.equal(tensor, other)
+    assert any((tmp_path / "known").iterdir())
