@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 import torch
 from fitting import BATCH, fitting
 from parts import experiment
+from torch.utils import _pytree as pytree
 
 from vae_run.training import compiled_steps, program
 from vae_run.training.compile import has_compiler
-from vae_run.training.compiled_steps import CompiledSteps
+from vae_run.training.compiled_steps import CompiledSteps, held_by, whole_step
 from vae_run.training.optimizers import SGD, AdamW
+from vae_run.training.step import EagerSteps
 
 STEPS = 8
 
@@ -106,6 +109,35 @@ def test_runs_that_differ_in_seed_rate_and_beta_share_a_program(traced: Any) -> 
     assert len(traced) == 1
     alike("network.widths=[9]", steps=1)
     assert len(traced) == 2
+
+
+def test_the_step_of_a_stack_is_that_of_each_of_its_runs(traced: Any) -> None:
+    arguments, wholes = [], []
+    for words in ((), ("seed=1",)):
+        made = experiment("objective.warmup_epochs=2", "corruption=masking", *words)
+        optimizer, batches = made.optimizer(made.model), made.training_batches(BATCH)
+        index = batches.next_index()
+        drawn = batches.draws(BATCH, made.splits.event_shape)
+        given = {"index": index, "corrupting": drawn.corrupting, "noise": drawn.noise}
+        given |= {"rate": torch.tensor(1e-2), "objective.beta": torch.tensor(2.0)}
+        how = {"clip_norm": 1.0, "precision": nullcontext()}
+        eager = EagerSteps(made.model, made.objective, batches, optimizer, **how)
+        whole = whole_step(eager)
+        arguments.append((held_by(eager, whole.groups).tensors(), given))
+        wholes.append((whole, made.splits.train.images))
+    stack = pytree.tree_map(lambda *tensors: torch.stack(tensors), *arguments)
+    epoch = {"epoch": torch.tensor(0.5)}
+    # The images are shared: all take those of the first.
+    together = (stack[0], stack[1] | epoch, wholes[0][1])
+    found = program.compiled(replace(wholes[0][0], stacked=True), together)(together)
+    for i, ((whole, _), (held, given)) in enumerate(zip(wholes, arguments, strict=True)):
+        expected = whole((held, given | epoch, wholes[0][1]))
+        for one, other in zip(
+            pytree.tree_leaves((expected, held)),
+            pytree.tree_leaves((found, stack[0])),
+            strict=True,
+        ):
+            torch.testing.assert_close(other[i], one, rtol=1e-4, atol=1e-5)
 
 
 def test_what_has_no_finite_loss_changes_nothing(traced: Any) -> None:

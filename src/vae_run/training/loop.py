@@ -42,10 +42,7 @@ log = logging.getLogger("vae_run")
 
 @dataclass
 class Loop:
-    """The state of one training, and what happens between its steps.
-
-    A trainer with other steps, or with more to do between them, has a subclass.
-    """
+    """The state of one training, and what happens between its steps; subclasses do more there."""
 
     batches_type: ClassVar[type[TrainingBatches]] = TrainingBatches
 
