@@ -108,7 +108,8 @@ def is_known(model: LatentVariableModel, objective: Objective, batches: Training
 
 def _key(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> str:
     parts = (model, _without_numbers(objective), batches.corruption, batches.batch_size)
-    return program.signature(parts, dict(model.named_parameters()))[0]
+    tensors = [*model.parameters(), *model.buffers()]
+    return program.signature(parts, tensors)[0]
 
 
 def _why_not(eager: EagerSteps) -> str | None:

@@ -23,7 +23,7 @@ from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective, Terms, trained_loss
 from vae_run.training.optimizers import not_finite
-from vae_run.training.updates import Formula, Group, State, like
+from vae_run.training.updates import Formula, Group, State, corrections, like
 
 Tensors = dict[str, Tensor]
 
@@ -168,11 +168,14 @@ class WholeStep:
     ) -> None:
         keep = skipped.bool()
         for group in self.groups:
-            for name in (name for name in group.names if name in gradients):
-                w, state = held["parameters"][name], held["states"][name]
-                new, news = self.formula(
-                    w, gradients[name], state, rate * group.rate, group.options
-                )
+            names = [name for name in group.names if name in gradients]
+            states = {name: held["states"][name] for name in names}
+            options = {**group.options, "rate": rate * group.rate}
+            if names:
+                options |= corrections(list(states.values()), group.options)
+            for name, state in states.items():
+                w = held["parameters"][name]
+                new, news = self.formula(w, gradients[name], state, options)
                 w.copy_(torch.where(like(keep, w), w, new))
                 for key, value in news.items():
                     old = state[key]
