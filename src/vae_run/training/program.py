@@ -130,7 +130,8 @@ def signature(function: Any, example: Any) -> tuple[str, list[Any]]:
     places = {leaf.data_ptr(): place for place, leaf in enumerate(leaves) if leaf.numel()}
     shapes = [(*leaf.shape, *leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves]
     told = _Told(places)
-    return repr((shapes, pytree.tree_structure(example), told.of(function))), told.kept
+    threads = torch.get_num_threads()  # kernels are made for a number of them
+    return repr((threads, shapes, pytree.tree_structure(example), told.of(function))), told.kept
 
 
 PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type(None))
