@@ -33,7 +33,6 @@ class CompiledSteps:
         self._eager, self._batches = eager, eager.batches
         self.why_not = _why_not(eager)
         self._program: program.Program | None = None
-        self._key = _key(eager.model, eager.objective, eager.batches)
         if self.why_not is not None:
             self._gives_up(self.why_not)
             return
@@ -84,7 +83,7 @@ class CompiledSteps:
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self._gives_up(first[:200])
                 return None
-            program.note(self._key)
+            program.note(_key(self._eager.model, self._eager.objective, self._batches))
             log.info("the step is compiled, in %.1f s", time.perf_counter() - started)
         found: Tensors = self._program(arguments)
         return found
@@ -103,7 +102,10 @@ class CompiledSteps:
 
 def is_known(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> bool:
     """Whether a program for steps of the like has been compiled here before."""
-    return program.noted(_key(model, objective, batches))
+    try:
+        return program.noted(_key(model, objective, batches))
+    except RecursionError:  # of an objective that holds half a program
+        return False
 
 
 def _key(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> str:
