@@ -82,9 +82,12 @@ def forget() -> None:
 def inductor(graph: torch.fx.GraphModule, leaves: list[Tensor]) -> Callable[..., list[Tensor]]:
     """`graph`, compiled for arguments like `leaves`."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder()))
-    from torch._inductor.compile_fx import compile_fx
+    from torch._inductor import standalone_compile
 
-    run: Callable[..., list[Tensor]] = compile_fx(graph, leaves)
+    # Without a context of this kind inductor would not look for the graph on disk.
+    run: Callable[..., list[Tensor]] = standalone_compile(
+        graph, leaves, dynamic_shapes="from_example_inputs"
+    )
     return run
 
 
