@@ -12,6 +12,7 @@ cannot be read is compiled anew. In a process, programs of equal `signature` are
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -26,6 +27,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from vae_run.version import __version__
+
+log = logging.getLogger("vae_run")
 
 Program = Callable[[Any], Any]
 """Takes one argument, nested tensors like those that it was traced with; some change in place."""
@@ -80,14 +83,23 @@ def forget() -> None:
 
 
 def inductor(graph: torch.fx.GraphModule, leaves: list[Tensor]) -> Callable[..., list[Tensor]]:
-    """`graph`, compiled for arguments like `leaves`."""
+    """`graph`, compiled for arguments like `leaves`; without the files in `folder()` if they fail.
+
+    Inductor compiles anew what it cannot unpickle, but not a library that cannot be loaded.
+    """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder()))
-    from torch._inductor import standalone_compile
+    from torch import _inductor
+    from torch._inductor.utils import fresh_cache
 
     # Without a context of this kind inductor would not look for the graph on disk.
-    run: Callable[..., list[Tensor]] = standalone_compile(
-        graph, leaves, dynamic_shapes="from_example_inputs"
-    )
+    how: dict[str, Any] = {"dynamic_shapes": "from_example_inputs"}
+    try:
+        run: Callable[..., list[Tensor]] = _inductor.standalone_compile(graph, leaves, **how)
+    except Exception as error:  # a compiler can fail in any way
+        with fresh_cache():
+            run = _inductor.standalone_compile(graph, leaves, **how)
+        why = str(error).splitlines()[0][:200]
+        log.warning("trainer.compile: %s. Delete %s, whose files are damaged.", why, folder())
     return run
 
 
