@@ -82,7 +82,7 @@ def forget() -> None:
     _programs.clear()
 
 
-def inductor(graph: torch.fx.GraphModule, leaves: list[Tensor]) -> Callable[..., list[Tensor]]:
+def inductor(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., list[Tensor]]:
     """`graph`, compiled for arguments like `leaves`; without the files in `folder()` if they fail.
 
     Inductor compiles anew what it cannot unpickle, but not a library that cannot be loaded.
