@@ -100,8 +100,7 @@ class WholeStep:
             `norm` and `skipped` []. Of N runs each with [N] in front.
         """
         held, given, images = arguments
-        parameters, buffers = held["parameters"], held["buffers"]
-        leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        leaves = {name: p.detach().requires_grad_() for name, p in held["parameters"].items()}
         shared = {"epoch": given["epoch"], "images": images}
         own = {name: tensor for name, tensor in given.items() if name != "epoch"}
 
@@ -109,14 +108,13 @@ class WholeStep:
             return self._loss(w, others, {**drawn, **shared})
 
         each = vmap(forward) if self.stacked else forward
-        loss, terms = each(leaves, buffers, own)
+        loss, terms = each(leaves, held["buffers"], own)
         found = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True)
         with torch.no_grad():
             pairs = zip(leaves, found, strict=True)
             gradients = {name: g.detach() for name, g in pairs if g is not None}
-            loss = loss.detach()
             norm = self._norm(gradients.values())
-            skipped = not_finite(norm + loss)
+            skipped = not_finite(norm + loss.detach())
             if self.clip_norm is not None:
                 factor = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
                 gradients = {name: g * like(factor, g) for name, g in gradients.items()}
