@@ -107,8 +107,7 @@ class WholeStep:
         def forward(w: Tensors, others: Tensors, drawn: Tensors) -> tuple[Tensor, Terms]:
             return self._loss(w, others, {**drawn, **shared})
 
-        each = vmap(forward) if self.stacked else forward
-        loss, terms = each(leaves, held["buffers"], own)
+        loss, terms = (vmap(forward) if self.stacked else forward)(leaves, held["buffers"], own)
         found = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True)
         with torch.no_grad():
             pairs = zip(leaves, found, strict=True)
@@ -122,7 +121,7 @@ class WholeStep:
             self._after(held, skipped)
             totals = {name: term.detach().sum(-1) for name, term in terms.items()}
             sums = torch.stack([*totals.values(), skipped], -1)
-        return {"terms": totals, "sums": sums, "norm": norm, "skipped": skipped}
+            return {"terms": totals, "sums": sums, "norm": norm, "skipped": skipped}
 
     def _loss(self, parameters: Tensors, buffers: Tensors, given: Tensors) -> tuple[Tensor, Terms]:
         """The mean loss [] of one run, and its terms, each [B]."""
