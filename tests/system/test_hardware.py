@@ -6,8 +6,10 @@ import math
 import os
 
 import pytest
+import torch
 
 from vae_run.system import hardware
+from vae_run.system.device import bfloat16_unit
 from vae_run.system.hardware import (
     MEMORY_OF_A_JOB,
     Shares,
@@ -79,3 +81,19 @@ def test_no_more_jobs_start_than_the_memory_holds(monkeypatch: pytest.MonkeyPatc
     assert Shares.of_this_machine("cpu", 8, None) == Shares(8, 2), "what is asked for stays"
     monkeypatch.setattr(hardware, "_free", lambda: 1000.0)
     assert Shares.of_this_machine("cpu", None, None).jobs == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "unit"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16 amx_bf16", "amx_bf16"),
+        ("flags\t\t: fpu avx2 avx512_bf16", "avx512_bf16"),
+        ("Features\t: fp asimd bf16", "bf16"),
+        ("flags\t\t: fpu avx2 avx512f", None),
+    ],
+)
+def test_products_of_bfloat16_are_known_by_the_processors_flags(line, unit, tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"processor\t: 0\n{line}\n")
+    assert bfloat16_unit(torch.device("cpu"), file) == unit
+    assert bfloat16_unit(torch.device("cpu"), tmp_path / "none") is None

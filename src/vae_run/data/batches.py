@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vae_run.corruptions import Corruption
+from vae_run.data.draws import Draws, go_on
 from vae_run.data.splits import Split
 from vae_run.system import ranks
 
@@ -62,19 +63,6 @@ def seeded(device: torch.device | str, *key: object) -> torch.Generator:
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def go_on(generator: torch.Generator, state: Tensor) -> None:
-    """Continue `generator` from `state`, which a generator on any device may have saved.
-
-    Devices have generators of different kinds. From the state of another kind the sequence does not
-    go on; a new one begins, which depends on that state alone.
-    """
-    if state.shape == generator.get_state().shape:
-        generator.set_state(state)
-        return
-    digest = hashlib.sha256(state.cpu().numpy().tobytes()).digest()
-    generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
 class TrainingBatches:
     """An endless, seeded and resumable sequence of training batches.
 
@@ -107,6 +95,11 @@ class TrainingBatches:
         order = torch.randperm(len(self.split), generator=self._order_generator)
         self._order = order.to(self.split.images.device)
 
+    @property
+    def resident(self) -> bool:
+        """Whether a batch is nothing but images of the split, which are on the device."""
+        return type(self) is TrainingBatches and self.split.mapped is None
+
     def ready(self) -> None:
         """Wait until the next batch can be taken: at once, as the images are in memory."""
 
@@ -134,18 +127,37 @@ class TrainingBatches:
         self, whole: int, target: Tensor, label: Tensor | None, conditions: Tensor | None = None
     ) -> Batch:
         """This process's share, images `target`, of a batch of `whole` images, with its noise."""
-        mine, share = share_of(whole)
-        generator = self._noise_generator
-        shape = torch.Size((whole, *target.shape[1:]))
+        drawn = self.draws(whole, tuple(target.shape[1:]))
+        return self.combined(whole, drawn, target, label, conditions)
+
+    def combined(
+        self,
+        whole: int,
+        drawn: Draws,
+        target: Tensor,
+        label: Tensor | None,
+        conditions: Tensor | None,
+    ) -> Batch:
+        """This process's share, images `target`, of a batch of `whole` images, with `drawn`."""
+        _, share = share_of(whole)
+        if drawn.uniform is not None:
+            target = (drawn.uniform < target).to(target.dtype)
+        corrupted = self.corruption.apply(target, drawn.corrupting)
+        return Batch(corrupted, target, drawn.noise, label, conditions, share)
+
+    def draws(self, whole: int, event_shape: tuple[int, ...]) -> Draws:
+        """The random numbers of this process's share of the next batch, of `whole` images."""
+        mine, _ = share_of(whole)
+        generator, device = self._noise_generator, self.device
+        shape = torch.Size((whole, *event_shape))
+        uniform = None
         if self.split.resample:
-            uniform = torch.rand(shape, generator=generator, device=self.device)[mine]
-            target = (uniform < target).to(target.dtype)
-        drawn = self.corruption.noise(shape, generator)
-        corrupted = self.corruption.apply(target, None if drawn is None else drawn[mine])
+            uniform = torch.rand(shape, generator=generator, device=device)[mine]
+        corrupting = self.corruption.noise(shape, generator)
+        corrupting = None if corrupting is None else corrupting[mine]
         samples, latent_dim = self.noise_shape
-        codes = (samples, whole, latent_dim)
-        noise = torch.randn(codes, generator=generator, device=self.device)[:, mine]
-        return Batch(corrupted, target, noise, label, conditions, share)
+        noise = torch.randn((samples, whole, latent_dim), generator=generator, device=device)
+        return Draws(uniform, corrupting, noise[:, mine])
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the sequence, from which `load_state_dict` continues exactly."""
