@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from parts import experiment
 
-from vae_run.sweeps.executors.process_pool import processes
+from vae_run.sweeps.executors.forking import processes
 
 if TYPE_CHECKING:
     from conftest import Run

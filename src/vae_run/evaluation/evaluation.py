@@ -133,14 +133,16 @@ class Evaluation:
                     found |= metric(view)
         return found
 
-    def draw(self, view: View, test: View | None = None) -> dict[str, NDArray[Any]]:
-        """The chosen pictures that have a meaning for this model and data, by name.
+    def draw(
+        self, view: View, test: View | None = None, entries: Sequence[Entry] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """The chosen pictures, or those of `entries`, that have a meaning for this model and data.
 
-        Those `of_test` are drawn of `test`, which is `view` where it is not given.
+        They are returned by name. Those `of_test` are drawn of `test`, or of `view` without it.
         """
         drawn = {}
         with evaluating(view.model):
-            for entry in self.figures:
+            for entry in self.figures if entries is None else entries:
                 picture = self._part("figures", entry)
                 if picture.of_codes and view.model.skips:
                     continue

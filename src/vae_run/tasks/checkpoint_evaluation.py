@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vae_run.errors import DataError
+from vae_run.evaluation.selection import Entry
 from vae_run.evaluation.view import View
 from vae_run.runs import checkpoint_file
 from vae_run.runs.load import load_weights
@@ -53,7 +55,12 @@ def shown(experiment: Experiment, epoch: float) -> View:
     return experiment.view(splits.val if len(splits.val) else splits.test, epoch)
 
 
-def draw_all(experiment: Experiment, epoch: float) -> dict[str, NDArray[Any]]:
-    """The chosen pictures of the model by name, each uint8 [height, width, 3]."""
+def draw_all(
+    experiment: Experiment, epoch: float, entries: Sequence[Entry] | None = None
+) -> dict[str, NDArray[Any]]:
+    """The chosen pictures of the model, or those of `entries`, by name.
+
+    Each is uint8 [height, width, 3].
+    """
     test = experiment.view(experiment.splits.test, epoch)
-    return experiment.evaluation.draw(shown(experiment, epoch), test)
+    return experiment.evaluation.draw(shown(experiment, epoch), test, entries)

@@ -20,6 +20,7 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import numbers
 from vae_run.system.formatting import short_path
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, shown, use_checkpoint
+from vae_run.tasks.swept_pictures import swept_pictures
 from vae_run.tracking.history import history
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import Experiment
@@ -92,9 +93,14 @@ def say_results(
 def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, NDArray[Any]]:
     """The configured pictures of the best checkpoint, of `epoch`, and those of the training.
 
-    They are written into the run.
+    They are written into the run. A job of a sweep may draw only a few of them.
     """
-    pictures = draw_all(experiment, epoch) | draw_training(experiment, run)
+    entries, left_out = experiment.evaluation.figures, []
+    if run.is_swept:
+        entries, left_out = swept_pictures(experiment.settings, run.overrides())
+    pictures = draw_all(experiment, epoch, entries) | draw_training(experiment, run)
+    if left_out:
+        log.info("not drawn in a sweep: %s (figures.in_sweep=all draws them)", ", ".join(left_out))
     look = experiment.settings.fixed.figures
     write_pictures(run.figures, pictures, look.format, look.dpi)
     return pictures
