@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from vae_run.models.posteriors.codebook import Codebook
 from vae_run.models.posteriors.quantized import Positions
 from vae_run.models.posteriors.vector_quantized import rotated
 from vae_run.system import ranks
-from vae_run.training.compile import Compiled
 from vae_run.training.distributed import refuse
 
 PASSED = {"projection": lambda k: nn.Identity()}  # the features are the encoder's output
@@ -323,19 +321,6 @@ def test_a_step_that_is_not_finite_leaves_the_codebook_as_it_was():
     batches = made.training_batches(BATCH)
     assert next(fitting(made, batches=batches, objective=spoiled)).skipped == 1
     assert torch.equal(made.model.posterior.books[0].codes, before)
-
-
-def test_compiled_steps_of_a_codebook_are_the_plain_ones(monkeypatch):
-    compiled = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda f, **how: compiled(f, backend="aot_eager", **how))
-    losses = []
-    for whole in (False, True):
-        made = experiment("model=vq_vae", "latent_dim=8", "posterior.codes=8")
-        objective = Compiled(made.objective, BATCH) if whole else made.objective
-        records = fitting(made, batches=made.training_batches(BATCH), objective=objective)
-        losses.append([float(r.terms["loss"].mean()) for r in islice(records, 5)])
-    assert objective.compiled.works
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_moving_averages_and_revival_are_refused_where_processes_share_a_batch(monkeypatch):

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from vae_run.system import hardware
+from vae_run.system.device import bfloat16_unit
 from vae_run.system.hardware import Shares, cores, cpu_quota
 
 
@@ -71,3 +73,19 @@ def test_cores_are_those_granted_or_those_of_the_machine(monkeypatch: pytest.Mon
     assert cores() == 8
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "unit"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16 amx_bf16", "amx_bf16"),
+        ("flags\t\t: fpu avx2 avx512_bf16", "avx512_bf16"),
+        ("Features\t: fp asimd bf16", "bf16"),
+        ("flags\t\t: fpu avx2 avx512f", None),
+    ],
+)
+def test_products_of_bfloat16_are_known_by_the_processors_flags(line, unit, tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"processor\t: 0\n{line}\n")
+    assert bfloat16_unit(torch.device("cpu"), file) == unit
+    assert bfloat16_unit(torch.device("cpu"), tmp_path / "none") is None

@@ -75,6 +75,21 @@ def go_on(generator: torch.Generator, state: Tensor) -> None:
     generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of a batch, or of this process's share of it.
+
+    Attributes:
+        uniform: [B, *E] in [0, 1), where grey values are probabilities; else None.
+        corrupting: what the corruption draws, or None.
+        noise: [K, B, D], standard normal.
+    """
+
+    uniform: Tensor | None
+    corrupting: Tensor | None
+    noise: Tensor
+
+
 class TrainingBatches:
     """An endless, seeded and resumable sequence of training batches.
 
@@ -107,6 +122,11 @@ class TrainingBatches:
         order = torch.randperm(len(self.split), generator=self._order_generator)
         self._order = order.to(self.split.images.device)
 
+    @property
+    def resident(self) -> bool:
+        """Whether a batch is nothing but images of the split, which are on the device."""
+        return type(self) is TrainingBatches and self.split.mapped is None
+
     def ready(self) -> None:
         """Wait until the next batch can be taken: at once, as the images are in memory."""
 
@@ -134,18 +154,37 @@ class TrainingBatches:
         self, whole: int, target: Tensor, label: Tensor | None, conditions: Tensor | None = None
     ) -> Batch:
         """This process's share, images `target`, of a batch of `whole` images, with its noise."""
-        mine, share = share_of(whole)
-        generator = self._noise_generator
-        shape = torch.Size((whole, *target.shape[1:]))
+        drawn = self.draws(whole, tuple(target.shape[1:]))
+        return self.combined(whole, drawn, target, label, conditions)
+
+    def combined(
+        self,
+        whole: int,
+        drawn: Draws,
+        target: Tensor,
+        label: Tensor | None,
+        conditions: Tensor | None,
+    ) -> Batch:
+        """This process's share, images `target`, of a batch of `whole` images, with `drawn`."""
+        _, share = share_of(whole)
+        if drawn.uniform is not None:
+            target = (drawn.uniform < target).to(target.dtype)
+        corrupted = self.corruption.apply(target, drawn.corrupting)
+        return Batch(corrupted, target, drawn.noise, label, conditions, share)
+
+    def draws(self, whole: int, event_shape: tuple[int, ...]) -> Draws:
+        """The random numbers of this process's share of the next batch, of `whole` images."""
+        mine, _ = share_of(whole)
+        generator, device = self._noise_generator, self.device
+        shape = torch.Size((whole, *event_shape))
+        uniform = None
         if self.split.resample:
-            uniform = torch.rand(shape, generator=generator, device=self.device)[mine]
-            target = (uniform < target).to(target.dtype)
-        drawn = self.corruption.noise(shape, generator)
-        corrupted = self.corruption.apply(target, None if drawn is None else drawn[mine])
+            uniform = torch.rand(shape, generator=generator, device=device)[mine]
+        corrupting = self.corruption.noise(shape, generator)
+        corrupting = None if corrupting is None else corrupting[mine]
         samples, latent_dim = self.noise_shape
-        codes = (samples, whole, latent_dim)
-        noise = torch.randn(codes, generator=generator, device=self.device)[:, mine]
-        return Batch(corrupted, target, noise, label, conditions, share)
+        noise = torch.randn((samples, whole, latent_dim), generator=generator, device=device)
+        return Draws(uniform, corrupting, noise[:, mine])
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the sequence, from which `load_state_dict` continues exactly."""

@@ -21,6 +21,7 @@ from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives.base import (
     Betas,
     Bound,
+    Epoch,
     NonNegative,
     Objective,
     Rate,
@@ -95,7 +96,7 @@ class FactorVAE(CriticOfCodes, Bound):
     batched: ClassVar[tuple[str, ...]] = ("gamma",)
     gamma: NonNegative = 10.0
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         assert model.critic is not None
         _, z, reconstruction, divergence = elbo_terms(model, batch)
         correlation = frozen(model.critic)(z)
@@ -136,7 +137,7 @@ class AAE(CriticOfCodes):
     weight: NonNegative = 10.0
     critic_rate: Rate = 0.2  # a critic as fast as the encoder tells all codes from the prior
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         assert model.critic is not None
         q, p = model.encode(batch.input), model.latent_prior()
         z = model.posterior.sample(q, batch.noise[0])

@@ -22,7 +22,7 @@ from vae_run.models.critics import PatchCritic
 from vae_run.models.distributions.kl import kl
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import perceptual
-from vae_run.objectives.base import Betas, Bound, NonNegative, Rate, Terms, frozen
+from vae_run.objectives.base import Betas, Bound, Epoch, NonNegative, Rate, Terms, frozen
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -152,7 +152,7 @@ class AdversarialELBO(Bound):
             found = network(x.float(), target.float())
         return self.perceptual_weight * math.prod(target.shape[1:]) * found
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q = model.encode(batch.input)
         z = model.posterior.sample(q, batch.noise[0])
         features = model.decoder_features(z)
@@ -167,14 +167,24 @@ class AdversarialELBO(Bound):
         if model.critic is not None:
             made = [image, self._sampled(model, batch)] if self.critic_samples else [image]
             word = -torch.cat([frozen(model.critic)(y) for y in made], 1).mean(1)
-            weight = torch.zeros(len(batch), device=z.device)
-            if epoch >= self.critic_start:
-                weight = self.adversarial * self._adapted(model, batch, features).expand_as(weight)
+            weight = self._weight(model, batch, features, epoch).expand(len(batch))
+            if isinstance(epoch, Tensor) or epoch >= self.critic_start:
                 loss = loss + weight * word
             told = torch.cat([model.critic(y.detach()) for y in made], 1)
             terms |= {"adversarial": word, "critic_weight": weight}
             terms["critic_loss"] = hinge(model.critic(batch.target), told)
         return {"loss": loss, **terms}
+
+    def _weight(
+        self, model: LatentVariableModel, batch: Batch, features: Tensor, epoch: Epoch
+    ) -> Tensor:
+        """The weight of the critic's word at `epoch`, a scalar tensor."""
+        nothing = torch.zeros((), device=features.device)
+        if not isinstance(epoch, Tensor) and epoch < self.critic_start:
+            return nothing
+        weight = self.adversarial * self._adapted(model, batch, features)
+        started = epoch >= self.critic_start
+        return torch.where(started, weight, nothing) if isinstance(started, Tensor) else weight
 
     def _sampled(self, model: LatentVariableModel, batch: Batch) -> Tensor:
         """Images decoded from the prior, [B, C, H, W]."""

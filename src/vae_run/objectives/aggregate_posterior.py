@@ -19,6 +19,7 @@ from vae_run.models.distributions.kl import kl
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives.base import (
     Bound,
+    Epoch,
     NonNegative,
     Objective,
     Terms,
@@ -79,7 +80,7 @@ class BetaTC(Bound):
     beta: NonNegative = 6.0
     gamma: NonNegative = 1.0
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q, z, reconstruction, divergence = elbo_terms(model, batch)
         p = model.latent_prior()
         information, correlation, dimensions = total_correlation_terms(q, p, z, self.train_size)
@@ -113,7 +114,7 @@ class DIP(Bound):
     off_diagonal: NonNegative = 10.0
     diagonal: NonNegative = 10.0
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q, _, reconstruction, divergence = elbo_terms(model, batch)
         centred = q.mean - q.mean.mean(0)
         covariance = centred.T @ centred / len(centred)
@@ -184,7 +185,7 @@ class MMD(Objective):
     takes_penalties: ClassVar[bool] = True
     samples = 2  # the second gives samples of the prior
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q, p = model.encode(batch.input), model.latent_prior()
         z = model.posterior.sample(q, batch.noise[0])
         reconstruction = -model.decode(z).log_prob(batch.target)

@@ -27,6 +27,12 @@ Terms = Mapping[str, Tensor]
 `critic_loss`, of objectives with a critic, is minimised too, by the critic.
 """
 
+Epoch = float | Tensor
+"""Training time in epochs: a float, or a tensor [] where the step is compiled.
+
+A compiled step has no value of it: an objective that reads it in Python is not compiled.
+"""
+
 NonNegative = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
@@ -101,8 +107,8 @@ class Objective(ABC):
         return values.get("elbo", -values["loss"])
 
     @abstractmethod
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
-        """The terms of `batch`; `epoch`, a float, is the training time for schedules."""
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
+        """The terms of `batch`; `epoch` is the training time, for schedules."""
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
@@ -178,8 +184,10 @@ def unless_factorised(settings: Settings, name: str) -> Iterator[str]:
         )
 
 
-def warmed(epoch: float, warmup_epochs: float) -> float:
+def warmed(epoch: Epoch, warmup_epochs: float) -> Epoch:
     """The value of a linear warm-up from 0 to 1 at `epoch`."""
+    if isinstance(epoch, Tensor):
+        return (epoch / warmup_epochs).clamp(max=1.0) if warmup_epochs > 0 else epoch * 0 + 1.0
     return 1.0 if epoch >= warmup_epochs else epoch / warmup_epochs
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.posteriors import SigmoidPosterior
-from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
+from vae_run.objectives.base import Epoch, NonNegative, Objective, Terms, unless_trained
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -44,7 +44,7 @@ class Contractive(Objective):
                 "noise that a stochastic code uses itself. Use posterior=sigmoid or delta."
             )
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         z = model.encode(batch.input).mean
         reconstruction = -model.decode(z).log_prob(batch.target)
         layer = sigmoid_layer(model)

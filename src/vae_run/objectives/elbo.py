@@ -13,10 +13,27 @@ from vae_run.data.batches import Batch
 from vae_run.errors import ConfigError
 from vae_run.models.distributions.kl import kl, kl_per_dimension
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.objectives.base import Bound, NonNegative, Terms, elbo_terms, unless_factorised, warmed
+from vae_run.objectives.base import (
+    Bound,
+    Epoch,
+    NonNegative,
+    Terms,
+    elbo_terms,
+    unless_factorised,
+    warmed,
+)
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
+
+
+def in_cycle(epoch: Epoch, cycle_epochs: float | None) -> Epoch:
+    """Epochs since the present cycle began; at its end, those of all of it, not 0."""
+    if cycle_epochs is None:
+        return epoch
+    if isinstance(epoch, Tensor):
+        return epoch - cycle_epochs * ((epoch / cycle_epochs).ceil() - 1).clamp(min=0)
+    return (epoch % cycle_epochs or cycle_epochs) if epoch > 0 else epoch
 
 
 @dataclass(kw_only=True)
@@ -50,7 +67,7 @@ class ELBO(Bound):
                 f"{self.warmup_epochs} epochs in each cycle."
             )
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         if self.gradient == "reparameterized":
             _, _, reconstruction, divergence = elbo_terms(model, batch)
             score: Tensor | float = 0.0
@@ -67,13 +84,9 @@ class ELBO(Bound):
         name = "kl" if model.prior.proper else "negative_entropy"
         return {"loss": loss, "reconstruction": reconstruction, name: divergence}
 
-    def beta_at(self, epoch: float) -> float:
+    def beta_at(self, epoch: Epoch) -> Epoch:
         """The weight of the KL term at `epoch`."""
-        if self.cycle_epochs is not None and epoch > 0:
-            epoch = (
-                epoch % self.cycle_epochs or self.cycle_epochs
-            )  # the end of a cycle, not the start of the next
-        return self.beta * warmed(epoch, self.warmup_epochs)
+        return self.beta * warmed(in_cycle(epoch, self.cycle_epochs), self.warmup_epochs)
 
 
 @dataclass(kw_only=True)
@@ -89,7 +102,7 @@ class Capacity(Bound):
     warmup_epochs: NonNegative = 0.0
     warms = "the capacity"
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         _, _, reconstruction, divergence = elbo_terms(model, batch)
         target = self.capacity * warmed(epoch, self.warmup_epochs)
         loss = reconstruction + self.gamma * (divergence - target).abs()
@@ -107,7 +120,7 @@ class FreeBits(Bound):
     batched: ClassVar[tuple[str, ...]] = ("floor",)
     floor: NonNegative = 0.1
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q, _, reconstruction, divergence = elbo_terms(model, batch)
         each = kl_per_dimension(q, model.latent_prior())
         assert each is not None  # `conflicts` refuses other combinations

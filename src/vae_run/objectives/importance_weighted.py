@@ -17,7 +17,7 @@ from vae_run.errors import ConfigError
 from vae_run.models.distributions.kl import kl
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.posteriors import Posterior
-from vae_run.objectives.base import Bound, Samples, Terms
+from vae_run.objectives.base import Bound, Epoch, Samples, Terms
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -108,7 +108,7 @@ class IWAE(Bound):
         """[M K, B] -> [K, M, B]."""
         return log_w.reshape(self.groups, self.importance_samples, -1).transpose(0, 1)
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q = model.encode(batch.input)
         z = model.posterior.sample(q, batch.noise)
         if self.partial:
@@ -180,7 +180,7 @@ class ReweightedWakeSleep(Bound):
                 "posterior=hierarchical, or objective=iwae."
             )
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q = model.encode(batch.input)
         z = model.posterior.sample(q, batch.noise).detach()
         likelihood = model.decode(z).log_prob(batch.target)

@@ -13,7 +13,7 @@ from vae_run.data.batches import Batch
 from vae_run.errors import ConfigError
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.weight_constraints import TiedLinear
-from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
+from vae_run.objectives.base import Epoch, NonNegative, Objective, Terms, unless_trained
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -35,7 +35,7 @@ class Reconstruction(Objective):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         yield from unless_trained(settings, "reconstruction")
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         model = model.beside(batch.input)
         q = model.encode(batch.input)
         z = model.posterior.sample(q, batch.noise[0])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
+from vae_run.objectives.base import Epoch, NonNegative, Objective, Terms, unless_trained
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -47,7 +47,7 @@ class RegularizedReconstruction(Objective):
                 "its norm, so that its size has no effect. Use objective.regularizer=none."
             )
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q = model.encode(batch.input)
         z = model.posterior.sample(q, batch.noise[0])
         reconstruction = -model.decode(z).log_prob(batch.target)

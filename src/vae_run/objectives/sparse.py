@@ -17,7 +17,7 @@ from torch.nn.functional import relu
 from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.posteriors import SparseCode, Sparsity
-from vae_run.objectives.base import NonNegative, Objective, Terms, unless_trained
+from vae_run.objectives.base import Epoch, NonNegative, Objective, Terms, unless_trained
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -59,7 +59,7 @@ class Sparse(Objective):
                 "objective=sparse counts. Use posterior=sparse, or model=sparse_ae."
             )
 
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
+    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q = model.encode(batch.input)
         assert isinstance(q, SparseCode)
         if self.sparsity in ("topk", "batch_topk") and self.aux_weight:

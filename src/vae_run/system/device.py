@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from vae_run.errors import ConfigError
@@ -36,3 +38,26 @@ def choose_device(name: str) -> torch.device:
     if place is not None and device.type == "cuda":
         return torch.device("cuda", first + place.local)
     return device
+
+
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+"""What Linux calls a processor's products of bfloat16: on x86, on x86 without tiles, on ARM."""
+
+
+def bfloat16_unit(device: torch.device, cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """What multiplies bfloat16 numbers on `device` faster than float32 ones; None: nothing known.
+
+    `cpuinfo`: the file in which Linux lists the flags of the processor.
+    """
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.cuda.get_device_name(device) if fast else None
+    if device.type != "cpu":
+        return None
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        return None
+    flags = {flag for line in lines if line.lower().startswith(("flags", "features"))
+             for flag in line.partition(":")[2].split()}  # fmt: skip
+    return next((flag for flag in BFLOAT16_FLAGS if flag in flags), None)

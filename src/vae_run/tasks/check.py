@@ -18,7 +18,7 @@ from vae_run.evaluation.table_rows import of_rows
 from vae_run.models.networks import parameter_count
 from vae_run.system.array_archive import MARK
 from vae_run.system.console import console
-from vae_run.system.device import choose_device
+from vae_run.system.device import bfloat16_unit, choose_device
 from vae_run.system.files import write_png
 from vae_run.tasks.user_files import check_output
 from vae_run.training.experiment import Experiment, assemble
@@ -179,4 +179,13 @@ def training(experiment: Experiment) -> list[tuple[str, str]]:
             "memory",
             f"{4 * weights:.1f} MiB of weights, gradients and Adam's moments, and the data",
         ),
+        ("bfloat16", bfloat16(experiment.device)),
     ]
+
+
+def bfloat16(device: torch.device) -> str:
+    """Whether `precision=bfloat16` can make training on `device` faster."""
+    unit = bfloat16_unit(device)
+    if unit is None:
+        return f"no gain to expect: this {device.type} has no unit for such products"
+    return f"products are faster with precision=bfloat16 here ({unit}), where networks are large"

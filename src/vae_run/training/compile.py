@@ -1,7 +1,6 @@
-"""Compiling the objective: one pass over the pixels where torch alone makes several.
+"""Whether the steps of a training are compiled, and what compiles the functions of a stack.
 
-`torch.compile` needs a C++ compiler, and tens of seconds at its first use (seconds later on, from
-its cache). A step then takes about a tenth less time on a CPU.
+`torch.compile` and inductor need a C++ compiler on a CPU.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from typing import Generic, Literal, ParamSpec, TypeVar
 
 import torch
 
-from vae_run.data.batches import Batch
-from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.objectives import Objective, Terms
+from vae_run.objectives import Objective
 
 log = logging.getLogger("vae_run")
 
@@ -25,8 +22,13 @@ T = TypeVar("T")
 
 Choice = bool | Literal["auto"]
 
-LEAST_STEPS = 500_000
-"""Steps from which on `auto` compiles: with fewer, a small network does not win the time back."""
+GAIN = 1.0e-3
+"""Seconds that a compiled step saves, at least (docs/performance.md)."""
+COLD, WARM = 30.0, 5.0
+"""Seconds that a program takes to be made: compiled here, or traced and then read from disk."""
+ALIKE = "VAE_RUN_JOBS_ALIKE"
+"""Environment variable by which a launcher says how many jobs, this one included, will share the
+programs of this machine."""
 
 
 def has_compiler() -> bool:
@@ -35,21 +37,47 @@ def has_compiler() -> bool:
     return any(name and shutil.which(name) for name in names)
 
 
-def chosen(choice: Choice, *, steps: int, conditional: bool, device: torch.device) -> bool:
+def jobs_alike() -> int:
+    """How many jobs will share a program, by `ALIKE`; 1 without it."""
+    given = os.environ.get(ALIKE, "")
+    return max(1, int(given)) if given.isdecimal() else 1
+
+
+def chosen(choice: Choice, *, steps: int, device: torch.device, known: bool = False) -> bool:
     """Whether a training of `steps` steps is compiled; warns if it should be but cannot.
 
-    `auto` compiles neither conditional models, which are a new module at every step, nor on Apple's
-    GPUs, where torch's compiler is not mature.
+    `auto` compares what steps gain with what a program costs, by numbers that do not depend on the
+    moment: the same configuration is always decided alike. `known`: the program is on disk.
     """
     if choice is False:
         return False
-    if choice == "auto" and (steps < LEAST_STEPS or conditional or device.type == "mps"):
+    if choice == "auto" and not _pays(steps, device, known=known):
         return False
     if not has_compiler():
         if choice is True:
             log.warning("trainer.compile: there is no C++ compiler here; training goes on without.")
         return False
     return True
+
+
+def _pays(steps: int, device: torch.device, *, known: bool) -> bool:
+    """Whether `steps` steps gain what compiling costs; says so in a line if they do.
+
+    On Apple's GPUs torch's compiler is not mature.
+    """
+    jobs = jobs_alike()
+    gain, cost = GAIN * steps * jobs, WARM * jobs if known else COLD + WARM * (jobs - 1)
+    pays = gain > cost and device.type != "mps"
+    log.info(
+        "trainer.compile=auto: %s; %s steps%s gain about %.0f s, and %s takes about %.0f s",
+        "compiled" if pays else "not compiled",
+        f"{steps:,}",
+        f" of each of {jobs} jobs" if jobs > 1 else "",
+        gain,
+        "loading the program" if known else "compiling",
+        cost,
+    )
+    return pays
 
 
 class WithFallback(Generic[P, T]):
@@ -74,22 +102,3 @@ def is_constant_after_warmup(objective: Objective) -> bool:
     """Whether the loss is known not to depend on the epoch after the warm-up."""
     ours = type(objective).__module__.startswith("vae_run.")
     return ours and getattr(objective, "cycle_epochs", None) is None
-
-
-class Compiled(Objective):
-    """`objective`, compiled for batches of `batch_size`; smaller ones are not compiled.
-
-    Nor is its warm-up: the loss then depends on the epoch, and each step would be compiled anew.
-    """
-
-    def __init__(self, objective: Objective, batch_size: int) -> None:
-        self.samples, self.warmup_epochs = objective.samples, objective.warmup_epochs
-        self._plain, self._batch_size = objective, batch_size
-        self._constant = is_constant_after_warmup(objective)
-        self.compiled = WithFallback(objective.__call__)
-
-    def __call__(self, model: LatentVariableModel, batch: Batch, epoch: float) -> Terms:
-        warms = self._constant and epoch < self.warmup_epochs
-        if warms or len(batch) != self._batch_size:
-            return self._plain(model, batch, epoch)
-        return self.compiled(model, batch, self.warmup_epochs if self._constant else epoch)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from vae_run.tracking.history import History
 from vae_run.tracking.tracker import Tracker
 from vae_run.training import distributed
 from vae_run.training.checkpoint_writer import CheckpointWriter
-from vae_run.training.compile import Compiled
+from vae_run.training.compiled_steps import CompiledSteps, is_known
 from vae_run.training.data_support import scalable
 from vae_run.training.display import TrainingDisplay
 from vae_run.training.experiment import Experiment
@@ -67,7 +68,6 @@ class Loop:
         self.schedule: Schedule = settings.build("schedule")
         self.progress.steps_per_epoch = self.steps_per_epoch
         self.progress.horizon = self.schedule.horizon or self.total / self.steps_per_epoch
-        self.compiles = self.trainer.compiles(settings, self.total, self.experiment.device)
         self.average = WeightAverage(self.experiment.model, self.trainer.ema)
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
         self.agreement, self.checkpoints = distributed.Agreement(), CheckpointWriter(self.run)
@@ -77,6 +77,12 @@ class Loop:
         parts = (self.experiment, self.run, self.tracker, self.checkpoints)
         self.validation = Validation(*parts, CollapseWatch.of(settings, objective.warmup_epochs))
         self.step_log = StepLog(self.meter, self.divergence, self.tracker, self.display)
+
+    @cached_property
+    def compiles(self) -> bool:
+        """Whether steps are compiled; a run that is continued keeps what was chosen for it."""
+        parts = (self.experiment.model, self.experiment.objective, self.batches)
+        return self.trainer.compiles(self.total, self.experiment.device, known=is_known(*parts))
 
     @property
     def epoch(self) -> float:
@@ -103,10 +109,7 @@ class Loop:
 
     def records(self) -> Iterator[StepRecord]:
         """Endless steps, from where `progress` stands."""
-        objective = self.experiment.objective
-        if self.compiles:
-            objective = Compiled(objective, self.trainer.at_once or self.trainer.batch_size)
-        return self.fit(self.experiment.model, objective)
+        return self.fit(self.experiment.model, self.experiment.objective)
 
     def fit(self, model: LatentVariableModel, objective: Objective) -> Iterator[StepRecord]:
         """Endless steps of `model` under `objective`, with the loop's batches and optimiser."""
@@ -120,6 +123,7 @@ class Loop:
             clip_norm=self.trainer.clip_norm,
             precision=self.precision(),
             at_once=self.trainer.at_once,
+            through=CompiledSteps if self.compiles else lambda eager: eager,
         )
 
     def precision(self) -> AbstractContextManager[Any]:
@@ -230,6 +234,7 @@ class Loop:
             "progress": asdict(self.progress),
             "val": self.validation.epoch_values,
             "trainer": self.trainer.length(),
+            "compiles": self.compiles,
         }
         with self.average.in_use():
             self.checkpoints.write(self.experiment.about(), state)
@@ -246,5 +251,7 @@ class Loop:
         self.batches.load_state_dict(saved["batches"])
         self.meter.load_state_dict(saved["meter"], self.experiment.device)
         self.validation.epoch_values = dict(saved["val"])
+        if self.trainer.compile == "auto" and "compiles" in saved:
+            self.compiles = bool(saved["compiles"])
         self.history.restore(self.progress.step)
         self.step_log.begin_window(self.progress)

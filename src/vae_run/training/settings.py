@@ -51,25 +51,16 @@ class GradientSettings:
             )
         if options["accumulate"] > 1:
             yield from _cannot_accumulate(settings, options)
-        if options["compile"] is True and settings.fixed.condition is not None:
-            yield (
-                "trainer.compile: found true, but a conditional model is built anew at every "
-                "step. Use trainer.compile=auto, or condition=null."
-            )
 
     @property
     def at_once(self) -> int | None:
         """Images in a forward pass where batches are cut; None: whole batches."""
         return images_at_once(self.batch_size, self.accumulate) if self.accumulate > 1 else None
 
-    def compiles(self, settings: Settings, steps: int, device: torch.device) -> bool:
-        """Whether a training of `steps` steps is compiled."""
-        return chosen(
-            self.compile,
-            steps=steps if self.max_time is None else 0,  # it may end far earlier
-            conditional=_is_built_anew(settings),
-            device=device,
-        )
+    def compiles(self, steps: int, device: torch.device, *, known: bool = False) -> bool:
+        """Whether a training of `steps` steps is compiled; `known`: its program is on disk."""
+        lasts = self.max_time is None and self.patience is None
+        return chosen(self.compile, steps=steps if lasts else 0, device=device, known=known)
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """The step that training ends at."""
@@ -130,12 +121,6 @@ class GradientSettings:
         if self.max_time is not None and progress.seconds >= self.max_time:
             return f"{self.max_time:g} s of training are over (trainer.max_time)"
         return None
-
-
-def _is_built_anew(settings: Settings) -> bool:
-    """Whether each step has a model of its own: what it is given, or what its decoder sees."""
-    skips = bool(settings.parts["network"].get("skip"))
-    return skips or settings.fixed.condition is not None
 
 
 def _cannot_accumulate(settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,169 @@
+"""Steps of one run by a program that is compiled for its batches."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_run.data.batches import Batch, TrainingBatches
+from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.objectives import Objective
+from vae_run.system import ranks
+from vae_run.training import program
+from vae_run.training.step import EagerSteps, StepRecord
+from vae_run.training.updates import FORMULAS, groups_of, state_of
+from vae_run.training.whole_step import Held, Tensors, WholeStep
+
+log = logging.getLogger("vae_run")
+
+
+class CompiledSteps:
+    """Takes the steps of `eager` by one program, in place.
+
+    The last batch of an epoch, if it is smaller, is taken eagerly. If there is no program for a
+    step, one line of warning says why, and all steps are taken eagerly.
+    """
+
+    def __init__(self, eager: EagerSteps) -> None:
+        self._eager, self._batches = eager, eager.batches
+        self.why_not = _why_not(eager)
+        self._program: program.Program | None = None
+        self._key = _key(eager.model, eager.objective, eager.batches)
+        if self.why_not is not None:
+            self._gives_up(self.why_not)
+            return
+        model, batches = eager.model, self._batches
+        self._groups = groups_of(eager.optimizer, model)
+        self._held = held_by(eager, [name for group in self._groups for name in group.names])
+        self._images = batches.split.images if batches.resident else torch.zeros(())
+        device = batches.device
+        self._now = {name: torch.zeros((), device=device) for name in ("epoch", "rate")}
+        for name in _batched(eager.objective):
+            value = float(getattr(eager.objective, name))
+            self._now[f"objective.{name}"] = torch.tensor(value, device=device)
+
+    def take(self, step: int, epoch: float, rate: float) -> StepRecord:
+        """The step after `step` steps, of the next batch, at learning rate `rate`."""
+        if self.why_not is not None:
+            return self._eager.take(step, epoch, rate)
+        batches = self._batches
+        if not batches.resident:
+            batch = batches.next()
+            if len(batch) != batches.batch_size:
+                return self._eager.of(batch, step, epoch, rate)
+            found = self._by_program(_fields(batch), epoch, rate)
+            return self._record(found, step, rate) or self._eager.of(batch, step, epoch, rate)
+        index, split = batches.next_index(), batches.split
+        drawn, beside = batches.draws(len(index), split.event_shape), split.beside(index)
+        if len(index) == batches.batch_size:
+            given = {"index": index, "uniform": drawn.uniform, "corrupting": drawn.corrupting}
+            given |= {"noise": drawn.noise, "label": beside[0], "conditions": beside[1]}
+            found = self._by_program(given, epoch, rate)
+            if (record := self._record(found, step, rate)) is not None:
+                return record
+        batch = batches.combined(len(index), drawn, split.pixels(index), *beside)
+        return self._eager.of(batch, step, epoch, rate)
+
+    def _by_program(
+        self, given: dict[str, Tensor | None], epoch: float, rate: float
+    ) -> Tensors | None:
+        """What the program returns; None if there is none."""
+        self._now["epoch"].fill_(epoch)
+        self._now["rate"].fill_(rate)
+        there = {name: tensor for name, tensor in given.items() if tensor is not None}
+        arguments = (self._held.tensors(), {**there, **self._now}, self._images)
+        if self._program is None:
+            started = time.perf_counter()
+            try:
+                self._program = self._made(arguments)
+            except Exception as error:  # a compiler can fail in any way
+                first = (str(error).strip() or type(error).__name__).splitlines()[0]
+                self._gives_up(first[:200])
+                return None
+            program.note(self._key)
+            log.info("the step is compiled, in %.1f s", time.perf_counter() - started)
+        found: Tensors = self._program(arguments)
+        return found
+
+    def _made(self, arguments: Any) -> program.Program:
+        eager, split = self._eager, self._batches.split
+        whole = WholeStep(
+            eager.model,
+            _without_numbers(eager.objective),
+            self._batches.corruption,
+            1.0 / split.scale,
+            split.resample,
+            self._groups,
+            FORMULAS[type(eager.optimizer)],
+            eager.clip_norm,
+            eager.precision,
+        )
+        return program.of(whole, arguments)
+
+    def _record(self, found: Tensors | None, step: int, rate: float) -> StepRecord | None:
+        if found is None:
+            return None
+        size = self._batches.batch_size
+        told = found["norm"], found["skipped"], found["sums"][None]
+        return StepRecord(step + 1, size, found["terms"], rate, *told)
+
+    def _gives_up(self, why: str) -> None:
+        self.why_not = why
+        log.warning("trainer.compile: %s; training goes on without.", why)
+
+
+def is_known(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> bool:
+    """Whether a program for steps of the like has been compiled here before."""
+    return program.noted(_key(model, objective, batches))
+
+
+def _key(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> str:
+    parts = (model, _without_numbers(objective), batches.corruption, batches.batch_size)
+    return program.signature(parts, dict(model.named_parameters()))[0]
+
+
+def _why_not(eager: EagerSteps) -> str | None:
+    """Why the steps of `eager` cannot be a program; None if they can."""
+    if ranks.place() is not None:
+        return "steps that several processes share are not compiled"
+    if type(eager.optimizer) not in FORMULAS:
+        return f"steps of {type(eager.optimizer).__name__} cannot be compiled"
+    if eager.at_once is not None:
+        return "gradients of parts of a batch (trainer.accumulate) are not compiled"
+    return None
+
+
+def _batched(objective: Objective) -> tuple[str, ...]:
+    """Attributes of `objective` that may be tensors: runs that differ in them share a program."""
+    return tuple(vars(type(objective)).get("batched", ()))
+
+
+def _without_numbers(objective: Objective) -> Objective:
+    """A copy of `objective` without those attributes, which a step gives it as tensors."""
+    found = copy.copy(objective)
+    for name in _batched(objective):
+        setattr(found, name, None)
+    return found
+
+
+def held_by(eager: EagerSteps, trained: list[str]) -> Held:
+    """The tensors of model and optimiser, which the program changes in place."""
+    own = dict(eager.model.named_parameters())
+    states = state_of(eager.optimizer, [own[name] for name in trained])
+    rest = {name: p.detach() for name, p in own.items() if name not in set(trained)}
+    return Held(
+        {name: own[name].detach() for name in trained},
+        {**rest, **dict(eager.model.named_buffers())},
+        dict(zip(trained, states, strict=True)),
+    )
+
+
+def _fields(batch: Batch) -> dict[str, Tensor | None]:
+    corrupted = batch.input if batch.input is not batch.target else None
+    given = {"target": batch.target, "input": corrupted, "noise": batch.noise}
+    return {**given, "label": batch.label, "conditions": batch.conditions}

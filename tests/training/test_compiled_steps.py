@@ -1,0 +1,143 @@
+"""A step as one program: the eager numbers, traced once, and a way on where there is none."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from fitting import BATCH, fitting
+from parts import experiment
+
+from vae_run.training import compiled_steps, program
+from vae_run.training.compiled_steps import CompiledSteps
+from vae_run.training.optimizers import SGD, AdamW
+
+STEPS = 8
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
+    """Every graph that was traced; it is interpreted, not compiled."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def interpreted(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(program, "inductor", interpreted)
+    program.forget()
+    return graphs
+
+
+def alike(*words: str, optimizer: Any = None, steps: int = STEPS, **how: Any) -> None:
+    """Compare records, weights, buffers and the optimiser's state of eager and compiled steps."""
+    found = []
+    for through in (lambda eager: eager, CompiledSteps):
+        made = experiment(*words)
+        best = optimizer(made.model.parameters()) if optimizer else made.optimizer(made.model)
+        given = {"batches": made.training_batches(BATCH), "optimizer": best} | how
+        records = list(islice(fitting(made, through=through, **given), steps))
+        states = [t for p in best.state.values() for t in p.values()]
+        told = [torch.cat([r.row()[0], r.grad_norm[None]]) for r in records]
+        found.append((torch.stack(told), [*made.model.state_dict().values(), *states]))
+    (rows, tensors), (others, values) = found
+    torch.testing.assert_close(others, rows, rtol=2e-4, atol=1e-5)
+    for tensor, value in zip(tensors, values, strict=True):
+        torch.testing.assert_close(value, tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_a_program_takes_the_eager_steps_of_a_warm_up_and_is_traced_once(traced: Any) -> None:
+    alike("objective.warmup_epochs=2", "objective.beta=3", "likelihood=gaussian")
+    assert len(traced) == 1, "whatever the epoch"
+
+
+FAMILIES = (
+    *("aae", "beta_tc_vae", "contractive_ae", "dip_vae", "factor_vae", "iwae", "kl_autoencoder"),
+    *("wae", "dae", "rae", "sparse_ae", "vae_gan", "vq_vae", "ladder_vae", "hyperspherical_vae"),
+)
+"""Presets of different objectives and posteriors."""
+
+
+@pytest.mark.scale
+@pytest.mark.parametrize(
+    "words",
+    [
+        *((f"model={name}",) for name in FAMILIES),
+        ("objective.warmup_epochs=1", "objective.cycle_epochs=1.5", "condition=label"),
+        ("objective=capacity", "objective.warmup_epochs=2", "dataset.binarize=dynamic"),
+        ("objective=free_bits", "corruption=masking", "precision=bfloat16"),
+        ("model=vae_gan", "objective.critic_start=1.5"),
+        ("objective=reweighted_wake_sleep",),
+        ("objective.gradient=score_function",),
+        ("model=vq_vae", "latent_dim=8", "posterior.codes=8", "posterior.revive=0.9"),
+    ],
+    ids=" ".join,
+)
+def test_every_objective_is_traced_once_and_takes_the_eager_steps(words: Any, traced: Any) -> None:
+    alike(*words, "likelihood=gaussian", steps=6)
+    assert len(traced) == 1, "whatever the epoch"
+
+
+@pytest.mark.scale
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: SGD(p, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=0.1),
+        lambda p: SGD(p, lr=1e-3, momentum=0.0),
+        lambda p: AdamW(p, lr=1e-2, weight_decay=0.1),
+    ],
+    ids=["nesterov", "sgd", "adamw"],
+)
+def test_each_optimiser_has_its_formula(optimizer: Any, traced: Any) -> None:
+    alike(optimizer=optimizer, clip_norm=0.5)
+    assert len(traced) == 1
+
+
+def test_runs_that_differ_in_seed_rate_and_beta_share_a_program(traced: Any) -> None:
+    for words in ("seed=1", "optimizer.lr=0.1"), ("objective.beta=4",):
+        alike(*words, steps=2)
+    assert len(traced) == 1
+    alike("network.widths=[9]", steps=1)
+    assert len(traced) == 2
+
+
+def test_what_has_no_finite_loss_changes_nothing(traced: Any) -> None:
+    made = experiment()
+    steps = fitting(made, through=CompiledSteps)
+    next(steps)
+    before = {name: p.clone() for name, p in made.model.state_dict().items()}
+    made.splits.train.images.fill_(torch.nan)
+    assert next(steps).skipped == 1
+    assert all(torch.equal(p, before[name]) for name, p in made.model.state_dict().items())
+
+
+def test_an_objective_that_reads_the_epoch_is_trained_eagerly_from_the_same_batch(
+    traced: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(compiled_steps.log, "warning", lambda text, *what: told.append(text % what))
+    made, losses = experiment(), []
+    own = type(made.objective)
+
+    class Reading(own):  # type: ignore[misc, valid-type]
+        def __call__(self, model: Any, batch: Any, epoch: Any) -> Any:
+            return super().__call__(model, batch, 1.0 if epoch > 0.5 else 0.0)
+
+    for through in (lambda eager: eager, CompiledSteps):
+        made = experiment()
+        records = fitting(made, objective=Reading(), through=through)
+        losses.append([r.terms["loss"].mean().item() for r in islice(records, 5)])
+    assert losses[0] == losses[1]
+    assert len(told) == 1
+    assert told[0].startswith("trainer.compile: ")
+    assert told[0].endswith("; training goes on without.")
+    assert not traced
+
+
+def test_parts_of_a_batch_are_trained_eagerly(traced: Any) -> None:
+    records = fitting(experiment(), through=CompiledSteps, at_once=8, precision=nullcontext())
+    assert next(records).skipped == 0
+    assert not traced
