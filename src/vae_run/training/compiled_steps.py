@@ -43,7 +43,7 @@ class CompiledSteps:
         self._images = batches.split.images if batches.resident else torch.zeros(())
         device = batches.device
         self._now = {name: torch.zeros((), device=device) for name in ("epoch", "rate")}
-        for name in _batched(eager.objective):
+        for name in batched(eager.objective):
             value = float(getattr(eager.objective, name))
             self._now[f"objective.{name}"] = torch.tensor(value, device=device)
 
@@ -94,7 +94,7 @@ class CompiledSteps:
         eager, split = self._eager, self._batches.split
         whole = WholeStep(
             eager.model,
-            _without_numbers(eager.objective),
+            without_numbers(eager.objective),
             self._batches.corruption,
             1.0 / split.scale,
             split.resample,
@@ -123,7 +123,7 @@ def is_known(model: LatentVariableModel, objective: Objective, batches: Training
 
 
 def _key(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> str:
-    parts = (model, _without_numbers(objective), batches.corruption, batches.batch_size)
+    parts = (model, without_numbers(objective), batches.corruption, batches.batch_size)
     return program.signature(parts, dict(model.named_parameters()))[0]
 
 
@@ -138,15 +138,15 @@ def _why_not(eager: EagerSteps) -> str | None:
     return None
 
 
-def _batched(objective: Objective) -> tuple[str, ...]:
+def batched(objective: Objective) -> tuple[str, ...]:
     """Attributes of `objective` that may be tensors: runs that differ in them share a program."""
     return tuple(vars(type(objective)).get("batched", ()))
 
 
-def _without_numbers(objective: Objective) -> Objective:
+def without_numbers(objective: Objective) -> Objective:
     """A copy of `objective` without those attributes, which a step gives it as tensors."""
     found = copy.copy(objective)
-    for name in _batched(objective):
+    for name in batched(objective):
         setattr(found, name, None)
     return found
 

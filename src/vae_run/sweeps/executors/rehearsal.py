@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from vae_run import plots
@@ -33,6 +34,8 @@ def _import_parts(config: Mapping[str, Any]) -> None:
     from vae_run.config.check import check
 
     settings = check(config)
+    if settings.parts["trainer"].get("compile") is True:
+        import_module("torch._inductor.compile_fx")
     settings.build("evaluation").parts(settings.trust)
 
 

@@ -6,6 +6,7 @@ import functools
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,7 @@ from vae_run.sweeps.executors.worker import WorkerEnvironment
 from vae_run.sweeps.jobs import Application, HydraJob
 from vae_run.sweeps.settings import PoolSettings, checked
 from vae_run.system.hardware import Shares
+from vae_run.training.compile import ALIKE
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -37,6 +39,8 @@ class PoolLauncher(ABC):
             own, so that it can be stopped alone.
         composer: composes the jobs' configurations; None: each job composes its own, which takes
             it a good part of a second.
+        alike: how many jobs of the sweep can share the program of a job's compiled step, this one
+            included, by the name of its directory; 1 where it is missing.
         remote: whether jobs run on other machines.
         schema: of the keys of `hydra.launcher`.
     """
@@ -54,6 +58,7 @@ class PoolLauncher(ABC):
         self.settings: Any = checked(keys, self.schema)
         self.application, self.folder = application, application.folder
         self.composer: Composer | None = None
+        self.alike: dict[str, int] = {}
 
     @functools.cached_property
     @abstractmethod
@@ -88,7 +93,9 @@ class PoolLauncher(ABC):
         call = self.hydra_job(overrides, number, directory)
 
         def made(slot: int) -> Job:
-            return Job(directory, call, self.environment(f"{directory}/train.log", slot))
+            given = self.environment(f"{directory}/train.log", slot)
+            variables = {**given.variables, ALIKE: str(self.alike.get(directory, 1))}
+            return Job(directory, call, replace(given, variables=variables))
 
         return made
 

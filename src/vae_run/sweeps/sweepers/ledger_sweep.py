@@ -121,7 +121,9 @@ class LedgerSweep:
             jobs: to enter.
             swept: the keys that vary, from which directories get their names.
         """
-        entries, moved = {}, MovedJobs(ledger)
+        entries: dict[str, Entry] = {}
+        placed: list[Entry] = []
+        moved = MovedJobs(ledger)
         for job in jobs:
             if (known := moved.find(job.settings)) is not None:
                 identity, entry = known
@@ -129,7 +131,10 @@ class LedgerSweep:
             else:
                 identity, entry = ledger.add(job.settings.raw, job.overrides, swept)
             entries[identity] = entry
+            placed.append(entry)
         ledger.save()
+        if self.launcher is not None:
+            self.launcher.alike |= shared_programs(zip(jobs, placed, strict=True))
         if not (self.folder / "multirun.yaml").exists():
             OmegaConf.save(self.config, self.folder / "multirun.yaml")
         return entries
@@ -196,6 +201,22 @@ class LedgerSweep:
                     entry.state, entry.message = "failed", NOT_BEGUN
                 ended(entry)
             ledger.save()
+
+
+def shared_programs(jobs: Iterable[tuple[CheckedJob, Entry]]) -> dict[str, int]:
+    """How many of the unfinished `jobs` have steps of one program, by the name of a directory.
+
+    It is a guess from the configurations: `training.program` compares what a step is made of.
+    """
+    from vae_run.sweeps.vectorized.grouping import common
+
+    groups: dict[str, set[str]] = {}
+    for job, entry in jobs:
+        if entry.state in TO_DO:
+            options = {k: v for k, v in job.settings.raw["optimizer"].items() if k != "lr"}
+            made = (common(job.settings), options, job.settings.raw["corruption"])
+            groups.setdefault(repr(made), set()).add(entry.directory)
+    return {name: len(group) for group in groups.values() for name in group}
 
 
 def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:
