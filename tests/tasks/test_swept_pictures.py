@@ -45,9 +45,11 @@ def test_the_run_says_what_it_does_not_draw(
 ) -> None:
     made, run = experiment("latent_dim=2"), RunDirectory(tmp_path)
     assert "manifold" in made.evaluation.figures
+    assert final_evaluation.own_entries(made, run) is None
     monkeypatch.setattr(RunDirectory, "is_swept", True)
     with caplog.at_level(logging.INFO):
-        assert set(final_evaluation.drawn(made, run, 1.0)) == set(FEW)
+        entries = final_evaluation.own_entries(made, run)
+    assert set(final_evaluation.drawn(made, run, 1.0, entries)) == set(FEW)
     assert "figures.in_sweep=all" in caplog.text
     assert "manifold" in caplog.text
     assert {path.stem for path in run.figures.iterdir()} == set(FEW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vae_run import plots
@@ -12,7 +12,7 @@ from vae_run.evaluation.codes import fit_prior as fit_to_codes
 from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities, declared
-from vae_run.evaluation.selection import own_pictures
+from vae_run.evaluation.selection import Entry, own_pictures
 from vae_run.plots import write_pictures
 from vae_run.reports.run import CURVES, NAME, write_report
 from vae_run.runs import checkpoint_file
@@ -57,7 +57,7 @@ def conclude(
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
-    pictures = drawn(experiment, run, epoch) if draw else {}
+    pictures = drawn(experiment, run, epoch, own_entries(experiment, run)) if draw else {}
     if before:
         remove_pictures(experiment, run, keep=pictures)
     page = write_report(run)
@@ -90,20 +90,30 @@ def say_results(
     )
 
 
-def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, NDArray[Any]]:
+def drawn(
+    experiment: Experiment,
+    run: RunDirectory,
+    epoch: float,
+    entries: Sequence[Entry] | None = None,
+) -> dict[str, NDArray[Any]]:
     """The configured pictures of the best checkpoint, of `epoch`, and those of the training.
 
-    They are written into the run. A job of a sweep may draw only a few of them.
+    They are written into the run. `entries` are the pictures of the checkpoint; None: all.
     """
-    entries, left_out = experiment.evaluation.figures, []
-    if run.is_swept:
-        entries, left_out = swept_pictures(experiment.settings, run.overrides())
     pictures = draw_all(experiment, epoch, entries) | draw_training(experiment, run)
-    if left_out:
-        log.info("not drawn in a sweep: %s (figures.in_sweep=all draws them)", ", ".join(left_out))
     look = experiment.settings.fixed.figures
     write_pictures(run.figures, pictures, look.format, look.dpi)
     return pictures
+
+
+def own_entries(experiment: Experiment, run: RunDirectory) -> Sequence[Entry] | None:
+    """The pictures that the run draws at its end; None: all. A job of a sweep may draw few."""
+    if not run.is_swept:
+        return None
+    entries, left_out = swept_pictures(experiment.settings, run.overrides())
+    if left_out:
+        log.info("not drawn in a sweep: %s (figures.in_sweep=all draws them)", ", ".join(left_out))
+    return entries
 
 
 def remove_pictures(experiment: Experiment, run: RunDirectory, *, keep: Collection[str]) -> None:
