@@ -5,11 +5,13 @@ torch is imported with the task, so that `--help` and `--cfg` are quick.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +73,7 @@ def _run(asked: Namespace, typed: Sequence[str]) -> None:
 
 def _job(config: DictConfig) -> None:
     """One job: run its task and keep its exit code. A job that fails does not end a sweep."""
+    from vae_run.plots.backend import in_own_process
     from vae_run.system.console import say_on_terminal
 
     say_on_terminal()
@@ -81,11 +84,19 @@ def _job(config: DictConfig) -> None:
             own = getattr(call.settings.fixed, "run", None)
             Outcome.directory = call.directory if task == "train" else own and Path(own)
         program = import_module(f"vae_run.tasks.{task}")
+        in_own_process()
+        _leave_out_modules()
         program.main(call)
     except Exception as error:
         report_error(error)
         if isinstance(error, Interrupted):
             raise SystemExit(error.exit_code) from error
+
+
+@cache
+def _leave_out_modules() -> None:
+    """Leave what is imported, half a million objects, out of every later garbage collection."""
+    gc.freeze()
 
 
 def call_of(config: DictConfig) -> Call:

@@ -134,11 +134,12 @@ class Evaluation:
         return found
 
     def draw(
-        self, view: View, test: View | None = None, entries: Sequence[Entry] | None = None
+        self, view: View, test: View | None = None, *, entries: Sequence[Entry] | None = None
     ) -> dict[str, NDArray[Any]]:
-        """The chosen pictures, or those of `entries`, that have a meaning for this model and data.
+        """The chosen pictures that have a meaning for this model and data, by name.
 
-        They are returned by name. Those `of_test` are drawn of `test`, or of `view` without it.
+        Those `of_test` are drawn of `test`, which is `view` where it is not given. `entries` are
+        some of the chosen pictures; None: all.
         """
         drawn = {}
         with evaluating(view.model):

@@ -76,7 +76,9 @@ def spectrum(split: Split, *, narrow: bool = False) -> Spectrum:
     for x in _chunks(split):
         centred = x - mean.to(x) if narrow else wide(x) - mean
         covariance += (centred.T @ centred).to(covariance)
-    values, vectors = torch.linalg.eigh(covariance / len(split) + drawn.diag())
+    covariance /= len(split)
+    covariance.diagonal().add_(drawn)
+    values, vectors = torch.linalg.eigh(covariance)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     return Spectrum(mean, values, _signed(vectors))
 

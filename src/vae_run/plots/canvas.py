@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_run.plots.backend import prepare
 from vae_run.plots.drawing import SCREEN, Drawing
 from vae_run.plots.fonts import families, shown
 
@@ -42,14 +44,17 @@ def rgb(colour: str) -> Picture:
 
 
 def _font(string: str, size: float, bold: bool = False) -> FontProperties:
+    prepare()
     from matplotlib.font_manager import FontProperties
 
     weight = "bold" if bold else "normal"
     return FontProperties(family=families(string), size=size, weight=weight)
 
 
+@lru_cache(4096)
 def text_width(string: str, size: float, bold: bool = False) -> float:
     """Width in pixels of a line of text."""
+    prepare()
     from matplotlib.backends.backend_agg import RendererAgg
 
     string = shown(string)
@@ -105,6 +110,7 @@ class Sheet:
     """A white page of width x height pixels; x runs right and y runs down from the top left."""
 
     def __init__(self, width: int, height: int) -> None:
+        prepare()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -185,7 +191,7 @@ class Sheet:
         before = self.figure.dpi
         self.figure.set_dpi(dpi)
         try:
-            with self._with_images(dpi), _quietly():
+            with self._with_images(dpi, as_they_are=True), _quietly():
                 self._canvas.draw()
                 return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
         finally:
@@ -201,16 +207,25 @@ class Sheet:
             self.figure.savefig(file, format=format, dpi=_DPI, metadata={dated: None})
 
     @contextmanager
-    def _with_images(self, dpi: int) -> Iterator[None]:
-        """The images on the page: each of their pixels as many dots as `dpi` makes of one."""
+    def _with_images(self, dpi: int, *, as_they_are: bool = False) -> Iterator[None]:
+        """The images on the page: each of their pixels as many dots as `dpi` makes of one.
+
+        `as_they_are`: the renderer takes the pixels, which matplotlib would resample to themselves.
+        """
         drawn = []
         for pixels, x, y in self._images:
             there = [round(side * dpi / _DPI) for side in (x, y, *pixels.shape[1::-1])]
             if dpi != _DPI:
                 pixels = _nearest(pixels, there[3], there[2])
-            drawn.append(
-                self.figure.figimage(pixels, xo=there[0], yo=there[1], origin="upper", zorder=0)
+            image: Any = self.figure.figimage(
+                pixels, xo=there[0], yo=there[1], origin="upper", zorder=0
             )
+            drawn.append(image)
+            if as_they_are:
+                opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+                upward = np.concatenate([pixels, opaque], axis=2)[::-1].copy()
+                made = (upward, float(there[0]), float(there[1]), None)
+                image.make_image = lambda *_, made=made: made
         try:
             yield
         finally:

@@ -31,6 +31,8 @@ class Drawing(np.ndarray[Any, np.dtype[np.uint8]]):
     """
 
     sheet: Page | None
+    png: bytes | None
+    """Its PNG on the screen, once a file or a tracker has had it encoded."""
 
     @classmethod
     def of(cls, sheet: Page, pixels: NDArray[np.uint8]) -> Drawing:
@@ -39,5 +41,15 @@ class Drawing(np.ndarray[Any, np.dtype[np.uint8]]):
         found.sheet = sheet
         return found
 
+    def __reduce__(self) -> Any:
+        """Pixels and PNG can be sent to another process, the page cannot."""
+        return _without_page, (np.asarray(self), self.png)
+
     def __array_finalize__(self, source: Any) -> None:
-        self.sheet = None
+        self.sheet = self.png = None
+
+
+def _without_page(pixels: NDArray[np.uint8], png: bytes | None) -> Drawing:
+    found = pixels.view(Drawing)
+    found.png = png
+    return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vae_run.plots.canvas import Sheet
-from vae_run.plots.drawing import SCREEN, Format, Page
+from vae_run.plots.drawing import SCREEN, Drawing, Format, Page
 from vae_run.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def write_pictures(
 
     There is always a `NAME.png`, which programs can rely on, and beside it the `NAME.svg` or
     `NAME.pdf` of another `format`. Files of the same name in formats that are not written, and all
-    of a picture that is None, are those of an earlier drawing, and are removed.
+    of a picture that is None, are those of an earlier drawing, and are removed. The disk is not
+    waited for, since pictures can be drawn again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -41,13 +42,13 @@ def write_pictures(
             if picture is None or each not in wanted:
                 file.unlink(missing_ok=True)
             else:
-                write_atomically(file, content(picture, each, dpi))
+                write_atomically(file, content(picture, each, dpi), lasting=False)
                 written.append(file)
     return written
 
 
 def content(picture: NDArray[Any], format: Format = "png", dpi: int = SCREEN) -> bytes:
-    """The file of a picture, uint8 [height, width, 3].
+    """The file of a picture, uint8 [height, width, 3]; a drawing keeps its PNG for the next reader.
 
     Args:
         picture: drawn by this package, or any pixels: these have no lines and letters to draw
@@ -55,6 +56,13 @@ def content(picture: NDArray[Any], format: Format = "png", dpi: int = SCREEN) ->
         format: svg and pdf hold lines and letters as outlines, cells as pixels.
         dpi: dots per inch of a PNG; 72 draws one pixel a point.
     """
+    if isinstance(picture, Drawing) and format == "png" and dpi == SCREEN:
+        picture.png = picture.png or _encoded(picture)
+        return picture.png
+    return _encoded(picture, format, dpi)
+
+
+def _encoded(picture: NDArray[Any], format: Format = "png", dpi: int = SCREEN) -> bytes:
     from PIL import Image
 
     sheet: Page | None = getattr(picture, "sheet", None)

@@ -64,7 +64,7 @@ def write_report(run: RunDirectory) -> Path:
         python_path=repr(str(short_path(run.path))),
         back="",
     )
-    write_atomically(run.path / NAME, page.encode())
+    write_atomically(run.path / NAME, page.encode(), lasting=False)
     return run.path / NAME
 
 

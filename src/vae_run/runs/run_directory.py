@@ -125,9 +125,12 @@ class RunDirectory:
             return False
 
     def status(self, **changes: Any) -> None:
-        """Update `status.json`: `state`, `epoch`, `step`, `message`."""
+        """Update `status.json`: `state`, `epoch`, `step`, `message`.
+
+        The disk is waited for only where the state changes, and not after every evaluation.
+        """
         self._known |= changes
-        write_status(self.path, {**about_process(), **self._known})
+        write_status(self.path, {**about_process(), **self._known}, lasting="state" in changes)
 
     def read_status(self) -> dict[str, Any]:
         return typed(self.path / "status.json", read_json(self.path / "status.json"), STATUS)

@@ -20,14 +20,14 @@ def about_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "message": ""}
 
 
-def write_status(run: Path, content: Mapping[str, Any]) -> None:
-    """Write `status.json` of the run directory `run`.
+def write_status(run: Path, content: Mapping[str, Any], *, lasting: bool = True) -> None:
+    """Write `status.json` of the run directory `run`; `lasting` as of `replacing`.
 
     Raises:
         OSError: not even its old content can be overwritten.
     """
     try:
-        write_json(run / FILE, content)
+        write_json(run / FILE, content, lasting=lasting)
     except OSError:  # a full disk still has room for what the file itself occupies
         text = json_text(content)
         with (run / FILE).open("r+", encoding="utf-8") as file:

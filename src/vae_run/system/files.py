@@ -16,19 +16,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
     """Write `content` to `path` so that a reader, or a crash, sees the old file or the new one.
 
     Raises:
         OSError: as of `replacing`.
     """
-    with replacing(path) as file:
+    with replacing(path, lasting=lasting) as file:
         file.write(content)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, lasting: bool = True) -> Iterator[IO[bytes]]:
     """A new file to write to, which takes the place of `path` when it is complete.
+
+    `lasting`: it is on the disk by then, and outlasts a loss of power, for which the process waits
+    some milliseconds.
 
     Raises:
         OSError: it cannot be written. The error names `path`; the old content is untouched.
@@ -38,7 +41,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with temporary.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:  # when a disk is full, the system names no file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
@@ -55,9 +59,9 @@ def json_text(content: Any, indent: int | None = None) -> str:
     return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any], *, lasting: bool = True) -> None:
     """Write `content` as indented JSON; numbers that are not finite are left out (`json_text`)."""
-    write_atomically(path, f"{json_text(content, indent=2)}\n".encode())
+    write_atomically(path, f"{json_text(content, indent=2)}\n".encode(), lasting=lasting)
 
 
 def _is_finite(value: Any) -> bool:

@@ -21,3 +21,12 @@ def keep_freed_memory() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)
         mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it allows
         mallopt(M_TRIM_THRESHOLD, 256 << 20)
+
+
+def return_freed_memory() -> None:
+    """Have the C library return what it keeps to the system, before other work than with tensors.
+
+    Without glibc this function does nothing.
+    """
+    if sys.platform == "linux":
+        getattr(ctypes.CDLL(None), "malloc_trim", lambda kept: 0)(0)

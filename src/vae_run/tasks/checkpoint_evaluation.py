@@ -56,11 +56,11 @@ def shown(experiment: Experiment, epoch: float) -> View:
 
 
 def draw_all(
-    experiment: Experiment, epoch: float, entries: Sequence[Entry] | None = None
+    experiment: Experiment, epoch: float, *, entries: Sequence[Entry] | None = None
 ) -> dict[str, NDArray[Any]]:
-    """The chosen pictures of the model, or those of `entries`, by name.
+    """The chosen pictures of the model by name, each uint8 [height, width, 3].
 
-    Each is uint8 [height, width, 3].
+    `entries` are some of `evaluation.figures`; None: all.
     """
     test = experiment.view(experiment.splits.test, epoch)
-    return experiment.evaluation.draw(shown(experiment, epoch), test, entries)
+    return experiment.evaluation.draw(shown(experiment, epoch), test, entries=entries)

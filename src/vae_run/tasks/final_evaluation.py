@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from vae_run import plots
 from vae_run.evaluation.codes import evaluating
@@ -12,13 +16,17 @@ from vae_run.evaluation.codes import fit_prior as fit_to_codes
 from vae_run.evaluation.few_images import few_batch
 from vae_run.evaluation.quantities import quantities_of
 from vae_run.evaluation.quantity import Quantities, declared
-from vae_run.evaluation.selection import Entry, own_pictures
-from vae_run.plots import write_pictures
+from vae_run.evaluation.selection import Entry, is_outside, own_pictures
+from vae_run.plots import content, write_pictures
+from vae_run.plots.backend import is_in_own_process, load
 from vae_run.reports.run import CURVES, NAME, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
+from vae_run.system import ranks
+from vae_run.system.beside import beside, has_room
 from vae_run.system.console import numbers
 from vae_run.system.formatting import short_path
+from vae_run.system.memory import return_freed_memory
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, shown, use_checkpoint
 from vae_run.tasks.swept_pictures import swept_pictures
 from vae_run.tracking.history import history
@@ -57,6 +65,7 @@ def conclude(
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
+    return_freed_memory()
     pictures = drawn(experiment, run, epoch, own_entries(experiment, run)) if draw else {}
     if before:
         remove_pictures(experiment, run, keep=pictures)
@@ -98,10 +107,24 @@ def drawn(
 ) -> dict[str, NDArray[Any]]:
     """The configured pictures of the best checkpoint, of `epoch`, and those of the training.
 
-    They are written into the run. `entries` are the pictures of the checkpoint; None: all.
+    They are written into the run. `entries` are those of the checkpoint; None: all. Where the training leaves a core free, every other one is drawn
+    there: a picture takes as long as a hundred steps of a small network.
     """
-    pictures = draw_all(experiment, epoch, entries) | draw_training(experiment, run)
     look = experiment.settings.fixed.figures
+    entries = experiment.evaluation.figures if entries is None else entries
+    own, others = list(entries), list[Entry]()
+    if (look.format, look.dpi) == ("png", plots.SCREEN) and leaves_core_free(experiment, run):
+        others = [entry for entry in entries[1::2] if not is_outside(entry)]
+        own = [entry for entry in entries if entry not in others]
+        load()
+    with beside(partial(_encoded, experiment, epoch, others)) if others else nullcontext() as other:
+        training = draw_training(experiment, run)
+        found = draw_all(experiment, epoch, entries=own)
+        if other is not None:
+            rest = other()
+            found |= draw_all(experiment, epoch, entries=others) if rest is None else rest
+    names = [part.name for part in experiment.evaluation.parts()["figures"]]
+    pictures = {name: found[name] for name in names if name in found} | training
     write_pictures(run.figures, pictures, look.format, look.dpi)
     return pictures
 
@@ -114,6 +137,32 @@ def own_entries(experiment: Experiment, run: RunDirectory) -> Sequence[Entry] | 
     if left_out:
         log.info("not drawn in a sweep: %s (figures.in_sweep=all draws them)", ", ".join(left_out))
     return entries
+
+
+def leaves_core_free(experiment: Experiment, run: RunDirectory) -> bool:
+    """Whether this run, of the command line, computes with one thread where there are more cores.
+
+    A copy of the process has one thread, and gets the same codes bit for bit. The jobs of a sweep
+    share the cores among them.
+    """
+    return (
+        is_in_own_process()
+        and experiment.device.type == "cpu"
+        and torch.get_num_threads() == 1
+        and ranks.place() is None
+        and not run.is_swept
+        and has_room()
+    )
+
+
+def _encoded(
+    experiment: Experiment, epoch: float, entries: Sequence[Entry]
+) -> dict[str, NDArray[Any]]:
+    """The pictures of `entries`, with their PNGs."""
+    found = draw_all(experiment, epoch, entries=entries)
+    for picture in found.values():
+        content(picture)
+    return found
 
 
 def remove_pictures(experiment: Experiment, run: RunDirectory, *, keep: Collection[str]) -> None:

@@ -1,4 +1,4 @@
 """Trackers, which receive what a run records while it trains, and `history.csv`.
 
-May import config, evaluation, runs, system.
+May import config, evaluation, plots, runs, system.
 """

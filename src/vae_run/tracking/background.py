@@ -1,4 +1,7 @@
-"""A service, called from a thread of its own: no step waits for it, no failure ends a training."""
+"""A service, called from a thread of its own: no step waits for it, no failure ends a training.
+
+The services of this package are called in a process of their own besides (`remote`).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from vae_run.tracking.failures import why
 from vae_run.tracking.records import Item, Lost
+from vae_run.tracking.remote import Here, Remote, caller
 from vae_run.tracking.service import Point, Service
 from vae_run.tracking.tracker import Tracker
 
@@ -48,6 +52,7 @@ class Background(Tracker):
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._make: Here | Remote = Here(service)
         self._queue: deque[Item] = deque()
         self._held = 0  # bytes in the queue
         self._lost = Lost()
@@ -65,19 +70,20 @@ class Background(Tracker):
 
     def start(self, run: Path, resumed_step: int | None) -> None:
         try:
-            self._service.prepare()
+            self._make = caller(self._service)
+            self._make.begin()
             self._put("starts", 0, 0, "start", run, resumed_step)
             self._thread.start()
         except Exception as error:  # a package can be broken in any way
             self._warn(error, "Nothing is sent to it; the run goes on.")
             self._give_up()
         except BaseException:  # the user stops the program: there is no `close`
-            self._service.restore()
+            self._make.end(whole=False)
             raise
 
     def await_answer(self) -> None:
         """Wait until the service has received the start, or until its first failure."""
-        self._answered.wait(SILENCE)
+        self._answered.wait(SILENCE + self._make.patience)
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         now = time.time()
@@ -96,7 +102,8 @@ class Background(Tracker):
             self._put("pictures", 1, picture.nbytes, "pictures", {name: picture}, step)
 
     def histogram(self, name: str, values: Tensor, step: int) -> None:
-        self._put("histograms", 1, values.nbytes, "histogram", name, values, step)
+        given = self._make.values(values)
+        self._put("histograms", 1, values.nbytes, "histogram", name, given, step)
 
     def embedding(
         self, name: str, points: Tensor, labels: Tensor | None, images: Tensor | None, step: int
@@ -119,7 +126,7 @@ class Background(Tracker):
         try:
             self._finish()
         finally:
-            self._service.restore()
+            self._make.end(whole=not self._thread.is_alive())
 
     def _finish(self) -> None:
         """Wait for the thread, for a bounded time, and tell what was not sent."""
@@ -130,7 +137,8 @@ class Background(Tracker):
         while self._thread.is_alive():
             self._thread.join(0.05)
             now = time.monotonic()
-            if now - self._last_success > SILENCE or now - begin > LONGEST_END:
+            silence = SILENCE + (0.0 if self._answered.is_set() else self._make.patience)
+            if now - self._last_success > silence or now - begin > LONGEST_END:
                 break
         self._give_up()
         if self._lost.total:
@@ -165,7 +173,7 @@ class Background(Tracker):
             try:
                 self._send(items)
             except Exception as error:  # a service can fail in any way
-                if self._passes(error):
+                if self._make.passes(error):
                     self._warn(error, "It is tried again; the run goes on.")
                     if not self._pause(pause):
                         return
@@ -184,13 +192,6 @@ class Background(Tracker):
             if items[0].points:
                 self._pause(COLLECTING)
 
-    def _passes(self, error: Exception) -> bool:
-        """Whether to try again; not where a package is so broken that it cannot tell."""
-        try:
-            return self._service.passes(error)
-        except Exception:
-            return False
-
     def _next(self) -> list[Item]:
         """The calls to make now, which stay in the queue: one, or numbers that go together.
 
@@ -208,10 +209,9 @@ class Background(Tracker):
             return found
 
     def _send(self, items: Sequence[Item]) -> None:
-        if points := [point for item in items for point in item.points]:
-            self._service.points(points)
-        else:
-            items[0].call(self._service)
+        points = [point for item in items for point in item.points]
+        call = methodcaller("points", points) if points else items[0].call
+        self._make(call)
 
     def _done(self, items: Sequence[Item], *, lost: bool) -> None:
         """Take calls that were made out of the queue."""

@@ -46,6 +46,7 @@ class MLflow(Service):
     """
 
     option = "mlflow"
+    own_process = True
     product = "MLflow"
     destination: ClassVar[Mapping[str, Any]] = {"uri": None}
 

@@ -17,8 +17,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -27,6 +27,7 @@ from typing import Any
 from vae_run.errors import CheckpointError
 from vae_run.runs.saved_json import read_json
 from vae_run.system.files import write_json
+from vae_run.system.lock_files import acquire, lock_file
 
 FILE = "trackers.json"
 KEY_BYTES = 32
@@ -42,6 +43,19 @@ def key_file() -> Path:
     """
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "vae-run" / "key"
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Be the only process that writes: each service of a run has its own, and one file for all."""
+    with ExitStack() as held:
+        with suppress(OSError, RuntimeError):  # without a home folder there is no entry to lose
+            file = key_file().with_name("lock")
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = lock_file(file)
+            if acquire(lock, blocking=True):
+                held.callback(lock.release)
+        yield
 
 
 def _key() -> bytes | None:
@@ -111,7 +125,7 @@ class RunIds:
         Raises:
             OSError: it cannot be written.
         """
-        with _writing:
+        with _writing, _alone():
             found = self._read()
             entry = _Entry(identifier, str(self.run.resolve()), self.run.stat().st_ino)
             found[self.title] = {**asdict(entry), "signature": self._signature(entry)}

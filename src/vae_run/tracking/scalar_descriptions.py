@@ -11,13 +11,11 @@ from tensorboard.plugins.scalar.metadata import create_summary_metadata
 from vae_run.evaluation.quantities import quantities_of
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard.writer import SummaryWriter
-
     from vae_run.evaluation.quantity import Quantities
 
 
 class DescribedScalars:
-    """Writes the scalars of the run in `directory`.
+    """Makes values of the scalars of the run in `directory`.
 
     TensorBoard keeps the description that comes with the first value of a tag, so only that one
     carries it. The run's own quantities are read with its first scalar: by then, they are written.
@@ -28,16 +26,15 @@ class DescribedScalars:
         self._table: Quantities | None = None
         self._described: set[str] = set()
 
-    def add(self, writer: SummaryWriter, split: str, name: str, value: float, step: int) -> None:
-        """Write `value` of the quantity `name`, tagged `split/name`."""
+    def value(self, split: str, name: str, value: float) -> Summary.Value:
+        """`value` of the quantity `name`, tagged `split/name`."""
         tag = f"{split}/{name}"
         found = Summary.Value(tag=tag, simple_value=float(value))
         if tag not in self._described:
             self._described.add(tag)
             about = create_summary_metadata(tag, self._description(name))
             found.metadata.CopyFrom(about)
-        events = writer._get_file_writer()  # type: ignore[no-untyped-call]
-        events.add_summary(Summary(value=[found]), step)
+        return found
 
     def _description(self, name: str) -> str:
         """Meaning and unit, as Markdown; "" of a quantity that nothing declares."""

@@ -40,6 +40,8 @@ class Service(Tracker):
     Attributes:
         option: of the group `tracker`, and the package that it needs, of the same name.
         product: the name of that package in a sentence.
+        own_process: whether it is called in a process of its own (`vae_run.tracking.remote`), which
+            gets a pickled copy of it, and arrays of NumPy in place of tensors.
         destination: keys that say where it sends to, each with the value that names no place. What
             a run directory from somebody else says there is not followed.
     """
@@ -47,6 +49,7 @@ class Service(Tracker):
     option: ClassVar[str]
     product: ClassVar[str]
     receives_sweeps = True
+    own_process: ClassVar[bool] = False
     destination: ClassVar[Mapping[str, Any]] = {}
 
     name: str | None = None
@@ -85,7 +88,8 @@ class Service(Tracker):
         return self.ids(run.absolute().parent).known()
 
     def prepare(self) -> None:
-        """Import the package, in the training's own thread, before it begins.
+        """Import the package, before the first call: in its own process, or, of a service without
+        one, in the training's own thread before the training begins.
 
         In another thread, the import would hold Python's global interpreter lock for seconds, and
         the training would wait for the lock at each of its steps.
@@ -94,7 +98,8 @@ class Service(Tracker):
     def restore(self) -> None:
         """Undo what `prepare` changed in the process, such as variables of the environment.
 
-        It is called once for each `prepare`, even for one that failed, when the run is closed.
+        It is called once for each `prepare`, even for one that failed, when the run is closed. A
+        process of its own ends without it.
         """
 
     @abstractmethod

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from vae_run.tracking.service import Point, Service
@@ -28,6 +29,7 @@ class Trackio(Service):
     """
 
     option = "trackio"
+    own_process = True
     product = "Trackio"
 
     def __init__(
@@ -107,7 +109,7 @@ class Trackio(Service):
     def histogram(self, name: str, values: Tensor, step: int) -> None:
         from trackio import Histogram
 
-        self._write([{name: Histogram(values.numpy())._to_dict()}], [step])
+        self._write([{name: Histogram(np.asarray(values))._to_dict()}], [step])
 
     def passes(self, error: Exception) -> bool:
         """Whether the disk is full, or another process writes to the store."""

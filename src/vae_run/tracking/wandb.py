@@ -11,6 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from vae_run.tracking.environment import Environment
 from vae_run.tracking.service import Point, Service
 
@@ -51,6 +53,7 @@ class WandB(Service):
     """
 
     option = "wandb"
+    own_process = True
     product = "the client of Weights & Biases"
     destination: ClassVar[Mapping[str, Any]] = {"online": False, "entity": None}
 
@@ -130,7 +133,8 @@ class WandB(Service):
 
     def histogram(self, name: str, values: Tensor, step: int) -> None:
         self._require_room()
-        finite = values[values.isfinite()].numpy()
+        found = np.asarray(values)
+        finite = found[np.isfinite(found)]
         if finite.size:
             import wandb
 

@@ -15,8 +15,8 @@ from vae_run.data.splits import Split
 
 MOST = 10_000
 """Images that the moments are taken of at most, at equal distances in the split."""
-CHUNK_VALUES = 2**22
-"""Values of images that are read at once, about."""
+CHUNK_VALUES = 2**18
+"""Values of images that are read at once, about: 10 MB of them in double precision."""
 RATIO, LARGEST = 100.0, 1e3
 """Ratio of the standard deviations of two columns, and size of a value, that call for scaling."""
 
