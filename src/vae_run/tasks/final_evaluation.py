@@ -108,7 +108,8 @@ def drawn(
     """The configured pictures of the best checkpoint, of `epoch`, and those of the training.
 
     They are written into the run. `entries` are those of the checkpoint; None: all. Where the
-    training leaves a core free, every other one is drawn there: a picture takes as long as a hundred steps of a small network.
+    training leaves a core free, every other one is drawn there: a picture takes as long as a
+    hundred steps of a small network.
     """
     look = experiment.settings.fixed.figures
     entries = experiment.evaluation.figures if entries is None else entries
