@@ -219,6 +219,7 @@ def test_a_program_of_a_stack_is_made_once_and_takes_the_steps_that_a_run_takes_
     """Of tensors alone, as traced; inductor's part is tested where single runs are compiled."""
     made: list[int] = []
     monkeypatch.setattr(program, "inductor", lambda graph, leaves: made.append(1) or graph)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "programs"))
     program.forget()
     runs = [settings_of(*words, f"seed={i}", f"optimizer.lr={r}") for i, r in enumerate(RATES)]
     loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
@@ -248,6 +249,7 @@ def test_auto_counts_the_steps_of_all_runs_and_what_differs_is_not_compiled(
         each = (settings_of(f"seed={seed}", *words) for seed in (0, 1))
         return [loop_of(settings, tmp_path / f"{name}{i}") for i, settings in enumerate(each)]
 
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "programs"))
     asked: list[int] = []
     monkeypatch.setattr(
         "vae_run.training.settings.chosen",

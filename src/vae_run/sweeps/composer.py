@@ -54,9 +54,11 @@ class Composer:
         # A copy; `deepcopy` takes seven times longer.
         config: DictConfig = pickle.loads(self._whole[groups])  # noqa: S301 (its own)
         hydra = config.hydra
-        apply_overrides(config, [*values, *(one for one in parsed if one.is_hydra_override())])
+        of_hydra = [one for one in parsed if one.is_hydra_override()]
         own = [one for one in parsed if not one.is_hydra_override()]
+        apply_overrides(config, [*values, *of_hydra])
         hydra.overrides.task = [one.input_line for one in own]
+        hydra.overrides.hydra += [one.input_line for one in of_hydra]
         how = hydra.job.config.override_dirname
         hydra.job.override_dirname = get_overrides_dirname(
             overrides=own,

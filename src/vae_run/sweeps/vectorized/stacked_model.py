@@ -108,7 +108,8 @@ class Stack:
 
     def _spread(self) -> Tensors:
         """The buffers that all models share, as if each had its own: [N, ...]."""
-        return {name: t.expand(len(self.loops), *t.shape) for name, t in self._shared.items()}
+        n = len(self.loops)
+        return {name: t.expand(n, *t.shape).contiguous() for name, t in self._shared.items()}
 
     def _take_over(self, modules: Sequence[nn.Module]) -> tuple[Tensors, Tensors, Tensors]:
         """Parameters and buffers [N, ...] of `modules`, whose own tensors become views of them.
