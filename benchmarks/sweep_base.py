@@ -49,8 +49,15 @@ def sweep(checkout: Path, launcher: str, options: argparse.Namespace) -> tuple[f
         command = [sys.executable, "-m", "vae_run", "-m", *words]
         places = {"PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"}
         with tempfile.TemporaryFile("w+") as log:
-            how = {"cwd": folder, "env": {**os.environ, **places}, "stdout": log, "stderr": log}
-            if subprocess.run(command, **how, check=False).returncode:  # type: ignore[call-overload]
+            ended = subprocess.run(
+                command,
+                cwd=folder,
+                env={**os.environ, **places},
+                stdout=log,
+                stderr=log,
+                check=False,
+            )
+            if ended.returncode:
                 log.seek(0)
                 sys.exit(f"sweep_base.py: {' '.join(command)} failed:\n{log.read()[-2000:]}")
         used = processor_seconds() - before
