@@ -33,9 +33,12 @@ def test_a_job_draws_few_unless_its_command_chooses_pictures(
     assert [*drawn, *left_out] == (sorted(every, key=lambda n: n not in FEW) if few else every)
 
 
-def test_pictures_of_the_user_are_drawn_in_a_sweep() -> None:
-    config = composed("latent_dim=2")
-    own = "vae_run.evaluation.pictures.codes.codes"
+def test_pictures_of_the_user_are_drawn_in_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_mine.py").write_text("def striped(view):\n    return None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config, own = composed("latent_dim=2"), "of_mine.striped"
     config["evaluation"]["figures"] = ["manifold", own]
     assert swept_pictures(check(config), ["seed=1"]) == ([own], ["manifold"])
 
