@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from vae_run.config.keys import flat
-from vae_run.data.batches import go_on, seeded
+from vae_run.data.batches import seeded
+from vae_run.data.draws import go_on
 from vae_run.errors import DataError
 from vae_run.runs import checkpoint_file, data_location
 from vae_run.runs.run_directory import RunDirectory

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from fitting import BATCH, fitting
 from parts import experiment
+from torch.utils import _pytree as pytree
 
 from vae_run.training import compiled_steps, program
-from vae_run.training.compiled_steps import CompiledSteps
+from vae_run.training.compile import has_compiler
+from vae_run.training.compiled_steps import CompiledSteps, held_by, whole_step
 from vae_run.training.optimizers import SGD, AdamW
+from vae_run.training.step import EagerSteps
 
 STEPS = 8
 
 
 @pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
+def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[torch.fx.GraphModule]:
     """Every graph that was traced; it is interpreted, not compiled."""
     graphs: list[torch.fx.GraphModule] = []
 
@@ -28,6 +35,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
         return graph
 
     monkeypatch.setattr(program, "inductor", interpreted)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     program.forget()
     return graphs
 
@@ -104,6 +112,35 @@ def test_runs_that_differ_in_seed_rate_and_beta_share_a_program(traced: Any) -> 
     assert len(traced) == 2
 
 
+def test_the_step_of_a_stack_is_that_of_each_of_its_runs(traced: Any) -> None:
+    arguments, wholes = [], []
+    for words in ((), ("seed=1",)):
+        made = experiment("objective.warmup_epochs=2", "corruption=masking", *words)
+        optimizer, batches = made.optimizer(made.model), made.training_batches(BATCH)
+        index = batches.next_index()
+        drawn = batches.draws(BATCH, made.splits.event_shape)
+        given = {"index": index, "corrupting": drawn.corrupting, "noise": drawn.noise}
+        given |= {"rate": torch.tensor(1e-2), "objective.beta": torch.tensor(2.0)}
+        how = {"clip_norm": 1.0, "precision": nullcontext()}
+        eager = EagerSteps(made.model, made.objective, batches, optimizer, **how)
+        whole = whole_step(eager)
+        arguments.append((held_by(eager, whole.groups).tensors(), given))
+        wholes.append((whole, made.splits.train.images))
+    stack = pytree.tree_map(lambda *tensors: torch.stack(tensors), *arguments)
+    epoch = {"epoch": torch.tensor(0.5)}
+    # The images are shared: all take those of the first.
+    together = (stack[0], stack[1] | epoch, wholes[0][1])
+    found = program.compiled(replace(wholes[0][0], stacked=True), together)(together)
+    for i, ((whole, _), (held, given)) in enumerate(zip(wholes, arguments, strict=True)):
+        expected = whole((held, given | epoch, wholes[0][1]))
+        for one, other in zip(
+            pytree.tree_leaves((expected, held)),
+            pytree.tree_leaves((found, stack[0])),
+            strict=True,
+        ):
+            torch.testing.assert_close(other[i], one, rtol=1e-4, atol=1e-5)
+
+
 def test_what_has_no_finite_loss_changes_nothing(traced: Any) -> None:
     made = experiment()
     steps = fitting(made, through=CompiledSteps)
@@ -141,3 +178,63 @@ def test_parts_of_a_batch_are_trained_eagerly(traced: Any) -> None:
     records = fitting(experiment(), through=CompiledSteps, at_once=8, precision=nullcontext())
     assert next(records).skipped == 0
     assert not traced
+
+
+def test_files_that_cannot_be_loaded_are_told_and_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from torch import _inductor
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    places, told = list[str](), list[str]()
+
+    def fails_once(graph: Any, *_: Any, **how: Any) -> Any:
+        places.append(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+        if len(places) == 1:
+            raise ImportError("x.so: invalid ELF header")
+        return graph
+
+    monkeypatch.setattr(_inductor, "standalone_compile", fails_once)
+    monkeypatch.setattr(program.log, "warning", lambda text, *what: told.append(text % what))
+    double = program.compiled(lambda x: {"twice": 2 * x}, torch.ones(3))
+    assert double(torch.arange(3.0))["twice"].tolist() == [0, 2, 4]
+    assert places[0] == str(tmp_path) != places[1]
+    assert told == [
+        f"trainer.compile: x.so: invalid ELF header. Delete {tmp_path}, whose files are damaged."
+    ]
+
+
+@pytest.mark.scale
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+def test_a_compiled_run_that_is_continued_ends_with_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    program.forget()
+    ends = []
+    saved: dict[str, Any] = {}
+    for first in (0, 4):  # of epochs of three steps, the last of which is eager
+        made = experiment("objective.warmup_epochs=2")
+        optimizer, batches = made.optimizer(made.model), made.training_batches(BATCH)
+        if saved:
+            program.forget()
+            made.model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            batches.load_state_dict(saved["batches"])
+        given = {"batches": batches, "optimizer": optimizer, "step": first}
+        records = fitting(made, through=CompiledSteps, **given)
+        for step in range(first, 8):
+            if step == 4:
+                own = {"model": made.model, "optimizer": optimizer, "batches": batches}
+                saved = copy.deepcopy({name: part.state_dict() for name, part in own.items()})
+            next(records)
+        ends.append(
+            [*made.model.state_dict().values(), *optimizer.state_dict()["state"][0].values()]
+        )
+    for tensor, other in zip(*ends, strict=True):
+        assert torch.equal(tensor, other)
+    from torch._dynamo.utils import counters  # half a second, for this test alone
+
+    hits = counters["aot_autograd"]["autograd_cache_hit"]
+    assert hits + counters["inductor"]["fxgraph_cache_hit"] > 0, "the second is read from disk"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vae_run.corruptions import Corruption
+from vae_run.data.draws import Draws, go_on
 from vae_run.data.splits import Split
 from vae_run.system import ranks
 
@@ -60,34 +61,6 @@ def seeded(device: torch.device | str, *key: object) -> torch.Generator:
     """A generator on `device` seeded with a hash of `key`, independent of those of other keys."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def go_on(generator: torch.Generator, state: Tensor) -> None:
-    """Continue `generator` from `state`, which a generator on any device may have saved.
-
-    Devices have generators of different kinds. From the state of another kind the sequence does not
-    go on; a new one begins, which depends on that state alone.
-    """
-    if state.shape == generator.get_state().shape:
-        generator.set_state(state)
-        return
-    digest = hashlib.sha256(state.cpu().numpy().tobytes()).digest()
-    generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The random numbers of a batch, or of this process's share of it.
-
-    Attributes:
-        uniform: [B, *E] in [0, 1), where grey values are probabilities; else None.
-        corrupting: what the corruption draws, or None.
-        noise: [K, B, D], standard normal.
-    """
-
-    uniform: Tensor | None
-    corrupting: Tensor | None
-    noise: Tensor
 
 
 class TrainingBatches:

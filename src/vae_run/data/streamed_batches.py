@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from vae_run.corruptions import Corruption
-from vae_run.data.batches import Batch, TrainingBatches, go_on, share_of
+from vae_run.data.batches import Batch, TrainingBatches, share_of
+from vae_run.data.draws import go_on
 from vae_run.data.mapped import sent
 from vae_run.data.splits import Split
 from vae_run.data.webdataset.stream import Stream, decode

@@ -16,9 +16,9 @@ log = logging.getLogger("vae_run")
 
 Choice = bool | Literal["auto"]
 
-GAIN = 1.0e-3
+GAIN = 1.5e-3
 """Seconds that a compiled step saves, at least (docs/performance.md)."""
-COLD, WARM = 30.0, 5.0
+COLD, WARM = 25.0, 6.0
 """Seconds that a program takes to be made: compiled here, or traced and then read from disk."""
 ALIKE = "VAE_RUN_JOBS_ALIKE"
 """Environment variable by which a launcher says how many jobs, this one included, will share the

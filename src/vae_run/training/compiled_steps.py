@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from vae_run.objectives import Objective
 from vae_run.system import ranks
 from vae_run.training import program
 from vae_run.training.step import EagerSteps, StepRecord
-from vae_run.training.updates import FORMULAS, groups_of, state_of
+from vae_run.training.updates import FORMULAS, Group, groups_of, state_of
 from vae_run.training.whole_step import Held, Tensors, WholeStep
 
 log = logging.getLogger("vae_run")
@@ -33,13 +33,11 @@ class CompiledSteps:
         self._eager, self._batches = eager, eager.batches
         self.why_not = _why_not(eager)
         self._program: program.Program | None = None
-        self._key = _key(eager.model, eager.objective, eager.batches)
         if self.why_not is not None:
             self._gives_up(self.why_not)
             return
-        model, batches = eager.model, self._batches
-        self._groups = groups_of(eager.optimizer, model)
-        self._held = held_by(eager, [name for group in self._groups for name in group.names])
+        batches = self._batches
+        self._held = held_by(eager, groups_of(eager.optimizer, eager.model))
         self._images = batches.split.images if batches.resident else torch.zeros(())
         device = batches.device
         self._now = {name: torch.zeros((), device=device) for name in ("epoch", "rate")}
@@ -80,30 +78,15 @@ class CompiledSteps:
         if self._program is None:
             started = time.perf_counter()
             try:
-                self._program = self._made(arguments)
+                self._program = program.of(whole_step(self._eager), arguments)
             except Exception as error:  # a compiler can fail in any way
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self._gives_up(first[:200])
                 return None
-            program.note(self._key)
+            program.note(_key(self._eager.model, self._eager.objective, self._batches))
             log.info("the step is compiled, in %.1f s", time.perf_counter() - started)
         found: Tensors = self._program(arguments)
         return found
-
-    def _made(self, arguments: Any) -> program.Program:
-        eager, split = self._eager, self._batches.split
-        whole = WholeStep(
-            eager.model,
-            without_numbers(eager.objective),
-            self._batches.corruption,
-            1.0 / split.scale,
-            split.resample,
-            self._groups,
-            FORMULAS[type(eager.optimizer)],
-            eager.clip_norm,
-            eager.precision,
-        )
-        return program.of(whole, arguments)
 
     def _record(self, found: Tensors | None, step: int, rate: float) -> StepRecord | None:
         if found is None:
@@ -119,12 +102,16 @@ class CompiledSteps:
 
 def is_known(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> bool:
     """Whether a program for steps of the like has been compiled here before."""
-    return program.noted(_key(model, objective, batches))
+    try:
+        return program.noted(_key(model, objective, batches))
+    except RecursionError:  # of an objective that holds half a program
+        return False
 
 
 def _key(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> str:
     parts = (model, without_numbers(objective), batches.corruption, batches.batch_size)
-    return program.signature(parts, dict(model.named_parameters()))[0]
+    tensors = [*model.parameters(), *model.buffers()]
+    return program.signature(parts, tensors)[0]
 
 
 def _why_not(eager: EagerSteps) -> str | None:
@@ -151,9 +138,26 @@ def without_numbers(objective: Objective) -> Objective:
     return found
 
 
-def held_by(eager: EagerSteps, trained: list[str]) -> Held:
+def whole_step(eager: EagerSteps) -> WholeStep:
+    """The step of `eager` as a function of tensors."""
+    split = eager.batches.split
+    return WholeStep(
+        eager.model,
+        without_numbers(eager.objective),
+        eager.batches.corruption,
+        1.0 / split.scale,
+        split.resample,
+        groups_of(eager.optimizer, eager.model),
+        FORMULAS[type(eager.optimizer)],
+        eager.clip_norm,
+        eager.precision,
+    )
+
+
+def held_by(eager: EagerSteps, groups: Sequence[Group]) -> Held:
     """The tensors of model and optimiser, which the program changes in place."""
     own = dict(eager.model.named_parameters())
+    trained = [name for group in groups for name in group.names]
     states = state_of(eager.optimizer, [own[name] for name in trained])
     rest = {name: p.detach() for name, p in own.items() if name not in set(trained)}
     return Held(

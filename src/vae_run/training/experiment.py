@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -82,6 +83,12 @@ class Experiment:
         if stream is None:
             return kind(train, self.corruption, **given)
         return StreamedBatches(stream, train, self.corruption, classes=self.model.classes, **given)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context of a forward pass in training: autocast to bfloat16, or nothing."""
+        if self.settings.fixed.precision == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
 
     def optimizer(self, model: LatentVariableModel) -> torch.optim.Optimizer:
         """A fresh optimiser of those parameters of `model` that are trained.

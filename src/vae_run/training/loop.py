@@ -6,12 +6,10 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
-
-import torch
 
 from vae_run.data.batches import TrainingBatches
 from vae_run.errors import Interrupted
@@ -44,10 +42,7 @@ log = logging.getLogger("vae_run")
 
 @dataclass
 class Loop:
-    """The state of one training, and what happens between its steps.
-
-    A trainer with other steps, or with more to do between them, has a subclass.
-    """
+    """The state of one training, and what happens between its steps; subclasses do more there."""
 
     batches_type: ClassVar[type[TrainingBatches]] = TrainingBatches
 
@@ -127,10 +122,8 @@ class Loop:
         )
 
     def precision(self) -> AbstractContextManager[Any]:
-        """The context of a forward pass: autocast to bfloat16, or nothing."""
-        if self.experiment.settings.fixed.precision == "bfloat16":
-            return torch.autocast(self.experiment.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+        """The context of a forward pass."""
+        return self.experiment.precision()
 
     def settle(self, record: StepRecord, stop: StopRequests) -> bool:
         """Do everything between the step of `record` and the next; whether training has ended."""
@@ -251,7 +244,7 @@ class Loop:
         self.batches.load_state_dict(saved["batches"])
         self.meter.load_state_dict(saved["meter"], self.experiment.device)
         self.validation.epoch_values = dict(saved["val"])
-        if self.trainer.compile == "auto" and "compiles" in saved:
+        if "compiles" in saved:
             self.compiles = bool(saved["compiles"])
         self.history.restore(self.progress.step)
         self.step_log.begin_window(self.progress)

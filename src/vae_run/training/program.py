@@ -12,6 +12,7 @@ cannot be read is compiled anew. In a process, programs of equal `signature` are
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -26,6 +27,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from vae_run.version import __version__
+
+log = logging.getLogger("vae_run")
 
 Program = Callable[[Any], Any]
 """Takes one argument, nested tensors like those that it was traced with; some change in place."""
@@ -79,12 +82,24 @@ def forget() -> None:
     _programs.clear()
 
 
-def inductor(graph: torch.fx.GraphModule, leaves: list[Tensor]) -> Callable[..., list[Tensor]]:
-    """`graph`, compiled for arguments like `leaves`."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder()))
-    from torch._inductor.compile_fx import compile_fx
+def inductor(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., list[Tensor]]:
+    """`graph`, compiled for arguments like `leaves`; without the files in `folder()` if they fail.
 
-    run: Callable[..., list[Tensor]] = compile_fx(graph, leaves)
+    Inductor compiles anew what it cannot unpickle, but not a library that cannot be loaded.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder()))
+    from torch import _inductor
+    from torch._inductor.utils import fresh_cache
+
+    # Without a context of this kind inductor would not look for the graph on disk.
+    how: dict[str, Any] = {"dynamic_shapes": "from_example_inputs"}
+    try:
+        run: Callable[..., list[Tensor]] = _inductor.standalone_compile(graph, leaves, **how)
+    except Exception as error:  # a compiler can fail in any way
+        with fresh_cache():
+            run = _inductor.standalone_compile(graph, leaves, **how)
+        why = str(error).splitlines()[0][:200]
+        log.warning("trainer.compile: %s. Delete %s, whose files are damaged.", why, folder())
     return run
 
 
@@ -130,7 +145,8 @@ def signature(function: Any, example: Any) -> tuple[str, list[Any]]:
     places = {leaf.data_ptr(): place for place, leaf in enumerate(leaves) if leaf.numel()}
     shapes = [(*leaf.shape, *leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves]
     told = _Told(places)
-    return repr((shapes, pytree.tree_structure(example), told.of(function))), told.kept
+    threads = torch.get_num_threads()  # kernels are made for a number of them
+    return repr((threads, shapes, pytree.tree_structure(example), told.of(function))), told.kept
 
 
 PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type(None))

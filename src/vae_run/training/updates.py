@@ -18,8 +18,11 @@ from vae_run.training.optimizers import SGD, Adam, AdamW
 State = dict[str, Tensor]
 """What an optimiser remembers of one parameter, by torch's names."""
 
-Formula = Callable[[Tensor, Tensor, State, Tensor, Mapping[str, Any]], tuple[Tensor, State]]
-"""(parameter, gradient, state, learning rate, options) -> the new parameter and state."""
+Formula = Callable[[Tensor, Tensor, State, Mapping[str, Any]], tuple[Tensor, State]]
+"""(parameter, gradient, state, the group's options) -> the new parameter and state.
+
+Among the options are `rate`, a tensor, and what `corrections` gives for the group.
+"""
 
 
 def like(numbers: Tensor, tensor: Tensor) -> Tensor:
@@ -27,40 +30,48 @@ def like(numbers: Tensor, tensor: Tensor) -> Tensor:
     return numbers.reshape(numbers.shape + (1,) * (tensor.dim() - numbers.dim()))
 
 
-def adam(
-    w: Tensor, g: Tensor, state: State, rate: Tensor, options: Mapping[str, Any]
-) -> tuple[Tensor, State]:
+def adam(w: Tensor, g: Tensor, state: State, options: Mapping[str, Any]) -> tuple[Tensor, State]:
     """Adam (Kingma & Ba 2015, algorithm 1), with the decay added to the gradient."""
     if decay := options["weight_decay"]:
         g = g + decay * w
-    return _moments(w, g, state, rate, options)
+    return _moments(w, g, state, options)
 
 
-def adamw(
-    w: Tensor, g: Tensor, state: State, rate: Tensor, options: Mapping[str, Any]
-) -> tuple[Tensor, State]:
+def adamw(w: Tensor, g: Tensor, state: State, options: Mapping[str, Any]) -> tuple[Tensor, State]:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2)."""
     if decay := options["weight_decay"]:
-        w = w * (1 - like(rate, w) * decay)
-    return _moments(w, g, state, rate, options)
+        w = w * (1 - like(options["rate"], w) * decay)
+    return _moments(w, g, state, options)
 
 
 def _moments(
-    w: Tensor, g: Tensor, state: State, rate: Tensor, options: Mapping[str, Any]
+    w: Tensor, g: Tensor, state: State, options: Mapping[str, Any]
 ) -> tuple[Tensor, State]:
     first, second = options["betas"]
-    step = state["step"] + 1
     mean = torch.lerp(state["exp_avg"], g, 1 - first)
     square = second * state["exp_avg_sq"] + (1 - second) * g * g
-    size = like(rate / (1 - first**step), w)
-    root = like((1 - second**step).sqrt(), w)
+    size, root = like(options["rate"] / options["first"], w), like(options["second"], w)
     moved = w - size * mean / (square.sqrt() / root + options["eps"])
-    return moved, {"step": step, "exp_avg": mean, "exp_avg_sq": square}
+    return moved, {"step": state["step"] + 1, "exp_avg": mean, "exp_avg_sq": square}
 
 
-def sgd(
-    w: Tensor, g: Tensor, state: State, rate: Tensor, options: Mapping[str, Any]
-) -> tuple[Tensor, State]:
+def corrections(states: Sequence[State], options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Adam's corrections of a group's moments in the next step: 1 - b1^t and sqrt(1 - b2^t).
+
+    All of its parameters have taken the same number of steps, or none if they get no gradient, so
+    that the largest correction is that of all. A maximum also keeps the compiler from computing
+    the powers again for every weight, as it would do with a number that is no reduction. In
+    float32, 1 - 0.999 would be off by 1e-5 of itself.
+    """
+    if "betas" not in options:
+        return {}
+    first, second = options["betas"]
+    step = torch.stack([state["step"] for state in states]).double() + 1
+    found = {"first": (1 - first**step).amax(0), "second": (1 - second**step).sqrt().amax(0)}
+    return {name: tensor.float() for name, tensor in found.items()}
+
+
+def sgd(w: Tensor, g: Tensor, state: State, options: Mapping[str, Any]) -> tuple[Tensor, State]:
     """Gradient descent with (Nesterov) momentum, as torch has it: v <- m v + g, w <- w - rate v."""
     if decay := options["weight_decay"]:
         g = g + decay * w
@@ -68,7 +79,7 @@ def sgd(
     if momentum := options["momentum"]:
         new["momentum_buffer"] = velocity = momentum * state["momentum_buffer"] + g
         g = g + momentum * velocity if options["nesterov"] else velocity
-    return w - like(rate, w) * g, new
+    return w - like(options["rate"], w) * g, new
 
 
 FORMULAS: Mapping[type[torch.optim.Optimizer], Formula] = {Adam: adam, AdamW: adamw, SGD: sgd}

@@ -23,7 +23,7 @@ from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective, Terms, trained_loss
 from vae_run.training.optimizers import not_finite
-from vae_run.training.updates import Formula, Group, State, like
+from vae_run.training.updates import Formula, Group, State, corrections, like
 
 Tensors = dict[str, Tensor]
 
@@ -100,23 +100,20 @@ class WholeStep:
             `norm` and `skipped` []. Of N runs each with [N] in front.
         """
         held, given, images = arguments
-        parameters, buffers = held["parameters"], held["buffers"]
-        leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        leaves = {name: p.detach().requires_grad_() for name, p in held["parameters"].items()}
         shared = {"epoch": given["epoch"], "images": images}
         own = {name: tensor for name, tensor in given.items() if name != "epoch"}
 
         def forward(w: Tensors, others: Tensors, drawn: Tensors) -> tuple[Tensor, Terms]:
             return self._loss(w, others, {**drawn, **shared})
 
-        each = vmap(forward) if self.stacked else forward
-        loss, terms = each(leaves, buffers, own)
+        loss, terms = (vmap(forward) if self.stacked else forward)(leaves, held["buffers"], own)
         found = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True)
         with torch.no_grad():
             pairs = zip(leaves, found, strict=True)
             gradients = {name: g.detach() for name, g in pairs if g is not None}
-            loss = loss.detach()
             norm = self._norm(gradients.values())
-            skipped = not_finite(norm + loss)
+            skipped = not_finite(norm + loss.detach())
             if self.clip_norm is not None:
                 factor = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
                 gradients = {name: g * like(factor, g) for name, g in gradients.items()}
@@ -124,7 +121,7 @@ class WholeStep:
             self._after(held, skipped)
             totals = {name: term.detach().sum(-1) for name, term in terms.items()}
             sums = torch.stack([*totals.values(), skipped], -1)
-        return {"terms": totals, "sums": sums, "norm": norm, "skipped": skipped}
+            return {"terms": totals, "sums": sums, "norm": norm, "skipped": skipped}
 
     def _loss(self, parameters: Tensors, buffers: Tensors, given: Tensors) -> tuple[Tensor, Terms]:
         """The mean loss [] of one run, and its terms, each [B]."""
@@ -168,11 +165,14 @@ class WholeStep:
     ) -> None:
         keep = skipped.bool()
         for group in self.groups:
-            for name in (name for name in group.names if name in gradients):
-                w, state = held["parameters"][name], held["states"][name]
-                new, news = self.formula(
-                    w, gradients[name], state, rate * group.rate, group.options
-                )
+            names = [name for name in group.names if name in gradients]
+            states = {name: held["states"][name] for name in names}
+            options = {**group.options, "rate": rate * group.rate}
+            if names:
+                options |= corrections(list(states.values()), group.options)
+            for name, state in states.items():
+                w = held["parameters"][name]
+                new, news = self.formula(w, gradients[name], state, options)
                 w.copy_(torch.where(like(keep, w), w, new))
                 for key, value in news.items():
                     old = state[key]
