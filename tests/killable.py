@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from vae_run.sweeps.executors.process_pool import processes
+from vae_run.sweeps.executors.forking import processes
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 from parts import experiment
 
 from vae_run.data.datasets.mnist import MNIST
-from vae_run.sweeps.executors.process_pool import processes
+from vae_run.sweeps.executors.forking import processes
 
 if TYPE_CHECKING:
     from conftest import Run

@@ -26,7 +26,7 @@ from vae_run.data.images.cache import FOLDER
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
 from vae_run.evaluation import principal_components
-from vae_run.sweeps.executors.process_pool import processes
+from vae_run.sweeps.executors.forking import processes
 
 SIZE = (3, 6, 5)
 

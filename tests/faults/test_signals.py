@@ -16,7 +16,7 @@ from same_run import assert_same_run
 
 from vae_run.config.commands import command, override
 from vae_run.runs import checkpoint_file
-from vae_run.sweeps.executors.process_pool import processes
+from vae_run.sweeps.executors.forking import processes
 from vae_run.system.signals import StopRequests
 from vae_run.tasks import final_evaluation
 from vae_run.tasks import train as training

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from vae_run.sweeps.executors.process_pool import processes
+from vae_run.sweeps.executors.forking import processes
 
 Kind = Literal["closed", "full", "reader gone", "stderr closed"]
 SHORT = (

@@ -54,6 +54,20 @@ def test_jobs_do_not_see_each_other(composer):
     assert composer.compose(["seed=1", "network.widths=[3]"]) == first
 
 
+def test_a_job_has_what_hydras_own_launcher_composes(composer):
+    words = [
+        "network=conv",
+        "seed=3",
+        "trainer.epochs=2",
+        "hydra.sweep.dir=x",
+        "hydra.sweep.subdir=3",
+    ]
+    composer.job(["network=conv", "seed=2", "+objective.new=1"])  # the next does not see it
+    theirs = composer._loader.load_sweep_config(composer._master, words)
+    assert OmegaConf.to_yaml(composer.job(words)) == OmegaConf.to_yaml(theirs)
+    assert theirs.hydra.overrides.task == words[:3]
+
+
 @pytest.mark.parametrize("word", ["sed=1", "trainer.epoch=3", "+seed=1", "network=mpl"])
 def test_it_refuses_what_hydra_refuses(composer, word):
     from hydra.errors import HydraException

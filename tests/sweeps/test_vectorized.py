@@ -25,7 +25,7 @@ from vae_run.errors import DivergedError, Interrupted
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.sweeps.vectorized import memory, training, verification
+from vae_run.sweeps.vectorized import compiled_stack, memory, training, verification
 from vae_run.sweeps.vectorized.grouping import batched, grouped, pieces, varying
 from vae_run.sweeps.vectorized.stacked_model import Stack
 from vae_run.sweeps.vectorized.training import train_together
@@ -33,7 +33,7 @@ from vae_run.sweeps.vectorized.verification import Disagreement, verified
 from vae_run.system.signals import StopRequests
 from vae_run.tasks import resume, train
 from vae_run.tracking.tracker import NoTracker
-from vae_run.training import compile
+from vae_run.training import program
 from vae_run.training.experiment import assemble
 from vae_run.training.loop import Loop
 
@@ -69,6 +69,7 @@ NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("likelihood", "logistic_mixture"): ("optimizer.lr=3e-4",),
 }
 """What an option cannot be composed without, or is too steep for numbers to be compared with."""
+RATES = (1e-3, 2e-3)
 GROUPS = ("objective", "likelihood", "posterior", "prior")
 
 
@@ -103,7 +104,8 @@ def losses_together(made: Stack, steps: int) -> torch.Tensor:
         records = made.step()
         for loop, record in zip(made.loops, records, strict=True):
             loop.progress.step = record.step
-        found.append(torch.stack([record.terms["loss"].mean() for record in records]))
+        sums = torch.stack([record.terms["loss"].sum() for record in records])
+        found.append(sums / records[0].size)
     return torch.stack(found, 1)
 
 
@@ -203,6 +205,68 @@ def test_bfloat16_agrees_as_far_as_it_goes(tmp_path: Path) -> None:
     torch.testing.assert_close(found[1], alone, rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("objective.warmup_epochs=1", "schedule=cosine", "trainer.clip_norm=1"),
+        ("optimizer=adamw", "optimizer.weight_decay=0.1", "corruption=masking", "model=dae"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_program_of_a_stack_is_made_once_and_takes_the_steps_that_a_run_takes_alone(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of tensors alone, as traced; inductor's part is tested where single runs are compiled."""
+    made: list[int] = []
+    monkeypatch.setattr(program, "inductor", lambda graph, leaves: made.append(1) or graph)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "programs"))
+    program.forget()
+    runs = [settings_of(*words, f"seed={i}", f"optimizer.lr={r}") for i, r in enumerate(RATES)]
+    loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
+    for loop in loops:
+        loop.compiles = True
+    steps = 2 * loops[0].steps_per_epoch + 1  # with two smaller batches
+    assert len(loops[0].batches.split) % loops[0].trainer.batch_size
+    stack = verified(loops, varying(runs))
+    found = losses_together(stack, steps)
+    assert made == [1]
+    assert stack._eager is None
+    single = loop_of(runs[-1], tmp_path / "alone")
+    torch.testing.assert_close(found[-1], losses_alone(single, steps), rtol=1e-4, atol=1e-4)
+    for own, expected in zip(
+        loops[-1].experiment.model.parameters(), single.experiment.model.parameters(), strict=True
+    ):
+        # By the norm: Adam divides a gradient of almost nothing by its size, rounding included.
+        assert float((own - expected).norm()) < 0.01 * float(expected.norm())
+        held, state = single.optimizer.state[expected], loops[-1].optimizer.state[own]
+        far = (state["exp_avg"] - held["exp_avg"]).norm()
+        assert float(far) < 0.01 * float(held["exp_avg"].norm())
+        assert float(state["step"]) == float(held["step"]) == steps
+
+
+def test_auto_counts_the_steps_of_all_runs_and_what_differs_is_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loops_of(name: str, *words: str) -> list[Loop]:
+        each = (settings_of(f"seed={seed}", *words) for seed in (0, 1))
+        return [loop_of(settings, tmp_path / f"{name}{i}") for i, settings in enumerate(each)]
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "programs"))
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "vae_run.training.settings.chosen",
+        lambda choice, *, steps, device, known: asked.append(steps) or False,
+    )
+    loops = loops_of("auto")
+    assert not compiled_stack.pays(loops, {})
+    assert asked == [2 * loops[0].total]
+    assert [loop.compiles for loop in loops] == [False, False]
+    apart = [*loops_of("a"), *loops_of("b", "trainer.clip_norm=1")]
+    assert compiled_stack.obstacle(apart) == "they differ in trainer.clip_norm"
+    decays = [*loops_of("c"), *loops_of("d", "optimizer.weight_decay=0.1")]
+    assert "optimisers differ" in str(compiled_stack.obstacle(decays))
+
+
 def test_a_stack_whose_compiler_fails_says_so_once_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,8 +279,8 @@ def test_a_stack_whose_compiler_fails_says_so_once_and_goes_on(
     loops = [loop_of(settings, tmp_path / f"{i}") for i, settings in enumerate(runs)]
     for loop in loops:
         loop.compiles = True
-    monkeypatch.setattr(torch, "compile", lambda function, **how: fails)
-    monkeypatch.setattr(compile.log, "warning", lambda text, *what: told.append(text % what))
+    monkeypatch.setattr(program, "compiled", fails)
+    monkeypatch.setattr(compiled_stack.log, "warning", lambda text, *what: told.append(text % what))
     found = losses_together(Stack(loops), 8)
     assert told == ["trainer.compile: no room left; training goes on without."]
     alone = losses_alone(loop_of(runs[1], tmp_path / "alone"), 8)

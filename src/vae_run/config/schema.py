@@ -47,6 +47,7 @@ class Figures(BaseModel):
     format: Literal["png", "svg", "pdf"] = "png"  # svg and pdf stand beside the PNG
     dpi: Annotated[int, Field(ge=36, le=1200)] = 72  # dots per inch of a PNG
     every: Literal["auto"] | Positive | None = None  # epochs between pictures while training
+    in_sweep: Literal["few", "all"] = "all"  # pictures of each job of a sweep
 
 
 class Common(BaseModel):

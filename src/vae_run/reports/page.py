@@ -22,6 +22,11 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def compile_template(template: str) -> None:
+    """Compile what `render` of `template` needs, for this process and those forked from it."""
+    _environment().get_template(template)
+
+
 @cache
 def _environment() -> Environment:
     """The one environment of all pages, which compiles each template once."""

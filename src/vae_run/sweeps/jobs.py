@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -44,12 +45,13 @@ class Application:
 
 @dataclass(frozen=True)
 class HydraJob:
-    """Composes a job and runs it, as Hydra's own launcher does; can be sent to another process.
+    """Runs a job as Hydra's own launcher does; can be sent to another process.
 
     Attributes:
         application: that the job belongs to.
         overrides: of the job.
         number: of the job in the sweep.
+        composed: its configuration, pickled; None: it is composed where the job runs.
         tracebacks: whether the user asked for them. The environment of a job cannot show this,
             because `cli.hydra_api` sets HYDRA_FULL_ERROR itself.
     """
@@ -57,13 +59,18 @@ class HydraJob:
     application: Application
     overrides: Sequence[str]
     number: int
+    composed: bytes | None = None
     tracebacks: bool = field(default_factory=lambda: Outcome.tracebacks)
 
     def run(self, task_function: TaskFunction) -> JobReturn:
         """Run it in this process, by `task_function`."""
         context, config = self.application.context, self.application.config
-        composed = context.config_loader.load_sweep_config(config, list(self.overrides))
-        put_home_for_tilde(composed)
+        if self.composed is None:
+            composed = context.config_loader.load_sweep_config(config, list(self.overrides))
+        else:
+            composed = pickle.loads(self.composed)  # noqa: S301 (from the sweep itself)
+        if self.composed is None or b"~" in self.composed:
+            put_home_for_tilde(composed)
         with open_dict(composed):
             composed.hydra.job.id = str(self.number)
             composed.hydra.job.num = self.number

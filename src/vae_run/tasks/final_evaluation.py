@@ -28,6 +28,7 @@ from vae_run.system.console import numbers
 from vae_run.system.formatting import short_path
 from vae_run.system.memory import return_freed_memory
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, shown, use_checkpoint
+from vae_run.tasks.swept_pictures import swept_pictures
 from vae_run.tracking.history import history
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import Experiment
@@ -65,7 +66,7 @@ def conclude(
     }
     run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
     return_freed_memory()
-    pictures = drawn(experiment, run, epoch) if draw else {}
+    pictures = drawn(experiment, run, epoch, own_entries(experiment, run)) if draw else {}
     if before:
         remove_pictures(experiment, run, keep=pictures)
     page = write_report(run)
@@ -98,13 +99,20 @@ def say_results(
     )
 
 
-def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, NDArray[Any]]:
+def drawn(
+    experiment: Experiment,
+    run: RunDirectory,
+    epoch: float,
+    entries: Sequence[Entry] | None = None,
+) -> dict[str, NDArray[Any]]:
     """The configured pictures of the best checkpoint, of `epoch`, and those of the training.
 
-    They are written into the run. Where the training leaves a core free, every other one is drawn
-    there: a picture takes as long as a hundred steps of a small network.
+    They are written into the run. `entries` are those of the checkpoint; None: all. Where the
+    training leaves a core free, every other one is drawn there: a picture takes as long as a
+    hundred steps of a small network.
     """
-    look, entries = experiment.settings.fixed.figures, experiment.evaluation.figures
+    look = experiment.settings.fixed.figures
+    entries = experiment.evaluation.figures if entries is None else entries
     own, others = list(entries), list[Entry]()
     if (look.format, look.dpi) == ("png", plots.SCREEN) and leaves_core_free(experiment, run):
         others = [entry for entry in entries[1::2] if not is_outside(entry)]
@@ -122,6 +130,16 @@ def drawn(experiment: Experiment, run: RunDirectory, epoch: float) -> dict[str, 
     pictures = {name: found[name] for name in names if name in found} | training
     write_pictures(run.figures, pictures, look.format, look.dpi)
     return pictures
+
+
+def own_entries(experiment: Experiment, run: RunDirectory) -> Sequence[Entry] | None:
+    """The pictures that the run draws at its end; None: all. A job of a sweep may draw few."""
+    if not run.is_swept:
+        return None
+    entries, left_out = swept_pictures(experiment.settings, run.overrides())
+    if left_out:
+        log.info("not drawn in a sweep: %s (figures.in_sweep=all draws them)", ", ".join(left_out))
+    return entries
 
 
 def leaves_core_free(experiment: Experiment, run: RunDirectory) -> bool:

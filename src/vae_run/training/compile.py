@@ -1,4 +1,4 @@
-"""Whether the steps of a training are compiled, and what compiles the functions of a stack.
+"""Whether the steps of a training are compiled.
 
 `torch.compile` and inductor need a C++ compiler on a CPU.
 """
@@ -8,17 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
-from typing import Generic, Literal, ParamSpec, TypeVar
+from typing import Literal
 
 import torch
 
-from vae_run.objectives import Objective
-
 log = logging.getLogger("vae_run")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 Choice = bool | Literal["auto"]
 
@@ -78,27 +72,3 @@ def _pays(steps: int, device: torch.device, *, known: bool) -> bool:
         cost,
     )
     return pays
-
-
-class WithFallback(Generic[P, T]):
-    """`function`, compiled; `function` itself after the first failure of the compiler."""
-
-    def __init__(self, function: Callable[P, T]) -> None:
-        self._plain, self._compiled = function, torch.compile(function, dynamic=False)
-        self.works = True
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
-        if self.works:
-            try:
-                return self._compiled(*args, **kwargs)
-            except Exception as error:  # a compiler can fail in any way
-                self.works = False
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                log.warning("trainer.compile: %s; training goes on without.", reason)
-        return self._plain(*args, **kwargs)
-
-
-def is_constant_after_warmup(objective: Objective) -> bool:
-    """Whether the loss is known not to depend on the epoch after the warm-up."""
-    ours = type(objective).__module__.startswith("vae_run.")
-    return ours and getattr(objective, "cycle_epochs", None) is None

@@ -41,7 +41,7 @@ class CompiledSteps:
         self._images = batches.split.images if batches.resident else torch.zeros(())
         device = batches.device
         self._now = {name: torch.zeros((), device=device) for name in ("epoch", "rate")}
-        for name in _batched(eager.objective):
+        for name in batched(eager.objective):
             value = float(getattr(eager.objective, name))
             self._now[f"objective.{name}"] = torch.tensor(value, device=device)
 
@@ -109,7 +109,7 @@ def is_known(model: LatentVariableModel, objective: Objective, batches: Training
 
 
 def _key(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> str:
-    parts = (model, _without_numbers(objective), batches.corruption, batches.batch_size)
+    parts = (model, without_numbers(objective), batches.corruption, batches.batch_size)
     tensors = [*model.parameters(), *model.buffers()]
     return program.signature(parts, tensors)[0]
 
@@ -125,15 +125,15 @@ def _why_not(eager: EagerSteps) -> str | None:
     return None
 
 
-def _batched(objective: Objective) -> tuple[str, ...]:
+def batched(objective: Objective) -> tuple[str, ...]:
     """Attributes of `objective` that may be tensors: runs that differ in them share a program."""
     return tuple(vars(type(objective)).get("batched", ()))
 
 
-def _without_numbers(objective: Objective) -> Objective:
+def without_numbers(objective: Objective) -> Objective:
     """A copy of `objective` without those attributes, which a step gives it as tensors."""
     found = copy.copy(objective)
-    for name in _batched(objective):
+    for name in batched(objective):
         setattr(found, name, None)
     return found
 
@@ -143,7 +143,7 @@ def whole_step(eager: EagerSteps) -> WholeStep:
     split = eager.batches.split
     return WholeStep(
         eager.model,
-        _without_numbers(eager.objective),
+        without_numbers(eager.objective),
         eager.batches.corruption,
         1.0 / split.scale,
         split.resample,

@@ -5,53 +5,27 @@ No job can harm another, and no job outlives the sweep.
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
 from vae_run.sweeps.executors import worker
+from vae_run.sweeps.executors.forking import processes
 from vae_run.sweeps.executors.job_end import Cause, ErrorReport, JobEnd, RunReport, StopRequest
 from vae_run.sweeps.executors.worker import WorkerEnvironment
 from vae_run.system.python_path import own_modules_only
 from vae_run.system.signals import heeded
-from vae_run.system.temporary_folder import use_short_temporary_folder
 
 TICK = 0.25
 """Seconds between two looks at the running jobs."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@cache
-def processes() -> BaseContext:
-    """How processes are made: forked from one that has imported everything, where that is safe."""
-    if sys.platform == "darwin":
-        return multiprocessing.get_context("spawn")  # macOS frameworks do not survive a fork
-    use_short_temporary_folder()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vae_run.sweeps.executors.preload"])
-    return context
-
-
-def warm_up(threads: int) -> None:
-    """Start the process that jobs are forked from; it imports while the sweep composes its jobs."""
-    if sys.platform == "darwin":
-        return
-    from multiprocessing.forkserver import ensure_running
-
-    processes()
-    with own_modules_only(OMP_NUM_THREADS=str(threads)):  # read when libraries are imported
-        ensure_running()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,9 +20,11 @@ from vae_run.sweeps.executors.worker import WorkerEnvironment
 from vae_run.sweeps.jobs import Application, HydraJob
 from vae_run.sweeps.settings import PoolSettings, checked
 from vae_run.system.hardware import Shares
+from vae_run.training.compile import ALIKE
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
+    from vae_run.sweeps.composer import Composer
     from vae_run.sweeps.ledger import Entry
 
 MakeJob = Callable[[int], Job]
@@ -33,6 +37,10 @@ class PoolLauncher(ABC):
     Attributes:
         one_by_one: whether each job is asked for only when it can start, and has a process of its
             own, so that it can be stopped alone.
+        composer: composes the jobs' configurations; None: each job composes its own, which takes
+            it a good part of a second.
+        alike: how many jobs of the sweep can share the program of a job's compiled step, this one
+            included, by the name of its directory; 1 where it is missing.
         remote: whether jobs run on other machines.
         schema: of the keys of `hydra.launcher`.
     """
@@ -49,6 +57,8 @@ class PoolLauncher(ABC):
         """
         self.settings: Any = checked(keys, self.schema)
         self.application, self.folder = application, application.folder
+        self.composer: Composer | None = None
+        self.alike: dict[str, int] = {}
 
     @functools.cached_property
     @abstractmethod
@@ -59,8 +69,18 @@ class PoolLauncher(ABC):
     def pool(self) -> Pool:
         """The processes."""
 
-    def warm_up(self) -> None:  # noqa: B027
-        """Prepare processes while the sweeper composes jobs, where that saves time."""
+    def warm_up(self, settings: Settings | None) -> None:  # noqa: B027
+        """Prepare processes while the sweeper composes jobs, where that saves time.
+
+        Args:
+            settings: of the first job, if it is known.
+        """
+
+    def hydra_job(self, overrides: Sequence[str], number: int, directory: str) -> HydraJob:
+        """What `job` runs, with the same arguments."""
+        words = [*overrides, *directory_overrides(self.folder, directory)]
+        composed = None if self.composer is None else pickle.dumps(self.composer.job(words))
+        return HydraJob(self.application, words, number, composed)
 
     def job(self, overrides: Sequence[str], number: int, directory: str) -> MakeJob:
         """A job for the pool.
@@ -70,11 +90,12 @@ class PoolLauncher(ABC):
             number: of the job in the sweep.
             directory: its name in the sweep's folder.
         """
-        words = [*overrides, *directory_overrides(self.folder, directory)]
-        call = HydraJob(self.application, words, number)
+        call = self.hydra_job(overrides, number, directory)
 
         def made(slot: int) -> Job:
-            return Job(directory, call, self.environment(f"{directory}/train.log", slot))
+            given = self.environment(f"{directory}/train.log", slot)
+            variables = {**given.variables, ALIKE: str(self.alike.get(directory, 1))}
+            return Job(directory, call, replace(given, variables=variables))
 
         return made
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
-from vae_run.sweeps.executors import process_pool
+from vae_run.sweeps.executors import forking, process_pool
 from vae_run.sweeps.launchers.base import PoolLauncher
 from vae_run.system.hardware import Shares
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
 
 
 class OneMachineLauncher(PoolLauncher):
@@ -17,8 +21,8 @@ class OneMachineLauncher(PoolLauncher):
         device = str(self.application.config.get("device", "auto"))
         return Shares.of_this_machine(device, self.settings.jobs, self.settings.threads)
 
-    def warm_up(self) -> None:
-        process_pool.warm_up(self.shares.threads)
+    def warm_up(self, settings: Settings | None) -> None:
+        forking.warm_up(self.shares.threads, None if settings is None else settings.raw)
 
     def pool(self) -> process_pool.Pool:
         settings = self.settings

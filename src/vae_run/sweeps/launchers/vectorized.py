@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from vae_run.sweeps.executors.process_pool import Job
-from vae_run.sweeps.jobs import HydraJob, HydraJobs
-from vae_run.sweeps.launchers.base import MakeJob, directory_overrides, number_of
+from vae_run.sweeps.jobs import HydraJobs
+from vae_run.sweeps.launchers.base import MakeJob, number_of
 from vae_run.sweeps.launchers.local import OneMachineLauncher
 from vae_run.sweeps.settings import PoolSettings, VectorizedSettings
 from vae_run.system.console import console
@@ -62,11 +62,7 @@ class VectorizedLauncher(OneMachineLauncher):
             return super().batch_job(entries)
         names = [entry.directory for entry in entries]
         jobs = [
-            HydraJob(
-                self.application,
-                [*entry.overrides, *directory_overrides(self.folder, entry.directory)],
-                number_of(entry.directory),
-            )
+            self.hydra_job(entry.overrides, number_of(entry.directory), entry.directory)
             for entry in entries
         ]
         sharing = max(1, self.shares.jobs // max(1, len(self.shares.gpus)))

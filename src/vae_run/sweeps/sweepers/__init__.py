@@ -3,5 +3,5 @@
 May import cli, config, sweeps.composer, sweeps.executors, sweeps.filters, sweeps.jobs,
 sweeps.launchers, sweeps.ledger, sweeps.partial_keys, sweeps.ranges, sweeps.same_data,
 sweeps.scheduler, sweeps.search, sweeps.settings, sweeps.summary,
-sweeps.tracked, system.
+sweeps.tracked, sweeps.vectorized, system, tasks.
 """

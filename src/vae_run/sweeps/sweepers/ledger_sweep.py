@@ -25,6 +25,7 @@ from vae_run.sweeps.scheduler import Scheduler
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.machine_lines import write_line
+from vae_run.tasks.swept_pictures import FEW, swept_pictures
 
 if TYPE_CHECKING:
     from vae_run.sweeps.executors.process_pool import Running
@@ -64,6 +65,9 @@ class LedgerSweep:
         )
         own = getattr(self._plugin, "implementation", None)
         self.launcher = own if isinstance(own, PoolLauncher) else None
+        self._left_out: Sequence[str] | None = None  # pictures that the first job does not draw
+        if self.launcher is not None:
+            self.launcher.composer = self.composer
 
     def partial_keys(self, axes: Axes) -> PartialKeys:
         """Which keys the options of a sweep over `axes` have; says which are left out for some.
@@ -87,6 +91,8 @@ class LedgerSweep:
         if self.launcher is None or not self.launcher.remote:  # other machines, other devices
             choose_device(settings.fixed.device)
         refuse_unknown_source(settings.fixed.init_from)
+        if self._left_out is None:
+            _, self._left_out = swept_pictures(settings, overrides)
         return CheckedJob(list(overrides), settings)
 
     def check_all(self, jobs: Iterable[Sequence[str]]) -> list[CheckedJob]:
@@ -95,13 +101,13 @@ class LedgerSweep:
         for overrides in jobs:
             checked.append(self.check(overrides))
             if len(checked) == 1:
-                self.warm_up()
+                self.warm_up(checked[0].settings)
         return checked
 
-    def warm_up(self) -> None:
-        """Let the launcher prepare its processes."""
+    def warm_up(self, settings: Settings | None = None) -> None:
+        """Let the launcher prepare its processes, for jobs like that of `settings` if given."""
         if self.launcher is not None:
-            self.launcher.warm_up()
+            self.launcher.warm_up(settings)
 
     def enter(
         self, ledger: Ledger, jobs: Sequence[CheckedJob], swept: Sequence[str]
@@ -115,7 +121,9 @@ class LedgerSweep:
             jobs: to enter.
             swept: the keys that vary, from which directories get their names.
         """
-        entries, moved = {}, MovedJobs(ledger)
+        entries: dict[str, Entry] = {}
+        placed: list[Entry] = []
+        moved = MovedJobs(ledger)
         for job in jobs:
             if (known := moved.find(job.settings)) is not None:
                 identity, entry = known
@@ -123,7 +131,10 @@ class LedgerSweep:
             else:
                 identity, entry = ledger.add(job.settings.raw, job.overrides, swept)
             entries[identity] = entry
+            placed.append(entry)
         ledger.save()
+        if self.launcher is not None:
+            self.launcher.alike |= shared_programs(zip(jobs, placed, strict=True))
         if not (self.folder / "multirun.yaml").exists():
             OmegaConf.save(self.config, self.folder / "multirun.yaml")
         return entries
@@ -151,6 +162,10 @@ class LedgerSweep:
             Interrupted: a signal ended the sweep; its jobs have written their checkpoints.
         """
         write_line("start", path=ledger.folder, task="sweep", jobs=total, done=done)
+        if self._left_out:
+            few, rest = " and ".join((*FEW, "learning_curves")), len(self._left_out)
+            console.print(f"each job draws {few} only; figures.in_sweep=all: {rest} more")
+            self._left_out = ()  # it is said once
 
         def told(entry: Entry) -> None:
             ended(entry)
@@ -186,6 +201,22 @@ class LedgerSweep:
                     entry.state, entry.message = "failed", NOT_BEGUN
                 ended(entry)
             ledger.save()
+
+
+def shared_programs(jobs: Iterable[tuple[CheckedJob, Entry]]) -> dict[str, int]:
+    """How many of the unfinished `jobs` have steps of one program, by the name of a directory.
+
+    It is a guess from the configurations: `training.program` compares what a step is made of.
+    """
+    from vae_run.sweeps.vectorized.grouping import common
+
+    groups: dict[str, set[str]] = {}
+    for job, entry in jobs:
+        if entry.state in TO_DO:
+            options = {k: v for k, v in job.settings.raw["optimizer"].items() if k != "lr"}
+            made = (common(job.settings), options, job.settings.raw["corruption"])
+            groups.setdefault(repr(made), set()).add(entry.directory)
+    return {name: len(group) for group in groups.values() for name in group}
 
 
 def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:

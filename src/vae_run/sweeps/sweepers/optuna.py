@@ -60,7 +60,7 @@ class OptunaSweep:
         given = self.jobs.composer.parse([*(f"{k}={v}" for k, v in params.items()), *arguments])
         space, ends = self._space(given)
         self.directions = self.settings.directions(ends[0].settings)
-        self.jobs.warm_up()
+        self.jobs.warm_up(ends[0].settings)
         ledger = Ledger.open(self.jobs.folder)
         with ledger.locked():
             self._search(ledger, space, ends)

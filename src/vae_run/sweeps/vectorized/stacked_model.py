@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -19,24 +18,16 @@ from torch.func import functional_call, grad_and_value, vmap
 from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective, Terms, trained_loss
+from vae_run.sweeps.vectorized.compiled_stack import compiled_stack
 from vae_run.sweeps.vectorized.stacked_optimizer import StackedOptimizer
-from vae_run.training.compile import WithFallback, is_constant_after_warmup
 from vae_run.training.loop import Loop
 from vae_run.training.step import StepRecord
 
 Tensors = dict[str, Tensor]
 Computed = tuple[Tensors, tuple[Tensor, Tensors]]
 """Gradients, each [N, ...], losses [N] and terms, each [N, B]."""
-
-
-@dataclass(frozen=True)
-class StackedRecord(StepRecord):
-    """A step of one run of a stack; `sums` [1, T + 1] were taken for all of them at once."""
-
-    sums: Tensor
-
-    def row(self) -> Tensor:
-        return self.sums
+Stepped = tuple[Tensors, Tensor, Tensor, Tensor]
+"""Terms, each [N, B] or [N]; sums and `skipped` [N, 1, T + 1]; norms [N]; `skipped` [N]."""
 
 
 class LossModule(nn.Module):
@@ -67,8 +58,14 @@ class Stack:
         loops: Sequence[Loop],
         varying: Sequence[str] = (),
         untrained: frozenset[str] = frozenset(),
+        *,
+        anew: bool = False,
     ) -> None:
-        """`untrained` are parameters that get no gradient from the objective."""
+        """Stack them.
+
+        `untrained` are parameters that get no gradient from the objective; `anew`: whether to
+        compile is decided for the steps that are left, whatever was decided before.
+        """
         self.loops = list(loops)
         self._varying, self._untrained = list(varying), untrained
         first = self.loops[0]
@@ -87,18 +84,32 @@ class Stack:
         parameters: list[list[Tensor]] = [
             [dict(module.named_parameters())[name] for name in self._values] for module in modules
         ]
-        self._optimizer = StackedOptimizer(self.loops, list(self._values.values()), parameters)
+        self._parameters = parameters
+        self._eager: StackedOptimizer | None = None
         self.drawn: Tensors | None = None
         self._epoch = first.epoch
         self._together: Callable[..., Computed] = vmap(
             grad_and_value(self._loss, has_aux=True), in_dims=(0, 0, 0, 0)
         )
-        compiles = first.compiles and is_constant_after_warmup(self._objective)
-        self._compiled = WithFallback(self._together) if compiles else None
+        held = (self._values, {**self._spread(), **self.buffers})
+        self._compiled = compiled_stack(self.loops, *held, parameters, anew=anew)
+
+    @property
+    def _optimizer(self) -> StackedOptimizer:
+        """The optimiser of the steps that are not compiled."""
+        if self._eager is None:
+            values = list(self._values.values())
+            self._eager = StackedOptimizer(self.loops, values, self._parameters)
+        return self._eager
 
     def of(self, loops: Sequence[Loop]) -> Stack:
         """A stack of some of its runs."""
-        return Stack(loops, self._varying, self._untrained)
+        return Stack(loops, self._varying, self._untrained, anew=True)
+
+    def _spread(self) -> Tensors:
+        """The buffers that all models share, as if each had its own: [N, ...]."""
+        n = len(self.loops)
+        return {name: t.expand(n, *t.shape).contiguous() for name, t in self._shared.items()}
 
     def _take_over(self, modules: Sequence[nn.Module]) -> tuple[Tensors, Tensors, Tensors]:
         """Parameters and buffers [N, ...] of `modules`, whose own tensors become views of them.
@@ -163,22 +174,18 @@ class Stack:
         inputs = torch.stack([one.input for one in drawn]) if corrupted else batch["target"]
         return {"input": inputs, **batch}
 
-    def step(self) -> list[StackedRecord]:
+    def step(self) -> list[StepRecord]:
         """One optimiser step of every run; a record for each."""
         rates = [
             loop.optimizer.defaults["lr"] * loop.schedule.factor(loop.epoch) for loop in self.loops
         ]
         batch = self.draw() if self.drawn is None else self.drawn
         self.drawn = None
-        gradients, (loss, terms) = self._quickest(batch, self.loops[0].epoch)
-        norms, skipped = self._optimizer.step([gradients[n] for n in self._values], loss, rates)
-        for loop, flag in zip(self.loops, skipped.unbind(0), strict=True):
-            loop.experiment.model.after_step(flag)
-        sums = torch.stack([*(term.sum(1) for term in terms.values()), skipped], 1)[:, None]
+        terms, sums, norms, skipped = self._by_program(batch, rates) or self._by_torch(batch, rates)
         each = {name: term.unbind(0) for name, term in terms.items()}
         size = batch["target"].shape[1]
         return [
-            StackedRecord(
+            StepRecord(
                 loop.progress.step + 1,
                 size,
                 {name: parts[i] for name, parts in each.items()},
@@ -192,6 +199,26 @@ class Stack:
             )
         ]
 
+    def _by_program(self, batch: Tensors, rates: list[float]) -> Stepped | None:
+        """Terms, their sums, norms and what was skipped of a compiled step, if there is one."""
+        if self._compiled is None:
+            return None
+        with _unchecked():
+            found = self._compiled.step(batch, self.loops[0].epoch, rates)
+        if found is None:
+            self._compiled = None
+            return None
+        return found["terms"], found["sums"][:, None], found["norm"], found["skipped"]
+
+    def _by_torch(self, batch: Tensors, rates: list[float]) -> Stepped:
+        """The same of a step whose operations torch carries out one by one."""
+        gradients, (loss, terms) = self.gradients(batch, self.loops[0].epoch)
+        norms, skipped = self._optimizer.step([gradients[n] for n in self._values], loss, rates)
+        for loop, flag in zip(self.loops, skipped.unbind(0), strict=True):
+            loop.experiment.model.after_step(flag)
+        sums = torch.stack([*(term.sum(1) for term in terms.values()), skipped], 1)[:, None]
+        return terms, sums, norms, skipped
+
     def gradients(self, batch: Tensors, epoch: float, buffers: Tensors | None = None) -> Computed:
         """Compute at `batch`; `buffers`, by default the stack's, are updated in place."""
         self._epoch = epoch
@@ -199,18 +226,6 @@ class Stack:
             return self._together(
                 self._values, self.buffers if buffers is None else buffers, self._attributes, batch
             )
-
-    def _quickest(self, batch: Tensors, epoch: float) -> Computed:
-        """The same as `gradients`, compiled once the warm-up is over.
-
-        During the warm-up the loss depends on the epoch, and each step would be compiled anew.
-        """
-        warmup = float(self._objective.warmup_epochs)
-        if self._compiled is None or epoch < warmup:
-            return self.gradients(batch, epoch)
-        self._epoch = warmup
-        with _unchecked():
-            return self._compiled(self._values, self.buffers, self._attributes, batch)
 
 
 def batch_of(tensors: Tensors) -> Batch:
