@@ -81,7 +81,10 @@ def _job(config: DictConfig) -> None:
             own = getattr(call.settings.fixed, "run", None)
             Outcome.directory = call.directory if task == "train" else own and Path(own)
         program = import_module(f"vae_run.tasks.{task}")
-        program.main(call)
+        from vae_run.system.denormals import denormals_flushed
+
+        with denormals_flushed():
+            program.main(call)
     except Exception as error:
         report_error(error)
         if isinstance(error, Interrupted):

@@ -69,8 +69,18 @@ def heed_quota() -> None:
 
     They count the cores that they see. Where there is no quota nothing changes.
     """
-    if cpu_quota() < math.inf:
-        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+    if cpu_quota() < math.inf and "OMP_NUM_THREADS" not in os.environ:
+        global _by_quota
+        _by_quota = os.environ["OMP_NUM_THREADS"] = str(cores())
+
+
+_by_quota: str | None = None
+"""OMP_NUM_THREADS, where `heed_quota` has set it in this process."""
+
+
+def threads_are_chosen() -> bool:
+    """Whether the user, a launcher or torchrun has said by OMP_NUM_THREADS how many there are."""
+    return os.environ.get("OMP_NUM_THREADS") not in (None, _by_quota)
 
 
 @dataclass(frozen=True)
