@@ -5,7 +5,10 @@ Also imported by the processes of sweeps and of torchrun, where `shares` is a me
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,3 +57,17 @@ def shares(view: Any) -> dict[str, float]:
         "denormal_backward": backward,
         "denormal_threads": float(threads),
     }
+
+
+MEASURED = "evaluation.metrics=[objective,denormal_numbers.shares]"
+"""The word that lets a run measure `shares`."""
+
+
+def assert_flushed(runs: Iterable[Path]) -> None:
+    """Assert that in each of `runs`, in two threads, all products were zero."""
+    for run in runs:
+        found = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["val"]
+        assert found["denormal_threads"] >= 2
+        assert (found["denormal_forward"], found["denormal_backward"]) == (0.0, 0.0), run
+        about = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+        assert about["denormals_flushed"] is True

@@ -46,7 +46,8 @@ def test_products_below_the_range_of_floats_are_taken_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("network=conv",), ("network.tied=true",), ("network.spectral_norm=true",)]
+    "words",
+    [(), ("network=conv",), ("model=ae", "network.tied=true"), ("network.spectral_norm=true",)],
 )
 @torch.no_grad()
 def test_every_network_has_the_same_as_its_distribution(words: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Denormal numbers are zero in all threads that torch computes with, wherever models are trained."""
+"""Denormal numbers are zero in all threads that torch computes with, wherever it trains."""
 
 from __future__ import annotations
 

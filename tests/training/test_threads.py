@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 def sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of sixteen cores where nobody has said how many threads there are."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(hardware, "_by_quota", None)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
 
 
@@ -43,7 +43,8 @@ def test_the_operations_of_a_step_are_those_of_its_products() -> None:
     encoder, decoder = 20 * 8 + 8 * 6, 3 * 8 + 8 * 20
     assert flops() == 6 * 10 * (encoder + decoder)
     assert flops(samples=5) == 6 * 10 * (encoder + 5 * decoder)
-    assert flops("network.tied=true") == flops()
+    tied = ("model=ae", "network.tied=true")
+    assert flops(*tied) == 6 * 10 * 2 * (20 * 8 + 8 * 3)
     assert flops("condition=label") > flops()
 
 
@@ -84,7 +85,7 @@ def test_what_is_said_counts_before_the_arithmetic(monkeypatch: pytest.MonkeyPat
     assert threads_of(experiment("trainer.threads=3"), {"threads": 7}) == 3
     monkeypatch.setattr(hardware, "_by_quota", "16")  # a container's quota is nobody's choice
     assert threads_of(small, {}) == 1
-    assert threads_of(experiment("model=pca", "trainer=closed_form"), {}) == 16
+    assert threads_of(experiment("model=pca", "network.widths=[]"), {}) == 16
 
 
 def test_counting_leaves_model_and_random_numbers_alone() -> None:
@@ -98,7 +99,7 @@ def test_counting_leaves_model_and_random_numbers_alone() -> None:
 
 
 def test_a_run_records_its_threads_and_keeps_them(
-    train: Train, vae_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Train, vae_run: Run, tmp_path: Path
 ) -> None:
     def recorded() -> tuple[int, int]:
         about = json.loads((run / "environment.json").read_text(encoding="utf-8"))
@@ -118,14 +119,15 @@ def test_a_run_records_its_threads_and_keeps_them(
 
 
 def test_a_run_that_goes_on_takes_the_recorded_threads(
-    train: Train, vae_run: Run, tmp_path: Path
+    train: Train, vae_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(hardware, "_by_quota", None)
     with computing_with(2):
         run = train(tmp_path / "run", "evaluation.figures=[]", "trainer.steps=3")
         path = run / "environment.json"
         about = json.loads(path.read_text(encoding="utf-8"))
-        before = 1 if os.environ.get("OMP_NUM_THREADS") is None else 2
-        assert about["threads"] == before
+        assert about["threads"] == 2, "what is said"
         path.write_text(json.dumps({**about, "threads": 1}), encoding="utf-8")
         assert vae_run("task=resume", f"run={run}", "trainer.steps=5").code == 0
         assert json.loads(path.read_text(encoding="utf-8"))["threads"] == 1

@@ -98,9 +98,10 @@ def step_flops(
     """
     at = next(model.parameters()).device
     x, noise = image.to(at).float(), torch.full((1, latent_dim), 0.5, device=at)
-    with evaluating(model), _Products() as encoding:
-        given = model.given(model.in_turn(1)).beside(x)
-        z = given.posterior.sample(given.encode(x), noise)
+    with evaluating(model):
+        with _Products() as encoding:
+            given = model.given(model.in_turn(1)).beside(x)
+            z = given.posterior.sample(given.encode(x), noise)
         with _Products() as decoding:
             given.decode(z)
     return 3 * 2 * images * (encoding.count + samples * decoding.count)
