@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from denormal_numbers import MEASURED, assert_flushed
 from processes import Sweep, end, until
 
 pytestmark = [
@@ -83,7 +84,13 @@ def cluster(python_environment: dict[str, str]) -> Iterator[Cluster]:
 def test_a_sweep_survives_a_node_and_a_signal(sweep: Sweep, cluster: Cluster) -> None:
     sweep.environment |= cluster.environment
     launcher = ("hydra/launcher=ray_cluster", f"hydra.launcher.address={cluster.address}")
-    words = (*launcher, "seed=range(3)", "trainer.epochs=300", "trainer.evaluate_every=10")
+    words = (
+        *launcher,
+        "seed=range(3)",
+        "trainer.epochs=300",
+        "trainer.evaluate_every=10",
+        MEASURED,
+    )
 
     # Ctrl-C: jobs write their checkpoints, and the ledger knows
     process = sweep.start(*words)
@@ -101,6 +108,7 @@ def test_a_sweep_survives_a_node_and_a_signal(sweep: Sweep, cluster: Cluster) ->
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert sweep.states() == ["completed"] * 3, said
+    assert_flushed(sweep.folder / directory for directory in sweep.ledger())
     assert [entry["exit_code"] for entry in sweep.ledger().values()] == [0] * 3
     assert [entry["attempts"] for entry in sweep.ledger().values()] == [2, 2, 1]
     assert all(entry["seconds"] > 0 for entry in sweep.ledger().values())

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from denormal_numbers import MEASURED, assert_flushed
 from processes import Sweep, descendants, until
 from requeued import Requeued
 
@@ -21,10 +22,11 @@ LAUNCHER = "hydra/launcher=slurm_local"
 
 
 def test_failures_and_a_second_run_are_as_with_the_local_launcher(sweep: Sweep) -> None:
-    words = (LAUNCHER, "trainer.epochs=2", "optimizer.lr=1e-3,1e30", "seed=0,1")
+    words = (LAUNCHER, "trainer.epochs=2", "optimizer.lr=1e-3,1e30", "seed=0,1", MEASURED)
     code, said = sweep.run(*words)
     assert code == 4, said
     assert sweep.states() == ["completed", "completed", "diverged", "diverged"], said
+    assert_flushed(sweep.folder.glob("00[01]*"))
     assert "diverged" in said
     assert "2/4" in said, "an end is told when it comes"
     completed = [path for path in sweep.folder.glob("00[01]*/**/*") if path.is_file()]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from denormal_numbers import MEASURED, assert_flushed
 
 from vae_run.runs import checkpoint_file
 from vae_run.system import ranks
@@ -31,7 +32,7 @@ WORDS = (
     *("trainer.clip_norm=5.0", "schedule=cosine", "schedule.horizon=9"),
     "trainer.batch_size=431",  # 1294 images: the last batch of an epoch has a single one
 )
-TIMING = ("train_seconds", "examples_per_second")
+TIMING = ("train_seconds", "examples_per_second", "denormal_threads")
 TOGETHER = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "vae_run")
 
 
@@ -112,12 +113,14 @@ def until_training(run: Path, process: subprocess.Popen[str], beyond: int = 0) -
 
 
 def test_two_processes_do_what_one_does(start: Callable, vae_run: Run, tmp_path: Path) -> None:
-    process = start(*WORDS, "trainer.epochs=5", "hydra.run.dir=two")
-    done = vae_run(*WORDS, "trainer.epochs=5", f"hydra.run.dir={tmp_path / 'one'}")
+    words = (*WORDS, "trainer.epochs=5", MEASURED)
+    process = start(*words, "hydra.run.dir=two")
+    done = vae_run(*words, f"hydra.run.dir={tmp_path / 'one'}")
     assert done.code == 0, done.said
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert_same(tmp_path / "two", tmp_path / "one")
+    assert_flushed([tmp_path / "two", tmp_path / "one"])
     assert said.count("1,797 images") == 1, "one of them speaks"
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "scratch"}
     assert not list((tmp_path / "scratch").glob("vae-run*"))

@@ -32,11 +32,15 @@ def test_jobs_and_threads_are_as_many_as_the_quota_allows(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
     monkeypatch.setattr(hardware, "cpu_quota", lambda: quota)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(hardware, "_by_quota", None)
     assert cores() == expected
     assert Shares.of_this_machine("cpu", None, None) == Shares(expected, 1)
     assert Shares.of_this_machine("cpu", 1, None) == Shares(1, expected)
     hardware.heed_quota()
     assert os.environ.get("OMP_NUM_THREADS") == (None if quota == math.inf else str(expected))
+    assert not hardware.threads_are_chosen(), "it was not said by the user"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert hardware.threads_are_chosen()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 

@@ -16,6 +16,7 @@ import torch
 from vae_run.config.invocation import Call
 from vae_run.errors import Interrupted
 from vae_run.system.console import console, errors, log, say_on_terminal
+from vae_run.system.denormals import denormals_flushed
 from vae_run.system.hardware import cores, is_limited
 from vae_run.system.signals import StopRequests
 from vae_run.tasks.train import Training
@@ -29,10 +30,12 @@ _ONE = threading.RLock()
 def session(*, quiet: bool = False) -> Iterator[None]:
     """Keep random numbers, log handlers, threads and environment of the process as they were.
 
+    Inside, denormal numbers are taken for zero (`system.denormals`).
+
     Args:
         quiet: nothing is printed; warnings are in the run's own log, and errors are raised.
     """
-    with _ONE, _own_random_numbers(), _own_log(quiet), _threads_of_the_quota():
+    with _ONE, _own_random_numbers(), _own_log(quiet), _threads_of_the_quota(), denormals_flushed():
         yield
 
 

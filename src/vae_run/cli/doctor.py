@@ -134,7 +134,7 @@ def _devices() -> Iterator[Finding]:
     trouble = (
         f"threads: {threads} share {cores()} cores, which is slow. Set OMP_NUM_THREADS={cores()}."
     )
-    text = f"{threads} in a run" + (f" (OMP_NUM_THREADS={given})" if given else "")
+    text = f"at most {threads} in a run" + (f" (OMP_NUM_THREADS={given})" if given else "")
     yield Finding("threads", text, trouble if threads > cores() else "")
 
 

@@ -86,7 +86,10 @@ def _job(config: DictConfig) -> None:
         program = import_module(f"vae_run.tasks.{task}")
         in_own_process()
         _leave_out_modules()
-        program.main(call)
+        from vae_run.system.denormals import denormals_flushed
+
+        with denormals_flushed():
+            program.main(call)
     except Exception as error:
         report_error(error)
         if isinstance(error, Interrupted):

@@ -9,18 +9,25 @@ from typing import Any
 
 import torch
 
+from vae_run.system.denormals import flushed
+
 PACKAGES = ("vae-run", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "tensorboard")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, device and threads: what decides whether metrics of two runs can be compared."""
+def environment(device: torch.device, threads: int) -> dict[str, Any]:
+    """Versions, device and threads: what decides whether metrics of two runs can be compared.
+
+    `threads` are those of the training; `evaluation_threads` compute the metrics after it.
+    """
     return {
         "versions": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "",
-        "threads": torch.get_num_threads(),
+        "threads": threads,
+        "evaluation_threads": torch.get_num_threads(),
+        "denormals_flushed": flushed(),
         "git_revision": _git_revision(),
     }
 

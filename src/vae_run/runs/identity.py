@@ -39,7 +39,7 @@ EFFECTS: Mapping[str, Effect] = {
     "dataset.path": Effect.LOCATION,
     "dataset.attributes": Effect.LOCATION,
     **dict.fromkeys(("trainer.log_every", "trainer.checkpoint_seconds"), Effect.NONE),
-    "trainer.compile": Effect.NONE,
+    **dict.fromkeys(("trainer.compile", "trainer.threads"), Effect.NONE),
     "evaluation": Effect.MEASURED,
     **dict.fromkeys(("trainer.epochs", "trainer.steps", "trainer.max_time"), Effect.LENGTH),
     "trainer.patience": Effect.LENGTH,

@@ -199,17 +199,22 @@ class RunDirectory:
         return [str(word) for word in words] if isinstance(words, list) else []
 
     def write_environment(
-        self, device: torch.device, fingerprint: str, about_run: Mapping[str, Any] | None = None
+        self,
+        device: torch.device,
+        threads: int,
+        fingerprint: str,
+        about_run: Mapping[str, Any] | None = None,
     ) -> None:
         """Write `environment.json`, which tells whether metrics can be compared.
 
         Args:
             device: that the run computes on.
+            threads: CPU threads that it is trained with.
             fingerprint: of its data (`Splits.fingerprint`).
             about_run: sizes of data and model, added as they are.
         """
         about = {
-            **environment(device),
+            **environment(device, threads),
             "dataset_fingerprint": fingerprint,
             **(about_run or {}),
         }

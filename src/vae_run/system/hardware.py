@@ -81,8 +81,18 @@ def heed_quota() -> None:
 
     They count the cores of the affinity. Where no less is granted nothing changes.
     """
-    if is_limited():
-        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+    if is_limited() and "OMP_NUM_THREADS" not in os.environ:
+        global _by_quota
+        _by_quota = os.environ["OMP_NUM_THREADS"] = str(cores())
+
+
+_by_quota: str | None = None
+"""OMP_NUM_THREADS, where `heed_quota` has set it in this process."""
+
+
+def threads_are_chosen() -> bool:
+    """Whether the user, a launcher or torchrun has said by OMP_NUM_THREADS how many there are."""
+    return os.environ.get("OMP_NUM_THREADS") not in (None, _by_quota)
 
 
 def is_limited() -> bool:

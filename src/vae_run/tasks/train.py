@@ -39,6 +39,7 @@ from vae_run.training import distributed
 from vae_run.training.experiment import Experiment, assemble
 from vae_run.training.memory_guard import enough_memory
 from vae_run.training.progress import Progress
+from vae_run.training.threads import computing_with, threads_of
 
 log = logging.getLogger("vae_run")
 
@@ -109,7 +110,7 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
     """
     device = choose_device(settings.fixed.device)
     distributed.refuse(settings)
-    own = run.environment().get("dataset_fingerprint")
+    own = (recorded := run.environment()).get("dataset_fingerprint")
     with at_once(), distributed.in_turn():
         if splits is None:
             splits = load_moved(settings, run) if own else load(settings)
@@ -134,7 +135,7 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         "parameters": parameter_count(experiment.model),
         "processes": (ranks.place() or ranks.Place()).size,
     }
-    run.write_environment(device, fingerprint, about)
+    run.write_environment(device, threads_of(experiment, recorded), fingerprint, about)
     task = settings.fixed.task
     write_line("start", path=run.path, task=task, device=str(device), **about)
     experiment.declared().write(run.path)
@@ -189,8 +190,11 @@ def train(
     stop: StopRequests,
     saved: Mapping[str, Any] | None,
 ) -> Progress:
-    """Run the configured trainer, from the checkpoint `saved` if there is one."""
-    progress: Progress = experiment.settings.build("trainer").train(
-        experiment, run, tracker, stop, saved
-    )
+    """Run the configured trainer, from the checkpoint `saved` if there is one.
+
+    It computes with the threads that `prepare` has recorded.
+    """
+    trainer = experiment.settings.build("trainer")
+    with computing_with(run.environment()["threads"]):
+        progress: Progress = trainer.train(experiment, run, tracker, stop, saved)
     return progress

@@ -38,6 +38,7 @@ class GradientSettings:
     patience: Count | None = None
     max_time: Annotated[float, Field(gt=0)] | None = None
     compile: Choice = "auto"
+    threads: Count | None = None
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
 
     @classmethod

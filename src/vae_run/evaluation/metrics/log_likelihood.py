@@ -15,7 +15,6 @@ from torch import Tensor
 
 from vae_run.data.batches import NOISE_CHUNK, Batch, seeded
 from vae_run.evaluation.base import metric
-from vae_run.objectives.importance_weighted import log_weights
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -74,7 +73,8 @@ def each_image(view: View) -> tuple[Tensor, Tensor]:
 def _log_weights(view: View, batch: Batch, chunk: int) -> Iterator[Tensor]:
     """log w [k, B] in pieces of k samples, K together; about `view.batch_size` codes at a time."""
     model, device = view.model.given(batch.given), batch.target.device
-    q = model.encode(batch.input)
+    q, prior = model.encode(batch.input), model.latent_prior()
+    log_prob = model.likelihood.log_prob_of(batch.target)
     generator = seeded(device, "importance noise", chunk)
     left = view.importance_samples
     while left > 0:
@@ -82,7 +82,9 @@ def _log_weights(view: View, batch: Batch, chunk: int) -> Iterator[Tensor]:
         noise = torch.randn(shape, generator=generator, device=device)
         noise = noise[: min(left, DRAWN), : len(batch)]
         for piece in torch.split(noise, max(1, view.batch_size // len(batch))):
-            yield log_weights(model, batch, q, model.posterior.sample(q, piece))[1]
+            z = model.posterior.sample(q, piece)
+            likelihood = log_prob(model.decoder_features(z), z.shape[:-1])
+            yield likelihood + prior.log_prob(z) - q.log_prob(z)
         left -= DRAWN
 
 

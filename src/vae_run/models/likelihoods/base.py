@@ -20,6 +20,9 @@ from vae_run.models.networks.initialisation import Layer
 Projection = Callable[[int], nn.Module]
 """`projection(k)` creates the layer from the decoder's features to [N, k, *E]."""
 
+LogProb = Callable[[Tensor, torch.Size], Tensor]
+"""log p(x|z), [*K, B], of the decoder's features [N, ...] and the shape [*K, B], N = *K B."""
+
 MEANS = 1e-3, 1 - 1e-3
 """Range of the initial means of pixels in [0, 1], whose logits would else be infinite."""
 
@@ -90,6 +93,18 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, parameters: Tensor) -> Distribution: ...
+
+    def log_prob_of(self, x: Tensor) -> LogProb:
+        """log p(x|z) of the images x [B, *E], for any number of codes of them.
+
+        A likelihood overrides it where some of the work depends on x alone, and can be done once.
+        """
+
+        def log_prob(features: Tensor, shape: torch.Size) -> Tensor:
+            p = self(self.projection(features).unflatten(0, shape))
+            return p.log_prob(x)  # type: ignore[no-any-return]
+
+        return log_prob
 
     def scale(self, p: Distribution) -> Tensor | None:
         """Standard deviations of the pixels [*K, B, *E] of `p`, where the decoder gives each its

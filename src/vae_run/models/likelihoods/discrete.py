@@ -13,11 +13,19 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MixtureSameFamily
+from torch.nn.functional import logsigmoid
 
 from vae_run.models.distributions.grid import DiscretizedLogistic, LevelCategorical
-from vae_run.models.likelihoods.base import MEANS, Likelihood, Projection, scale, start_of
+from vae_run.models.likelihoods.base import (
+    MEANS,
+    Likelihood,
+    LogProb,
+    Projection,
+    scale,
+    start_of,
+)
 
 LEAST_SCALE = 0.1
 """Smallest scale of a logistic, in grid steps: about exp(-7) of Salimans et al. for 8 bits."""
@@ -67,6 +75,50 @@ class BernoulliLikelihood(Likelihood):
         (logits,) = self.split(parameters)
         pixels = Bernoulli(logits=logits, validate_args=False)
         return BinaryImages(pixels, len(self.event_shape), validate_args=False)
+
+    def log_prob_of(self, x: Tensor) -> LogProb:
+        match self.projection:
+            case nn.Sequential() as layers if len(layers) == 2:
+                last, shaped = layers
+                if isinstance(last, nn.Linear) and isinstance(shaped, nn.Unflatten):
+                    return LinearBernoulli(last, x.flatten(1).to(last.weight))
+        return super().log_prob_of(x)
+
+
+class LinearBernoulli:
+    """log p(x|h) of binary images x [B, P] whose logits are linear, l = W h + b: W [P, F], b [P].
+
+    With a sign s it is y l + sum log sigmoid(s l), where y is x for s = -1 and x - 1 for s = 1. The
+    first term is (W^T y) h + y b, for which no logits are needed. The second is computed as
+    logarithms of products of `FACTORS` pixels. s is such that most factors are near 1: black pixels
+    have negative logits, white ones positive. Where a product comes near the least float32 number
+    all the same, the logarithms are computed one by one.
+
+    Letters: N = *K B codes, P pixels, F features.
+    """
+
+    FACTORS = 4
+    LEAST = 1e-30
+    """Smallest product: below 1.2e-38 numbers lose digits, or are zero."""
+
+    def __init__(self, layer: nn.Linear, x: Tensor) -> None:
+        bias = torch.zeros_like(x[0]) if layer.bias is None else layer.bias
+        self.sign = 1.0 if x.mean() > 0.5 else -1.0
+        y = x - 1 if self.sign > 0 else x
+        self.weight, self.bias = (self.sign * layer.weight).T.contiguous(), self.sign * bias
+        self.of_features, self.constant = y @ layer.weight, y @ bias
+        self.factors = math.gcd(self.FACTORS, x.shape[1])
+
+    def __call__(self, features: Tensor, shape: torch.Size) -> Tensor:
+        """[*K, B] of the decoder's features [N, F]; `shape` is [*K, B]."""
+        sigmoids = torch.addmm(self.bias, features, self.weight).sigmoid_()
+        products = sigmoids.unflatten(-1, (self.factors, -1)).prod(-2)
+        if (products < self.LEAST).any():
+            normalisers = logsigmoid(torch.addmm(self.bias, features, self.weight)).sum(-1)
+        else:
+            normalisers = products.log_().sum(-1)
+        linear = (features.unflatten(0, shape) * self.of_features).sum(-1)
+        return linear + self.constant + normalisers.unflatten(0, shape)
 
 
 class GridLikelihood(Likelihood):

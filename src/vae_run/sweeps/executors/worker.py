@@ -63,8 +63,11 @@ def main(job: Callable[[], int], environment: WorkerEnvironment, pool: Connectio
     say_only_errors()
     import torch
 
+    from vae_run.system.denormals import denormals_flushed
+
     torch.set_num_threads(environment.threads)
-    sys.exit(job())
+    with denormals_flushed():
+        sys.exit(job())
 
 
 def _stop_on_request(pool: Connection) -> None:
