@@ -7,6 +7,7 @@ script does; only tests of processes (signals, imports) start one, with `python_
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import io
 import logging
@@ -29,12 +30,16 @@ from filelock import FileLock
 from hydra._internal import config_loader_impl
 from hydra._internal import defaults_list as defaults_list_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository, IConfigRepository
+from hydra._internal.config_repository import (
+    CachingConfigRepository,
+    ConfigRepository,
+    IConfigRepository,
+)
 from hydra._internal.hydra import Hydra
 from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from vae_run.cli.main import main
 from vae_run.config.options import CONF
@@ -86,13 +91,14 @@ def pytest_collection_finish() -> None:
 
 
 def _options_are_composed_once() -> Iterator[None]:
-    """Hydra reads each file once, and merges those of the same options once, not in each command.
+    """Hydra reads each file once, and merges the same files once, not in each command.
 
     A command reads and merges 30 files of `conf/` and of Hydra, which takes longer than many a
-    training; there are a thousand commands. Values are set and checked anew in each. Folders of a
-    test's own are always read.
+    training; there are a thousand commands. Files are merged in halves, and these in halves again,
+    so that commands which differ in one option share most of them: merging is associative. Values
+    are set and checked anew in each command. Folders of a test's own are always read.
     """
-    files: dict[tuple[object, ...], bytes] = {}
+    files: dict[tuple[object, ...], ConfigResult | None] = {}
     lists: dict[tuple[object, ...], DefaultsList] = {}
     merged: dict[tuple[object, ...], bytes] = {}
     load = ConfigRepository.load_config
@@ -110,9 +116,8 @@ def _options_are_composed_once() -> Iterator[None]:
         if paths is None:
             return load(repo, config_path)
         if (paths, config_path) not in files:
-            files[paths, config_path] = pickle.dumps(load(repo, config_path))
-        result: ConfigResult | None = pickle.loads(files[paths, config_path])
-        return result
+            files[paths, config_path] = load(repo, config_path)
+        return files[paths, config_path]
 
     def create_defaults_list(
         repo: IConfigRepository,
@@ -137,11 +142,24 @@ def _options_are_composed_once() -> Iterator[None]:
         paths = packaged(repo)
         if paths is None:
             return merge(loader, defaults, repo)
-        key = (paths, *(astuple(default) for default in defaults))
-        if key not in merged:
-            merged[key] = pickle.dumps(merge(loader, defaults, repo))
-        found: DictConfig = pickle.loads(merged[key])
-        return found
+        of_hydra = sum(str(default.config_path).startswith("hydra/") for default in defaults)
+        keys = [astuple(default) for default in defaults]
+
+        def part(first: int, end: int) -> DictConfig:
+            key = (paths, *keys[first:end])
+            if key not in merged:
+                if end - first == 1 or end <= of_hydra:  # Hydra's own has a schema: in its order
+                    found = merge(loader, defaults[first:end], _Copies(repo))
+                else:
+                    middle = of_hydra if first < of_hydra else (first + end) // 2
+                    found = part(first, middle)
+                    with flag_override(found, "no_deepcopy_set_nodes", True):
+                        found.merge_with(part(middle, end))
+                merged[key] = pickle.dumps(found)
+            copied: DictConfig = pickle.loads(merged[key])
+            return copied
+
+        return part(0, len(defaults))
 
     def choices(
         overrides: Overrides, defaults_list: list[InputDefault], self_added: bool
@@ -157,6 +175,16 @@ def _options_are_composed_once() -> Iterator[None]:
         patch.setattr(defaults_list_module, "_create_interpolation_map", choices)
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
         yield
+
+
+class _Copies(CachingConfigRepository):
+    """What `repo` has read, for one who merges it into something else, and so changes it."""
+
+    def __init__(self, repo: IConfigRepository) -> None:
+        self.delegate, self.cache = repo, {}
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        return copy.deepcopy(self.delegate.load_config(config_path))
 
 
 def _commands_are_composed_once() -> Iterator[None]:

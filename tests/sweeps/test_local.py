@@ -32,8 +32,8 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 @pytest.mark.scale
 def test_one_of_six_is_killed_and_five_finish_and_the_sixth_later(sweep: Sweep) -> None:
-    seeds = "seed=range(6)"
-    with sweep.start(seeds, "trainer.epochs=60") as process:
+    words = ("seed=range(6)", "trainer.epochs=60", "trainer.evaluate_every=20")
+    with sweep.start(*words) as process:
         until(lambda: sweep.is_training("001-seed=1"))
         os.kill(sweep.status("001-seed=1")["pid"], signal.SIGKILL)
         said, _ = process.communicate(timeout=200)
@@ -47,7 +47,7 @@ def test_one_of_six_is_killed_and_five_finish_and_the_sixth_later(sweep: Sweep) 
     assert "error: 1 of the sweep's jobs did not complete" in said
 
     before = {path: path.stat().st_mtime_ns for path in sweep.folder.glob("00[02345]*/**/*")}
-    code, said = sweep.run(seeds, "trainer.epochs=60")
+    code, said = sweep.run(*words)
     assert code == 0, said
     assert "6 jobs, 5 done before, 1 taken up again" in said
     assert sweep.states() == ["completed"] * 6

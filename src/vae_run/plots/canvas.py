@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -48,6 +49,7 @@ def _font(string: str, size: float, bold: bool = False) -> FontProperties:
     return FontProperties(family=families(string), size=size, weight=weight)
 
 
+@lru_cache(maxsize=4096)  # the lines of a paragraph are measured at each of their words
 def text_width(string: str, size: float, bold: bool = False) -> float:
     """Width in pixels of a line of text."""
     from matplotlib.backends.backend_agg import RendererAgg
