@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from hydra._internal.defaults_list import DefaultsList, Overrides
 
 
+def is_own(path: str) -> bool:
+    """Whether a source of configurations at `path` is a test's own folder."""
+    return bool(path) and not path.startswith("hydra") and Path(path) != CONF
+
+
 @contextmanager
 def options_are_composed_once() -> Iterator[None]:
     """Hydra reads each file once, and merges the same files once, not in each command.
@@ -44,7 +49,7 @@ def options_are_composed_once() -> Iterator[None]:
     so that commands which differ in one option share most of them: merging is associative. Values
     are set and checked anew in each command. Folders of a test's own are always read.
     """
-    files: dict[tuple[object, ...], ConfigResult | None] = {}
+    files: dict[str, ConfigResult | None] = {}
     lists: dict[tuple[object, ...], DefaultsList] = {}
     merged: dict[tuple[object, ...], bytes] = {}
     load = ConfigRepository.load_config
@@ -57,16 +62,15 @@ def options_are_composed_once() -> Iterator[None]:
 
     def packaged(repo: IConfigRepository) -> tuple[str, ...] | None:
         paths = tuple(source.path for source in repo.get_sources())
-        own = any(path and not path.startswith("hydra") and Path(path) != CONF for path in paths)
-        return None if own else paths
+        return None if any(map(is_own, paths)) else paths
 
     def load_config(repo: ConfigRepository, config_path: str) -> ConfigResult | None:
-        paths = packaged(repo)
-        if paths is None:
+        if any(is_own(each.path) and each.is_config(config_path) for each in repo.get_sources()):
             return load(repo, config_path)
-        if (paths, config_path) not in files:
-            files[paths, config_path] = load(repo, config_path)
-        return files[paths, config_path]
+        if config_path not in files:
+            files[config_path] = load(repo, config_path)
+        found = files[config_path]
+        return found if packaged(repo) else copy.deepcopy(found)  # which Hydra merges, and changes
 
     def create_defaults_list(
         repo: IConfigRepository,
@@ -134,24 +138,30 @@ class _Copies(CachingConfigRepository):
         return copy.deepcopy(self.delegate.load_config(config_path))
 
 
+def _may_set_mode(folder: Path) -> bool:
+    """Whether a file in `folder` may set `hydra.mode`, or it cannot be told."""
+    try:
+        texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.yaml")]
+    except (OSError, ValueError):
+        return True
+    return not folder.is_dir() or any(re.search(r"\bmode\b", text) for text in texts)
+
+
 @contextmanager
 def commands_are_composed_once() -> Iterator[None]:
     """Hydra composes a command's configuration once to read `hydra.mode`, and then once more.
 
     No file of `conf/` sets that key, so that the first composition is left out where neither the
-    command line nor a folder of its own can set it.
+    command line nor a file in a folder of its own can set it.
     """
-    assert not [
-        path
-        for path in CONF.rglob("*.yaml")
-        if re.search(r"^\s*mode:", path.read_text(encoding="utf-8"), re.MULTILINE)
-    ]
+    assert not _may_set_mode(CONF)
     read = Hydra.get_mode
 
     def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> object:
-        folders = [path.provider for path in hydra.config_loader.get_search_path().get_path()]
+        places = hydra.config_loader.get_search_path().get_path()
+        own = [str(place.path) for place in places if place.provider == "command-line"]
         sets_it = re.compile(r"[+~]*hydra(\.mode|\.searchpath|=|$)")
-        if "command-line" in folders or any(map(sets_it.match, overrides)):
+        if any(map(sets_it.match, overrides)) or any(_may_set_mode(Path(path)) for path in own):
             return read(hydra, config_name, overrides)
         return None
 
