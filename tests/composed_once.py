@@ -100,17 +100,19 @@ def options_are_composed_once() -> Iterator[None]:
 
         def part(first: int, end: int) -> DictConfig:
             key = (paths, *keys[first:end])
-            if key not in merged:
-                if end - first == 1 or end <= of_hydra:  # Hydra's own has a schema: in its order
-                    found = merge(loader, defaults[first:end], _Copies(repo))
-                else:
-                    middle = of_hydra if first < of_hydra else (first + end) // 2
-                    found = part(first, middle)
-                    with flag_override(found, "no_deepcopy_set_nodes", True):
-                        found.merge_with(part(middle, end))
-                merged[key] = pickle.dumps(found)
-            copied: DictConfig = pickle.loads(merged[key])
-            return copied
+            found: DictConfig
+            if key in merged:
+                found = pickle.loads(merged[key])
+                return found
+            if end - first == 1 or end <= of_hydra:  # Hydra's own has a schema: in its order
+                found = merge(loader, defaults[first:end], _Copies(repo))
+            else:
+                middle = of_hydra if first < of_hydra else (first + end) // 2
+                found = part(first, middle)
+                with flag_override(found, "no_deepcopy_set_nodes", True):
+                    found.merge_with(part(middle, end))
+            merged[key] = pickle.dumps(found)
+            return found
 
         return part(0, len(defaults))
 

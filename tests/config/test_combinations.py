@@ -56,6 +56,8 @@ def configuration(preset: str, likelihood: str, network: str) -> dict[str, Any]:
         config["latent_shape"] = fitting_maps([2], SHAPE)
     if "widths" in config["network"] and network != "linear":
         config["network"]["widths"] = [4]
+    if "codes" in config["posterior"]:
+        config["posterior"]["codes"] = 8
     if "hidden" in config["prior"]:
         config["prior"]["hidden"] = [4]
     return config
