@@ -68,6 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
     patches.enter_context(options_are_composed_once())
     patches.enter_context(commands_are_composed_once())
     patches.enter_context(forked_processes_compose_likewise())
+    patch = patches.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(os, "fsync", lambda descriptor: None)  # a millisecond; no test cuts the power
     config.add_cleanup(patches.close)
 
 
