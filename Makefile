@@ -38,10 +38,9 @@ test: setup  ## run the tests
 test-faults: setup  ## run every test of faults, the long ones too (root mounts their small disks)
 	@$(WITH_ARGS) $(PYTEST) tests/faults tests/sweeps -m "faults or scale or not faults"
 
-# Tests of one file stay together: those of Ray share a cluster.
 test-scale: setup  ## run the tests that take long or need many processes (installs ONNX, Ray, submitit and Sphinx)
 	@$(BIN) -c 'import furo, onnxruntime, onnxscript, ray, submitit' 2>/dev/null || $(BIN) -m pip install --quiet --disable-pip-version-check -e '.[docs,export,ray,slurm]' >&2
-	@$(WITH_ARGS) $(PYTEST) --dist=loadfile tests -m scale --durations=10
+	@$(WITH_ARGS) $(PYTEST) tests -m scale --durations=10
 
 # MLflow 3.17 wants Pillow below 13 and pyarrow below 26: pip lowers them in $(VENV).
 TRACKERS = mlflow wandb trackio

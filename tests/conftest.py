@@ -11,10 +11,8 @@ import gc
 import io
 import logging
 import os
-import pickle
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +23,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from composed_once import (
+    commands_are_composed_once,
+    forked_processes_compose_likewise,
+    options_are_composed_once,
+)
 from filelock import FileLock
-from hydra._internal import config_loader_impl
-from hydra._internal import defaults_list as defaults_list_module
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository, IConfigRepository
-from hydra._internal.hydra import Hydra
-from hydra.core.default_element import InputDefault, ResultDefault
-from hydra.core.override_parser.types import Override
-from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
 
 from vae_run.cli.main import main
-from vae_run.config.options import CONF
 
 if TYPE_CHECKING:
-    from hydra._internal.defaults_list import DefaultsList, Overrides
-
     from vae_run.data.splits import Splits
 
 SMALL = ("device=cpu", "network.widths=[16]", "trainer.epochs=2", "evaluation.figures=[]")
@@ -73,9 +64,13 @@ def pytest_configure(config: pytest.Config) -> None:
     Imports make half a million objects that live on; they are not searched for garbage.
     """
     gc.disable()
-    for patched in (_options_are_composed_once(), _commands_are_composed_once()):
-        next(patched)
-        config.add_cleanup(lambda patched=patched: next(patched, None))
+    patches = contextlib.ExitStack()
+    patches.enter_context(options_are_composed_once())
+    patches.enter_context(commands_are_composed_once())
+    patches.enter_context(forked_processes_compose_likewise())
+    patch = patches.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(os, "fsync", lambda descriptor: None)  # a millisecond; no test cuts the power
+    config.add_cleanup(patches.close)
 
 
 def pytest_collection_finish() -> None:
@@ -83,105 +78,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
-
-
-def _options_are_composed_once() -> Iterator[None]:
-    """Hydra reads each file once, and merges those of the same options once, not in each command.
-
-    A command reads and merges 30 files of `conf/` and of Hydra, which takes longer than many a
-    training; there are a thousand commands. Values are set and checked anew in each. Folders of a
-    test's own are always read.
-    """
-    files: dict[tuple[object, ...], bytes] = {}
-    lists: dict[tuple[object, ...], DefaultsList] = {}
-    merged: dict[tuple[object, ...], bytes] = {}
-    load = ConfigRepository.load_config
-    make_list = config_loader_impl.create_defaults_list
-    merge = ConfigLoaderImpl._compose_config_from_defaults_list
-    map_choices = defaults_list_module._create_interpolation_map
-
-    def packaged(repo: IConfigRepository) -> tuple[str, ...] | None:
-        paths = tuple(source.path for source in repo.get_sources())
-        own = any(path and not path.startswith("hydra") and Path(path) != CONF for path in paths)
-        return None if own else paths
-
-    def load_config(repo: ConfigRepository, config_path: str) -> ConfigResult | None:
-        paths = packaged(repo)
-        if paths is None:
-            return load(repo, config_path)
-        if (paths, config_path) not in files:
-            files[paths, config_path] = pickle.dumps(load(repo, config_path))
-        result: ConfigResult | None = pickle.loads(files[paths, config_path])
-        return result
-
-    def create_defaults_list(
-        repo: IConfigRepository,
-        config_name: str | None,
-        overrides_list: list[Override],
-        prepend_hydra: bool,
-        skip_missing: bool,
-    ) -> DefaultsList:
-        paths = packaged(repo)
-        known = [one for one in overrides_list if not one.is_sweep_override()]
-        groups = [one for one in known if repo.group_exists(one.key_or_group)]
-        if paths is None or any(isinstance(one.value(), dict) for one in groups):
-            return make_list(repo, config_name, overrides_list, prepend_hydra, skip_missing)
-        key = (paths, config_name, *(one.input_line for one in groups), prepend_hydra, skip_missing)
-        if key not in lists:
-            lists[key] = make_list(repo, config_name, groups, prepend_hydra, skip_missing)
-        return replace(lists[key], config_overrides=[one for one in known if one not in groups])
-
-    def compose(
-        loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
-    ) -> DictConfig:
-        paths = packaged(repo)
-        if paths is None:
-            return merge(loader, defaults, repo)
-        key = (paths, *(astuple(default) for default in defaults))
-        if key not in merged:
-            merged[key] = pickle.dumps(merge(loader, defaults, repo))
-        found: DictConfig = pickle.loads(merged[key])
-        return found
-
-    def choices(
-        overrides: Overrides, defaults_list: list[InputDefault], self_added: bool
-    ) -> DictConfig:
-        """What entries of a defaults list may refer to: nothing, where none of them refers."""
-        if not any(entry.is_interpolation() for entry in defaults_list if not entry.is_self()):
-            return OmegaConf.create()
-        return map_choices(overrides, defaults_list, self_added)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConfigRepository, "load_config", load_config)
-        patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
-        patch.setattr(defaults_list_module, "_create_interpolation_map", choices)
-        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
-        yield
-
-
-def _commands_are_composed_once() -> Iterator[None]:
-    """Hydra composes a command's configuration once to read `hydra.mode`, and then once more.
-
-    No file of `conf/` sets that key, so that the first composition is left out where neither the
-    command line nor a folder of its own can set it.
-    """
-    assert not [
-        path
-        for path in CONF.rglob("*.yaml")
-        if re.search(r"^\s*mode:", path.read_text(encoding="utf-8"), re.MULTILINE)
-    ]
-    read = Hydra.get_mode
-
-    def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> object:
-        folders = [path.provider for path in hydra.config_loader.get_search_path().get_path()]
-        sets_it = re.compile(r"[+~]*hydra(\.mode|\.searchpath|=|$)")
-        if "command-line" in folders or any(map(sets_it.match, overrides)):
-            return read(hydra, config_name, overrides)
-        return None
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Hydra, "get_mode", get_mode)
-        yield
 
 
 Run = Callable[..., Finished]

@@ -11,11 +11,15 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pages import DOCS, PAGES, ROOT, anchors, links, text
 
 import vae_run
+
+if TYPE_CHECKING:
+    from conftest import Once
 
 HOME = DOCS / "index.md"
 
@@ -52,14 +56,17 @@ def test_the_readme_links_every_page_that_is_not_reached_from_another() -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(once: Once) -> Path:
     for package in ("furo", "myst_nb", "latex2mathml", "sphinx_copybutton"):
         pytest.importorskip(package)
-    folder = tmp_path_factory.mktemp("site")
-    words = ("--fail-on-warning", "--keep-going", "--quiet", str(DOCS), str(folder))
-    done = subprocess.run([sys.executable, "-m", "sphinx", *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def build(folder: Path) -> None:
+        words = ("--fail-on-warning", "--keep-going", "--quiet", str(DOCS), str(folder))
+        command = [sys.executable, "-m", "sphinx", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return once("site", build)
 
 
 @pytest.mark.scale

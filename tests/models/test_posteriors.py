@@ -71,7 +71,7 @@ def test_every_posterior_turns_noise_into_samples_of_its_own(option, features):
     head = built(option)
     q = head(features)
     assert q.mean.shape == (B, D)
-    n = 20_000
+    n = 20_000 if head.moments else 5
     z = head.sample(q, torch.randn(n, B, D))
     assert z.shape == (n, B, D)
     if head.moments:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,19 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.mark.scale
-def test_one_of_six_is_killed_and_five_finish_and_the_sixth_later(sweep: Sweep) -> None:
-    seeds = "seed=range(6)"
-    with sweep.start(seeds, "trainer.epochs=60") as process:
+def test_one_of_six_is_killed_and_five_finish_and_the_sixth_later(
+    sweep: Sweep, vae_run: Run
+) -> None:
+    def kill() -> None:
         until(lambda: sweep.is_training("001-seed=1"))
         os.kill(sweep.status("001-seed=1")["pid"], signal.SIGKILL)
-        said, _ = process.communicate(timeout=200)
-    assert process.returncode == 1, said
+
+    words = ("seed=range(6)", "trainer.epochs=60", "trainer.evaluate_every=20")
+    killing = threading.Thread(target=kill)
+    killing.start()
+    code, said = sweep.run_here(vae_run, *words)
+    killing.join()
+    assert code == 1, said
     ledger = sweep.ledger()
     assert sorted(entry["state"] for entry in ledger.values()) == ["completed"] * 5 + ["failed"]
     assert ledger["001-seed=1"]["message"] == "killed by SIGKILL"
@@ -47,7 +54,7 @@ def test_one_of_six_is_killed_and_five_finish_and_the_sixth_later(sweep: Sweep) 
     assert "error: 1 of the sweep's jobs did not complete" in said
 
     before = {path: path.stat().st_mtime_ns for path in sweep.folder.glob("00[02345]*/**/*")}
-    code, said = sweep.run(seeds, "trainer.epochs=60")
+    code, said = sweep.run_here(vae_run, *words)
     assert code == 0, said
     assert "6 jobs, 5 done before, 1 taken up again" in said
     assert sweep.states() == ["completed"] * 6
@@ -100,8 +107,9 @@ def test_the_jobs_of_a_killed_sweep_end_by_themselves_and_it_goes_on(sweep: Swee
 
 
 @pytest.mark.scale
-def test_a_job_that_hangs_is_stopped_at_its_limit(sweep: Sweep) -> None:
-    code, said = sweep.run("trainer.steps=5,10000000", "hydra.launcher.time_limit=6.0")
+def test_a_job_that_hangs_is_stopped_at_its_limit(sweep: Sweep, vae_run: Run) -> None:
+    words = ("trainer.steps=5,10000000", "hydra.launcher.time_limit=6.0")
+    code, said = sweep.run_here(vae_run, *words)
     assert code == 1
     assert sweep.states() == ["completed", "failed"]
     assert "ran past hydra.launcher.time_limit=6 s" in said
@@ -109,7 +117,9 @@ def test_a_job_that_hangs_is_stopped_at_its_limit(sweep: Sweep) -> None:
 
 
 @pytest.mark.scale
-def test_a_job_that_leaves_without_a_word_harms_no_other(sweep: Sweep) -> None:
+def test_a_job_that_leaves_without_a_word_harms_no_other(
+    sweep: Sweep, vae_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (sweep.place / "rude.py").write_text(
         "import os\n"
         "from vae_run.corruptions import Masking\n"
@@ -121,8 +131,9 @@ def test_a_job_that_leaves_without_a_word_harms_no_other(sweep: Sweep) -> None:
     config = sweep.place / "mine" / "corruption"
     config.mkdir(parents=True)
     (config / "leaves.yaml").write_text("_target_: rude.Leaves\nlevel: 0.1\n", encoding="utf-8")
-    sweep.environment = {**sweep.environment, "PYTHONPATH": str(sweep.place)}
-    code, said = sweep.run("--config-dir=mine", "corruption=none,leaves,masking", SHORT)
+    monkeypatch.syspath_prepend(sweep.place)
+    words = ("--config-dir=mine", "corruption=none,leaves,masking", SHORT)
+    code, said = sweep.run_here(vae_run, *words)
     assert code == 1, said
     assert sweep.states() == ["completed", "failed", "completed"], said
     assert "left with exit code 7" in said

@@ -57,11 +57,11 @@ NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("prior", "fitted_gaussian"): ("model=ae",),
     ("prior", "fitted_mixture"): ("model=ae",),
     ("prior", "fitted_flow"): ("model=ae",),
-    ("posterior", "vector_quantized"): ("model=residual_vq",),
-    ("posterior", "residual_vq"): ("model=residual_vq",),
+    ("posterior", "vector_quantized"): ("model=residual_vq", "posterior.codes=8"),
+    ("posterior", "residual_vq"): ("model=residual_vq", "posterior.codes=8"),
     ("posterior", "fsq"): ("model=fsq", "posterior.levels=[8,5]"),
-    ("prior", "fitted_codes"): ("model=residual_vq",),
-    ("prior", "fitted_autoregressive"): ("model=residual_vq",),
+    ("prior", "fitted_codes"): ("model=residual_vq", "posterior.codes=8"),
+    ("prior", "fitted_autoregressive"): ("model=residual_vq", "posterior.codes=8"),
     ("prior", "flow"): ("optimizer.lr=3e-4",),
     ("objective", "factor"): ("optimizer.lr=3e-4",),
     ("objective", "aae"): ("model=aae",),
@@ -139,7 +139,7 @@ def test_runs_of_every_option_learn_together_as_alone(
     words = (*NEEDED.get((group, option), ()), f"{group}={option}")
     first = settings_of("optimizer.lr=1e-3", *words)
     runs = [first, settings_of("optimizer.lr=2e-3", *words, "seed=1", *others(first))]
-    assert_agree(tmp_path, runs, steps=15)
+    assert_agree(tmp_path, runs, steps=8)
 
 
 @pytest.mark.parametrize("sparsity", ["batch_topk", "jumprelu"])
@@ -194,7 +194,7 @@ def test_thresholds_of_sparse_codes_learn_together_as_alone(sparsity: str, tmp_p
 def test_runs_that_differ_in_numbers_learn_together_as_alone(
     runs: list[list[str]], tmp_path: Path
 ) -> None:
-    assert_agree(tmp_path, [settings_of(*words) for words in runs], steps=20)
+    assert_agree(tmp_path, [settings_of(*words) for words in runs], steps=10)
 
 
 def test_bfloat16_agrees_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -584,13 +584,13 @@ def test_a_sweep_trains_together_what_it_can_and_takes_up_what_failed(
     vae_run: Run, tmp_path: Path
 ) -> None:
     command = ("-m", *LAUNCHER, "trainer.epochs=2", f"sweep.dir={tmp_path / 's'}")
-    swept = ("optimizer.lr=1e-3,1e25", "latent_dim=2,3,2", "seed=0,1")
+    swept = ("optimizer.lr=1e-3,1e25", "latent_dim=2,3,2", "seed=0")
     finished = vae_run(*command, *swept)
     assert finished.code == 4, finished.said
-    assert "8 jobs train together, 4, 4 in a process" in finished.out
+    assert "4 jobs train together, 2, 2 in a process" in finished.out
     jobs = ledger(tmp_path / "s")
-    assert [job["state"] for job in jobs.values()] == ["completed"] * 4 + ["diverged"] * 4
-    assert [job["exit_code"] for job in jobs.values()] == [0] * 4 + [4] * 4
+    assert [job["state"] for job in jobs.values()] == ["completed"] * 2 + ["diverged"] * 2
+    assert [job["exit_code"] for job in jobs.values()] == [0] * 2 + [4] * 2
     for name, job in jobs.items():
         run = tmp_path / "s" / name
         assert read(run / "status.json")["state"] == job["state"]
@@ -599,10 +599,10 @@ def test_a_sweep_trains_together_what_it_can_and_takes_up_what_failed(
         said = (run / "train.log").read_text(encoding="utf-8")
         assert ("training diverged" in said) == (job["state"] == "diverged")
         assert (run / "metrics.json").is_file() == (job["state"] == "completed")
-    again = vae_run(*command, "optimizer.lr=1e-3", "latent_dim=2", "seed=range(3)", "model=vae")
+    again = vae_run(*command, "optimizer.lr=1e-3", "latent_dim=2", "seed=range(2)", "model=vae")
     assert again.code == 0, again.said
     assert "1 job trains alone: no other job has the same shapes and parts" in again.out
-    assert "3 jobs, 2 done before" in again.out
+    assert "2 jobs, 1 done before" in again.out
 
 
 @pytest.mark.scale

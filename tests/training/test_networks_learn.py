@@ -13,15 +13,15 @@ from vae_run.evaluation.codes import evaluating
 @pytest.mark.parametrize(
     ("network", "epochs"),
     [
-        (("network=mlp",), 20),
+        (("network=mlp",), 14),
         pytest.param(("network=mlp", "network.init=auto"), 20, marks=pytest.mark.scale),
-        (("network=conv", "network.widths=[16,32]"), 10),
+        (("network=conv", "network.widths=[16,32]"), 8),
         pytest.param(
             ("network=conv", "network.widths=[16,32]", "network.norm=group"),
             16,
             marks=pytest.mark.scale,
         ),
-        (("network=resnet", "network.widths=[16,32]", "network.blocks=1"), 10),
+        (("network=resnet", "network.widths=[16,32]", "network.blocks=1"), 6),
     ],
     ids=str,
 )

@@ -211,7 +211,7 @@ def options_having(key: str, places: Sequence[Path], ending: str = " it") -> str
 
 def _keys_of(file: Path, group: str) -> list[str]:
     """The full keys that a file of the folder `group` sets."""
-    loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    loaded = read_yaml(file, resolve=False)
     prefix = f"{group}." if group in (*GROUPS, *OPTIONAL) else ""
     return [f"{prefix}{name}" for name in _names(loaded)] if isinstance(loaded, dict) else []
 

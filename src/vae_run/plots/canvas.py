@@ -51,7 +51,7 @@ def _font(string: str, size: float, bold: bool = False) -> FontProperties:
     return FontProperties(family=families(string), size=size, weight=weight)
 
 
-@lru_cache(4096)
+@lru_cache(maxsize=4096)  # the lines of a paragraph are measured at each of their words
 def text_width(string: str, size: float, bold: bool = False) -> float:
     """Width in pixels of a line of text."""
     prepare()

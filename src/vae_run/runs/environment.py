@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -32,6 +33,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
     }
 
 
+@cache  # a sweep in Python asks for each run, and the metadata are read from files
 def _version(package: str) -> str | None:
     try:
         return version(package)
