@@ -84,8 +84,7 @@ class RunDirectory:
     def config(self) -> dict[str, Any]:
         """The run's own configuration, with interpolations resolved.
 
-        Classes that have moved have their present paths, and parts and keys that are newer than the
-        run the values that leave it as it was.
+        Moved classes have their present paths; newer parts and keys, values that change nothing.
 
         Raises:
             CheckpointError: the file is missing or damaged.
@@ -98,8 +97,8 @@ class RunDirectory:
     def settings(self, trust: Iterable[str] = ()) -> Settings:
         """The run's own configuration, checked, for what uses the model but does not train it.
 
-        Its parts are classes of vae-run or of packages in `trust`. The tracker is left out, so that
-        a model can be loaded where the package of its run's tracker is not installed.
+        Its parts are classes of vae-run or of packages in `trust`. The tracker is left out: its
+        package need not be installed.
         """
         return check({**self.located(), **ADDED}, trust=trust)
 
@@ -188,7 +187,7 @@ class RunDirectory:
 
     def environment(self) -> dict[str, Any]:
         file = self.path / "environment.json"
-        return typed(file, read_json(self.path / "environment.json"), ENVIRONMENT)
+        return typed(file, read_json(file), ENVIRONMENT)
 
     def overrides(self) -> list[str]:
         """The overrides that the run was started with; none if they are not known."""
@@ -213,11 +212,8 @@ class RunDirectory:
             fingerprint: of its data (`Splits.fingerprint`).
             about_run: sizes of data and model, added as they are.
         """
-        about = {
-            **environment(device, threads),
-            "dataset_fingerprint": fingerprint,
-            **(about_run or {}),
-        }
+        of_machine = environment(device, threads)
+        about = {**of_machine, "dataset_fingerprint": fingerprint, **(about_run or {})}
         write_json(self.path / "environment.json", about)
 
     def fingerprint(self) -> str:
@@ -242,9 +238,8 @@ class RunDirectory:
             try:
                 yield
             except Stop as stop:
-                raise Interrupted(
-                    f"interrupted; go on with: {self.resumed_by}", stop.number
-                ) from None
+                message = f"interrupted; go on with: {self.resumed_by}"
+                raise Interrupted(message, stop.number) from None
         except BaseException as error:
             state, message = ended(error)
             try:

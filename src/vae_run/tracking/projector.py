@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo
@@ -52,7 +53,7 @@ def sprite(images: Tensor) -> NDArray[np.uint8]:
     count, _, height, width = images.shape
     side = math.ceil(math.sqrt(count))
     page = np.zeros((side, height, side, width, 3), np.uint8)
-    for row, few in enumerate(images.cpu().split(side)):
+    for row, few in enumerate(torch.split(images.cpu(), side)):
         pixels = (few.double() * 255).clamp(0, 255).byte().expand(-1, 3, -1, -1)
         page[row, :, : len(few)] = pixels.numpy().transpose(2, 0, 3, 1)
     return page.reshape(side * height, side * width, 3)

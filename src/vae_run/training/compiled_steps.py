@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae_run.data.batches import Batch, TrainingBatches
 from vae_run.models.latent_variable_model import LatentVariableModel
-from vae_run.objectives import Objective
+from vae_run.objectives import Objective, Terms
 from vae_run.system import ranks
 from vae_run.training import program
 from vae_run.training.step import EagerSteps, StepRecord
@@ -92,8 +92,9 @@ class CompiledSteps:
         if found is None:
             return None
         size = self._batches.batch_size
+        terms: Terms = found["terms"]  # type: ignore[assignment]
         told = found["norm"], found["skipped"], found["sums"][None]
-        return StepRecord(step + 1, size, found["terms"], rate, *told)
+        return StepRecord(step + 1, size, terms, rate, *told)
 
     def _gives_up(self, why: str) -> None:
         self.why_not = why

@@ -104,7 +104,7 @@ def step_flops(
             z = given.posterior.sample(given.encode(x), noise)
         with _Products() as decoding:
             given.decode(z)
-    return 3 * 2 * images * (encoding.count + samples * decoding.count)
+    return float(3 * 2 * images * (encoding.count + samples * decoding.count))
 
 
 class _Products(TorchFunctionMode):
@@ -112,7 +112,7 @@ class _Products(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 0
+        self.count: float = 0
 
     def __torch_function__(
         self,

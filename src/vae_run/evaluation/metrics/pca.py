@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from vae_run.evaluation.base import metric
 from vae_run.evaluation.principal_components import components, wide
 
@@ -27,7 +29,9 @@ def pca(view: View) -> dict[str, float]:
     found, total = components(view.train, view.latent_dim), 0.0
     for batch in view.batches():
         # A few at a time: in double precision, a batch takes eight times its own memory.
-        for given, target in zip(batch.input.split(FEW), batch.target.split(FEW), strict=True):
+        for given, target in zip(
+            *(torch.split(x, FEW) for x in (batch.input, batch.target)), strict=True
+        ):
             error = found.reconstruct(given) - wide(target)
             total += float(error.square().flatten(1).mean(1).sum())
     return {"pca_mse": total / view.size}

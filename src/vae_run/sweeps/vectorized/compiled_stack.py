@@ -60,11 +60,14 @@ def compiled_stack(
         if loops[0].trainer.compile is True:
             log.warning("trainer.compile: %s; training goes on without.", reason)
         return None
-    held = [
-        {name.removeprefix("model."): tensor.detach() for name, tensor in tensors.items()}
-        for tensors in (values, buffers)
-    ]
-    return CompiledStack(loops, *held, parameters) if pays(loops, held[0], anew=anew) else None
+    trained, others = _of_model(values), _of_model(buffers)
+    if not pays(loops, trained, anew=anew):
+        return None
+    return CompiledStack(loops, trained, others, parameters)
+
+
+def _of_model(tensors: Tensors) -> Tensors:
+    return {name.removeprefix("model."): tensor.detach() for name, tensor in tensors.items()}
 
 
 def pays(loops: Sequence[Loop], values: Mapping[str, Tensor], *, anew: bool = False) -> bool:
