@@ -121,7 +121,7 @@ def test_the_step_of_a_stack_is_that_of_each_of_its_runs(traced: Any) -> None:
         drawn = batches.draws(BATCH, made.splits.event_shape)
         given = {"index": index, "corrupting": drawn.corrupting, "noise": drawn.noise}
         given |= {"rate": torch.tensor(1e-2), "objective.beta": torch.tensor(2.0)}
-        how = {"clip_norm": 1.0, "precision": nullcontext()}
+        how: dict[str, Any] = {"clip_norm": 1.0, "precision": nullcontext()}
         eager = EagerSteps(made.model, made.objective, batches, optimizer, **how)
         whole = whole_step(eager)
         arguments.append((held_by(eager, whole.groups).tensors(), given))

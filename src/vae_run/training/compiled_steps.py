@@ -6,6 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from vae_run.system import ranks
 from vae_run.training import program
 from vae_run.training.step import EagerSteps, StepRecord
 from vae_run.training.updates import FORMULAS, Group, groups_of, state_of
-from vae_run.training.whole_step import Held, Tensors, WholeStep
+from vae_run.training.whole_step import Held, WholeStep
 
 log = logging.getLogger("vae_run")
 
@@ -69,7 +70,7 @@ class CompiledSteps:
 
     def _by_program(
         self, given: dict[str, Tensor | None], epoch: float, rate: float
-    ) -> Tensors | None:
+    ) -> dict[str, Any] | None:
         """What the program returns; None if there is none."""
         self._now["epoch"].fill_(epoch)
         self._now["rate"].fill_(rate)
@@ -85,10 +86,10 @@ class CompiledSteps:
                 return None
             program.note(_key(self._eager.model, self._eager.objective, self._batches))
             log.info("the step is compiled, in %.1f s", time.perf_counter() - started)
-        found: Tensors = self._program(arguments)
+        found: dict[str, Any] = self._program(arguments)
         return found
 
-    def _record(self, found: Tensors | None, step: int, rate: float) -> StepRecord | None:
+    def _record(self, found: dict[str, Any] | None, step: int, rate: float) -> StepRecord | None:
         if found is None:
             return None
         size = self._batches.batch_size
