@@ -93,7 +93,7 @@ class CompiledSteps:
         if found is None:
             return None
         size = self._batches.batch_size
-        terms: Terms = found["terms"]  # type: ignore[assignment]
+        terms: Terms = found["terms"]
         told = found["norm"], found["skipped"], found["sums"][None]
         return StepRecord(step + 1, size, terms, rate, *told)
 
