@@ -237,7 +237,7 @@ def test_a_program_of_a_stack_is_made_once_and_takes_the_steps_that_a_run_takes_
         loops[-1].experiment.model.parameters(), single.experiment.model.parameters(), strict=True
     ):
         # By the norm: Adam divides a gradient of almost nothing by its size, rounding included.
-        assert float((own - expected).norm()) < 0.01 * float(expected.norm())
+        assert float((own - expected).detach().norm()) < 0.01 * float(expected.detach().norm())
         held, state = single.optimizer.state[expected], loops[-1].optimizer.state[own]
         far = (state["exp_avg"] - held["exp_avg"]).norm()
         assert float(far) < 0.01 * float(held["exp_avg"].norm())

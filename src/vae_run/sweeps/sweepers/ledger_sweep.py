@@ -93,6 +93,9 @@ class LedgerSweep:
         refuse_unknown_source(settings.fixed.init_from)
         if self._left_out is None:
             _, self._left_out = swept_pictures(settings, overrides)
+            if rest := len(self._left_out):
+                few = " and ".join((*FEW, "learning_curves"))
+                console.print(f"each job draws {few} only; figures.in_sweep=all: {rest} more")
         return CheckedJob(list(overrides), settings)
 
     def check_all(self, jobs: Iterable[Sequence[str]]) -> list[CheckedJob]:
@@ -162,10 +165,6 @@ class LedgerSweep:
             Interrupted: a signal ended the sweep; its jobs have written their checkpoints.
         """
         write_line("start", path=ledger.folder, task="sweep", jobs=total, done=done)
-        if self._left_out:
-            few, rest = " and ".join((*FEW, "learning_curves")), len(self._left_out)
-            console.print(f"each job draws {few} only; figures.in_sweep=all: {rest} more")
-            self._left_out = ()  # it is said once
 
         def told(entry: Entry) -> None:
             ended(entry)
