@@ -61,6 +61,8 @@ def shares(view: Any) -> dict[str, float]:
 
 MEASURED = "evaluation.metrics=[objective,denormal_numbers.shares]"
 """The word that lets a run measure `shares`."""
+TRUSTED = "trust=[denormal_numbers]"
+"""The word that lets it go on with that."""
 
 
 def assert_flushed(runs: Iterable[Path]) -> None:

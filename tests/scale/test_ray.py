@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from denormal_numbers import MEASURED, assert_flushed
+from denormal_numbers import MEASURED, TRUSTED, assert_flushed
 from processes import Sweep, end, until
 
 pytestmark = [
@@ -90,6 +90,7 @@ def test_a_sweep_survives_a_node_and_a_signal(sweep: Sweep, cluster: Cluster) ->
         "trainer.epochs=300",
         "trainer.evaluate_every=10",
         MEASURED,
+        TRUSTED,
     )
 
     # Ctrl-C: jobs write their checkpoints, and the ledger knows

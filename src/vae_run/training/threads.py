@@ -104,7 +104,8 @@ def step_flops(
             z = given.posterior.sample(given.encode(x), noise)
         with _Products() as decoding:
             given.decode(z)
-    return float(3 * 2 * images * (encoding.count + samples * decoding.count))
+    multiplications: int = encoding.count + samples * decoding.count
+    return 3.0 * 2.0 * images * multiplications
 
 
 class _Products(TorchFunctionMode):
@@ -112,7 +113,7 @@ class _Products(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.count: float = 0
+        self.count: int = 0
 
     def __torch_function__(
         self,

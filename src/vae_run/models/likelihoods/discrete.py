@@ -112,13 +112,13 @@ class LinearBernoulli:
     def __call__(self, features: Tensor, shape: torch.Size) -> Tensor:
         """[*K, B] of the decoder's features [N, F]; `shape` is [*K, B]."""
         sigmoids = torch.addmm(self.bias, features, self.weight).sigmoid_()
-        products = torch.unflatten(sigmoids, -1, (self.factors, -1)).prod(-2)
+        products = sigmoids.view(len(sigmoids), self.factors, -1).prod(-2)
         if (products < self.LEAST).any():
             normalisers = logsigmoid(torch.addmm(self.bias, features, self.weight)).sum(-1)
         else:
             normalisers = products.log_().sum(-1)
         linear = (features.reshape(*shape, -1) * self.of_features).sum(-1)
-        return linear + self.constant + normalisers.reshape(shape)
+        return linear + self.constant + normalisers.view(shape)
 
 
 class GridLikelihood(Likelihood):
