@@ -188,7 +188,7 @@ def test_a_signal_while_figures_are_drawn_ends_at_once(
 ) -> None:
     whole, run, original = tmp_path / "whole", tmp_path / "run", getattr(final_evaluation, place)
 
-    def stopped(*arguments: Any) -> Any:
+    def stopped(*arguments: Any, **options: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("it goes on")
 

@@ -38,7 +38,7 @@ def test_an_id_is_found_again(tmp_path: Path) -> None:
     assert RunIds(tmp_path, "wandb", {}).signed()
     assert key_file().stat().st_mode & 0o777 == 0o600
     assert len(key_file().read_bytes()) == 32
-    assert [file.name for file in key_file().parent.iterdir()] == ["key"]
+    assert sorted(file.name for file in key_file().parent.iterdir()) == ["key", "lock"]
 
 
 def test_it_counts_for_its_service_and_place(tmp_path: Path) -> None:

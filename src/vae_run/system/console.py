@@ -76,8 +76,14 @@ def be_quiet(quiet: bool) -> None:
     _quiet = console.quiet = quiet
 
 
+IN_FILE_ALONE = {"in_file_alone": True}
+"""`extra` of a message that is for `train.log`, and not for the terminal."""
+
+
 class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "in_file_alone", False):
+            return
         style = {"WARNING": "yellow", "ERROR": "bold red"}.get(record.levelname, "")
         prefix = "" if record.levelno < NOTE else f"{record.levelname.lower()}: "
         warns = _quiet and record.levelno >= logging.WARNING

@@ -12,6 +12,8 @@ from typing import Literal
 
 import torch
 
+from vae_run.system.console import IN_FILE_ALONE
+
 log = logging.getLogger("vae_run")
 
 Choice = bool | Literal["auto"]
@@ -55,7 +57,7 @@ def chosen(choice: Choice, *, steps: int, device: torch.device, known: bool = Fa
 
 
 def _pays(steps: int, device: torch.device, *, known: bool) -> bool:
-    """Whether `steps` steps gain what compiling costs; says so in a line if they do.
+    """Whether `steps` steps gain what compiling costs; says so in a line.
 
     On Apple's GPUs torch's compiler is not mature.
     """
@@ -70,5 +72,6 @@ def _pays(steps: int, device: torch.device, *, known: bool) -> bool:
         gain,
         "loading the program" if known else "compiling",
         cost,
+        extra={} if pays else IN_FILE_ALONE,
     )
     return pays
