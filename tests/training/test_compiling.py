@@ -38,7 +38,7 @@ def test_the_log_shows_the_arithmetic_of_auto(
 ) -> None:
     monkeypatch.delenv(ALIKE, raising=False)
     told: list[str] = []
-    monkeypatch.setattr(compile.log, "info", lambda text, *what: told.append(text % what))
+    monkeypatch.setattr(compile.log, "info", lambda text, *what, **_: told.append(text % what))
     chosen("auto", steps=4000, device=CPU)
     (line,) = told
     assert line == (
