@@ -384,6 +384,7 @@ def test_the_page_names_runs_then_results_then_settings(tmp_path: Path) -> None:
     assert "a-0 and 1 more" in text
 
 
+@pytest.mark.scale  # a browser
 def test_a_page_of_many_runs_is_short_and_fits_its_window(tmp_path: Path) -> None:
     """Thousands of runs with many keys: the page has the best, and the tables have all."""
     mlp = {"_target_": "vae_run.models.networks.mlp.MLP"}

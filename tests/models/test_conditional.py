@@ -288,6 +288,7 @@ def test_conditional_models_are_batched_by_vmap(network):
             torch.testing.assert_close(together[0][name][i], parameter.grad, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.scale  # imports torch's compiler
 def test_the_label_breaks_no_graph():
     one, split = Loss(conditional()), on_lines(6, 5)
     compiled = torch.compile(one, backend="eager", fullgraph=True)

@@ -248,6 +248,7 @@ def rendered(address: str, tags: list[str], folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.scale  # a server and a browser
 def test_a_browser_shows_the_curves(page: str, vae: Path, tmp_path: Path) -> None:
     tags = [f"{split}/{name}" for split in ("train", "test") for name in TERMS]
     chosen = f"(train%7Ctest)/({'%7C'.join(TERMS)})"
@@ -255,6 +256,7 @@ def test_a_browser_shows_the_curves(page: str, vae: Path, tmp_path: Path) -> Non
     assert vae.name in re.findall(r">\s*([^<>]+?)\s*<", document)
 
 
+@pytest.mark.scale
 def test_a_browser_shows_the_pictures(page: str, vae: Path, tmp_path: Path) -> None:
     tags = [f"images/{name}" for name in PICTURES] + [f"val/{name}" for name in (*TERMS, "mse")]
     document = rendered(f"{page}?tagFilter=images/(%3F!training)%7Cval/#timeseries", tags, tmp_path)
