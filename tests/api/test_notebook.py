@@ -114,7 +114,7 @@ FIT = """
 import os, numpy as np, vae_run
 assert "inline" in os.environ["MPLBACKEND"]
 images = np.random.default_rng(0).integers(0, 256, (400, 4, 5), dtype=np.uint8)
-keys = {"device": "cpu", "network.widths": [8], "trainer.epochs": 50_000}
+keys = {"device": "cpu", "network.widths": [8], "trainer.epochs": 3_000}
 run = vae_run.fit(images, directory="run", **keys)
 """
 REST = """

@@ -51,6 +51,7 @@ def test_what_selects_the_best_checkpoint_is_always_measured():
         check(composed("evaluation.while_training=[objective,mze]"))
 
 
+@pytest.mark.scale
 def test_without_a_prior_the_scale_falls_and_with_one_it_does_not(
     vae_run: Run, tmp_path: Path
 ) -> None:
