@@ -79,3 +79,12 @@ def test_what_can_be_kept_nowhere_is_printed(
     with pytest.raises(OSError, match="No space left"):
         user_files.write_table(disk.path / "codes.csv", {"mean": np.array([[0.5, 2.0]])})
     assert capsys.readouterr().out.startswith("mean_0,mean_1\n0.5,2.0\n")
+
+
+def test_a_run_does_not_start_on_a_full_disk_and_leaves_nothing(vae_run: Run, disk: Any) -> None:
+    disk.fill()
+    finished = vae_run("trainer.epochs=1", f"hydra.run.dir={disk.path}/new/run")
+    assert finished.code == 1
+    assert "status.json: No space left on device. Free some space" in finished.err
+    disk.free()
+    assert list(disk.path.iterdir()) == []

@@ -19,6 +19,7 @@ from vae_run.tasks.swept_pictures import FEW, swept_pictures
     [
         ((), ["seed=1"], True),
         (("figures.in_sweep=all",), ["figures.in_sweep=all"], False),
+        (("evaluation.batch_size=100",), ["evaluation.batch_size=100"], True),
         (("evaluation=latent",), ["evaluation=latent", "seed=1"], False),
         (("evaluation.figures=[codes]",), ["evaluation.figures=[codes]"], False),
     ],

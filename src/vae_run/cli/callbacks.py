@@ -19,6 +19,7 @@ from vae_run.cli.composition import (
 from vae_run.cli.exit_codes import Outcome, ending
 from vae_run.config.commands import command, override
 from vae_run.errors import ConfigError, explain_os_error
+from vae_run.system.places import try_place
 
 
 class Gate(Callback):
@@ -127,6 +128,7 @@ def _claim(directory: Path, key: str) -> list[Path]:
         made = [path for path in (directory, *directory.parents) if not path.exists()]
         if (directory / "status.json").exists():
             raise FileExistsError
+        try_place(directory / "status.json")
         directory.mkdir(parents=True, exist_ok=True)
         (directory / ".hydra").mkdir()
         return [path.absolute() for path in made]

@@ -17,10 +17,11 @@ def swept_pictures(
     """The entries of `evaluation.figures` that a job draws, and the names of those it leaves out.
 
     With `figures.in_sweep=few` it draws `FEW` and the user's own pictures, unless one of its
-    `overrides` chooses the evaluation, and with it the pictures.
+    `overrides` chooses the evaluation, and with it the pictures, or its `figures`.
     """
     figures: list[Entry] = settings.build("evaluation").figures
-    chosen = any(word.lstrip("+~").startswith("evaluation") for word in overrides)
+    keys = {word.lstrip("+~").split("=", 1)[0] for word in overrides}
+    chosen = bool(keys & {"evaluation", "evaluation.figures"})
     if settings.fixed.figures.in_sweep == "all" or chosen:
         return figures, []
     few = [entry for entry in figures if is_outside(entry) or target(entry) in FEW]

@@ -94,8 +94,8 @@ class LedgerSweep:
         if self._left_out is None:
             _, self._left_out = swept_pictures(settings, overrides)
             if rest := len(self._left_out):
-                few = " and ".join((*FEW, "learning_curves"))
-                console.print(f"each job draws {few} only; figures.in_sweep=all: {rest} more")
+                few = ", ".join((*FEW, "learning_curves"))
+                console.print(f"pictures of each job: {few}; figures.in_sweep=all adds {rest}")
         return CheckedJob(list(overrides), settings)
 
     def check_all(self, jobs: Iterable[Sequence[str]]) -> list[CheckedJob]:
