@@ -10,7 +10,7 @@ from fitting import fitting
 from parts import experiment
 
 from vae_run.training import compile, program
-from vae_run.training.compile import ALIKE, COLD, GAIN, WARM, chosen
+from vae_run.training.compile import COLD, GAIN, WARM, chosen
 from vae_run.training.compiled_steps import CompiledSteps, is_known
 
 CPU = torch.device("cpu")
@@ -20,14 +20,13 @@ def test_auto_compiles_where_steps_gain_more_than_a_program_costs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(compile, "has_compiler", lambda: True)
-    monkeypatch.delenv(ALIKE, raising=False)
     cold, warm = round(COLD / GAIN), round(WARM / GAIN)
     assert chosen("auto", steps=cold + 100, device=CPU)
     assert not chosen("auto", steps=cold - 100, device=CPU)
     assert chosen("auto", steps=warm + 100, device=CPU, known=True)
     assert not chosen("auto", steps=warm - 100, device=CPU, known=True)
     assert not chosen("auto", steps=10**9, device=torch.device("mps"))
-    monkeypatch.setenv(ALIKE, "16")
+    monkeypatch.setattr(compile, "_alike", 16)
     assert chosen("auto", steps=round((COLD + 15 * WARM) / GAIN / 16) + 100, device=CPU)
     assert chosen(True, steps=1, device=CPU)
     assert not chosen(False, steps=10**9, device=CPU)
@@ -36,7 +35,6 @@ def test_auto_compiles_where_steps_gain_more_than_a_program_costs(
 def test_the_log_shows_the_arithmetic_of_auto(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv(ALIKE, raising=False)
     told: list[str] = []
     monkeypatch.setattr(compile.log, "info", lambda text, *what, **_: told.append(text % what))
     chosen("auto", steps=4000, device=CPU)
