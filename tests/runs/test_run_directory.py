@@ -14,7 +14,9 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from vae_run.errors import ConfigError
 from vae_run.runs import checkpoint_file
+from vae_run.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -263,3 +265,17 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b) or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+
+
+@pytest.mark.parametrize("content", [b"", bytes(60)])
+def test_a_status_that_a_power_failure_has_emptied_counts_as_none(
+    content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "status.json").write_bytes(content)
+    run = RunDirectory(tmp_path)
+    assert run.read_status() == {}
+    with run.locked(), pytest.raises(ConfigError, match=r"process \(unknown\)"):
+        run.refuse_while_running()
+    (tmp_path / "status.json").write_text('{"state": "comp')
+    with run.locked(), pytest.raises(ConfigError, match=r"process \(unknown\)"):
+        run.refuse_while_running()

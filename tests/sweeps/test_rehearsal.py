@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from parts import composed
 
-from vae_run.sweeps.executors import rehearsal
+from vae_run.sweeps.executors import forking, rehearsal
 from vae_run.sweeps.executors.forking import EXAMPLE
 from vae_run.system.python_path import own_modules_only
 
@@ -41,3 +43,18 @@ def test_parts_of_the_package_are_checked_and_a_faulty_job_is_left_to_itself(
         with own_modules_only(**{EXAMPLE: json.dumps(config)}):
             rehearsal.rehearse()
     assert done == ["train"]
+
+
+def test_a_configuration_that_no_environment_variable_can_hold_is_left_to_the_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+
+    def start() -> None:
+        started.append(json.dumps(json.loads(os.environ[EXAMPLE])))
+        subprocess.run(["true"], check=True)  # the system refuses an environment that is too long
+
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", start)
+    for config in ({"seed": 1}, {"seed": "1" * 200_000}):
+        forking.warm_up(1, config)
+    assert started == ['{"seed": 1}', "null"]

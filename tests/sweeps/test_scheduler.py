@@ -13,6 +13,7 @@ from vae_run.sweeps.executors.job_end import Cause, ErrorReport, JobEnd
 from vae_run.sweeps.executors.process_pool import Job, Pool
 from vae_run.sweeps.executors.worker import WorkerEnvironment, report
 from vae_run.sweeps.scheduler import state_after
+from vae_run.training.compile import jobs_alike
 
 
 def reports_an_error() -> int:
@@ -35,12 +36,16 @@ def completes() -> int:
     return 0
 
 
+def tells_how_many_are_alike() -> int:
+    return jobs_alike() if "ALIKE" not in " ".join(os.environ) else -1
+
+
 def run(tmp_path, calls, tick=lambda running: None, **settings):
     """How processes that do `calls` ended, by name."""
     ends = {}
     jobs = (
         lambda slot, call=call: Job(
-            call.__name__, call, WorkerEnvironment(tmp_path / f"{call.__name__}.log", 1)
+            call.__name__, call, WorkerEnvironment(tmp_path / f"{call.__name__}.log", 1, alike=5)
         )
         for call in calls
     )
@@ -50,13 +55,14 @@ def run(tmp_path, calls, tick=lambda running: None, **settings):
 
 
 def test_a_pool_says_why_each_process_ended(tmp_path):
-    calls = (reports_an_error, is_killed, completes)
+    calls = (reports_an_error, is_killed, completes, tells_how_many_are_alike)
     ends = run(tmp_path, calls)
     found = {name: (end.cause, end.exit_code, end.message) for name, end in ends.items()}
     assert found == {
         "reports_an_error": (Cause.EXITED, 3, "the reason"),
         "is_killed": (Cause.KILLED, -signal.SIGKILL, "killed by SIGKILL"),
         "completes": (Cause.EXITED, 0, ""),
+        "tells_how_many_are_alike": (Cause.EXITED, 5, ""),
     }
     assert "in the log alone" in (tmp_path / "reports_an_error.log").read_text()
 

@@ -255,12 +255,18 @@ def test_auto_counts_the_steps_of_all_runs_and_what_differs_is_not_compiled(
     asked: list[int] = []
     monkeypatch.setattr(
         "vae_run.training.settings.chosen",
-        lambda choice, *, steps, device, known: asked.append(steps) or False,
+        lambda choice, *, steps, device, **_: asked.append(steps) or False,
     )
     loops = loops_of("auto")
-    assert not compiled_stack.pays(loops, {})
+    for loop in loops:  # as `begin` does for each: the checkpoint before the first step
+        loop.save()
+    assert asked == []
+    assert "compiles" not in checkpoint_file.read(loops[0].run.last)
+    assert not compiled_stack.pays(loops)
     assert asked == [2 * loops[0].total]
     assert [loop.compiles for loop in loops] == [False, False]
+    loops[0].save()
+    assert checkpoint_file.read(loops[0].run.last)["compiles"] is False
     apart = [*loops_of("a"), *loops_of("b", "trainer.clip_norm=1")]
     assert compiled_stack.obstacle(apart) == "they differ in trainer.clip_norm"
     decays = [*loops_of("c"), *loops_of("d", "optimizer.weight_decay=0.1")]
@@ -283,6 +289,7 @@ def test_a_stack_whose_compiler_fails_says_so_once_and_goes_on(
     monkeypatch.setattr(compiled_stack.log, "warning", lambda text, *what: told.append(text % what))
     found = losses_together(Stack(loops), 8)
     assert told == ["trainer.compile: no room left; training goes on without."]
+    assert [loop.compiles for loop in loops] == [False, False]  # as it is when they are continued
     alone = losses_alone(loop_of(runs[1], tmp_path / "alone"), 8)
     torch.testing.assert_close(found[1], alone, rtol=1e-4, atol=0)
 
@@ -510,24 +517,31 @@ def test_what_disagrees_is_trained_one_after_another(
     assert_same_run(tmp_path / "short", alone / "short")
 
 
-def test_the_memory_decides_how_many_train_at_once(
+def test_the_memory_decides_how_many_train_at_once_with_the_threads_of_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = memory.bytes_of(loop_of(settings_of(), tmp_path / "one"))
     wide = memory.bytes_of(loop_of(settings_of("network.widths=[64]"), tmp_path / "wide"))
     assert 3 * one < wide < 10 * one
     monkeypatch.setattr(memory, "available", lambda device: 2.5 * one / memory.SHARE)
-    sizes = []
-    right = Stack.__init__
+    sizes, threads = [], set()
+    right, step = Stack.__init__, Stack.step
 
     def made(self, loops, *arguments):
         sizes.append(len(loops))
         right(self, loops, *arguments)
 
     monkeypatch.setattr(Stack, "__init__", made)
-    calls = [call(tmp_path / f"{i}", f"seed={i}", "trainer.steps=3") for i in range(5)]
+    monkeypatch.setattr(
+        Stack, "step", lambda self: threads.add(torch.get_num_threads()) or step(self)
+    )
+    granted = torch.get_num_threads()
+    words = ("trainer.steps=3", f"trainer.threads={granted + 1}")
+    calls = [call(tmp_path / f"{i}", f"seed={i}", *words) for i in range(5)]
     assert train_together(calls) == [None] * 5
     assert sizes == [2, 2, 1]
+    assert threads == {granted + 1}
+    assert torch.get_num_threads() == granted
 
 
 # Which jobs

@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from processes import until
 
+from vae_run.system import beside as module
 from vae_run.system.beside import Beside, beside
 
 
@@ -27,6 +29,41 @@ def test_it_ends_with_the_context() -> None:
         copy: Beside[None] = other.__self__  # type: ignore[attr-defined]
         os.kill(copy._process, 0)
     assert not Path(f"/proc/{copy._process}").exists()
+
+
+def test_work_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    with beside(lambda: time.sleep(600)) as other:
+        copy: Beside[None] = other.__self__  # type: ignore[attr-defined]
+        process, started = copy._process, time.monotonic()
+        assert other() is None
+        assert time.monotonic() - started < 60
+        assert not Path(f"/proc/{process}").exists()
+
+
+def test_a_signal_while_the_copy_is_made_is_for_this_process_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It raises here, once the copy has an owner, which ends it."""
+    made: list[int] = []
+    real = os.fork
+
+    def fork() -> int:
+        process = real()
+        made.append(process)
+        os.kill(os.getpid(), signal.SIGUSR1)  # to this process, and to the copy
+        return process
+
+    def raises(number: int, frame: object) -> None:
+        raise InterruptedError(os.getpid())
+
+    before = signal.signal(signal.SIGUSR1, raises)
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(InterruptedError, match=str(os.getpid())):
+        Beside(lambda: time.sleep(600))
+    signal.signal(signal.SIGUSR1, before)
+    assert not Path(f"/proc/{made[0]}").exists()
+    assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 PARENT = """

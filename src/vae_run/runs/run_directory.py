@@ -17,7 +17,7 @@ from vae_run.config.schema import Settings
 from vae_run.errors import CheckpointError, DamagedError, Interrupted
 from vae_run.runs import checkpoint_file, data_location, lock
 from vae_run.runs.environment import environment
-from vae_run.runs.saved_json import ENVIRONMENT, NUMBER, STATUS, read_json, typed
+from vae_run.runs.saved_json import ENVIRONMENT, NUMBER, STATUS, read_if_whole, read_json, typed
 from vae_run.runs.saved_yaml import read_yaml
 from vae_run.runs.status import about_process, ended, write_status
 from vae_run.system.files import json_text, write_json
@@ -141,7 +141,7 @@ class RunDirectory:
         Raises:
             ConfigError: one is.
         """
-        lock.refuse_if_held(self.path, read_json(self.path / "status.json"))
+        lock.refuse_if_held(self.path, read_if_whole(self.path / "status.json"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -150,7 +150,7 @@ class RunDirectory:
         Raises:
             ConfigError: another process trains in this run.
         """
-        with lock.held(self.path, lambda: read_json(self.path / "status.json")):
+        with lock.held(self.path, lambda: read_if_whole(self.path / "status.json")):
             lock.remove_leftovers(self.path)
             yield
 

@@ -24,13 +24,17 @@ ENVIRONMENT = {
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in the file at `path`; empty if there is no file, or no mapping in it.
 
+    A file without content counts as none: a power failure can leave one, empty or of zero bytes,
+    where a file was replaced and the disk was not waited for.
+
     Raises:
         CheckpointError: it is not JSON, is too large, or cannot be read.
     """
     try:
         if path.stat().st_size > LARGEST:
             raise CheckpointError(f"{path}: has more than {LARGEST:,} bytes; refused.")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if text.strip("\0 \n") else {}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import pickle
+import select
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +18,15 @@ from typing import Any, Generic, TypeVar
 
 from vae_run.system.hardware import cores
 
+log = logging.getLogger("vae_run")
+
 T = TypeVar("T")
 
+PATIENCE = 60.0
+"""Seconds that work may take beyond three times what its caller did meanwhile."""
+
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 def has_room() -> bool:
@@ -34,23 +43,54 @@ def has_room() -> bool:
 
 
 class Beside(Generic[T]):
-    """A copy of this process that does a piece of work."""
+    """A copy of this process that does a piece of work.
+
+    Signals wait while it is made: their handlers belong to this process, and an exception that one
+    raises must neither run on in the copy nor leave the copy without an owner.
+    """
 
     def __init__(self, work: Callable[[], T]) -> None:
+        self._started, self._process = time.monotonic(), 0
         reads, writes = os.pipe()
-        self._parent = os.getpid()
-        with warnings.catch_warnings():  # Python tells of other threads; the copy needs none
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._process = os.fork()
-        if self._process == 0:
-            _work(work, writes, self._parent)  # does not return
-        os.close(writes)
-        self._result = os.fdopen(reads, "rb")
+        self._result, parent = os.fdopen(reads, "rb", buffering=0), os.getpid()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            try:
+                with warnings.catch_warnings():  # Python tells of other threads; none is needed
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    self._process = os.fork()
+                if self._process == 0:
+                    _work(work, writes, parent, before)  # does not return
+            finally:
+                if os.getpid() != parent:
+                    os._exit(1)
+                os.close(writes)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)  # handlers may raise here
+        except BaseException:
+            self.end()
+            raise
 
     def result(self) -> T | None:
-        """What `work` has returned, once it has; None where it failed, or the copy was ended."""
+        """What `work` has returned, once it has; None where it failed, or the copy was ended.
+
+        A lock that another thread held when the copy was made stays locked in it for ever. So a
+        copy that takes longer than `PATIENCE`, and three times as long as this process has worked
+        since it was made, is ended.
+        """
+        now = time.monotonic()
+        until = now + PATIENCE + 3 * (now - self._started)
+        received = bytearray()
+        while select.select([self._result], [], [], max(0.0, until - time.monotonic()))[0]:
+            part = self._result.read(1 << 20)
+            if not part:
+                break
+            received += part
+        else:
+            log.warning("a copy of this process does not end its work, which is done here instead")
+            self.end()
+            return None
         try:
-            found: T = pickle.load(self._result)  # noqa: S301 - from our own copy
+            found: T = pickle.loads(received)  # noqa: S301 - from our own copy
         except (EOFError, pickle.UnpicklingError):
             return None
         return found
@@ -58,10 +98,13 @@ class Beside(Generic[T]):
     def end(self) -> None:
         """End it, and wait until it has ended."""
         self._result.close()
+        process, self._process = self._process, 0  # its number may belong to another later
+        if not process:
+            return
         with suppress(ProcessLookupError):
-            os.kill(self._process, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
         with suppress(ChildProcessError):
-            os.waitpid(self._process, 0)
+            os.waitpid(process, 0)
 
 
 @contextmanager
@@ -77,12 +120,16 @@ def beside(work: Callable[[], T]) -> Iterator[Callable[[], T | None]]:
         other.end()
 
 
-def _work(work: Callable[[], Any], result: int, parent: int) -> None:
-    """The copy: do `work`, send what it returns, and end without a word."""
+def _work(work: Callable[[], Any], result: int, parent: int, mask: set[Any]) -> None:
+    """The copy: do `work`, send what it returns, and end without a word.
+
+    Signals get their default handlers before the signal mask becomes `mask`, that of the caller.
+    """
     try:
         ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if os.getppid() == parent:
             data = pickle.dumps(work(), protocol=pickle.HIGHEST_PROTOCOL)
             with os.fdopen(result, "wb") as file:

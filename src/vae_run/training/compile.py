@@ -22,9 +22,8 @@ GAIN = 1.5e-3
 """Seconds that a compiled step saves, at least (docs/performance.md)."""
 COLD, WARM = 25.0, 6.0
 """Seconds that a program takes to be made: compiled here, or traced and then read from disk."""
-ALIKE = "VAE_RUN_JOBS_ALIKE"
-"""Environment variable by which a launcher says how many jobs, this one included, will share the
-programs of this machine."""
+
+_alike = 1
 
 
 def has_compiler() -> bool:
@@ -33,10 +32,15 @@ def has_compiler() -> bool:
     return any(name and shutil.which(name) for name in names)
 
 
+def share_programs(jobs: int) -> None:
+    """Let this process be one of `jobs` that share the programs of this machine."""
+    global _alike
+    _alike = jobs
+
+
 def jobs_alike() -> int:
-    """How many jobs will share a program, by `ALIKE`; 1 without it."""
-    given = os.environ.get(ALIKE, "")
-    return max(1, int(given)) if given.isdecimal() else 1
+    """How many jobs share a program, this one included, by `share_programs`; else 1."""
+    return _alike
 
 
 def chosen(choice: Choice, *, steps: int, device: torch.device) -> bool:

@@ -227,7 +227,7 @@ class Loop:
             "progress": asdict(self.progress),
             "val": self.validation.epoch_values,
             "trainer": self.trainer.length(),
-            "compiles": self.compiles,
+            **({"compiles": self.compiles} if "compiles" in vars(self) else {}),  # not yet chosen
         }
         with self.average.in_use():
             self.checkpoints.write(self.experiment.about(), state)

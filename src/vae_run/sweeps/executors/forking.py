@@ -15,6 +15,8 @@ from vae_run.system.temporary_folder import use_short_temporary_folder
 
 EXAMPLE = "VAE_RUN_SWEEP_EXAMPLE"
 """The environment variable that hands `preload` a job's configuration, as JSON."""
+LONGEST = 100_000
+"""Bytes that it can hold: Linux starts no process with a variable of 128 KiB or more."""
 
 
 @cache
@@ -33,14 +35,17 @@ def warm_up(threads: int, config: Mapping[str, Any] | None = None) -> None:
 
     Args:
         threads: CPU threads of a job.
-        config: of a job, from which the process learns what else to import.
+        config: of a job, from which the process learns what else to import, unless it is too long.
     """
     if sys.platform == "darwin":
         return
     from multiprocessing.forkserver import ensure_running
 
     processes()
-    with own_modules_only(
-        OMP_NUM_THREADS=str(threads), **{EXAMPLE: json.dumps(config, default=str)}
-    ):
+    with own_modules_only(OMP_NUM_THREADS=str(threads), **{EXAMPLE: _example(config)}):
         ensure_running()  # libraries read the number of threads when they are imported
+
+
+def _example(config: Mapping[str, Any] | None) -> str:
+    text = json.dumps(config, default=str)
+    return text if len(text.encode()) <= LONGEST else "null"

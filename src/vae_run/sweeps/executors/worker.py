@@ -26,11 +26,14 @@ class WorkerEnvironment:
         log: the file that its standard output and error are appended to.
         threads: CPU threads that torch uses.
         variables: all environment variables, such as those that choose its GPU.
+        alike: how many jobs share the program of its compiled step. It is no environment variable,
+            since whatever the job starts would inherit that.
     """
 
     log: Path
     threads: int
     variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    alike: int = 1
 
 
 _pool: Connection | None = None
@@ -64,7 +67,9 @@ def main(job: Callable[[], int], environment: WorkerEnvironment, pool: Connectio
     import torch
 
     from vae_run.system.denormals import denormals_flushed
+    from vae_run.training.compile import share_programs
 
+    share_programs(environment.alike)
     torch.set_num_threads(environment.threads)
     with denormals_flushed():
         sys.exit(job())

@@ -20,7 +20,6 @@ from vae_run.sweeps.executors.worker import WorkerEnvironment
 from vae_run.sweeps.jobs import Application, HydraJob
 from vae_run.sweeps.settings import PoolSettings, checked
 from vae_run.system.hardware import Shares
-from vae_run.training.compile import ALIKE
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -94,8 +93,8 @@ class PoolLauncher(ABC):
 
         def made(slot: int) -> Job:
             given = self.environment(f"{directory}/train.log", slot)
-            variables = {**given.variables, ALIKE: str(self.alike.get(directory, 1))}
-            return Job(directory, call, replace(given, variables=variables))
+            alike = 1 if self.remote else self.alike.get(directory, 1)
+            return Job(directory, call, replace(given, alike=alike))
 
         return made
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,20 +57,26 @@ def compiled_stack(
     """
     reason = obstacle(loops)
     if reason is not None:
-        if loops[0].trainer.compile is True:
-            log.warning("trainer.compile: %s; training goes on without.", reason)
+        gives_up(loops, reason if loops[0].trainer.compile is True else None)
         return None
-    trained, others = _of_model(values), _of_model(buffers)
-    if not pays(loops, trained, anew=anew):
+    if not pays(loops, anew=anew):
         return None
-    return CompiledStack(loops, trained, others, parameters)
+    return CompiledStack(loops, _of_model(values), _of_model(buffers), parameters)
+
+
+def gives_up(loops: Sequence[Loop], why: str | None) -> None:
+    """Let the steps of `loops` stay uncompiled, also when they are continued; tell `why` once."""
+    if why is not None and vars(loops[0]).get("compiles") is not False:
+        log.warning("trainer.compile: %s; training goes on without.", why)
+    for loop in loops:
+        loop.compiles = False
 
 
 def _of_model(tensors: Tensors) -> Tensors:
     return {name.removeprefix("model."): tensor.detach() for name, tensor in tensors.items()}
 
 
-def pays(loops: Sequence[Loop], values: Mapping[str, Tensor], *, anew: bool = False) -> bool:
+def pays(loops: Sequence[Loop], *, anew: bool = False) -> bool:
     """Whether the steps that are left of all of `loops` gain more than their program costs.
 
     A run that is continued keeps what was chosen for it; unless `anew`.
@@ -80,18 +86,10 @@ def pays(loops: Sequence[Loop], values: Mapping[str, Tensor], *, anew: bool = Fa
         return first.compiles
     limited = [one for one in loops if one.trainer.max_time or one.trainer.patience]
     left = sum(loop.total - loop.progress.step for loop in loops)
-    known = program.noted(_key(loops, values))
-    compiles = (limited or [first])[0].trainer.compiles(left, first.experiment.device, known=known)
+    compiles = (limited or [first])[0].trainer.compiles(left, first.experiment.device)
     for loop in loops:
         loop.compiles = compiles
     return compiles
-
-
-def _key(loops: Sequence[Loop], values: Mapping[str, Tensor]) -> str:
-    first = loops[0]
-    objective = without_numbers(first.experiment.objective)
-    parts = (first.experiment.model, objective, first.trainer.batch_size, len(loops))
-    return program.signature(parts, values)[0]
 
 
 class CompiledStack:
@@ -114,7 +112,7 @@ class CompiledStack:
         parameters: Sequence[Sequence[Tensor]],
     ) -> None:
         self._loops, first = loops, loops[0]
-        self._key, device = _key(loops, values), first.experiment.device
+        device = first.experiment.device
         objective = first.experiment.objective
         self.whole = WholeStep(
             first.experiment.model,
@@ -191,10 +189,9 @@ class CompiledStack:
         except Exception as error:  # a compiler can fail in any way
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         if reason is not None:
-            log.warning("trainer.compile: %s; training goes on without.", reason)
+            gives_up(self._loops, reason)
             return False
         self._program = made
-        program.note(self._key)
         took = time.perf_counter() - started
         log.info("the step of %d runs is compiled, in %.1f s", len(self._loops), took)
         return True

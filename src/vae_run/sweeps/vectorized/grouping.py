@@ -23,7 +23,7 @@ APART = (
 )
 """Keys and groups of which every run of a stack has its own: nothing of a step's shape."""
 
-SHARED = ("_target_", "batch_size", "compile")
+SHARED = ("_target_", "batch_size", "compile", "threads")
 """Options of the trainer that have to be equal in all runs of a stack."""
 
 

@@ -104,7 +104,8 @@ class Stack:
 
     def of(self, loops: Sequence[Loop]) -> Stack:
         """A stack of some of its runs."""
-        return Stack(loops, self._varying, self._untrained, anew=True)
+        compiled = self._compiled is not None
+        return Stack(loops, self._varying, self._untrained, anew=compiled)
 
     def _spread(self) -> Tensors:
         """The buffers that all models share, as if each had its own: [N, ...]."""

@@ -10,6 +10,8 @@ from contextlib import closing
 from contextvars import copy_context
 from itertools import groupby
 
+import torch
+
 from vae_run.config.invocation import Call
 from vae_run.data.splits import Splits
 from vae_run.errors import Interrupted
@@ -23,6 +25,7 @@ from vae_run.tasks.resume import continued
 from vae_run.tasks.train import begun
 from vae_run.training.loop import Loop
 from vae_run.training.step import StepRecord
+from vae_run.training.threads import computing_with
 
 log = logging.getLogger("vae_run")
 
@@ -33,6 +36,7 @@ Data = dict[str, Splits]
 def _training_of(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, StepRecord, None]:
     """A whole run, from its directory to its pictures: yields its loop whenever it needs a step."""
     run, key = RunDirectory(call.directory), json.dumps(call.settings.raw["dataset"])
+    granted = torch.get_num_threads()
     ready = (
         continued(run, call, data.get(key)) if run.last.is_file() else begun(call, data.get(key))
     )
@@ -41,14 +45,21 @@ def _training_of(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, 
             return
         data.setdefault(key, training.experiment.splits)
         trainer = training.experiment.settings.build("trainer")
-        loop = trainer.begin(training.experiment, training.run, training.tracker, training.saved)
+        parts = (training.experiment, training.run, training.tracker, training.saved)
+        with computing_with(threads_of(run)):
+            loop = trainer.begin(*parts)
         with closing(loop.display):
             loop.ready()
             over = trainer.is_over(loop.progress)
             while not over:
                 over = loop.settle((yield loop), stop)
-        with at_once():
+        with at_once(), computing_with(granted):
             conclude(training.experiment, training.run, training.tracker, loop.progress)
+
+
+def threads_of(run: RunDirectory) -> int:
+    """The threads that `run` is trained with, as it has recorded them."""
+    return int(run.environment()["threads"])
 
 
 class SharedStop(StopRequests):
@@ -135,8 +146,9 @@ def train_together(
             first = waiting[0].loop
             assert first is not None
             waiting += _begun(following, runs_that_fit(first, processes) - 1)
-            for _, alike in groupby(sorted(waiting, key=_step), key=_step):
-                _train(list(alike), differing, stop)
+            for (_, threads, _), alike in groupby(sorted(waiting, key=_alike), key=_alike):
+                with computing_with(threads):
+                    _train(list(alike), differing, stop)
     return [run.error for run in runs]
 
 
@@ -150,9 +162,14 @@ def _begun(runs: Iterator[ActiveRun], most: int) -> list[ActiveRun]:
     return found
 
 
-def _step(run: ActiveRun) -> int:
+def _alike(run: ActiveRun) -> tuple[int, int, str]:
+    """What is equal in runs that are trained together: step, threads and, if made, the choice.
+
+    That is whether steps are compiled; a run that is continued keeps it.
+    """
     assert run.loop is not None
-    return run.loop.progress.step
+    chosen = vars(run.loop).get("compiles")
+    return run.loop.progress.step, threads_of(run.loop.run), str(chosen)
 
 
 def _train(runs: list[ActiveRun], differing: Sequence[str], stop: SharedStop) -> None:
