@@ -181,5 +181,6 @@ class _Told:
 def _is_its_dict(part: Any) -> bool:
     """Whether `part` has no other values than those in its `__dict__`: no slots, nothing in C."""
     kind = type(part)
-    small = kind.__basicsize__ <= _Empty.__basicsize__ and not kind.__itemsize__
-    return small and hasattr(part, "__dict__")
+    if kind.__basicsize__ > _Empty.__basicsize__ or kind.__itemsize__:
+        return False
+    return hasattr(part, "__dict__") and not any(vars(each).get("__slots__") for each in kind.mro())
