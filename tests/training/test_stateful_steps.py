@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from vae_run.system.signals import StopRequests
 from vae_run.tracking.tracker import NoTracker
 from vae_run.training import compiled_steps, loop, program
 from vae_run.training.compiled_steps import CompiledSteps
+from vae_run.training.inductor import FOLDER
 
 
 class Part(nn.Module):
@@ -143,6 +145,14 @@ def test_a_program_with_other_numbers_is_not_used(
         "trainer.compile: the compiled sums of a step differ from the eager ones; "
         "training goes on without."
     ]
+
+
+def test_tracing_sets_no_environment_variable(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, str]] = []
+    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.setattr(program, "inductor", lambda graph, _: seen.append({**os.environ}) or graph)
+    program.of(torch.tanh, torch.ones(2))
+    assert FOLDER not in seen[0]
 
 
 def test_classes_and_functions_of_one_name_are_told_apart(told: Any) -> None:

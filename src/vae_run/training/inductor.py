@@ -62,20 +62,21 @@ def inductor(graph: torch.fx.GraphModule, leaves: list[Any]) -> Compiled:
 
     Inductor compiles anew what it cannot unpickle, but not a library that cannot be loaded.
     """
-    from torch._inductor.utils import fresh_cache
-
-    place = folder()
-    if (reason := unusable(place)) is None:
-        try:
-            with _kept_in(place):
+    place = folder()  # before torch sets `FOLDER`
+    with environment_restored():
+        if (reason := unusable(place)) is None:
+            os.environ[FOLDER] = str(place)
+            try:
                 return _compiled(graph, leaves)
-        except Exception as error:  # a compiler can fail in any way
-            why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            said = f"{why}. Delete {place}, whose files are damaged."
-    else:
-        said = f"{place} {reason}; compiled code is not kept."
-    with _environment(), fresh_cache():
-        run = _compiled(graph, leaves)
+            except Exception as error:  # a compiler can fail in any way
+                why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                said = f"{why}. Delete {place}, whose files are damaged."
+        else:
+            said = f"{place} {reason}; compiled code is not kept."
+        from torch._inductor.utils import fresh_cache
+
+        with fresh_cache():
+            run = _compiled(graph, leaves)
     log.warning("trainer.compile: %s", said)
     return run
 
@@ -93,15 +94,8 @@ def _compiled(graph: torch.fx.GraphModule, leaves: list[Any]) -> Compiled:
 
 
 @contextmanager
-def _kept_in(place: Path) -> Iterator[None]:
-    with _environment():
-        os.environ[FOLDER] = str(place)
-        yield
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Leave `FOLDER` afterwards as it was: torch sets it too."""
+def environment_restored() -> Iterator[None]:
+    """Leave `FOLDER` afterwards as it was: tracing and compiling set it."""
     before = os.environ.get(FOLDER)
     try:
         yield

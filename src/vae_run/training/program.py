@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from vae_run.training.inductor import inductor
+from vae_run.training.inductor import environment_restored, inductor
 
 Program = Callable[[Any], Any]
 """Takes one argument, nested tensors like those that it was traced with; some change in place."""
@@ -66,7 +66,8 @@ def compiled(function: Callable[[Any], Any], example: Any) -> Program:
             would not do that.
         Exception: of any kind, where it cannot be traced or compiled.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx
+    with environment_restored():
+        from torch.fx.experimental.proxy_tensor import make_fx
 
     leaves, structure = pytree.tree_flatten(example)
     shape_of_result: list[Any] = []
@@ -79,7 +80,8 @@ def compiled(function: Callable[[Any], Any], example: Any) -> Program:
     copies = [leaf.detach().clone() for leaf in leaves]
     flat(*copies)  # what is computed at the first call and kept is no change at later ones
     before = _Told.about(function, example)  # as long as it lives, no identity is used again
-    graph = make_fx(flat)(*copies)
+    with environment_restored():
+        graph = make_fx(flat)(*copies)
     if _Told.about(function, example).text != before.text:
         raise TypeError("a step changes attributes of the model or objective that are no buffers")
     with torch.no_grad():
