@@ -244,7 +244,7 @@ def test_a_program_of_a_stack_is_made_once_and_takes_the_steps_that_a_run_takes_
         assert float(state["step"]) == float(held["step"]) == steps
 
 
-def test_auto_counts_the_steps_of_all_runs_and_what_differs_is_not_compiled(
+def test_auto_counts_the_steps_of_the_longest_run_and_what_differs_is_not_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def loops_of(name: str, *words: str) -> list[Loop]:
@@ -257,14 +257,13 @@ def test_auto_counts_the_steps_of_all_runs_and_what_differs_is_not_compiled(
         "vae_run.training.settings.chosen",
         lambda choice, *, steps, device, **_: asked.append(steps) or False,
     )
-    loops = loops_of("auto")
-    for loop in loops:  # as `begin` does for each: the checkpoint before the first step
-        loop.save()
+    loops = [*loops_of("auto"), *loops_of("long", "trainer.steps=9999")]
+    loops = [one.trainer.begin(one.experiment, one.run, one.tracker, None) for one in loops]
     assert asked == []
     assert "compiles" not in checkpoint_file.read(loops[0].run.last)
     assert not compiled_stack.pays(loops)
-    assert asked == [2 * loops[0].total]
-    assert [loop.compiles for loop in loops] == [False, False]
+    assert asked == [9999]
+    assert [loop.compiles for loop in loops] == [False] * 4
     loops[0].save()
     assert checkpoint_file.read(loops[0].run.last)["compiles"] is False
     apart = [*loops_of("a"), *loops_of("b", "trainer.clip_norm=1")]

@@ -74,15 +74,17 @@ def _of_model(tensors: Tensors) -> Tensors:
 
 
 def pays(loops: Sequence[Loop], *, anew: bool = False) -> bool:
-    """Whether the steps that are left of all of `loops` gain more than their program costs.
+    """Whether the steps that are left of `loops` gain more than their program costs.
 
-    A run that is continued keeps what was chosen for it; unless `anew`.
+    A step of all runs gains about as much as one of a single run, however many they are: what
+    compiling saves is mostly the overhead of operations (docs/performance.md). So the steps of the
+    longest run count. A run that is continued keeps what was chosen for it; unless `anew`.
     """
     first = loops[0]
     if "compiles" in vars(first) and not anew:  # chosen already
         return first.compiles
     limited = [one for one in loops if one.trainer.max_time or one.trainer.patience]
-    left = sum(loop.total - loop.progress.step for loop in loops)
+    left = max(loop.total - loop.progress.step for loop in loops)
     compiles = (limited or [first])[0].trainer.compiles(left, first.experiment.device)
     for loop in loops:
         loop.compiles = compiles
