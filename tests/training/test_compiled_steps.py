@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -178,30 +177,6 @@ def test_parts_of_a_batch_are_trained_eagerly(traced: Any) -> None:
     records = fitting(experiment(), through=CompiledSteps, at_once=8, precision=nullcontext())
     assert next(records).skipped == 0
     assert not traced
-
-
-def test_files_that_cannot_be_loaded_are_told_and_not_used(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from torch import _inductor
-
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    places, told = list[str](), list[str]()
-
-    def fails_once(graph: Any, *_: Any, **how: Any) -> Any:
-        places.append(os.environ["TORCHINDUCTOR_CACHE_DIR"])
-        if len(places) == 1:
-            raise ImportError("x.so: invalid ELF header")
-        return graph
-
-    monkeypatch.setattr(_inductor, "standalone_compile", fails_once)
-    monkeypatch.setattr(program.log, "warning", lambda text, *what: told.append(text % what))
-    double = program.compiled(lambda x: {"twice": 2 * x}, torch.ones(3))
-    assert double(torch.arange(3.0))["twice"].tolist() == [0, 2, 4]
-    assert places[0] == str(tmp_path) != places[1]
-    assert told == [
-        f"trainer.compile: x.so: invalid ELF header. Delete {tmp_path}, whose files are damaged."
-    ]
 
 
 @pytest.mark.scale

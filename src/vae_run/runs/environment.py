@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from vae_run.runs.saved_json import read_if_whole
 from vae_run.system.denormals import flushed
+from vae_run.system.files import write_json
 
 PACKAGES = ("vae-run", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "tensorboard")
 
@@ -31,6 +35,23 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "denormals_flushed": flushed(),
         "git_revision": _git_revision(),
     }
+
+
+COMPILED = "compiled"
+"""The key of `environment.json` that says whether the steps of the training were compiled."""
+
+
+def compiled_before(recorded: Mapping[str, Any]) -> dict[str, bool]:
+    """What `environment.json`, as it is `recorded`, says of that; before any step, False."""
+    return {COMPILED: bool(recorded.get(COMPILED, False))}
+
+
+def record_compiled(run: Path, *, compiled: bool) -> None:
+    """Let `environment.json` of the run at `run` say whether steps are compiled, if it is there."""
+    file = run / "environment.json"
+    about = read_if_whole(file)
+    if about and about.get(COMPILED, False) is not compiled:
+        write_json(file, {**about, COMPILED: compiled})
 
 
 @cache  # a sweep in Python asks for each run, and the metadata are read from files

@@ -15,7 +15,7 @@ NUMBER = (int, float)
 STATUS = {"state": str, "message": str, "pid": int, "host": str, "epoch": NUMBER, "step": NUMBER}
 ENVIRONMENT = {
     **{"versions": dict, "images": dict, "event_shape": list, "parameters": int, "threads": int},
-    **{"evaluation_threads": int, "denormals_flushed": bool},
+    **{"evaluation_threads": int, "denormals_flushed": bool, "compiled": bool},
     **dict.fromkeys(("python", "platform", "device", "device_name", "dataset_fingerprint"), str),
 }
 """The types of those values of `status.json` and `environment.json` that are read."""

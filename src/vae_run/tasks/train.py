@@ -22,6 +22,7 @@ from vae_run.models.networks import parameter_count
 from vae_run.models.priors import Fitted
 from vae_run.runs import checkpoint_file
 from vae_run.runs.data_record import changes, record_of
+from vae_run.runs.environment import compiled_before
 from vae_run.runs.failed_start import nothing_left
 from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
@@ -135,7 +136,8 @@ def prepare(settings: Settings, run: RunDirectory, splits: Splits | None = None)
         "parameters": parameter_count(experiment.model),
         "processes": (ranks.place() or ranks.Place()).size,
     }
-    run.write_environment(device, threads_of(experiment, recorded), fingerprint, about)
+    kept = {**about, **compiled_before(recorded)}
+    run.write_environment(device, threads_of(experiment, recorded), fingerprint, kept)
     task = settings.fixed.task
     write_line("start", path=run.path, task=task, device=str(device), **about)
     experiment.declared().write(run.path)

@@ -43,15 +43,15 @@ def jobs_alike() -> int:
     return _alike
 
 
-def chosen(choice: Choice, *, steps: int, device: torch.device, known: bool = False) -> bool:
+def chosen(choice: Choice, *, steps: int, device: torch.device) -> bool:
     """Whether a training of `steps` steps is compiled; warns if it should be but cannot.
 
-    `auto` compares what steps gain with what a program costs, by numbers that do not depend on the
-    moment: the same configuration is always decided alike. `known`: the program is on disk.
+    `auto` compares what steps gain with what a program costs, by numbers that depend neither on the
+    moment nor on what is on disk: on a machine the same command is always decided alike.
     """
     if choice is False:
         return False
-    if choice == "auto" and not _pays(steps, device, known=known):
+    if choice == "auto" and not _pays(steps, device):
         return False
     if not has_compiler():
         if choice is True:
@@ -60,21 +60,21 @@ def chosen(choice: Choice, *, steps: int, device: torch.device, known: bool = Fa
     return True
 
 
-def _pays(steps: int, device: torch.device, *, known: bool) -> bool:
+def _pays(steps: int, device: torch.device) -> bool:
     """Whether `steps` steps gain what compiling costs; says so in a line.
 
-    On Apple's GPUs torch's compiler is not mature.
+    The first of several jobs compiles the program, and the others read it from disk. On Apple's
+    GPUs torch's compiler is not mature.
     """
     jobs = jobs_alike()
-    gain, cost = GAIN * steps * jobs, WARM * jobs if known else COLD + WARM * (jobs - 1)
+    gain, cost = GAIN * steps * jobs, COLD + WARM * (jobs - 1)
     pays = gain > cost and device.type != "mps"
     log.info(
-        "trainer.compile=auto: %s; %s steps%s gain about %.0f s, and %s takes about %.0f s",
+        "trainer.compile=auto: %s; %s steps%s gain about %.0f s, and compiling takes about %.0f s",
         "compiled" if pays else "not compiled",
         f"{steps:,}",
         f" of each of {jobs} jobs" if jobs > 1 else "",
         gain,
-        "loading the program" if known else "compiling",
         cost,
         extra={} if pays else IN_FILE_ALONE,
     )

@@ -5,20 +5,19 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vae_run.data.batches import Batch, TrainingBatches
-from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.data.batches import Batch
 from vae_run.objectives import Objective, Terms
 from vae_run.system import ranks
 from vae_run.training import program
 from vae_run.training.step import EagerSteps, StepRecord
 from vae_run.training.updates import FORMULAS, Group, groups_of, state_of
-from vae_run.training.whole_step import Held, WholeStep
+from vae_run.training.whole_step import Held, WholeStep, difference
 
 log = logging.getLogger("vae_run")
 
@@ -27,10 +26,11 @@ class CompiledSteps:
     """Takes the steps of `eager` by one program, in place.
 
     The last batch of an epoch, if it is smaller, is taken eagerly. If there is no program for a
-    step, one line of warning says why, and all steps are taken eagerly.
+    step, one line of warning says why, `gave_up` is called, and all steps are taken eagerly.
     """
 
-    def __init__(self, eager: EagerSteps) -> None:
+    def __init__(self, eager: EagerSteps, gave_up: Callable[[], None] = lambda: None) -> None:
+        self._gave_up = gave_up
         self._eager, self._batches = eager, eager.batches
         self.why_not = _why_not(eager)
         self._program: program.Program | None = None
@@ -77,17 +77,25 @@ class CompiledSteps:
         there = {name: tensor for name, tensor in given.items() if tensor is not None}
         arguments = (self._held.tensors(), {**there, **self._now}, self._images)
         if self._program is None:
-            started = time.perf_counter()
-            try:
-                self._program = program.of(whole_step(self._eager), arguments)
-            except Exception as error:  # a compiler can fail in any way
-                first = (str(error).strip() or type(error).__name__).splitlines()[0]
-                self._gives_up(first[:200])
-                return None
-            program.note(_key(self._eager.model, self._eager.objective, self._batches))
-            log.info("the step is compiled, in %.1f s", time.perf_counter() - started)
+            self._program = self._made(arguments)
+        if self._program is None:
+            return None
         found: dict[str, Any] = self._program(arguments)
         return found
+
+    def _made(self, arguments: tuple[Any, Any, Any]) -> program.Program | None:
+        """The program, after a comparison with the eager step; None if there is none."""
+        started, whole = time.perf_counter(), whole_step(self._eager)
+        try:
+            made = program.of(whole, arguments)
+            reason = difference(whole, made, arguments)
+        except Exception as error:  # a compiler can fail in any way
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        if reason is not None:
+            self._gives_up(reason)
+            return None
+        log.info("the step is compiled, in %.1f s", time.perf_counter() - started)
+        return made
 
     def _record(self, found: dict[str, Any] | None, step: int, rate: float) -> StepRecord | None:
         if found is None:
@@ -100,20 +108,7 @@ class CompiledSteps:
     def _gives_up(self, why: str) -> None:
         self.why_not = why
         log.warning("trainer.compile: %s; training goes on without.", why)
-
-
-def is_known(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> bool:
-    """Whether a program for steps of the like has been compiled here before."""
-    try:
-        return program.noted(_key(model, objective, batches))
-    except RecursionError:  # of an objective that holds half a program
-        return False
-
-
-def _key(model: LatentVariableModel, objective: Objective, batches: TrainingBatches) -> str:
-    parts = (model, without_numbers(objective), batches.corruption, batches.batch_size)
-    tensors = [*model.parameters(), *model.buffers()]
-    return program.signature(parts, tensors)[0]
+        self._gave_up()
 
 
 def _why_not(eager: EagerSteps) -> str | None:
@@ -124,6 +119,8 @@ def _why_not(eager: EagerSteps) -> str | None:
         return f"steps of {type(eager.optimizer).__name__} cannot be compiled"
     if eager.at_once is not None:
         return "gradients of parts of a batch (trainer.accumulate) are not compiled"
+    if len(eager.batches.split) < eager.batches.batch_size:
+        return "there are fewer training images than trainer.batch_size, so no batch is whole"
     return None
 
 

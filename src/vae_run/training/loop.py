@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 from vae_run.data.batches import TrainingBatches
 from vae_run.errors import Interrupted
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective
+from vae_run.runs.environment import record_compiled
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system import ranks
 from vae_run.system.signals import StopRequests, at_once
@@ -22,7 +23,7 @@ from vae_run.tracking.history import History
 from vae_run.tracking.tracker import Tracker
 from vae_run.training import distributed
 from vae_run.training.checkpoint_writer import CheckpointWriter
-from vae_run.training.compiled_steps import CompiledSteps, is_known
+from vae_run.training.compiled_steps import CompiledSteps
 from vae_run.training.data_support import scalable
 from vae_run.training.display import TrainingDisplay
 from vae_run.training.experiment import Experiment
@@ -56,12 +57,11 @@ class Loop:
     def __post_init__(self) -> None:
         settings, objective = self.experiment.settings, self.experiment.objective
         self.batches = self.experiment.training_batches(self.trainer.batch_size, self.batches_type)
-        self.steps_per_epoch = self.batches.steps_per_epoch
+        self.steps_per_epoch = self.progress.steps_per_epoch = self.batches.steps_per_epoch
         self.total = self.trainer.total_steps(self.steps_per_epoch)
         self.trainer.refuse_long_warmup(objective, self.steps_per_epoch)
         self.optimizer = self.experiment.optimizer(self.experiment.model)
         self.schedule: Schedule = settings.build("schedule")
-        self.progress.steps_per_epoch = self.steps_per_epoch
         self.progress.horizon = self.schedule.horizon or self.total / self.steps_per_epoch
         self.average = WeightAverage(self.experiment.model, self.trainer.ema)
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)
@@ -75,9 +75,8 @@ class Loop:
 
     @cached_property
     def compiles(self) -> bool:
-        """Whether steps are compiled; a run that is continued keeps what was chosen for it."""
-        parts = (self.experiment.model, self.experiment.objective, self.batches)
-        return self.trainer.compiles(self.total, self.experiment.device, known=is_known(*parts))
+        """Whether steps are compiled: as in the run that is continued; False where it failed."""
+        return self.trainer.compiles(self.total, self.experiment.device)
 
     @property
     def epoch(self) -> float:
@@ -108,6 +107,7 @@ class Loop:
 
     def fit(self, model: LatentVariableModel, objective: Objective) -> Iterator[StepRecord]:
         """Endless steps of `model` under `objective`, with the loop's batches and optimiser."""
+        compiled = partial(CompiledSteps, gave_up=partial(setattr, self, "compiles", False))
         return fit(
             model,
             objective,
@@ -118,7 +118,7 @@ class Loop:
             clip_norm=self.trainer.clip_norm,
             precision=self.precision(),
             at_once=self.trainer.at_once,
-            through=CompiledSteps if self.compiles else lambda eager: eager,
+            through=compiled if self.compiles else lambda eager: eager,
         )
 
     def precision(self) -> AbstractContextManager[Any]:
@@ -143,8 +143,7 @@ class Loop:
         self.progress.step = record.step
         self.progress.examples += record.size
         self.meter.add(record)
-        last = record.step == self.total
-        epoch_ends = record.step % self.steps_per_epoch == 0
+        last, epoch_ends = record.step == self.total, record.step % self.steps_per_epoch == 0
         if record.step % self.trainer.log_every == 0 or epoch_ends or last:
             self.log(record)
         if last or self.trainer.evaluation_is_due(record.step, self.steps_per_epoch):
@@ -215,6 +214,7 @@ class Loop:
             self.checkpoints.skip()
             return
         self.tracker.flush()
+        record_compiled(self.run.path, compiled=self.run.stepped and self.compiles)
         state = {
             **self.own_state(),
             **self.average.state_dict(),

@@ -58,10 +58,10 @@ class GradientSettings:
         """Images in a forward pass where batches are cut; None: whole batches."""
         return images_at_once(self.batch_size, self.accumulate) if self.accumulate > 1 else None
 
-    def compiles(self, steps: int, device: torch.device, *, known: bool = False) -> bool:
-        """Whether a training of `steps` steps is compiled; `known`: its program is on disk."""
+    def compiles(self, steps: int, device: torch.device) -> bool:
+        """Whether a training of `steps` steps is compiled."""
         lasts = self.max_time is None and self.patience is None
-        return chosen(self.compile, steps=steps if lasts else 0, device=device, known=known)
+        return chosen(self.compile, steps=steps if lasts else 0, device=device)
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """The step that training ends at."""

@@ -8,9 +8,8 @@ Letters: N runs, B batch, E event shape, K samples, D latent dimensions, T terms
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +56,21 @@ class _Steps(nn.Module):
 
     def forward(self, what: Callable[[LatentVariableModel], Any]) -> Any:
         return what(self.model)
+
+
+@contextmanager
+def _with_numbers(objective: Objective, given: Tensors) -> Iterator[None]:
+    """Let attributes of `objective` be tensors inside: those of `given` as `objective.NAME`."""
+    start = "objective."
+    own = {k.removeprefix(start): tensor for k, tensor in given.items() if k.startswith(start)}
+    before = {name: getattr(objective, name) for name in own}
+    try:
+        for name, tensor in own.items():
+            setattr(objective, name, tensor)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(objective, name, value)
 
 
 @dataclass(frozen=True)
@@ -125,17 +139,14 @@ class WholeStep:
 
     def _loss(self, parameters: Tensors, buffers: Tensors, given: Tensors) -> tuple[Tensor, Terms]:
         """The mean loss [] of one run, and its terms, each [B]."""
-        objective = copy.copy(self.objective)
-        for name in [name for name in given if name.startswith("objective.")]:
-            setattr(objective, name.removeprefix("objective."), given[name])
         target, corrupted = self._pixels(given)
         label, conditions = given.get("label"), given.get("conditions")
         batch = Batch(corrupted, target, given["noise"], label, conditions)
 
         def terms_of(model: LatentVariableModel) -> Terms:
-            return objective(model.given(batch.given), batch, given["epoch"])
+            return self.objective(model.given(batch.given), batch, given["epoch"])
 
-        with self.precision:
+        with self.precision, _with_numbers(self.objective, given):
             terms = self._called(terms_of, {**buffers, **parameters})
         return trained_loss(terms).mean(), dict(terms)
 
@@ -152,7 +163,13 @@ class WholeStep:
 
     def _called(self, what: Callable[[LatentVariableModel], Any], tensors: Tensors) -> Any:
         named = {f"model.{name}": tensor for name, tensor in tensors.items()}
-        return functional_call(_Steps(self.model), named, (what,))
+        given = dict(named)
+        found = functional_call(_Steps(self.model), named, (what,))
+        for name, tensor in given.items():
+            if named[name] is not tensor:  # the new one would be dropped
+                own = name.removeprefix("model.")
+                raise TypeError(f"{own} is assigned in a step, not changed in place")
+        return found
 
     def _norm(self, gradients: Any) -> Tensor:
         """The 2-norm of the gradient, [] or [N]."""
@@ -187,3 +204,27 @@ class WholeStep:
 
         each = vmap(changed) if self.stacked else changed
         each(held["parameters"], held["buffers"], skipped)
+
+
+CLOSE, HALF_CLOSE = 1e-3, 3e-2
+"""Largest relative difference of a program from the eager step; the second under autocast."""
+
+
+def difference(
+    whole: WholeStep, made: Callable[[Any], Any], arguments: tuple[Any, Any, Any]
+) -> str | None:
+    """How the step of the program `made` differs from that of `whole`; None if they are close.
+
+    Both are taken from copies of what they change; the means of their losses and the norms of
+    their gradients are compared. `arguments` are those of `WholeStep`.
+    """
+    held, given, images = arguments
+    copied = torch.utils._pytree.tree_map(torch.clone, (held, held))
+    expected, found = whole((copied[0], given, images)), made((copied[1], given, images))
+    close = HALF_CLOSE if isinstance(whole.precision, torch.autocast) else CLOSE
+    images_of_each = given["noise"].shape[-2]
+    for name, size in (("sums", images_of_each), ("norm", 1)):
+        far = (found[name] - expected[name]).abs() > close * (size + expected[name].abs())
+        if bool(far.any()):
+            return f"the compiled {name} of a step differ from the eager ones"
+    return None

@@ -17,12 +17,9 @@ from vae_run.training import program
 from vae_run.training.compiled_steps import batched, without_numbers
 from vae_run.training.loop import Loop
 from vae_run.training.updates import FORMULAS, Group, groups_of, state_of
-from vae_run.training.whole_step import Tensors, WholeStep
+from vae_run.training.whole_step import Tensors, WholeStep, difference
 
 log = logging.getLogger("vae_run")
-
-CLOSE = 1e-3
-"""Largest relative difference between losses and norms of the program and of the eager step."""
 
 
 def obstacle(loops: Sequence[Loop]) -> str | None:
@@ -187,7 +184,7 @@ class CompiledStack:
         started = time.perf_counter()
         try:
             made = program.of(self.whole, arguments)
-            reason = self._difference(made, arguments)
+            reason = difference(self.whole, made, arguments)
         except Exception as error:  # a compiler can fail in any way
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         if reason is not None:
@@ -197,21 +194,3 @@ class CompiledStack:
         took = time.perf_counter() - started
         log.info("the step of %d runs is compiled, in %.1f s", len(self._loops), took)
         return True
-
-    def _difference(self, made: program.Program, arguments: Any) -> str | None:
-        """How the program's first step differs from the eager one; None if it is close.
-
-        Both are taken from copies; their losses and the norms of their gradients are compared.
-        """
-        held, given, images = arguments
-        expected = self.whole((_copied(held), given, images))
-        found = made((_copied(held), given, images))
-        for name in ("sums", "norm"):
-            far = (found[name] - expected[name]).abs() > CLOSE * (1 + expected[name].abs())
-            if bool(far.any()):
-                return f"the compiled {name} of a step differ from the eager ones"
-        return None
-
-
-def _copied(tree: Any) -> Any:
-    return torch.utils._pytree.tree_map(torch.clone, tree)
