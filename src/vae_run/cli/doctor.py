@@ -81,7 +81,10 @@ def _findings() -> Iterator[Finding]:
     root = os.environ.get("VAE_RUN_DATA")
     data = Path(root or "~/.cache/vae-run/data").expanduser()
     yield _folder("data", data, "VAE_RUN_DATA" if root else "VAE_RUN_DATA names another")
-    about = "compiled code; decoded images are cached beside the data"
+    from vae_run.training.inductor import folder
+
+    yield _folder("programs", folder(), "compiled steps; TORCHINDUCTOR_CACHE_DIR names another")
+    about = "decoded images are cached beside the data"
     yield _folder("temporary", Path(tempfile.gettempdir()), about, needed=True)
     yield from _shared_memory()
     yield _fonts()

@@ -34,6 +34,7 @@ class CompiledSteps:
         self._eager, self._batches = eager, eager.batches
         self.why_not = _why_not(eager)
         self._program: program.Program | None = None
+        self._preparing = 0.0
         if self.why_not is not None:
             self._gives_up(self.why_not)
             return
@@ -86,6 +87,7 @@ class CompiledSteps:
     def _made(self, arguments: tuple[Any, Any, Any]) -> program.Program | None:
         """The program, after a comparison with the eager step; None if there is none."""
         started, whole = time.perf_counter(), whole_step(self._eager)
+        log.info("compiling the step, which takes about half a minute, or seconds from disk")
         try:
             made = program.of(whole, arguments)
             reason = difference(whole, made, arguments)
@@ -94,7 +96,8 @@ class CompiledSteps:
         if reason is not None:
             self._gives_up(reason)
             return None
-        log.info("the step is compiled, in %.1f s", time.perf_counter() - started)
+        self._preparing = time.perf_counter() - started
+        log.info("the step is compiled, in %.1f s", self._preparing)
         return made
 
     def _record(self, found: dict[str, Any] | None, step: int, rate: float) -> StepRecord | None:
@@ -103,7 +106,8 @@ class CompiledSteps:
         size = self._batches.batch_size
         terms: Terms = found["terms"]
         told = found["norm"], found["skipped"], found["sums"][None]
-        return StepRecord(step + 1, size, terms, rate, *told)
+        preparing, self._preparing = self._preparing, 0.0
+        return StepRecord(step + 1, size, terms, rate, *told, preparing)
 
     def _gives_up(self, why: str) -> None:
         self.why_not = why

@@ -87,6 +87,8 @@ def _compiled(graph: torch.fx.GraphModule, leaves: list[Any]) -> Compiled:
 
     # Without a context of this kind inductor would not look for the graph on disk.
     how: dict[str, Any] = {"dynamic_shapes": "from_example_inputs"}
+    # On a machine with CUDA_HOME and without a GPU, torch would warn of that.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # The number of threads is written into the code, but older torch does not hash it by itself.
     with config.patch({"cpp.threads": torch.get_num_threads()}):
         run: Compiled = _inductor.standalone_compile(graph, leaves, **how)

@@ -90,7 +90,7 @@ class Loop:
         while self.progress.step < self.total:
             started = time.perf_counter()
             record = next(records)
-            self.progress.seconds += time.perf_counter() - started
+            self.progress.seconds += time.perf_counter() - started - record.preparing
             yield record
 
     def ready(self) -> None:

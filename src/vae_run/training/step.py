@@ -33,6 +33,7 @@ class StepRecord:
         skipped: 1.0 where the loss or that norm is not finite and nothing was updated, else 0.0,
             float [].
         sums: what `row` returns, where it has been computed already.
+        preparing: seconds that compiling took before the step.
     """
 
     step: int
@@ -42,6 +43,7 @@ class StepRecord:
     grad_norm: Tensor
     skipped: Tensor
     sums: Tensor | None = None
+    preparing: float = 0.0
 
     def row(self) -> Tensor:
         """The terms' sums over the batch, and `skipped`: [1, T + 1] for T terms."""
