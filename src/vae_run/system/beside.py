@@ -53,19 +53,18 @@ class Beside(Generic[T]):
         self._started, self._process = time.monotonic(), 0
         reads, writes = os.pipe()
         self._result, parent = os.fdopen(reads, "rb", buffering=0), os.getpid()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            try:
-                with warnings.catch_warnings():  # Python tells of other threads; none is needed
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    self._process = os.fork()
-                if self._process == 0:
-                    _work(work, writes, parent, before)  # does not return
-            finally:
-                if os.getpid() != parent:
-                    os._exit(1)
-                os.close(writes)
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)  # handlers may raise here
+            with _signals_later():
+                try:
+                    with warnings.catch_warnings():  # Python tells of other threads
+                        warnings.simplefilter("ignore", DeprecationWarning)
+                        self._process = os.fork()
+                    if self._process == 0:
+                        _work(work, writes, parent)  # does not return
+                finally:
+                    if os.getpid() != parent:
+                        os._exit(1)
+                    os.close(writes)
         except BaseException:
             self.end()
             raise
@@ -120,16 +119,30 @@ def beside(work: Callable[[], T]) -> Iterator[Callable[[], T | None]]:
         other.end()
 
 
-def _work(work: Callable[[], Any], result: int, parent: int, mask: set[Any]) -> None:
-    """The copy: do `work`, send what it returns, and end without a word.
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let the handlers of signals wait until the end, and run then, in this process alone.
 
-    Signals get their default handlers before the signal mask becomes `mask`, that of the caller.
+    They are replaced, and not blocked: a signal that one thread blocks, another takes, and Python
+    runs its handler in the main thread all the same.
     """
+    came: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in _SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, signal.SIG_DFL if handler is None else handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _work(work: Callable[[], Any], result: int, parent: int) -> None:
+    """The copy: do `work`, send what it returns, and end without a word."""
     try:
         ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if os.getppid() == parent:
             data = pickle.dumps(work(), protocol=pickle.HIGHEST_PROTOCOL)
             with os.fdopen(result, "wb") as file:
