@@ -11,7 +11,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet scikit-dimension==0.5.0 numpy scipy
+"$folder/env/bin/pip" install --quiet scikit-dimension==0.5.0 numpy==2.4.6 scipy==1.17.1
 "$folder/env/bin/python" -W ignore - <<'PY'
 import numpy as np
 import skdim

@@ -10,7 +10,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet submitit==1.5.4 cloudpickle numpy==2.4.6
+"$folder/env/bin/pip" install --quiet submitit==1.5.4 cloudpickle==3.1.3 numpy==2.4.6
 "$folder/env/bin/python" -W ignore - <<'PY'
 import os
 import signal

@@ -11,7 +11,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet torchmetrics==1.9.0 torch==2.14.1 scikit-image numpy==2.4.6
+"$folder/env/bin/pip" install --quiet torchmetrics==1.9.0 torch==2.14.1 scikit-image==0.26.0 numpy==2.4.6
 "$folder/env/bin/python" -W ignore - <<'PY'
 import numpy as np
 import torch
