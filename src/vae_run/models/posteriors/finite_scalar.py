@@ -6,7 +6,7 @@ Letters: B batch, P positions of a code, C numbers of each, L_c levels of a numb
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 LEVELS = [8, 5, 5, 5]  # never modified
 EPSILON = 1e-3
 """Share by which the bounds of a number stay within the outermost levels."""
-STARTS = 1024
-"""Training images whose codes the encoder's outputs are scaled by before training."""
-SPREAD = math.pi / math.sqrt(12)
-"""Standard deviation of u where tanh(u) is uniform on [-1, 1]."""
-LARGEST = 1 - 1e-6
-"""tanh(u) of the largest u that is told from others in float32, about 7."""
 
 
 class FiniteScalarPosterior(QuantizedPosterior):
@@ -50,6 +44,7 @@ class FiniteScalarPosterior(QuantizedPosterior):
     trained, and nothing is added to the loss.
     """
 
+    saturates = True
     span: Tensor
     offset: Tensor
     shift: Tensor
@@ -97,31 +92,6 @@ class FiniteScalarPosterior(QuantizedPosterior):
         indices = ((levels.long() + self.widths) * self.basis).sum(-1, keepdim=True)
         stages = bounded / self.widths, levels / self.widths
         return Quantized(self.positions.join(value), indices, *(s.unsqueeze(2) for s in stages))
-
-    @property
-    def start_size(self) -> int:
-        return STARTS
-
-    @torch.no_grad()
-    def start_at(self, found: Sequence[Distribution]) -> None:
-        """Give the encoder's outputs u a mean of 0 and the deviation `SPREAD`, number by number.
-
-        Outputs that differ little from image to image are all rounded to one code, from which the
-        decoder learns nothing. The mean and the deviation of a convolution's outputs are over all
-        places; a projection of another kind stays as it is.
-        """
-        layer = self.projection[1] if isinstance(self.projection, nn.Sequential) else None
-        layer = self.projection if layer is None else layer
-        if not isinstance(layer, (nn.Linear, nn.Conv2d)) or layer.bias is None:
-            return
-        scaled = torch.cat([q.residuals[:, :, 0] for q in found if isinstance(q, Quantized)])
-        bounded = (scaled * self.widths + self.offset) / self.span
-        u = torch.atanh(bounded.clamp(-LARGEST, LARGEST)) - self.shift
-        u = u.flatten(0, 1) if isinstance(layer, nn.Conv2d) else self.positions.join(u)
-        deviation = u.std(0, correction=0)
-        factor = torch.where(deviation > 1e-6, SPREAD / deviation, 1.0)
-        layer.weight.mul_(factor.view(-1, *[1] * (layer.weight.dim() - 1)))
-        layer.bias.sub_(u.mean(0)).mul_(factor)
 
     def lookup(self, indices: Tensor) -> Tensor:
         levels = indices[..., None] // self.basis % self.levels
