@@ -96,6 +96,7 @@ class _Unit(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
         unit, factors = ctx.saved_tensors
+        gradient = gradient.contiguous()  # a linear layer's comes transposed, which is slow below
         rest = [d for d in range(unit.dim()) if d != 1]
         along = (gradient * unit).sum(rest, keepdim=True)
         return addcmul(gradient, unit, along, value=-1) * factors
