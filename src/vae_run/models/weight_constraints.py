@@ -99,7 +99,8 @@ class _Unit(Function):
         gradient = gradient.contiguous()  # a linear layer's comes transposed, which is slow below
         rest = [d for d in range(unit.dim()) if d != 1]
         along = (gradient * unit).sum(rest, keepdim=True)
-        return addcmul(gradient, unit, along, value=-1) * factors
+        found: Tensor = addcmul(gradient, unit, along, value=-1) * factors
+        return found
 
 
 class UnitColumns(nn.Module):
@@ -113,7 +114,7 @@ class UnitColumns(nn.Module):
         """A weight [outputs, inputs + others, *taps]."""
         if weight.shape[1] > self.inputs:
             return cat([self(weight[:, : self.inputs]), weight[:, self.inputs :]], 1)
-        unit: Tensor = _Unit.apply(weight)[0]  # type: ignore[no-untyped-call]
+        unit: Tensor = _Unit.apply(weight)[0]
         return unit
 
 
