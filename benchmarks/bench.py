@@ -112,13 +112,14 @@ class Bench:
         return json.loads(run(script(name, *arguments), threads, added=ours, core=core).output)
 
     def vae_run(self, *overrides: str) -> dict[str, Any]:
-        """Seconds, memory and metrics of one run of this build, from `stages.py`."""
+        """Seconds, memory, metrics and `compiled` of one run of this build, from `stages.py`."""
         with tempfile.TemporaryDirectory() as folder:
             stages, directory = Path(folder, "stages.json"), Path(folder, "run")
             typed = [*overrides, f"hydra.run.dir='{directory}'"]
             run(script("stages.py", stages, *typed), self.threads, Path(folder))
             metrics = json.loads((directory / "metrics.json").read_text())
-            return {**json.loads(stages.read_text()), **metrics}
+            compiled = json.loads((directory / "environment.json").read_text()).get("compiled")
+            return {**json.loads(stages.read_text()), **metrics, "compiled": compiled}
 
 
 def data_root() -> Path:

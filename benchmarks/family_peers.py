@@ -1,6 +1,6 @@
 """Families of models in other programs: `families.py` compares vae-run with them.
 
-    python benchmarks/family_peers.py vq_vae|factor_vae|topk|fsq ROOT EPOCHS
+    python benchmarks/family_peers.py vq_vae|factor_vae|topk|fsq ROOT EPOCHS SEED
 
 prints one line of JSON: the training images per second of processor time, and the squared error of
 a pixel of the reconstructions of the 10,000 test images. Each is the other package's own model in
@@ -72,6 +72,7 @@ def in_pythae(model: Any, train: Tensor, epochs: int, adversarial: bool) -> floa
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         how = {"output_dir": folder, "num_epochs": epochs, "no_cuda": True}
+        how["seed"] = torch.initial_seed()
         how["per_device_train_batch_size"] = BATCH
         if adversarial:
             rates = {"autoencoder_learning_rate": 1e-3, "discriminator_learning_rate": 1e-3}
@@ -109,7 +110,6 @@ def vq_vae(train: Tensor, test: Tensor, epochs: int) -> Result:
             pixels = self.layers(z[..., 0].transpose(1, 2).flatten(1))
             return ModelOutput(reconstruction=pixels.unflatten(-1, (1, 28, 28)))
 
-    torch.manual_seed(0)
     config = VQVAEConfig(input_dim=(1, 28, 28), latent_dim=SIZE, num_embeddings=512, use_ema=True)
     model = VQVAE(config, encoder=Encoder(), decoder=Decoder())
     speed = in_pythae(model, train, epochs, adversarial=False)
@@ -149,7 +149,6 @@ def factor_vae(train: Tensor, test: Tensor, epochs: int) -> Result:
         def forward(self, z: Tensor) -> Tensor:
             return self.layers(z)
 
-    torch.manual_seed(0)
     size = {"input_dim": (1, 28, 28), "latent_dim": LATENT}
     config = FactorVAEConfig(**size, reconstruction_loss="bce", gamma=GAMMA)
     model = FactorVAE(config, encoder=Encoder(), decoder=Decoder())
@@ -171,7 +170,8 @@ def in_autoencoders(model: Any, trainer: str, train: Tensor, epochs: int) -> flo
 
     with tempfile.TemporaryDirectory() as folder:
         how = {"output_dir": folder, "epochs": epochs, "batch_size": BATCH}
-        arguments = training.TrainingConfig(**how, learning_rate=1e-3, device="cpu", seed=0)
+        how |= {"learning_rate": 1e-3, "device": "cpu", "seed": torch.initial_seed()}
+        arguments = training.TrainingConfig(**how)
         fit = getattr(training, trainer)(model=model, args=arguments)
         loader = DataLoader(train, batch_size=BATCH, shuffle=True)
         fit.max_epochs = epochs
@@ -194,7 +194,6 @@ def topk(train: Tensor, test: Tensor, epochs: int) -> Result:
     from autoencoders import TopKSparseAutoencoderConfig, TopKSparseAutoencoderModel
     from autoencoders.data.base import TensorSpec
 
-    torch.manual_seed(0)
     nothing = {"hidden_dims": []}  # its layers to the code and back are the model's own
     model = TopKSparseAutoencoderModel(
         config=TopKSparseAutoencoderConfig(topk=ACTIVE, latent_dim=UNITS),
@@ -215,7 +214,6 @@ def fsq(train: Tensor, test: Tensor, epochs: int) -> Result:
     )
     from autoencoders.data.base import TensorSpec
 
-    torch.manual_seed(0)
     model = FiniteScalarQuantizedAutoencoderModel(
         config=FiniteScalarQuantizedAutoencoderConfig(num_levels=8),
         sample_spec=TensorSpec(shape=(784,)),
@@ -231,9 +229,10 @@ FAMILIES = {f.__name__: f for f in (vq_vae, factor_vae, topk, fsq)}
 
 
 def main() -> None:
-    name, root, epochs = sys.argv[1:]
+    name, root, epochs, seed = sys.argv[1:]
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     train, test = images(root)
+    torch.manual_seed(int(seed))  # trainers read it as torch.initial_seed()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         speed, mse = FAMILIES[name](train, test, int(epochs))
     print(json.dumps({"examples_per_second": speed, "mse": mse}))

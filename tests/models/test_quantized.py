@@ -81,6 +81,14 @@ def test_the_gradient_of_a_rounded_number_is_that_of_the_bounded_one():
     assert u.grad[0].tolist() == pytest.approx(expected, rel=1e-5)
 
 
+def test_images_begin_at_the_mean_so_that_codes_are_not_driven_into_saturation():
+    """All images had one code after an epoch of MNIST, where all outputs moved to its mean."""
+    made = experiment("model=fsq", "latent_dim=4")
+    mean = made.splits.train.images.mean(0)
+    bias = made.model.likelihood.projection[0].bias.detach().sigmoid()
+    torch.testing.assert_close(bias, mean.flatten(), rtol=1e-4, atol=1e-4)
+
+
 # positions
 
 

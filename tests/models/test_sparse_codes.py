@@ -12,7 +12,7 @@ from vae_run.errors import ConfigError
 from vae_run.evaluation.codes import calibrate, evaluating
 from vae_run.models.posteriors import SparseCode
 from vae_run.models.posteriors.units import BatchTopK, JumpReLU, Sigmoids, TopK
-from vae_run.models.weight_constraints import unit_columns
+from vae_run.models.weight_constraints import UnitColumns, unit_columns
 from vae_run.training.experiment import Experiment
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -139,6 +139,21 @@ def test_the_columns_that_read_the_code_have_norm_one(
         loss = -model.decode(model.encode(images).mean).log_prob(images).mean()
         loss.backward()
         optimizer.step()
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 3, 2, 2)], ids=["linear", "conv"])
+def test_unit_columns_have_the_gradient_of_their_formula(shape: tuple[int, ...]) -> None:
+    """Of one weight, and of stacked ones under `vmap`, which a vectorized sweep trains."""
+    weights = torch.randn(2, *shape, dtype=torch.double, requires_grad=True)
+    outer = torch.randn(2, *shape, dtype=torch.double)
+    rest = [d for d in range(1, weights.dim()) if d != 2]
+    plain = weights / weights.square().sum(rest, keepdim=True).sqrt()
+    (expected,) = torch.autograd.grad(plain, weights, outer)
+    columns = UnitColumns(shape[1])
+    for found in (torch.stack([columns(w) for w in weights]), torch.vmap(columns)(weights)):
+        torch.testing.assert_close(found, plain)
+        (gradient,) = torch.autograd.grad(found, weights, outer)
+        torch.testing.assert_close(gradient, expected)
 
 
 def test_unit_columns_can_be_left_away() -> None:

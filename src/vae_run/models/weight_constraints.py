@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
-from torch import Tensor, cat, nn, zeros
+from torch import Tensor, addcmul, cat, nn, zeros
+from torch.autograd import Function
 from torch.nn.functional import linear
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import register_parametrization
@@ -70,6 +72,37 @@ def normalise(*parts: nn.Module) -> None:
         spectral_norm(layer)
 
 
+class _Unit(Function):
+    """W / n with the norms n of its columns, and the factors 1 / n.
+
+    The gradient of a column u = w / n is (g - u (u g)) / n. Autograd would form the derivatives of
+    the norm and of the quotient one by one, which for 256 columns of 784 numbers takes more time
+    than a product of the training step.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor) -> tuple[Tensor, Tensor]:
+        rest = [d for d in range(weight.dim()) if d != 1]
+        factors = (weight * weight).sum(rest, keepdim=True).sqrt().clamp(min=1e-12).reciprocal()
+        return weight * factors, factors
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*output)
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+        unit, factors = ctx.saved_tensors
+        gradient = gradient.contiguous()  # a linear layer's comes transposed, which is slow below
+        rest = [d for d in range(unit.dim()) if d != 1]
+        along = (gradient * unit).sum(rest, keepdim=True)
+        found: Tensor = addcmul(gradient, unit, along, value=-1) * factors
+        return found
+
+
 class UnitColumns(nn.Module):
     """W with the columns of its first `inputs` inputs divided by their norms."""
 
@@ -81,9 +114,7 @@ class UnitColumns(nn.Module):
         """A weight [outputs, inputs + others, *taps]."""
         if weight.shape[1] > self.inputs:
             return cat([self(weight[:, : self.inputs]), weight[:, self.inputs :]], 1)
-        rest = [d for d in range(weight.dim()) if d != 1]
-        norms = weight.square().sum(rest, keepdim=True).sqrt().clamp(min=1e-12)
-        unit: Tensor = weight * norms.reciprocal()
+        unit: Tensor = _Unit.apply(weight)[0]
         return unit
 
 

@@ -131,17 +131,19 @@ class Experiment:
         """
         found, network = self.moments, self.settings.build("network")
         self.model.likelihood.start_scale(found.deviation)
-        if network.by_activation and (network.small_heads or not self.model.posterior.stochastic):
+        posterior = self.model.posterior
+        drawn = network.by_activation and (network.small_heads or not posterior.stochastic)
+        if drawn or posterior.saturates:
             self.model.likelihood.start_at(found.mean.float(), found.deviation)
-        if self.model.posterior.sparse:
+        if posterior.sparse:
             start_transposed(self.model, found.mean.float(), found.deviation)
-        if count := self.model.posterior.start_size:
+        if count := posterior.start_size:
             view = few(self.view(self.splits.train), count)
             with evaluating(self.model):
                 posteriors = [
                     self.model.given(batch.given).encode(batch.input) for batch in view.batches()
                 ]
-            self.model.posterior.start_at(posteriors)
+            posterior.start_at(posteriors)
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of the data, so that its model can be built and used again."""

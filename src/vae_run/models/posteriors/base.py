@@ -36,6 +36,12 @@ class Posterior(nn.Module, ABC):
     """Whether the columns by which the decoder reads the code have norm 1."""
     discrete = False
     """Whether indices of codewords name a code (`QuantizedPosterior`)."""
+    saturates = False
+    """Whether large outputs of the encoder have no gradient.
+
+    The likelihood then begins at the mean image: in the first steps all codes would otherwise move
+    together towards it, to where they cannot come back from.
+    """
     metrics: ClassVar[tuple[str, ...]] = ()
     """Metrics of the package that are measured wherever the objective is."""
     meanings: ClassVar[Mapping[str, str]] = {}

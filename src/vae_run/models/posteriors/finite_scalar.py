@@ -44,6 +44,7 @@ class FiniteScalarPosterior(QuantizedPosterior):
     trained, and nothing is added to the loss.
     """
 
+    saturates = True
     span: Tensor
     offset: Tensor
     shift: Tensor

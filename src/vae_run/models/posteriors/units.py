@@ -67,7 +67,7 @@ class TopK(Units):
     """
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        values, index = raw.topk(self.k, dim=-1)
+        values, index = raw.topk(self.k, dim=-1, sorted=False)
         active = torch.zeros_like(raw).scatter(-1, index, relu(values))
         return active, (active.detach() > 0).to(raw.dtype)
 
@@ -153,5 +153,5 @@ UNITS: Mapping[Sparsity, type[Units]] = {
 
 def largest(x: Tensor, k: int) -> Tensor:
     """1.0 at the k largest entries of the last dimension of x, else 0.0; exactly k of them."""
-    index = x.topk(k, dim=-1).indices
+    index = x.topk(k, dim=-1, sorted=False).indices
     return torch.zeros_like(x).scatter(-1, index, 1.0)
