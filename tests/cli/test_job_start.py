@@ -52,7 +52,8 @@ def test_a_job_finds_what_hydra_would_give_it(loader: RunLoader, tmp_path: Path)
     words += ["dataset=mnist", "tracker=none", "corruption=masking"]
     context: Any = HydraContext(config_loader=loader, callbacks=NoCallbacks())
     found = []
-    for start in (utils.run_job, run_job):
+    starts: list[Any] = [utils.run_job, run_job]
+    for start in starts:
         config = composed(loader, *words)
         keys = ("hydra.sweep.dir", "hydra.sweep.subdir")
         before = HydraConfig.instance().cfg

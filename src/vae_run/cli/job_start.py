@@ -39,7 +39,7 @@ def run_job(
         return utils.run_job(
             task_function, config, job_dir_key, job_subdir_key, hydra_context, configure_logging
         )
-    present = HydraConfig.instance()
+    present: Any = HydraConfig.instance()
     before, present.cfg = present.cfg, config
     try:
         keys = [job_dir_key] if job_subdir_key is None else [job_dir_key, job_subdir_key]

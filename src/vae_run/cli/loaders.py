@@ -11,6 +11,9 @@ from omegaconf import DictConfig
 
 from vae_run.cli.hydra_api import ConfigLoaderImpl
 
+ADDED = ([], ["hydra.mode=RUN"])
+"""What Hydra may add to the words of a command before it composes the job."""
+
 
 class SweepLoader(ConfigLoaderImpl):
     """Hydra's loader, for which the configuration of a multirun may lack keys that are given.
@@ -72,8 +75,9 @@ class RunLoader(SweepLoader):
             self._kept = words, config
             return config
         kept, self._kept = self._kept, None
-        added = words[len(kept[0]) :] if kept is not None and run_mode is RunMode.RUN else None
-        if kept is None or added not in ([], ["hydra.mode=RUN"]) or words != [*kept[0], *added]:
+        added = [] if kept is None else words[len(kept[0]) :]
+        same = kept is not None and words[: len(kept[0])] == kept[0]
+        if kept is None or not same or run_mode is not RunMode.RUN or added not in ADDED:
             return load(config_name, words, run_mode, *rest)
         parsed = OverridesParser.create().parse_overrides(words)
         self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)

@@ -115,7 +115,7 @@ class RunDirectory:
     @property
     def is_swept(self) -> bool:
         """Whether the run is a job of a sweep."""
-        return self._of_hydra.get("mode") == "MULTIRUN"
+        return bool(self._of_hydra.get("mode") == "MULTIRUN")
 
     @cached_property  # the file is written once, before the run begins
     def _of_hydra(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, setup_globals
@@ -79,7 +80,8 @@ class HydraJob:
         with open_dict(composed):
             composed.hydra.job.id = str(self.number)
             composed.hydra.job.num = self.number
-        HydraConfig.instance().cfg = composed
+        present: Any = HydraConfig.instance()
+        present.cfg = composed
         with trusted():
             return run_job(
                 task_function=task_function,
