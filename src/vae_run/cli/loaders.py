@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from vae_run.cli.hydra_api import ConfigLoaderImpl
 
-ADDED = ([], ["hydra.mode=RUN"])
+ADDED: tuple[list[str], ...] = ([], ["hydra.mode=RUN"])
 """What Hydra may add to the words of a command before it composes the job."""
 
 
