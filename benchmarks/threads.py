@@ -3,7 +3,8 @@
     python benchmarks/threads.py [--threads 1 2] [--rounds 40]
 
 The numbers of threads take turns, five steps each. Printed are the fastest step, which other
-programs on the machine disturb least, and the median.
+programs on the machine disturb least, the median, and the number of threads that a training takes
+by itself on this machine (`vae_run.training.threads`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from vae_run.data.splits import Split
 from vae_run.models.build import build_model
 from vae_run.system.denormals import denormals_flushed
 from vae_run.training.step import fit
-from vae_run.training.threads import step_flops
+from vae_run.training.threads import by_arithmetic, flops_a_thread, step_flops
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from parts import composed  # composes conf/ without Hydra
@@ -68,8 +69,9 @@ def main() -> None:
     print(
         "| network | GFLOP a step | "
         + " | ".join(f"{n} threads, ms" for n in arguments.threads)
-        + " |"
+        + " | by itself |"
     )
+    granted = torch.get_num_threads()
     for name, (shape, words) in NETWORKS.items():
         flops, records = steps(shape, words)
         found: dict[int, list[float]] = {n: [] for n in arguments.threads}
@@ -82,7 +84,8 @@ def main() -> None:
                     next(records)
                     times.append((time.perf_counter() - started) * 1e3)
         cells = (f"{min(times):.2f} ({statistics.median(times):.2f})" for times in found.values())
-        print(f"| {name} | {flops / 1e9:.2f} | " + " | ".join(cells), flush=True)
+        itself = by_arithmetic(flops, granted, flops_a_thread())
+        print(f"| {name} | {flops / 1e9:.2f} | {' | '.join(cells)} | {itself} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import pickle
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, replace
@@ -23,7 +22,6 @@ from hydra._internal.config_repository import (
     ConfigRepository,
     IConfigRepository,
 )
-from hydra._internal.hydra import Hydra
 from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
@@ -138,38 +136,6 @@ class _Copies(CachingConfigRepository):
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         return copy.deepcopy(self.delegate.load_config(config_path))
-
-
-def _may_set_mode(folder: Path) -> bool:
-    """Whether a file in `folder` may set `hydra.mode`, or it cannot be told."""
-    try:
-        texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.yaml")]
-    except (OSError, ValueError):
-        return True
-    return not folder.is_dir() or any(re.search(r"\bmode\b", text) for text in texts)
-
-
-@contextmanager
-def commands_are_composed_once() -> Iterator[None]:
-    """Hydra composes a command's configuration once to read `hydra.mode`, and then once more.
-
-    No file of `conf/` sets that key, so that the first composition is left out where neither the
-    command line nor a file in a folder of its own can set it.
-    """
-    assert not _may_set_mode(CONF)
-    read = Hydra.get_mode
-
-    def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> object:
-        places = hydra.config_loader.get_search_path().get_path()
-        own = [str(place.path) for place in places if place.provider == "command-line"]
-        sets_it = re.compile(r"[+~]*hydra(\.mode|\.searchpath|=|$)")
-        if any(map(sets_it.match, overrides)) or any(_may_set_mode(Path(path)) for path in own):
-            return read(hydra, config_name, overrides)
-        return None
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Hydra, "get_mode", get_mode)
-        yield
 
 
 @contextmanager

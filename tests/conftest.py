@@ -24,7 +24,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 from composed_once import (
-    commands_are_composed_once,
     forked_processes_compose_likewise,
     options_are_composed_once,
 )
@@ -66,7 +65,6 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.disable()
     patches = contextlib.ExitStack()
     patches.enter_context(options_are_composed_once())
-    patches.enter_context(commands_are_composed_once())
     patches.enter_context(forked_processes_compose_likewise())
     patch = patches.enter_context(pytest.MonkeyPatch.context())
     patch.setattr(os, "fsync", lambda descriptor: None)  # a millisecond; no test cuts the power

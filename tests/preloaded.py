@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import hydra
-from composed_once import commands_are_composed_once, options_are_composed_once
+from composed_once import options_are_composed_once
 
 from vae_run.cli.hydra_api import composing
 from vae_run.cli.resolvers import register_resolvers
@@ -15,7 +15,6 @@ PATCHES = ExitStack()
 """Open as long as the process lives."""
 
 PATCHES.enter_context(options_are_composed_once())
-PATCHES.enter_context(commands_are_composed_once())
 register_resolvers()
 with composing(CONF):
     hydra.compose("config", return_hydra_config=True)

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 import vae_run.cli
 from vae_run.cli import hydra_api
+from vae_run.cli.loaders import RunLoader
 from vae_run.cli.main import main
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.config.options import CONF
@@ -72,7 +73,7 @@ def test_the_environment_is_restored_after_an_error(
     if set_before is not None:
         monkeypatch.setenv(hydra_api.FULL_ERROR, set_before)
     with pytest.raises(hydra.errors.HydraException, match="modle"):
-        hydra_api.run(hydra_api.parse(["modle=vae"]), lambda _: None, CONF)
+        hydra_api.run(hydra_api.parse(["modle=vae"]), lambda _: None, CONF, RunLoader)
     assert os.environ.get(hydra_api.FULL_ERROR) == set_before
 
 
@@ -83,6 +84,7 @@ def test_the_job_that_hydra_is_asked_for_is_run(tmp_path: Path) -> None:
         hydra_api.parse(["latent_dim=7", f"hydra.run.dir={tmp_path / 'run'}"]),
         lambda config: given.append(config.latent_dim),
         CONF,
+        RunLoader,
     )
     assert given == [7]
     assert (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text() == "- latent_dim=7\n"

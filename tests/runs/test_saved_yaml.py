@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from vae_run.errors import CheckpointError
-from vae_run.runs.saved_yaml import read_yaml
+from vae_run.runs.saved_yaml import read_yaml, yaml_text
 
 SCALARS = """
 a: 1e-3
@@ -51,3 +51,19 @@ def test_what_omegaconf_refuses_is_refused(tmp_path: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"a\.yaml"):
         read_yaml(file)
+
+
+TEXTS = (
+    *["1e-3", "yes", "YES", "~", "null", "2020-01-01", "0x10", "1_0", "é-ü-☃", "${x}", "*a"],
+    *["&a", "1:30", "0o7", "+1", ".5", "inf", "nan", ".inf", "1.", "=", "<<"],
+    *["!x", "'q'", '"dq"', "???", "on", "-", "{}", "[", "%", "@", "`", "True", "010", "a:b"],
+    *("a: b", "- a", "", " lead", "a #b", "\t"),
+)
+
+
+def test_yaml_is_written_as_omegaconf_writes_it(tmp_path: Path) -> None:
+    values = [*TEXTS, "x" * 200, "word " * 30, "line\nbreak", True, None, 1e-5, 1e20, 3, -0.5]
+    content = {"values": values, "nested": {"empty": {}, "none": []}}
+    assert yaml_text(content) == OmegaConf.to_yaml(content)
+    (file := tmp_path / "file.yaml").write_text(yaml_text(content), encoding="utf-8")
+    assert read_yaml(file, resolve=False) == content

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from parts import composed
 
+from vae_run.runs import environment as about
 from vae_run.sweeps.executors import forking, rehearsal
 from vae_run.sweeps.executors.forking import EXAMPLE
 from vae_run.system.python_path import own_modules_only
@@ -58,3 +60,17 @@ def test_a_configuration_that_no_environment_variable_can_hold_is_left_to_the_jo
     for config in ({"seed": 1}, {"seed": "1" * 200_000}):
         forking.warm_up(1, config)
     assert started == ['{"seed": 1}', "null"]
+
+
+def test_jobs_read_neither_versions_nor_the_revision_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(about, "_REMEMBERED", {})
+    with own_modules_only():
+        rehearsal.rehearse()
+    device = torch.device("cpu")
+    first = about.environment(device, 1)
+    monkeypatch.setenv("PATH", "")  # there is no git any more
+    assert about.environment(device, 1) == first
+    monkeypatch.chdir(tmp_path)
+    assert about.environment(device, 1)["git_revision"] is None, "it is of another folder"

@@ -12,9 +12,11 @@ from parts import experiment
 
 from vae_run.system import hardware
 from vae_run.training.threads import (
-    FLOPS_A_THREAD,
+    NARROW_FLOPS,
+    WIDE_FLOPS,
     by_arithmetic,
     computing_with,
+    flops_a_thread,
     step_flops,
     threads_of,
 )
@@ -67,10 +69,39 @@ def test_those_of_convolutions_are_counted_at_every_place() -> None:
     assert found == 6 * sum(seen)
 
 
-def test_there_is_a_thread_more_for_every_share_of_arithmetic() -> None:
-    assert by_arithmetic(0.0, 16) == by_arithmetic(0.99 * FLOPS_A_THREAD, 16) == 1
-    assert by_arithmetic(FLOPS_A_THREAD, 16) == 2
-    assert by_arithmetic(100 * FLOPS_A_THREAD, 16) == 16
+@pytest.mark.parametrize(
+    ("capability", "gflop", "threads"),
+    [
+        ("AVX512", 0.75, 1),  # MNIST 784-400-20
+        ("AVX512", 0.8, 2),
+        ("AVX512", 1.24, 2),
+        ("AVX2", 0.39, 1),
+        ("AVX2", 0.75, 2),
+        ("AVX2", 1.24, 4),
+        ("DEFAULT", 0.75, 2),  # ARM without SVE
+        ("SVE256", 0.4, 2),
+        ("AVX2", 80.0, 16),
+    ],
+)
+def test_there_is_a_thread_more_for_every_share_of_arithmetic(
+    capability: str, gflop: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A product takes twice as long with vectors of half the width, and a wait does not."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert by_arithmetic(gflop * 1e9, 16, flops_a_thread()) == threads
+    assert by_arithmetic(gflop * 1e9, 1, flops_a_thread()) == 1
+
+
+@pytest.mark.usefixtures("sixteen")
+@pytest.mark.parametrize(("capability", "threads"), [("AVX512", 2), ("AVX2", 4)])
+def test_the_threads_of_a_run_depend_on_the_processor(
+    capability: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of 1.5 * WIDE_FLOPS = 3 * NARROW_FLOPS, as counted for the run's own network."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert WIDE_FLOPS == 2 * NARROW_FLOPS
+    large = experiment(f"trainer.batch_size={int(1.51 * WIDE_FLOPS / flops(images=1))}")
+    assert threads_of(large, {}) == threads
 
 
 @pytest.mark.usefixtures("sixteen")

@@ -32,16 +32,19 @@ def plain(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: a value is missing.
     """
-    job = config
-    if "hydra" in config:
-        job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        values = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
+        values = {str(key): _resolved(config[key]) for key in config if key != "hydra"}
     except MissingMandatoryValue as error:
         key = str(error.full_key or error).split(": ")[-1]
         raise ConfigError(f"{key}: a value is needed; say {key}=...") from error
-    assert isinstance(values, dict)
-    return {str(key): _at_home(str(key), value) for key, value in values.items()}
+    return {key: _at_home(key, value) for key, value in values.items()}
+
+
+def _resolved(value: Any) -> Any:
+    """A value of a configuration, plain: a copy without Hydra's section would take far longer."""
+    if not OmegaConf.is_config(value):
+        return value
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
 
 
 def _at_home(key: str, value: Any) -> Any:
@@ -73,9 +76,9 @@ def put_home_for_tilde(config: DictConfig) -> None:
     Raises:
         ConfigError: the home folder is not known.
     """
-    own: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    values: Any = OmegaConf.to_container(own)
-    paths = [key for key, _ in flat(values) if is_path(key)]
+    values: Any = OmegaConf.to_container(config)
+    own = {key: value for key, value in values.items() if key != "hydra"}
+    paths = [key for key, _ in flat(own) if is_path(key)]
     with read_write(config), read_write(config.hydra):
         for key in (*paths, "hydra.run.dir", "hydra.sweep.dir"):
             found = OmegaConf.select(config, key, throw_on_missing=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
@@ -22,14 +21,12 @@ from hydra import version
 from hydra._internal import hydra as hydra_application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.utils import _run_hydra, create_config_search_path, get_args_parser
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import _save_config as save_config
-from hydra.errors import ConfigCompositionException
-from hydra.types import RunMode, TaskFunction
+from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from vae_run.cli.job_start import run_job
 from vae_run.cli.words import understood
 from vae_run.version import __version__
 
@@ -37,7 +34,6 @@ __all__ = [
     "FULL_ERROR",
     "WHITELIST",
     "ConfigLoaderImpl",
-    "SweepLoader",
     "apply_overrides",
     "composing",
     "create_config_search_path",
@@ -46,7 +42,6 @@ __all__ = [
     "parse",
     "register_resolver",
     "run",
-    "save_config",
     "set_version_base",
     "trusted",
 ]
@@ -101,19 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(asked: argparse.Namespace, task: TaskFunction, conf: Path) -> None:
+def run(
+    asked: argparse.Namespace, task: TaskFunction, conf: Path, loader: type[ConfigLoaderImpl]
+) -> None:
     """Do what a command line asks of Hydra: run `task`, sweep it, or show things.
 
     Args:
         asked: the command line, as `parse` returns it.
         task: is given the composed configuration of each job.
         conf: the folder with `config.yaml`.
+        loader: of configurations, in place of Hydra's own.
 
     Raises:
         Exception: whatever Hydra or `task` raises; nothing is printed in its place.
     """
     set_version_base()
-    with _raising(), _loading_for_sweeps(), trusted():
+    with _raising(), _own_parts(loader), trusted():
         _run_hydra(
             args=asked,
             args_parser=_parser(),
@@ -169,50 +167,16 @@ def find_plugins() -> None:
     Plugins.instance()
 
 
-class SweepLoader(ConfigLoaderImpl):
-    """Hydra's loader, for which the configuration of a multirun may lack keys that are given.
-
-    That configuration has the default of a group whose options are swept, and so perhaps not the
-    keys of any of these options. Whether a job has them is told when it is composed.
-    """
-
-    def load_configuration(
-        self,
-        config_name: str | None,
-        overrides: list[str],
-        run_mode: RunMode,
-        from_shell: bool = True,
-        validate_sweep_overrides: bool = True,
-    ) -> DictConfig:
-        rest = (run_mode, from_shell, validate_sweep_overrides)
-        words = list(overrides)
-        while True:
-            try:
-                config = super().load_configuration(config_name, words, *rest)
-                break
-            except ConfigCompositionException as error:
-                lacking = re.match(r"Could not override '(?!hydra\b)([^']+)'", str(error))
-                left = [w for w in words if lacking is None or w.partition("=")[0] != lacking[1]]
-                if run_mode is not RunMode.MULTIRUN or len(left) == len(words):
-                    raise
-                words = left
-        if words != list(overrides):
-            parsed = OverridesParser.create().parse_overrides(list(overrides))
-            typed = [word.input_line for word in parsed if not word.is_hydra_override()]
-            config.hydra.overrides.task = typed
-        return config
-
-
 @contextmanager
-def _loading_for_sweeps() -> Iterator[None]:
-    """Let Hydra take a `SweepLoader` for its loader."""
+def _own_parts(loader: type[ConfigLoaderImpl]) -> Iterator[None]:
+    """Let Hydra take `loader` for its own, and start jobs by `job_start.run_job`."""
     module: Any = hydra_application
-    before = module.ConfigLoaderImpl
-    module.ConfigLoaderImpl = SweepLoader
+    before = module.ConfigLoaderImpl, module.run_job
+    module.ConfigLoaderImpl, module.run_job = loader, run_job
     try:
         yield
     finally:
-        module.ConfigLoaderImpl = before
+        module.ConfigLoaderImpl, module.run_job = before
 
 
 @contextmanager

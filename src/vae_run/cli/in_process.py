@@ -24,7 +24,7 @@ from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import VersionBase
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
@@ -36,9 +36,9 @@ from vae_run.cli.hydra_api import (
     apply_overrides,
     create_config_search_path,
     get_overrides_dirname,
-    save_config,
     set_version_base,
 )
+from vae_run.cli.job_start import save_configuration
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.cli.words import understood
 from vae_run.config.commands import override
@@ -218,19 +218,10 @@ def _call(config: DictConfig, typed: Sequence[str]) -> Call:
         config.hydra.runtime.output_dir = str(directory)
     choices: dict[Any, Any] = dict(config.hydra.runtime.choices)
     if config.task == "train":
-        _save(config, directory / ".hydra")
+        save_configuration(config, directory / ".hydra")
     return Call(
         check(plain(config)),
         directory,
         [word for word in config.hydra.overrides.task if word in typed],
         {str(k): v for k, v in choices.items() if isinstance(v, str)},
     )
-
-
-def _save(config: DictConfig, place: Path) -> None:
-    """The three files that Hydra writes for a job."""
-    own: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    hydra: Any = OmegaConf.masked_copy(config, "hydra")
-    save_config(own, "config.yaml", place)
-    save_config(hydra, "hydra.yaml", place)
-    save_config(config.hydra.overrides.task, "overrides.yaml", place)

@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 from vae_run.cli import hydra_api
 from vae_run.cli.composition import of_the_run, plain
 from vae_run.cli.exit_codes import Outcome, ending, report_error
+from vae_run.cli.loaders import RunLoader, SweepLoader
 from vae_run.cli.machine_report import told_to_programs
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.cli.shown import shows
@@ -68,7 +69,7 @@ def _run(asked: Namespace, typed: Sequence[str]) -> None:
     taken = of_the_run(asked.overrides) if of_one else []
     elsewhere = [] if ranks.leads() else [override("hydra.run.dir", ranks.scratch() / "run")]
     asked.overrides = [*taken, *asked.overrides, *elsewhere]
-    hydra_api.run(asked, _job, CONF)
+    hydra_api.run(asked, _job, CONF, SweepLoader if asked.multirun else RunLoader)
 
 
 def _job(config: DictConfig) -> None:

@@ -62,8 +62,24 @@ def _version(package: str) -> str | None:
         return None
 
 
+_REMEMBERED: dict[Path, str | None] = {}
+"""The revisions of working directories that `remember` has asked git for."""
+
+
+def remember() -> None:
+    """Read versions and the revision once, for all processes that are forked from this one.
+
+    Their code is that of this process, whatever is committed while they run.
+    """
+    for name in PACKAGES:
+        _version(name)
+    _REMEMBERED[Path.cwd()] = _git_revision()
+
+
 def _git_revision() -> str | None:
     """The git revision of the working directory, followed by + if files have been changed."""
+    if (here := Path.cwd()) in _REMEMBERED:
+        return _REMEMBERED[here]
     command = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,7 @@ class RunDirectory:
         return self.path / "figures"
 
     def config(self) -> dict[str, Any]:
-        """The run's own configuration, with interpolations resolved.
-
-        Moved classes have their present paths; newer parts and keys, values that change nothing.
+        """The run's own configuration, with interpolations resolved, as today's version has it.
 
         Raises:
             CheckpointError: the file is missing or damaged.
@@ -97,8 +96,7 @@ class RunDirectory:
     def settings(self, trust: Iterable[str] = ()) -> Settings:
         """The run's own configuration, checked, for what uses the model but does not train it.
 
-        Its parts are classes of vae-run or of packages in `trust`. The tracker is left out: its
-        package need not be installed.
+        Its parts are of vae-run or of packages in `trust`. There is no tracker, nor its package.
         """
         return check({**self.located(), **ADDED}, trust=trust)
 
@@ -109,20 +107,23 @@ class RunDirectory:
     def choices(self) -> dict[str, str]:
         """The option that the run was started with in each group."""
         try:
-            found = read_yaml(self.path / ".hydra" / "hydra.yaml", resolve=False)
-            choices = dict(found["hydra"]["runtime"]["choices"])
-        except (CheckpointError, LookupError, TypeError, ValueError):
+            choices = dict(self._of_hydra["runtime"]["choices"])
+        except (LookupError, TypeError, ValueError):
             return {}  # without them only labels in tables are missing
         return {str(k): v for k, v in choices.items() if isinstance(v, str)}
 
     @property
     def is_swept(self) -> bool:
         """Whether the run is a job of a sweep."""
+        return bool(self._of_hydra.get("mode") == "MULTIRUN")
+
+    @cached_property  # the file is written once, before the run begins
+    def _of_hydra(self) -> dict[str, Any]:
+        """Hydra's own section of the configuration; empty where it cannot be read."""
         try:
-            found = read_yaml(self.path / ".hydra" / "hydra.yaml", resolve=False)
-            return bool(found["hydra"]["mode"] == "MULTIRUN")
-        except (CheckpointError, LookupError, TypeError):
-            return False
+            return dict(read_yaml(self.path / ".hydra" / "hydra.yaml", resolve=False)["hydra"])
+        except (CheckpointError, LookupError, TypeError, ValueError):
+            return {}
 
     def status(self, **changes: Any) -> None:
         """Update `status.json`: `state`, `epoch`, `step`, `message`.
@@ -186,8 +187,7 @@ class RunDirectory:
         keep(file, lambda path: write_json(path, metrics), lambda: json_text(metrics, indent=2))
 
     def environment(self) -> dict[str, Any]:
-        file = self.path / "environment.json"
-        return typed(file, read_json(file), ENVIRONMENT)
+        return typed(file := self.path / "environment.json", read_json(file), ENVIRONMENT)
 
     def overrides(self) -> list[str]:
         """The overrides that the run was started with; none if they are not known."""
@@ -212,9 +212,8 @@ class RunDirectory:
             fingerprint: of its data (`Splits.fingerprint`).
             about_run: sizes of data and model, added as they are.
         """
-        of_machine = environment(device, threads)
-        about = {**of_machine, "dataset_fingerprint": fingerprint, **(about_run or {})}
-        write_json(self.path / "environment.json", about)
+        about = environment(device, threads) | {"dataset_fingerprint": fingerprint}
+        write_json(self.path / "environment.json", about | dict(about_run or {}))
 
     def fingerprint(self) -> str:
         """The fingerprint of the run's data (`Splits.fingerprint`).

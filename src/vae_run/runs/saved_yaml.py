@@ -1,4 +1,4 @@
-"""Reading the YAML files of a run directory, which may come from a stranger."""
+"""The YAML files of a run directory: writing them, and reading those of a stranger."""
 
 from __future__ import annotations
 
@@ -51,6 +51,39 @@ _Loader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+
+
+class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # type: ignore[misc]
+    """Writes scalars as OmegaConf does, but by libyaml, which takes a fifth of the time."""
+
+
+_WORDS = {"y", "n", "yes", "no", "true", "false", "on", "off"}
+"""Text that YAML 1.1 takes for true or false, in lower case."""
+
+
+def _write_text(dumper: Any, text: str) -> Any:
+    """Quote `text` where a reader would take it for a number or a truth value."""
+    quoted = text.lower() in _WORDS or _is_number(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if quoted else None)
+
+
+_Dumper.add_representer(str, _write_text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def yaml_text(content: Any) -> str:
+    """Plain `content` as YAML: what `OmegaConf.to_yaml` writes of it."""
+    text: str = yaml.dump(
+        content, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
+    )
+    return text
 
 
 def read_yaml(path: Path, *, resolve: bool = True) -> Any:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobRuntime, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobRuntime, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from vae_run.cli.composition import put_home_for_tilde
 from vae_run.cli.exit_codes import Outcome, report_error
 from vae_run.cli.hydra_api import find_plugins, trusted
+from vae_run.cli.job_start import run_job
 from vae_run.cli.main import call_of
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.runs.run_log import LOG
 from vae_run.sweeps.executors.job_end import ErrorReport, RunReport
 from vae_run.sweeps.executors.worker import report
+
+TILDE = re.compile(rb"(\x8c.|X....)~", re.DOTALL)
+"""The beginning of a text that begins with `~` in a pickle: its opcode and its length."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,13 @@ class HydraJob:
             composed = context.config_loader.load_sweep_config(config, list(self.overrides))
         else:
             composed = pickle.loads(self.composed)  # noqa: S301 (from the sweep itself)
-        if self.composed is None or b"~" in self.composed:
+        if self.composed is None or TILDE.search(self.composed):
             put_home_for_tilde(composed)
         with open_dict(composed):
             composed.hydra.job.id = str(self.number)
             composed.hydra.job.num = self.number
-        HydraConfig.instance().set_config(composed)
+        present: Any = HydraConfig.instance()
+        present.cfg = composed
         with trusted():
             return run_job(
                 task_function=task_function,

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from vae_run.config.commands import shell_word
@@ -27,6 +26,7 @@ from vae_run.runs.failed_start import nothing_left
 from vae_run.runs.load import load_weights
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.runs.run_log import logged
+from vae_run.runs.saved_yaml import yaml_text
 from vae_run.system import ranks
 from vae_run.system.device import choose_device
 from vae_run.system.machine_lines import write_line
@@ -99,7 +99,7 @@ def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
             log.info("%s", note)
         if settings.fixed.init_from is not None:
             warm_start(experiment, settings.fixed.init_from)
-        tracker.text("config", f"```yaml\n{OmegaConf.to_yaml(dict(settings.raw))}```")
+        tracker.text("config", f"```yaml\n{yaml_text(dict(settings.raw))}```")
         yield Training(experiment, run, tracker, None)
 
 

@@ -1,7 +1,9 @@
 """The number of CPU threads of a training, by the arithmetic of a step.
 
 Threads that share a product wait for each other about forty times a step. A small network gains
-less from a second thread than this costs, and with sixteen it is slower than with one.
+less from a second thread than this costs, and with sixteen it is slower than with one. How large a
+step must be for another thread depends on the processor: with vectors of half the width a product
+takes about twice as long, and the waits as long as before.
 
 Letters: B images of a forward pass, D latent dimensions, E event shape.
 """
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vae_run")
 
-FLOPS_A_THREAD = 0.8e9
-"""Operations of a step for each thread beyond the first (`benchmarks/threads.py`)."""
+WIDE_FLOPS = 0.8e9
+"""Operations of a step for each thread beyond the first, on a processor with AVX-512."""
+
+NARROW_FLOPS = WIDE_FLOPS / 2
+"""The same with vectors of 256 bits or fewer (AVX2, ARM); `benchmarks/threads.py` measures both."""
 
 
 def threads_of(experiment: Experiment, recorded: Mapping[str, Any]) -> int:
@@ -62,12 +67,17 @@ def threads_of(experiment: Experiment, recorded: Mapping[str, Any]) -> int:
         samples=experiment.objective.samples,
         images=images,
     )
-    return by_arithmetic(flops, granted)
+    return by_arithmetic(flops, granted, flops_a_thread())
 
 
-def by_arithmetic(flops: float, granted: int) -> int:
-    """One thread, and one more for every `FLOPS_A_THREAD` of a step; at most `granted`."""
-    return min(granted, 1 + int(flops / FLOPS_A_THREAD))
+def flops_a_thread() -> float:
+    """`WIDE_FLOPS` where torch computes with AVX-512, else `NARROW_FLOPS`."""
+    return WIDE_FLOPS if torch.backends.cpu.get_cpu_capability() == "AVX512" else NARROW_FLOPS
+
+
+def by_arithmetic(flops: float, granted: int, each: float) -> int:
+    """One thread, and one more for every `each` of the `flops` of a step; at most `granted`."""
+    return min(granted, 1 + int(flops / each))
 
 
 @contextmanager

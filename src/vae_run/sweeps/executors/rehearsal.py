@@ -14,14 +14,21 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from PIL import Image
+
 from vae_run import plots
+from vae_run.evaluation.selection import own_pictures
 from vae_run.reports.page import compile_template
+from vae_run.runs.environment import remember
 from vae_run.sweeps.executors.forking import EXAMPLE
 
 
 def rehearse() -> None:
     """Do it for the job whose configuration is in the environment, and take that out."""
     config = json.loads(os.environ.pop(EXAMPLE, "null"))
+    remember()
+    own_pictures()  # whose captions a report looks up
+    Image.preinit()
     for template in ("base.html", "report.html"):
         compile_template(template)
     plots.learning_curves({"train/loss": [2.0, 1.0], "val/loss": [2.0, 1.0]}, [1.0, 2.0], {})
