@@ -19,6 +19,7 @@ from torch import Tensor
 from vae_run.data.dataset import Dataset
 from vae_run.data.image_attributes import told
 from vae_run.data.images.decode_pool import decode_images
+from vae_run.data.images.decoder import Decoder
 from vae_run.data.images.folder import ENDINGS, files_below, unread_note
 from vae_run.data.split_names import SPLITS
 from vae_run.data.splits import Split
@@ -124,23 +125,34 @@ def read_input(
     source = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
     if arrays := [path for path in found if path.suffix.lower() in ARRAYS]:
         _refuse_several(source, found, arrays[0])
-        found_in = _of_array_file(arrays[0], dataset, event_shape, conditions, white)
-        return _labelled(found_in, class_names)
+        images = _of_array_file(arrays[0], dataset, event_shape, conditions, white)
+        return _labelled(images, class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
     decoder = decoder_of(dataset, event_shape)
+    images = _of_pictures(source, paths, base, decoder, white)
+    wanted = {name: known_as for name, known_as in conditions.items() if name not in known}
+    images = replace(
+        images,
+        classes=classes_of(paths, base, class_names),
+        given=told(dataset, paths, base, wanted),
+    )
+    return _labelled(images, class_names)
+
+
+def _of_pictures(
+    source: str, paths: Sequence[Path], base: Path | None, decoder: Decoder, white: int
+) -> UserImages:
+    """The pictures `paths`, called as below `base`, for a run whose own white is `white`."""
     level = white_of_pictures(source, paths, decoder, white)
-    images = UserImages(
+    return UserImages(
         source,
         len(paths),
         lambda start, stop: Split(decode_images(paths[start:stop], decoder), scale=float(level)),
         level + 1,
         names=np.array([str(p if base is None else p.relative_to(base).as_posix()) for p in paths]),
-        classes=classes_of(paths, base, class_names),
         index=torch.arange(len(paths)),
-        given=told(dataset, paths, base, {n: c for n, c in conditions.items() if n not in known}),
     )
-    return _labelled(images, class_names)
 
 
 def _refuse_several(told: str, found: Sequence[Path], array: Path) -> None:
