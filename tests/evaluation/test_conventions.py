@@ -126,22 +126,36 @@ def cubic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a @ b.T / a.shape[1] + 1) ** 3
 
 
+def kid_of_itself(features: torch.Tensor) -> float:
+    """The unbiased estimate for a set [n, P] and itself: -2 (diagonal - rest) / n, below 0."""
+    n, kernel = len(features), cubic(features, features)
+    within = (kernel.sum() - kernel.trace()) / (n * (n - 1))
+    estimate = float(2 * within - 2 * kernel.mean())
+    assert estimate == pytest.approx(float(-2 / n * (kernel.diagonal().mean() - within)))
+    return estimate
+
+
+def few_features() -> torch.Tensor:
+    return torch.randn(8, 64, generator=torch.Generator().manual_seed(0)).double()
+
+
 def test_kid_of_a_set_with_itself() -> None:
-    """No metric here is called so; the unbiased estimate is below 0, -2 (diagonal - rest) / n."""
+    """No metric here is called so."""
     assert find_spec("vae_run.evaluation.metrics.kid") is None
     assert not [name for name in TABLE.rows if "kid" in name]
-    few = torch.randn(8, 64, generator=torch.Generator().manual_seed(0)).double()
-    kernel = cubic(few, few)
-    within = (kernel.sum() - kernel.trace()) / (8 * 7)
-    estimate = float(2 * within - 2 * kernel.mean())
-    assert estimate == pytest.approx(float(-2 / 8 * (kernel.diagonal().mean() - within)))
-    assert estimate < 0
-    kid = pytest.importorskip("torchmetrics.image.kid")
-    measured = kid.KernelInceptionDistance(feature=torch.nn.Identity(), subset_size=8, subsets=3)
-    measured.update(few, real=True)
-    measured.update(few, real=False)
-    mean, deviation = measured.compute()
-    assert (float(mean), float(deviation)) == (pytest.approx(estimate, rel=1e-4), 0)
+    assert kid_of_itself(few_features()) < 0
+
+
+@pytest.mark.scale
+def test_kid_of_torchmetrics() -> None:
+    module = pytest.importorskip("torchmetrics.image.kid")
+    features = few_features()
+    kid = module.KernelInceptionDistance(feature=torch.nn.Identity(), subset_size=8, subsets=3)
+    kid.update(features, real=True)
+    kid.update(features, real=False)
+    mean, deviation = map(float, kid.compute())
+    assert mean == pytest.approx(kid_of_itself(features), rel=1e-4)
+    assert deviation == pytest.approx(0, abs=1e-6)
 
 
 def test_auroc_of_scores_in_nats() -> None:

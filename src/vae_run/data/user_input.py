@@ -129,14 +129,10 @@ def read_input(
         return _labelled(images, class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
-    decoder = decoder_of(dataset, event_shape)
-    images = _of_pictures(source, paths, base, decoder, white)
-    wanted = {name: known_as for name, known_as in conditions.items() if name not in known}
-    images = replace(
-        images,
-        classes=classes_of(paths, base, class_names),
-        given=told(dataset, paths, base, wanted),
-    )
+    images = _of_pictures(source, paths, base, decoder_of(dataset, event_shape), white)
+    wanted = {name: own for name, own in conditions.items() if name not in known}
+    beside = told(dataset, paths, base, wanted)
+    images = replace(images, classes=classes_of(paths, base, class_names), given=beside)
     return _labelled(images, class_names)
 
 
