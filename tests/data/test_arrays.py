@@ -245,7 +245,7 @@ def test_the_fourth_channel_of_pictures_is_transparency(tmp_path: Path) -> None:
             r"floats in \[0, 239\].*set dataset.scale=unit, or store them as uint8",
         ),
         (GREY / 119.5 - 1, r"floats in \[-1, 1\].*set dataset.scale=unit"),
-        ((GREY > 99).astype(np.uint8), "no value above 1.*store binary images as bool"),
+        ((GREY > 99).astype(np.uint8), "no pixel is above 1.*dataset.white=auto takes such"),
         (GREY / 255, None),
         (GREY > 99, None),
         (GREY.reshape(10, 24).astype(float), None),  # a vector may have any unit

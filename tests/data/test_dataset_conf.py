@@ -37,7 +37,12 @@ def test_yaml_agrees_with_the_constructor(name: str, monkeypatch: pytest.MonkeyP
         if parameter.default is inspect.Parameter.empty:
             assert OmegaConf.is_missing(found, key) or key == "root"
         else:
-            assert found[key] == own[key]
+            # Configurations of earlier versions lack `white`, and mean 255.
+            assert (
+                (found[key], own[key]) == ("auto", 255)
+                if key == "white"
+                else found[key] == own[key]
+            )
             TypeAdapter(parameter.annotation).validate_python(found[key])
     if "root" in found:
         assert found.root == "~/.cache/vae-run/data"
@@ -52,13 +57,14 @@ def test_yaml_agrees_with_the_constructor(name: str, monkeypatch: pytest.MonkeyP
         ("test_size", [0.5, 1, 6000], [0, 0.0, 1.0, -1]),
         ("split_seed", [0, 7], [-1, 0.5]),
         ("classes", [None, [0], [3, "cat"], ["2"]], [[], 3, "cat", [1.5]]),
+        ("white", ["auto", 1, 255], [0, 256, 1.0, "none", None]),
         ("binarize", ["none", "static", "dynamic"], ["both", True]),
         ("image_size", [1, 64, [32, 48]], [0, -3, [32], [1, 2, 3], 6.5]),
         ("channels", [1, 3], [2, "3"]),
     ],
 )
 def test_ranges_are_stated_by_the_annotations(key: str, good: list[Any], bad: list[Any]) -> None:
-    kind = ImageFolder if key in ("image_size", "channels") else Digits
+    kind = ImageFolder if key in ("image_size", "channels", "white") else Digits
     checker = TypeAdapter(inspect.signature(kind).parameters[key].annotation)
     for value in good:
         assert checker.validate_python(value) == value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from vae_run.evaluation.metrics.generation import frechet, overlap
 from vae_run.evaluation.metrics.geometry import kept
 from vae_run.evaluation.metrics.intrinsic_dimension import mle, twonn
 from vae_run.evaluation.metrics.latent import pairwise
+from vae_run.evaluation.quantities import TABLE
 from vae_run.models.distributions.continuous_bernoulli import ContinuousBernoulli
 from vae_run.models.distributions.sphere import VonMisesFisher, log_area, tail_rule
 from vae_run.models.distributions.spline_flow import Flow
@@ -117,6 +119,43 @@ def test_trustworthiness_of_a_lattice_with_itself() -> None:
 def test_frechet_distance_of_a_set_with_itself() -> None:
     few = torch.randn(8, 64, generator=torch.Generator().manual_seed(0)).double()
     assert 0 <= frechet(few, few) < 1e-6
+
+
+def cubic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """(a b / P + 1)^3, KID's kernel (Binkowski et al. 2018), of all pairs."""
+    return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+def kid_of_itself(features: torch.Tensor) -> float:
+    """The unbiased estimate for a set [n, P] and itself: -2 (diagonal - rest) / n, below 0."""
+    n, kernel = len(features), cubic(features, features)
+    within = (kernel.sum() - kernel.trace()) / (n * (n - 1))
+    estimate = float(2 * within - 2 * kernel.mean())
+    assert estimate == pytest.approx(float(-2 / n * (kernel.diagonal().mean() - within)))
+    return estimate
+
+
+def few_features() -> torch.Tensor:
+    return torch.randn(8, 64, generator=torch.Generator().manual_seed(0)).double()
+
+
+def test_kid_of_a_set_with_itself() -> None:
+    """No metric here is called so."""
+    assert find_spec("vae_run.evaluation.metrics.kid") is None
+    assert not [name for name in TABLE.rows if "kid" in name]
+    assert kid_of_itself(few_features()) < 0
+
+
+@pytest.mark.scale
+def test_kid_of_torchmetrics() -> None:
+    module = pytest.importorskip("torchmetrics.image.kid")
+    features = few_features()
+    kid = module.KernelInceptionDistance(feature=torch.nn.Identity(), subset_size=8, subsets=3)
+    kid.update(features, real=True)
+    kid.update(features, real=False)
+    mean, deviation = map(float, kid.compute())
+    assert mean == pytest.approx(kid_of_itself(features), rel=1e-4)
+    assert deviation == pytest.approx(0, abs=1e-6)
 
 
 def test_auroc_of_scores_in_nats() -> None:

@@ -190,6 +190,8 @@ def _coloured(
     top, alpha = (255 if array.dtype == np.uint8 else 1), array[..., 3]
     if scale == 1.0 and not (array.dtype == np.float32 and array.min() >= 0 and array.max() <= 1):
         return array, ()
+    if known is None and array.dtype == np.uint8 and array.max() == 1:  # no alpha of bytes
+        return array, ()
     extreme = float(((alpha == 0) | (alpha == top)).mean())
     if (alpha == top).all():
         return array[..., :3], (f"{where}: the fourth channel is opaque everywhere, and left out",)

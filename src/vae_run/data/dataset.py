@@ -57,6 +57,7 @@ class Parts:
         table: the columns of a table in its own units, which `load` standardises; None: no table.
         scale: how `load` scales the values of data that are no table, by their training images.
         conditions: what the columns of `Split.conditions` are, in their own units, or None.
+        white: the stored value of white, if the dataset lets it be chosen (`white.of_white`).
     """
 
     train: Split
@@ -69,6 +70,7 @@ class Parts:
     table: Columns | None = None
     scale: Literal["none"] | Kind = "none"
     conditions: Columns | None = None
+    white: int | None = None
 
     @classmethod
     def of(cls, splits: Mapping[str, Split], **more: Any) -> "Parts":
@@ -186,7 +188,7 @@ class Dataset(ABC):
             others = others and binarized(others, "others")
             val_others = val_others and binarized(val_others, "val_others")
         own = (parts.class_names, others, val_others, parts.stream, parts.notes, parts.table)
-        splits = Splits(train, val, test, *own, conditions=parts.conditions)
+        splits = Splits(train, val, test, *own, conditions=parts.conditions, white=parts.white)
         return with_labels(scaled_by_train(splits, parts.scale), conditions)
 
     def _of_classes(self, parts: Parts) -> tuple[Parts, Split | None, Split | None]:

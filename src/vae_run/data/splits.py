@@ -87,9 +87,8 @@ class Split:
     @property
     def has_grey(self) -> bool:
         """Whether any pixel lies strictly between 0 and 1; False if pixels are resampled."""
-        if self.resample:
-            return False
-        return any(bool(((x > 0) & (x < self.scale)).any()) for x in self.chunks())
+        grey = (bool(((x > 0) & (x < self.scale)).any()) for x in self.chunks())
+        return not self.resample and any(grey)
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -138,9 +137,8 @@ class Split:
         return labels if conditions is None else conditions
 
     def _chosen(self, values: Tensor | None, index: Tensor | slice) -> Tensor | None:
-        if values is None:
-            return None
-        return values[index] if self.mapped is None else sent(values[index], self.device)
+        chosen = None if values is None else values[index]
+        return chosen if chosen is None or self.mapped is None else sent(chosen, self.device)
 
     def to(self, device: torch.device) -> "Split":
         """The same split with its tensors on `device`; mapped images are sent there by batch."""
@@ -184,6 +182,7 @@ class Splits:
         table: the columns that a table's features were made from; None: the data are no table.
         scaling: what was done to the values of other data; None: nothing.
         conditions: what the columns of `Split.conditions` are, or None.
+        white: the stored value of white as the data were read; None: the dataset has a fixed one.
     """
 
     train: Split
@@ -197,6 +196,7 @@ class Splits:
     table: Columns | None = None
     scaling: Scaling | None = None
     conditions: Columns | None = None
+    white: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -90,7 +90,7 @@ class StreamedBatches(TrainingBatches):
         if self._position >= self.stream.images:
             self._epoch, self._position = self._epoch + 1, 0
         self._position += whole
-        target = sent(pixels, self.device).to(torch.float32) * (1.0 / 255.0)
+        target = sent(pixels, self.device).to(torch.float32) * (1.0 / self.stream.white)
         return self.finished(whole, target, None if label is None else sent(label, self.device))
 
     def next_index(self) -> Tensor:
@@ -207,7 +207,7 @@ class _Ahead:
                     )
             label = torch.tensor([sample.label for sample in own])
         pixels = np.empty((len(own), *self._stream.decoder.shape), np.uint8)
-        done = decode(own, self._stream.decoder, self._pool, pixels)
+        done = decode(own, self._stream.decoder, self._pool, pixels, self._stream.white)
         return _Waiting(len(part), torch.from_numpy(pixels), label, done)
 
     def _put(self, found: _Waiting | Exception) -> bool:

@@ -19,6 +19,7 @@ from vae_run.data.array_images import read_images
 from vae_run.data.checks import read_header, refuse_more_than_memory, regular
 from vae_run.data.condition_columns import one_each
 from vae_run.data.splits import Split
+from vae_run.data.white import BYTE, white_of_input
 from vae_run.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class ArrayFile:
 
 
 def read_array_file(
-    path: Path, event_shape: Sequence[int], conditions: Sequence[str] = (), **reading: Any
+    path: Path, event_shape: Sequence[int], conditions: Sequence[str], white: int, **reading: Any
 ) -> ArrayFile:
     """The images in `path`, what they are called, their classes and `conditions`.
 
@@ -60,6 +61,7 @@ def read_array_file(
         event_shape: E of the run's images.
         conditions: arrays `NAME`, or beside images called `x` also `x_NAME`, that are read if the
             archive has them.
+        white: the stored value of whole-numbered pixels that meant 1.0 in training.
         reading: `layout` and `background` of `read_images`, where the run's dataset has them.
 
     Raises:
@@ -68,15 +70,17 @@ def read_array_file(
     """
     name, arrays = _loaded(path, conditions)
     where = f"input: {path}" + (f": array `{name}`" if name else "")
-    split = _images(where, arrays[name], tuple(event_shape), reading)
+    split = _images(where, arrays[name], tuple(event_shape), white, reading)
     found = arrays.get("labels", arrays.get(f"{name}_labels"))
     names = arrays.get("names")
     if names is not None and (names.dtype.kind != "U" or names.shape != (len(split),)):
         names = None
-    given = {}
-    for each in conditions:
-        if (values := arrays.get(each, arrays.get(f"{name}_{each}"))) is not None:
-            given[each] = one_each(f"input: {path}: array `{each}`", values, split)
+    beside = {each: arrays.get(each, arrays.get(f"{name}_{each}")) for each in conditions}
+    given = {
+        each: one_each(f"input: {path}: array `{each}`", values, split)
+        for each, values in beside.items()
+        if values is not None
+    }
     if found is None:
         return ArrayFile(split, names, None, given)
     labels = _checked_labels(path, found, len(split))
@@ -136,7 +140,9 @@ def _images_name(path: Path, held: Sequence[str], beside: Sequence[str]) -> str:
     return names[0]
 
 
-def _images(where: str, array: Any, expected: tuple[int, ...], reading: Mapping[str, Any]) -> Split:
+def _images(
+    where: str, array: Any, expected: tuple[int, ...], white: int, reading: Mapping[str, Any]
+) -> Split:
     """`array` as training stores it, with its axes in the order of the run's, `expected`."""
     stored = read_images(where, array, event_shape=expected, **reading)
     for note in stored.notes:
@@ -155,7 +161,10 @@ def _images(where: str, array: Any, expected: tuple[int, ...], reading: Mapping[
         if len(expected) == 3 and found[1:] == (*expected[1:], expected[0]) != expected:
             array = np.moveaxis(array, -1, 1)
         stored = read_images(where, array.reshape(len(array), -1))
-    return Split(stored.images.reshape(-1, *expected), scale=stored.scale)
+    images, scale = stored.images.reshape(-1, *expected), stored.scale
+    if scale == BYTE:
+        scale = float(white_of_input(where, int(images.max()), white))
+    return Split(images, scale=scale)
 
 
 def _checked_labels(path: Path, labels: Any, count: int) -> Any:

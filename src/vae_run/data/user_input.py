@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,27 +20,18 @@ from vae_run.data.dataset import Dataset
 from vae_run.data.image_attributes import told
 from vae_run.data.images.decode_pool import decode_images
 from vae_run.data.images.decoder import Decoder
-from vae_run.data.images.folder import ENDINGS, classes_below, files_below, unread_note
+from vae_run.data.images.folder import ENDINGS, files_below, unread_note
 from vae_run.data.split_names import SPLITS
 from vae_run.data.splits import Split
 from vae_run.data.user_arrays import ARRAYS, read_array_file
+from vae_run.data.user_pictures import classes_of, decoder_of, white_of_pictures
+from vae_run.data.white import BYTE
 from vae_run.errors import DataError
 
 log = logging.getLogger(__name__)
 
 OWN = tuple(SPLITS)
 """The words for the run's own splits."""
-_SPLIT_FOLDERS = {word for words in SPLITS.values() for word in words}
-"""Folders that image_folder takes for splits, in lower case."""
-
-
-@runtime_checkable
-class DecodesFiles(Protocol):
-    """A dataset of image files, which says how one of them becomes pixels."""
-
-    def decoder(self) -> Decoder:
-        """Decodes a file to the pixels that the splits have."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -113,6 +104,7 @@ def read_input(
     class_names: Sequence[str] = (),
     conditions: Mapping[str, Sequence[str]] = MappingProxyType({}),
     known: Collection[str] = (),
+    white: int = BYTE,
 ) -> UserImages:
     """The images in the files that `words` name, as `dataset` reads its own.
 
@@ -123,6 +115,7 @@ def read_input(
         class_names: what the run calls the label i, at index i.
         conditions: {array or attribute that is read if there is one: the run's classes, if any}.
         known: those of `conditions` that pictures need not have.
+        white: the stored value of whole-numbered pixels that meant 1.0 in training.
 
     Raises:
         DataError: a file is missing, unreadable, or holds no images of shape E.
@@ -132,20 +125,30 @@ def read_input(
     source = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
     if arrays := [path for path in found if path.suffix.lower() in ARRAYS]:
         _refuse_several(source, found, arrays[0])
-        return _labelled(_of_array_file(arrays[0], dataset, event_shape, conditions), class_names)
+        images = _of_array_file(arrays[0], dataset, event_shape, conditions, white)
+        return _labelled(images, class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
-    decoder = _decoder(dataset, event_shape)
-    images = UserImages(
+    images = _of_pictures(source, paths, base, decoder_of(dataset, event_shape), white)
+    wanted = {name: own for name, own in conditions.items() if name not in known}
+    beside = told(dataset, paths, base, wanted)
+    images = replace(images, classes=classes_of(paths, base, class_names), given=beside)
+    return _labelled(images, class_names)
+
+
+def _of_pictures(
+    source: str, paths: Sequence[Path], base: Path | None, decoder: Decoder, white: int
+) -> UserImages:
+    """The pictures `paths`, called as below `base`, for a run whose own white is `white`."""
+    level = white_of_pictures(source, paths, decoder, white)
+    return UserImages(
         source,
         len(paths),
-        lambda start, stop: Split(decode_images(paths[start:stop], decoder), scale=255.0),
+        lambda start, stop: Split(decode_images(paths[start:stop], decoder), scale=float(level)),
+        level + 1,
         names=np.array([str(p if base is None else p.relative_to(base).as_posix()) for p in paths]),
-        classes=_classes(paths, base, class_names),
         index=torch.arange(len(paths)),
-        given=told(dataset, paths, base, {n: c for n, c in conditions.items() if n not in known}),
     )
-    return _labelled(images, class_names)
 
 
 def _refuse_several(told: str, found: Sequence[Path], array: Path) -> None:
@@ -157,12 +160,16 @@ def _refuse_several(told: str, found: Sequence[Path], array: Path) -> None:
 
 
 def _of_array_file(
-    path: Path, dataset: Dataset, event_shape: Sequence[int], conditions: Collection[str]
+    path: Path,
+    dataset: Dataset,
+    event_shape: Sequence[int],
+    conditions: Collection[str],
+    white: int,
 ) -> UserImages:
     """The images of an array file, which is read whole."""
     known = ("layout", "background")
     reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
-    found = read_array_file(path, event_shape, tuple(conditions), **reading)
+    found = read_array_file(path, event_shape, tuple(conditions), white, **reading)
     images = UserImages.of_split(found.split, str(path))
     return replace(images, names=found.names, classes=found.classes, given=found.given)
 
@@ -212,35 +219,3 @@ def _pictures(path: Path) -> list[Path]:
             f"array file ({' '.join(ARRAYS)}); convert or rename it."
         )
     return [path]
-
-
-def _classes(
-    paths: Sequence[Path], base: Path | None, class_names: Sequence[str]
-) -> NDArray[np.str_] | None:
-    """The class of each picture, by its folder; None if any of them has none.
-
-    Below one given folder it is the sub-folder, below the folders `train`, `val` and `test` if
-    there are any. Of pictures that were named otherwise it is their folder, if all of these are
-    classes of the run.
-    """
-    if base is None or base in {path.parent for path in paths}:
-        folders = [path.absolute().parent.name for path in paths]
-        return np.array(folders) if set(folders) <= set(class_names) else None
-    children = {path.name.lower() for path in base.iterdir() if path.is_dir()}
-    if not children & set(SPLITS["train"]):
-        found = classes_below(base, list(paths))
-        return None if found is None else np.array(found)
-    below = [path.relative_to(base).parts for path in paths]
-    below = [parts[1:] if parts[0].lower() in _SPLIT_FOLDERS else parts for parts in below]
-    return np.array([p[0] for p in below]) if all(len(parts) > 1 for parts in below) else None
-
-
-def _decoder(dataset: Dataset, event_shape: Sequence[int]) -> Decoder:
-    """What decodes pictures to the shape of the run's images, as `dataset` does."""
-    if isinstance(dataset, DecodesFiles):
-        return dataset.decoder()
-    if len(event_shape) != 3 or event_shape[0] not in (1, 3):
-        raise DataError(
-            f"input: the run's data are {list(event_shape)}, which is no picture; use .npz."
-        )
-    return Decoder(*event_shape)

@@ -63,6 +63,7 @@ ADDED_SINCE: Mapping[str, Any] = {
     "dataset.layout": "auto",
     "dataset.background": "white",
     "dataset.scale": "none",
+    "dataset.white": "auto",
     "dataset.attributes": None,
     "dataset.attributes_key": "file",
     "dataset.attributes_categorical": [],

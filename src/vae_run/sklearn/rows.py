@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-BYTE = 255.0
-"""The byte that means 1.0."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +22,19 @@ class Rows:
 
     Attributes:
         shape: of a row: (F,) of vectors, (H, W) or (H, W, C) of images.
-        bytes: whether the rows are images of bytes, of which 255 means 1.0.
+        bytes: whether the rows are images of bytes.
+        white: the byte that means 1.0: 1 if the X of `fit` has no greater value, otherwise 255.
     """
 
     shape: tuple[int, ...]
     bytes: bool = False
+    white: int = field(default=255, compare=False)
 
     @classmethod
     def of(cls, X: NDArray[Any]) -> Rows:
         """Those of X, [n, *shape]."""
-        return cls(X.shape[1:], X.ndim > 2 and X.dtype == np.uint8)
+        pictures = X.ndim > 2 and X.dtype == np.uint8
+        return cls(X.shape[1:], pictures, 1 if pictures and X.max() == 1 else 255)
 
     @property
     def pictures(self) -> bool:
@@ -48,25 +48,26 @@ class Rows:
 
     def given(self, X: NDArray[Any]) -> tuple[NDArray[Any], Mapping[str, Any]]:
         """X as `vae_run.fit` takes it, [n, *E], and the keys that say how."""
+        keys: dict[str, Any] = {"dataset.white": self.white} if self.bytes else {}
         if len(self.shape) == 3:
-            return np.array(np.moveaxis(X, -1, 1)), {"dataset.layout": "channels_first"}
+            return np.array(np.moveaxis(X, -1, 1)), {**keys, "dataset.layout": "channels_first"}
         # torch warns of arrays that cannot be written to, such as those that joblib maps.
-        return (np.require(X, None, "W") if self.pictures else X.astype(np.float32)), {}
+        return (np.require(X, None, "W") if self.pictures else X.astype(np.float32)), keys
 
     def events(self, X: NDArray[Any]) -> Tensor:
         """X [n, *shape] as the values that the model was trained on before they were scaled.
 
         Returns:
-            float32 [n, *E]; bytes are divided by 255.
+            float32 [n, *E]; bytes are divided by `white`.
         """
         channels = np.moveaxis(X, -1, 1) if len(self.shape) == 3 else X
         values = torch.from_numpy(np.array(channels, dtype=np.float32, order="C"))
         values = values[:, None] if len(self.shape) == 2 else values
-        return values * (1.0 / BYTE) if self.bytes else values
+        return values * (1.0 / self.white) if self.bytes else values
 
     def back(self, events: Tensor) -> NDArray[np.float64]:
         """The inverse of `events`: float64 [n, *shape], of which bytes are no whole numbers."""
-        values = events.cpu().double().numpy() * (BYTE if self.bytes else 1.0)
+        values = events.cpu().double().numpy() * (self.white if self.bytes else 1.0)
         if len(self.shape) == 3:
             values = np.moveaxis(values, 1, -1)
         return np.asarray(values.reshape(len(values), *self.shape))

@@ -23,7 +23,7 @@ from vae_run.plots import write_pictures
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
 from vae_run.runs.data_record import changes
-from vae_run.runs.load import refuse_other_model, scaling_of, table_columns
+from vae_run.runs.load import refuse_other_model, scaling_of, table_columns, white_of
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
@@ -84,7 +84,9 @@ def opened(call: Call) -> Opened:
     file = run.best if fixed.checkpoint == "best" else run.last
     saved = checkpoint_file.read(file)
     refuse_other_model(settings, saved, file)
-    splits, other = read_data(run, settings)
+    with checkpoint_file.understood(file):
+        white = None if saved.get("levels") is None else white_of(saved)
+    splits, other = read_data(run, settings, white)
     with checkpoint_file.understood(file):
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
     refuse_other_shape(splits, settings, event_shape)

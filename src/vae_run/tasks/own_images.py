@@ -56,7 +56,7 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
         dataset: Dataset = run.settings.build("dataset")
         beside = {} if run.model.conditions is None else run.model.conditions.classes
         known = (run.event_shape, run.class_names)
-        images = read_input(fixed.input, dataset, *known, beside, {LABEL, *typed})
+        images = read_input(fixed.input, dataset, *known, beside, {LABEL, *typed}, run.white)
         _check_range(run, images)
         if run.scaling is not None:
             images = _scaled(run, images, run.scaling)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vae_run.config.schema import Settings
 from vae_run.data.given import MEMORY
 from vae_run.data.splits import Splits
+from vae_run.data.white import BYTE
 from vae_run.errors import DataError
 from vae_run.runs import data_location
 from vae_run.runs.run_directory import RunDirectory
@@ -16,39 +19,46 @@ from vae_run.runs.run_directory import RunDirectory
 log = logging.getLogger("vae_run")
 
 
-def read_data(run: RunDirectory, settings: Settings) -> tuple[Splits, str | None]:
+def read_data(
+    run: RunDirectory, settings: Settings, white: int | None = None
+) -> tuple[Splits, str | None]:
     """The data that `settings` name, and their fingerprint if it is not that of the run's own.
 
     Args:
         run: whose model they are for. A run that was stopped before it had read its data has no
             fingerprint, and any data are its own.
         settings: of the run, with what was typed on top.
+        white: the stored value of white in the run's own data, which other data have too, whatever
+            they would decide by `dataset.white=auto`; None: they decide.
 
     Raises:
         DataError: the data are missing, unreadable or damaged.
     """
     for line in data_location.told(run.config(), run.path):
         log.info("%s", line)
-    splits = load_moved(settings, run)
+    splits = load_moved(settings, run, white)
     own = run.environment().get("dataset_fingerprint")
     found = splits.fingerprint()
     return splits, None if own in (None, found) else found
 
 
-def load(settings: Settings) -> Splits:
+def load(settings: Settings, white: int | None = None) -> Splits:
     """The data that `settings` name.
 
     Raises:
         DataError: they are missing, unreadable or damaged.
     """
-    splits: Splits = settings.build("dataset").load(settings.fixed.vector_conditions)
+    dataset: Any = settings.build("dataset")
+    if white == BYTE and getattr(dataset, "white", None) == "auto":
+        dataset = replace(dataset, white=white)
+    splits: Splits = dataset.load(settings.fixed.vector_conditions)
     return splits
 
 
-def load_moved(settings: Settings, run: RunDirectory) -> Splits:
+def load_moved(settings: Settings, run: RunDirectory, white: int | None = None) -> Splits:
     """The data of `run`, as `load`; where they are missing, the message says how to name them."""
     try:
-        return load(settings)
+        return load(settings, white)
     except DataError as error:
         kept = settings.parts["dataset"]
         places = {key: kept[key] for key in ("path", "root") if isinstance(kept.get(key), str)}

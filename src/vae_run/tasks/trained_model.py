@@ -24,7 +24,7 @@ from vae_run.errors import ConfigError
 from vae_run.evaluation.view import View
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs import checkpoint_file
-from vae_run.runs.load import load_model, scaling_of, table_columns
+from vae_run.runs.load import load_model, scaling_of, table_columns, white_of
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.device import choose_device
 from vae_run.system.nouns import noun_of
@@ -58,6 +58,7 @@ class Trained:
         extent: least and greatest value of the training data; None: the checkpoint has it not.
         table: the columns of the table that it was trained on; None: it was no table.
         scaling: what was done to the values that it was trained on; None: nothing.
+        white: the stored value of whole-numbered pixels that meant 1.0 in training.
         batch_size: images that are processed at a time, as many as in the run's own evaluation.
     """
 
@@ -72,6 +73,7 @@ class Trained:
     class_names: tuple[str, ...] = ()
     table: Columns | None = None
     scaling: Scaling | None = None
+    white: int = 255
 
     @property
     def noun(self) -> str:
@@ -184,6 +186,7 @@ def trained(call: Call, *allowed: str) -> Trained:
         tuple(state.get("class_names") or ()),
         table_columns(state),
         scaling_of(state),
+        white_of(state),
     )
 
 

@@ -152,6 +152,7 @@ class Experiment:
         return {
             "event_shape": list(self.splits.event_shape),
             "levels": self.splits.levels,
+            "white": self.splits.white,
             "extent": list(self.extent),
             "classes": None if classes is None else classes.tolist(),
             **({} if conditions is None else {"conditions": conditions.state()}),

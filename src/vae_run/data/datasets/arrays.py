@@ -23,6 +23,7 @@ from vae_run.data.dataset import Parts, TestSize
 from vae_run.data.given import MEMORY, given
 from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
+from vae_run.data.white import BYTE, White, of_white
 from vae_run.errors import DataError
 
 _REMEDY = "write it again with numpy.savez, or name another file"
@@ -33,7 +34,7 @@ class Arrays(Scalable):
     """The arrays `train` and, optionally, `val`, `test`, `train_labels`, ... of an .npz file.
 
     Other usual names are understood too (`array_names.roles`). Images are [N, F], [N, H, W],
-    [N, C, H, W] or [N, H, W, C]. uint8 is scaled from [0, 255] to [0, 1]; bool is 0 or 1; floats
+    [N, C, H, W] or [N, H, W, C]. uint8 is divided by `white`; bool is 0 or 1; floats
     are not scaled, unless `scale` says so. Labels are integers or text, [N] or [N, 1]. Text is
     numbered in the order of an array `class_names`, or else in natural order
     (`class_labels.numbered`).
@@ -44,6 +45,7 @@ class Arrays(Scalable):
             (`array_images.has_channels_last`).
         background: what shows through transparent pixels of [N, H, W, 4]; `none` keeps the fourth
             channel.
+        white: the stored value of whole-numbered pixels that means 1.0 (`white.of_white`).
         test_size: size of the test set, if there is no array `test`: a share in (0, 1) or a number
             of images.
     """
@@ -54,6 +56,7 @@ class Arrays(Scalable):
     path: str
     layout: Layout = "auto"
     background: Background = "white"
+    white: White = BYTE
     test_size: TestSize = 0.2
 
     def read(self) -> Parts:
@@ -115,7 +118,7 @@ class Arrays(Scalable):
                 notes += _other_range_notes(
                     {source.where(own.images[k]): splits[k] for k in splits}
                 )
-        return Parts.of(
+        parts = Parts.of(
             splits,
             class_names=class_names,
             test_size=self.test_size,
@@ -123,6 +126,7 @@ class Arrays(Scalable):
             scale=self.scale,
             conditions=columns,
         )
+        return of_white(source.named, parts, self.white)
 
 
 def _conditions(
@@ -148,11 +152,6 @@ def _range_note(where: str, train: Split, *, scaled: bool) -> tuple[str, ...]:
     if len(train.event_shape) == 1:  # vectors may have any unit
         return ()
     low, high = train.extent
-    if train.scale == 255.0 and high == 1 / 255:
-        return (
-            f"{where} is uint8 with no value above 1, and is read as black pixels of 256 grey "
-            "levels; store binary images as bool",
-        )
     if scaled or (low >= 0 and high <= 1):
         return ()
     levels = low >= 0 and 2 < high <= 255

@@ -19,6 +19,7 @@ from vae_run.data.dataset import Dataset, ImageSize, Parts, TestSize, height_and
 from vae_run.data.image_tables import class_names, decoded, holds_images, opened
 from vae_run.data.images.decoder import Decoder
 from vae_run.data.splits import Split
+from vae_run.data.white import BYTE, White, of_white
 from vae_run.errors import DataError
 from vae_run.system.extras import installation
 
@@ -50,6 +51,7 @@ class HuggingFace(Dataset):
         channels: 1 for grey, 3 for colour; images of the other kind are converted.
         test_size: size of the test set, if there are no test files: a share in (0, 1) or a number
             of images.
+        white: the stored value of whole-numbered pixels that means 1.0 (`white.of_white`).
     """
 
     name: str | None = None
@@ -59,6 +61,7 @@ class HuggingFace(Dataset):
     label: str | None = None
     image_size: ImageSize = 64
     channels: Literal[1, 3] = 3
+    white: White = BYTE
     test_size: TestSize = 0.2
 
     @classmethod
@@ -95,12 +98,8 @@ class HuggingFace(Dataset):
             name: Split(split.images, numbers.get(name), 255.0, names=split.names)
             for name, split in splits.items()
         }
-        return Parts.of(
-            splits,
-            class_names=names,
-            test_size=self.test_size,
-            notes=note,
-        )
+        parts = Parts.of(splits, class_names=names, test_size=self.test_size, notes=note)
+        return of_white(str(self), parts, self.white)
 
     def _files(self) -> dict[str, list[Path]]:
         """The files of every split that there is; those of `split` are of train."""

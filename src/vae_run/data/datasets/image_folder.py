@@ -27,6 +27,7 @@ from vae_run.data.images.folder import (
 )
 from vae_run.data.images.transparency import BACKGROUNDS
 from vae_run.data.splits import Split
+from vae_run.data.white import BYTE, White, of_white
 from vae_run.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,12 +55,14 @@ class ImageFolder(Decoded):
         attributes_categorical: its columns of numbers that are classes.
         test_size: size of the test set, if there is no folder `test`: a share in (0, 1) or a number
             of images.
+        white: the stored value of whole-numbered pixels that means 1.0 (`white.of_white`).
     """
 
     path: str
     image_size: ImageSize = 64
     channels: Literal[1, 3] = 3
     background: Literal["white", "black"] = "white"
+    white: White = BYTE
     attributes: str | None = None
     attributes_key: str = "file"
     attributes_categorical: list[str] = field(default_factory=list)
@@ -162,7 +165,8 @@ class ImageFolder(Decoded):
     def _read(self, attributes: Path | None) -> Parts:
         """The images, their classes, and notes; `attributes` is a file that is read besides."""
         if self.path == MEMORY:
-            return given_pictures(given(), self.decoder(), self.test_size)
+            parts = given_pictures(given(), self.decoder(), self.test_size)
+            return of_white(str(self), parts, self.white)
         root = self._root
         if not root.is_dir():
             found = "is a file" if root.exists() else "does not exist"
@@ -184,12 +188,13 @@ class ImageFolder(Decoded):
             for part, own in classes.items()
         }
         splits = self.decode(root, files, labels, self.decoder())
-        return Parts.of(
+        parts = Parts.of(
             splits,
             class_names=class_names,
             test_size=self.test_size,
             notes=(*notes, *labels_note(label)),
         )
+        return of_white(str(self), parts, self.white)
 
 
 def _files(split: Split) -> list[str]:

@@ -24,6 +24,7 @@ from vae_run.data.webdataset import tar_shards
 from vae_run.data.webdataset.stream import Stream, decode, shuffled
 from vae_run.data.webdataset.tar_file import Shard
 from vae_run.data.webdataset.tar_shards import Sample
+from vae_run.data.white import BYTE, White, of_white
 from vae_run.errors import ConfigError
 from vae_run.system.extras import installation
 from vae_run.system.hardware import cores
@@ -57,6 +58,7 @@ class Shards(Dataset):
         image_size: height and width in pixels, one number for both or [height, width]; images are
             resized to cover it and cropped at the centre.
         channels: 1 for grey, 3 for colour; images of the other kind are converted.
+        white: the stored value of pixels that means 1.0; `auto` by `sample`, `val` and `test`.
     """
 
     streamed: ClassVar[bool] = True
@@ -70,6 +72,7 @@ class Shards(Dataset):
     sample: Count = 10_000
     image_size: ImageSize = 64
     channels: Literal[1, 3] = 3
+    white: White = BYTE
 
     def __post_init__(self) -> None:
         """Check the arguments, before anything is read.
@@ -154,7 +157,8 @@ class Shards(Dataset):
         sample = self._sample(train, images, decoder)
         stream = Stream(tuple(train), images, self.buffer, decoder, sample.labels is not None)
         notes = (_DOTS,) if tar_shards.has_dots_in_names(train[0]) else ()
-        return Parts(sample, held.get("val"), held["test"], stream=stream, notes=notes)
+        parts = Parts(sample, held.get("val"), held["test"], stream=stream, notes=notes)
+        return of_white(str(self), parts, self.white)
 
     def _all(self, split: str, shards: Sequence[Shard], decoder: Decoder) -> Split:
         """All images of `shards`."""

@@ -19,6 +19,7 @@ from vae_run.data.class_labels import one_numbering
 from vae_run.data.dataset import Parts, TestSize
 from vae_run.data.scaled_dataset import Scalable
 from vae_run.data.splits import Split
+from vae_run.data.white import BYTE, White, of_white
 from vae_run.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ class TorchDataset(Scalable):
         arguments: its keyword arguments.
         test_size: size of the test set, if there is no split `test`: a share in (0, 1) or a number
             of images.
+        white: the stored value of whole-numbered pixels that means 1.0 (`white.of_white`).
     """
 
     factory: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    white: White = BYTE
     test_size: TestSize = 0.2
 
     def __str__(self) -> str:
@@ -102,13 +105,14 @@ class TorchDataset(Scalable):
         splits |= {
             key: replace(splits[key], labels=torch.from_numpy(own)) for key, own in numbers.items()
         }
-        return Parts.of(
+        parts = Parts.of(
             splits,
             class_names=known,
             test_size=self.test_size,
             notes=_left_out(given["train"], splits["train"]),
             scale=self.scale,
         )
+        return of_white(str(self), parts, self.white)
 
     def _split(self, key: str, source: Any) -> Split:
         where = f"{self}: {key}"

@@ -34,6 +34,7 @@ class Stream:
         buffer: size of the shuffle buffer, in undecoded samples.
         decoder: decodes a sample to pixels.
         labelled: whether samples have labels.
+        white: the stored value that means 1.0; samples with greater ones are refused.
     """
 
     shards: tuple[Shard, ...]
@@ -41,6 +42,7 @@ class Stream:
     buffer: int
     decoder: Decoder
     labelled: bool
+    white: int = 255
 
     def epoch(self, seed: int, number: int) -> Iterator[Sample]:
         """Every sample of epoch `number` once, undecoded, in an order given by the arguments alone.
@@ -92,12 +94,17 @@ def shuffled(items: Sequence[T], rng: random.Random) -> list[T]:
 
 
 def decode(
-    found: Sequence[Sample], decoder: Decoder, pool: ThreadPoolExecutor, into: NDArray[np.uint8]
+    found: Sequence[Sample],
+    decoder: Decoder,
+    pool: ThreadPoolExecutor,
+    into: NDArray[np.uint8],
+    white: int = 255,
 ) -> list[Future[None]]:
     """Start decoding the samples `found` into `into`, uint8 [N, C, H, W].
 
     Returns:
-        Futures; the result of one raises a DataError if a sample cannot be decoded.
+        Futures; the result of one raises a DataError if a sample cannot be decoded, or has a value
+        above `white`.
     """
 
     def work(start: int) -> None:
@@ -105,5 +112,10 @@ def decode(
             sample = found[place]
             named = f"{sample.key} of {sample.shard.path}"
             into[place] = decoder.decode(io.BytesIO(sample.image), named, FORMATS)
+            if white < 255 and (high := int(into[place].max())) > white:
+                raise DataError(
+                    f"{named} has a pixel of {high}, but the images in memory (dataset.sample, "
+                    f"val and test) have none above {white}; start again with dataset.white=255"
+                )
 
     return [pool.submit(work, start) for start in range(0, len(found), _CHUNK)]
