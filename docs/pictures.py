@@ -61,6 +61,10 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "model=hierarchical_vae latent_dim=24 trainer.epochs=60 objective.warmup_epochs=30": {
         "layers.png": "figures/traversals.png"
     },
+    "model=fsq": {"fsq.png": "figures/samples.png"},
+    "model=ladder_vae latent_dim=24 trainer.epochs=60 objective.warmup_epochs=30": {
+        "ladder_vae.png": "figures/traversals.png"
+    },
     "model=residual_vq": {"residual_vq.png": "figures/samples.png"},
     "model=kl_autoencoder": {"kl_autoencoder.png": "figures/reconstructions.png"},
     "model=contractive_ae network.tied=true 'evaluation.figures=[dictionary]'": {

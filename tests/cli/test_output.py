@@ -169,3 +169,14 @@ def test_the_bar_of_a_training_fits_80_columns(monkeypatch: pytest.MonkeyPatch) 
     assert " loss 123.5  reconstruction 100.2 " in line
     assert "kl" not in line
     assert len(line.rstrip()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("total", "step", "told"), [(1000, 500, "epoch 50/100  "), (1004, 500, "step 500/1,004  ")]
+)
+def test_a_training_that_does_not_last_whole_epochs_is_told_in_steps(
+    total: int, step: int, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="vae_run"):
+        TrainingDisplay(total, 10).evaluated(step, {"loss": 1.0}, final=True)
+    assert told in caplog.text

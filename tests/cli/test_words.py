@@ -55,8 +55,8 @@ def test_a_path_is_taken_as_it_is_typed(key: str, path: str) -> None:
         ("run=a\\=b", False),
         ("runs=[a,b]", False),
         ("runs=[a=1,b=2]", False),
-        ("runs=a,b", False),
-        ("input=a,b", False),
+        ("runs=a,b", True),
+        ("input=a,b", True),
         ("dataset.path=a,b", True),
         ("dataset.path=a=1,b=2", True),
         ("init_from=a,b", True),
@@ -69,6 +69,22 @@ def test_a_path_is_taken_as_it_is_typed(key: str, path: str) -> None:
 )
 def test_a_word_with_a_meaning_in_hydra_keeps_it(word: str, multirun: bool) -> None:
     assert understood([word], multirun=multirun) == [word]
+
+
+@pytest.mark.parametrize("path", ["a,b", "a, b.png", "a b,c=1", "choice(a,b)", "(1).npy"])
+@pytest.mark.parametrize("key", ["input", "runs"])
+def test_without_brackets_the_value_of_a_list_is_one_path(key: str, path: str) -> None:
+    assert text_of(understood([f"{key}={path}"], multirun=False), key) == path
+
+
+def test_a_file_whose_name_begins_with_a_bracket_is_one_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    word = "input=[1] a.png"
+    assert understood([word], multirun=False) == [word]
+    (tmp_path / "[1] a.png").touch()
+    assert text_of(understood([word], multirun=False), "input") == "[1] a.png"
 
 
 @pytest.mark.parametrize("path", ["[a]", "{a}", "true", "a,b", "1e3"])
@@ -201,3 +217,31 @@ def test_a_key_of_several_trackers_has_a_name() -> None:
     assert understood(words, multirun=False)[-1] == words[-1]
     with pytest.raises(ConfigError, match=r"tracker\.mlflow\.uri or tracker\.wandb\.uri"):
         understood([words[0], "tracker.uri=http://h:1"], multirun=False)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("--modle=vae", "Keys have no dashes: did you mean model=vae?"),
+        ("-lr=0.1", "did you mean optimizer.lr=0.1?"),
+        ("--seed=1", "did you mean seed=1?"),
+        ("--hlep", "Did you mean --help?"),
+        ("--mutlirun", "Did you mean --multirun?"),
+        ("--model", "A key is given without dashes: model=VALUE."),
+        ("-x", "vae-run --help lists them."),
+    ],
+)
+def test_an_option_that_does_not_exist_is_told_with_what_was_meant(
+    word: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        hydra_api.parse(["model=vae", word])
+    assert caught.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{word}: there is no such option. " in said
+    assert told in said
+
+
+@pytest.mark.parametrize("word", ["--help", "-m", "--multi", "-cjob", "--cfg=job", "a=-1", "-cd=x"])
+def test_an_option_that_exists_is_taken(word: str) -> None:
+    assert hydra_api.parse([word])

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 from browser import opened
@@ -382,6 +383,28 @@ def test_the_page_names_runs_then_results_then_settings(tmp_path: Path) -> None:
     assert heads.index("seeds") < heads.index("latent_dim")
     assert 'title="seed 0, 1">2</td>' in text, "the number of seeds, not their values"
     assert "a-0 and 1 more" in text
+
+
+def test_the_page_leads_to_the_reports_of_the_runs(tmp_path: Path) -> None:
+    run, _ = seeds(tmp_path, "a #1", [-1, -2])
+    (run / "report.html").touch()
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    write_page(of(run, tmp_path / "a #1-1"), pages, "compare.html")
+    text = (pages / "compare.html").read_text(encoding="utf-8")
+    links = set(re.findall(r'<a href="([^"]*)"', text))
+    assert links == {"../a%20%231-0/report.html"}, "only where there is a report"
+    assert (pages / unquote(links.pop())).is_file()
+
+
+def test_the_page_says_that_one_seed_tells_nothing_apart(tmp_path: Path) -> None:
+    sentence = "No two settings share two seeds, so none can be called better"
+    for seeds_each, expected in ((1, True), (2, False)):
+        elbos = [-1.0, -2.0][:seeds_each]
+        folder = tmp_path / str(seeds_each)
+        both = (*seeds(folder, "a", elbos), *seeds(folder, "b", elbos, latent_dim=9))
+        write_page(of(*both), folder, "compare.html")
+        assert (sentence in (folder / "compare.html").read_text("utf-8")) is expected
 
 
 @pytest.mark.scale  # a browser

@@ -19,7 +19,7 @@ from PIL import Image
 
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Declared
-from vae_run.reports.run import write_report
+from vae_run.reports.run import _steps, write_report
 from vae_run.reports.settings import settings_rows
 from vae_run.reports.warnings import large_gap
 from vae_run.runs.run_directory import RunDirectory
@@ -102,6 +102,9 @@ def test_it_says_what_was_run(page: Page, vae: Path) -> None:
     assert environment["versions"]["torch"] in page.text
     assert environment["dataset_fingerprint"][:12] in page.text
     assert "20 epochs, 220 steps" in page.text
+    assert f"cpu, {environment['threads']} thread" in page.text
+    assert "not compiled" in page.text
+    assert "denormal" not in page.text
     assert page.row("latent_dim") == ["latent_dim", "2"]
     typed = [attributes for tag, attributes in page.tags if attributes.get("class") == "typed"]
     assert len(typed) == 8, "the keys that were typed are marked, and the groups are not"
@@ -342,3 +345,16 @@ def test_the_length_that_a_resumed_run_reached_is_told() -> None:
     ]  # fmt: skip
     assert settings_rows(config, [], [{"epoch": 2.0}])[0][1] == "2"
     assert settings_rows(config, [], [])[0][1] == "2"
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, ""),
+        ({"compiled": True, "denormals_flushed": True}, "compiled"),
+        ({"compiled": False, "denormals_flushed": False}, "not compiled, with denormal numbers"),
+    ],
+)
+def test_it_tells_how_steps_were_computed(environment: dict[str, bool], told: str) -> None:
+    assert _steps(environment).startswith(told)
+    assert bool(_steps(environment)) is bool(told)

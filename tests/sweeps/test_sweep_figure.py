@@ -248,6 +248,20 @@ def test_the_figure_shows_what_the_runs_measured(swept: tuple[Path, Finished], d
     assert len({line.setting for line in epochs["panels"]["mse"]}) == 3
 
 
+def test_learning_curves_of_seeds_alone_are_drawn(tmp_path: Path, drawn) -> None:
+    found = [{"run": f"seed={seed}", "seed": str(seed), "val/loss": 1.0} for seed in range(2)]
+    for epochs, dots in ((1, True), (2, True), (3, False)):
+        for job in found:
+            (tmp_path / job["run"]).mkdir(exist_ok=True)
+            lines = "".join(f"{epoch},{9 - epoch}\n" for epoch in range(1, epochs + 1))
+            (tmp_path / job["run"] / "history.csv").write_text(f"epoch,val/loss\n{lines}")
+        drawn.clear()
+        sweep_pictures.over_epochs(tmp_path, found)
+        (curves,) = drawn
+        assert [len(line.x) for line in curves["panels"]["loss"]] == [epochs, epochs]
+        assert curves["dots"] is dots
+
+
 def test_learning_curves_are_drawn_for_two_to_seven_settings(
     swept: tuple[Path, Finished], drawn
 ) -> None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,8 @@ def test_check_tells_the_experiment_and_trains_nothing(vae_run: Run, tmp_path: P
         *("train 1,294 val 144 test 359", "1 x 8 x 8", "[0, 1]", "BernoulliLikelihood"),
         *("network=mlp", "1,040 parameters", "68 parameters", "48 parameters", "1,088 parameters"),
         *("2,244 parameters", "4 on the KL", "1,100", "MiB"),
+        *(f"threads {os.environ['OMP_NUM_THREADS']} (OMP_NUM_THREADS)", "compile no ("),
+        "trainer.compile=auto: 1,100 steps gain about 2 s, and compiling takes about 25 s)",
     ):
         assert words in said, words
     assert list(tmp_path.iterdir()) == []

@@ -197,6 +197,6 @@ def _compiler() -> Finding:
     found = shutil.which(wanted) or shutil.which("clang++")
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if found and header.is_file():
-        return Finding("compiler", f"{found}, for trainer.compile=true")
+        return Finding("compiler", f"{found}, for trainer.compile")
     lacks = "no C++ compiler (g++)" if not found else f"no {header} (python3-dev)"
     return Finding("compiler", f"{lacks}: trainer.compile=true does not work on the CPU")

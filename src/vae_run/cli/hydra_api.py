@@ -27,6 +27,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from vae_run.cli.job_start import run_job
+from vae_run.cli.options_typed import misspelt
 from vae_run.cli.words import understood
 from vae_run.version import __version__
 
@@ -73,6 +74,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         ConfigError: a word is not Unicode text.
     """
     parser = _parser()
+    if near := [told for word in words if (told := misspelt(word, _options_of(parser)))]:
+        parser.error(" ".join(near))
     parsed = parser.parse_intermixed_args(list(words))
     multirun = parsed.multirun or "hydra.mode=MULTIRUN" in parsed.overrides
     parsed.overrides = understood(parsed.overrides, multirun=multirun)
@@ -81,6 +84,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if parsed.experimental_rerun is not None:
         parser.error("--experimental-rerun is not supported; use task=resume run=DIR")
     return parsed
+
+
+def _options_of(parser: argparse.ArgumentParser) -> list[str]:
+    return [option for action in parser._actions for option in action.option_strings]
 
 
 def _parser() -> argparse.ArgumentParser:

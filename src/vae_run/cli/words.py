@@ -7,6 +7,7 @@ gets the quotes that Hydra asks for. A word with a meaning in Hydra's grammar ke
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from functools import cache
@@ -21,7 +22,7 @@ from vae_run.config.options import CONF, options
 from vae_run.errors import ConfigError
 
 LISTS = ("runs", "input")
-"""Keys that take several paths as well."""
+"""Keys that take several paths as well, in a list; without brackets a value is one path."""
 
 NEVER_SWEPT = ("run", "output", "sweep.dir", "hydra.run.dir", "hydra.sweep.dir")
 """Keys whose values do not differ between the jobs of a sweep."""
@@ -73,11 +74,12 @@ def _is_misread_path(word: str, multirun: bool) -> bool:
         return False
     found = parsed(word)
     swept = multirun and name not in NEVER_SWEPT
+    listed = name in LISTS and value.startswith("[") and not os.path.exists(value)
     if found is None:
-        several = ("," in value and swept) or (name in LISTS and value.startswith("["))
+        several = ("," in value and swept) or listed
         return not several and parsed(_as_path(word)) is not None
     if found.is_sweep_override():
-        return not swept and name in ONE_PATH
+        return not swept and name in (*ONE_PATH, *LISTS)
     read = found.value()
     if name in ONE_PATH:
         return not (read is None or isinstance(read, str))

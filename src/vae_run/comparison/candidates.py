@@ -34,6 +34,7 @@ class Candidate:
         typed: how settings are told: options by their names in place of classes; keys that were
             swept, as they were typed.
         declared: what it declares besides the package's table of quantities.
+        path: its directory.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Candidate:
     importance_samples: int
     typed: Mapping[str, str] = field(default_factory=dict)
     declared: Declared = field(default_factory=Declared)
+    path: Path = Path()
 
     @property
     def complete(self) -> bool:
@@ -110,7 +112,7 @@ def _read(run: RunDirectory, name: str) -> Candidate:
             settings = {k: v for k, v in settings.items() if not has_effect(k, Effect.LOCATION)}
         own = declared(run.path)
     except (CheckpointError, ValueError) as error:
-        return Candidate(name, "unreadable", str(error), {}, 0, {}, "", 0)
+        return Candidate(name, "unreadable", str(error), {}, 0, {}, "", 0, path=run.path)
     numbers = {
         f"{split}/{key}": float(value)
         for split, values in metrics.items()
@@ -122,7 +124,7 @@ def _read(run: RunDirectory, name: str) -> Candidate:
     seed, message = int(config.get("seed", 0)), str(status.get("message") or "").split("\n")[0]
     options = {group: option for group, option in run.choices().items() if group in settings}
     about = (name, _state(run), message, settings, seed, numbers, data, samples)
-    return Candidate(*about, typed=options, declared=own)
+    return Candidate(*about, typed=options, declared=own, path=run.path)
 
 
 def _state(run: RunDirectory) -> str:

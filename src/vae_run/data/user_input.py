@@ -197,7 +197,9 @@ def _expanded(word: str) -> list[Path]:
     if path.exists():
         return [path]
     if not has_magic(word):
-        raise DataError(f"input: there is no file {path}.")
+        names = ",".join(f'"{name.strip()}"' for name in word.split(","))
+        hint = f" Several files are a list: 'input=[{names}]'." if "," in word else ""
+        raise DataError(f"input: there is no file {path}.{hint}")
     known = (*ENDINGS, *ARRAYS)
     found = [Path(name) for name in sorted(glob(str(path), recursive=True))]
     found = [each for each in found if each.is_dir() or each.suffix.lower() in known]

@@ -182,13 +182,15 @@ def _scale(axes: Axes, lines: Sequence[Line]) -> None:
         least, most = room_around(y, axes.get_yscale() == "log")
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, least), min(high, most))
-    if 1 < len(x) <= 24:
+    if 1 <= len(x) <= 24:
         axes.xaxis.set_major_locator(FixedLocator(_with_room(x, axes.get_xscale() == "log")))
         axes.xaxis.set_major_formatter(plain)
 
 
 def _with_room(values: Array, logarithmic: bool) -> list[float]:
     """Those of rising `values` whose numbers do not touch each other below the axis."""
+    if len(values) == 1:
+        return [float(values[0])]
     place = np.log(values) if logarithmic else values
     share = (place - place[0]) / (place[-1] - place[0]) * _PLOT[0] * 0.96
     kept, end = [], -math.inf

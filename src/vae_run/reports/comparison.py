@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from vae_run.comparison.ranking import Comparison
 from vae_run.comparison.statistics import ALL_PAIRS, Estimate
 from vae_run.evaluation.quantity import Place
 from vae_run.reports.page import pictures, render
+from vae_run.reports.run import NAME as REPORT
 from vae_run.system.files import write_atomically
 from vae_run.system.formatting import number, ranges
 
@@ -35,6 +38,7 @@ def write_page(comparison: Comparison, folder: Path, name: str) -> None:
         "compare.html",
         title=f"Comparison of {sum(len(group.runs) for group in comparison.groups)} runs",
         pictures=pictures(folder / "figures", CAPTIONS),
+        links=_links(comparison, folder),
         left_out_runs=max(0, len(comparison.rest) - MOST_LEFT_OUT),
         rest=comparison.rest[:MOST_LEFT_OUT],
         **tables(comparison, named=True),
@@ -69,6 +73,18 @@ def tables(
         "left_out": max(0, sum(len(d.seeds) > 1 for d in comparison.differences) - MOST_PAIRS),
         "pairs_in": pairs_in,
         "all_pairs": ALL_PAIRS,
+    }
+
+
+def _links(comparison: Comparison, folder: Path) -> dict[str, str]:
+    """{run: the address of its report, relative to a page in `folder`}, where it has one."""
+    shown = [run for group in comparison.groups[:MOST_ROWS] for run in group.runs.values()]
+    reports = {run.name: run.path.absolute() / REPORT for run in shown}
+    start = folder.absolute()
+    return {
+        name: quote(Path(os.path.relpath(report, start)).as_posix())
+        for name, report in reports.items()
+        if report.is_file()
     }
 
 

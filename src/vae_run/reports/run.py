@@ -15,6 +15,7 @@ from vae_run.evaluation.selection import own_pictures
 from vae_run.reports.page import pictures, render
 from vae_run.reports.settings import settings_rows
 from vae_run.reports.warnings import notes, warnings
+from vae_run.runs.environment import COMPILED
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.files import write_atomically
 from vae_run.system.formatting import number, short_path
@@ -139,12 +140,22 @@ def _machine(environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[
     changed = " with uncommitted changes" if revision.endswith("+") else ""
     return [
         ("device", f"{device}, {threads} thread{'s' * (threads != 1)}" if device else ""),
+        ("steps", _steps(environment)),
         ("precision", str(config.get("precision", ""))),
         ("seed", str(config.get("seed", ""))),
         ("versions", ", ".join([*known, f"Python {environment.get('python')}"]) if known else ""),
         ("platform", str(environment.get("platform") or "")),
         ("git revision", revision.rstrip("+")[:12] + changed),
     ]
+
+
+def _steps(environment: Mapping[str, Any]) -> str:
+    """How the steps were computed; "" where it was not recorded."""
+    compiled = environment.get(COMPILED)
+    told = [] if compiled is None else ["compiled" if compiled else "not compiled"]
+    if environment.get("denormals_flushed") is False:
+        told.append("with denormal numbers, which are slow on many processors")
+    return ", ".join(told)
 
 
 def _captions(place: Path, config: Mapping[str, Any]) -> dict[str, str]:

@@ -152,20 +152,24 @@ def marks(rows: Sequence[Row], mark: str | float | None) -> dict[str, float]:
 
 
 def over_epochs(folder: Path, rows: Sequence[Row], table: Quantities = TABLE) -> Any:
-    """What was measured on val at every epoch, a line a run; None for one setting or too many."""
+    """What was measured on val at every epoch, a line a run; None for one run or too many settings.
+
+    Runs that differ in their seed alone are lines of one setting.
+    """
     settings = by_setting(rows)
-    if not 2 <= len(settings) <= MOST_SETTINGS:
+    if len(rows) < 2 or len(settings) > MOST_SETTINGS:
         return None
     panels: dict[str, list[Line]] = {}
     for setting, members in settings.items():
         for row in members:
             for name, epochs, values in history(folder / row["run"] / "history.csv"):
                 panels.setdefault(name, []).append(Line(setting, "val", epochs, values))
-    if not any(len(line.x) > 1 for lines in panels.values() for line in lines):
+    if not panels:
         return None
     ordered = {name: panels[name] for name in table.ordered(panels)}
+    few = all(len(line.x) < 3 for lines in panels.values() for line in lines)
     title, units = "Learning curves on val", table.units(panels)
-    return plots.sweep_curves(ordered, "epoch", title=title, dots=False, units=units)
+    return plots.sweep_curves(ordered, "epoch", title=title, dots=few, units=units)
 
 
 def history(path: Path) -> Iterator[tuple[str, list[float], list[float]]]:

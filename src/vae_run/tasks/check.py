@@ -20,8 +20,12 @@ from vae_run.system.array_archive import MARK
 from vae_run.system.console import console
 from vae_run.system.device import bfloat16_unit, choose_device
 from vae_run.system.files import write_png
+from vae_run.system.hardware import threads_are_chosen
 from vae_run.tasks.user_files import check_output
+from vae_run.training.compiled_steps import why_not
 from vae_run.training.experiment import Experiment, assemble
+from vae_run.training.settings import GradientSettings
+from vae_run.training.threads import threads_of
 
 MEBI = 2**20
 MOST_CLASSES = 30
@@ -175,12 +179,48 @@ def training(experiment: Experiment) -> list[tuple[str, str]]:
     plan = experiment.settings.build("trainer").plan(experiment.splits.train_size)
     return [
         ("steps", plan),
+        ("threads", threads(experiment)),
+        ("compile", compiling(experiment)),
         (
             "memory",
             f"{4 * weights:.1f} MiB of weights, gradients and Adam's moments, and the data",
         ),
         ("bfloat16", bfloat16(experiment.device)),
     ]
+
+
+def threads(experiment: Experiment) -> str:
+    """The threads that the training would take, and what decides that."""
+    count = threads_of(experiment, {})
+    if experiment.settings.parts["trainer"].get("threads"):
+        why = "trainer.threads"
+    elif threads_are_chosen():
+        why = "OMP_NUM_THREADS"
+    elif experiment.device.type == "cpu" and "batch_size" in experiment.settings.parts["trainer"]:
+        why = f"of {torch.get_num_threads()}, by the arithmetic of a step; trainer.threads sets it"
+    else:
+        why = "all that there are"
+    return f"{count} ({why})"
+
+
+def compiling(experiment: Experiment) -> str:
+    """Whether the steps of the training would be compiled, and why."""
+    trainer = experiment.settings.build("trainer")
+    if not isinstance(trainer, GradientSettings):
+        return "no: this trainer has no steps"
+    images = experiment.splits.train_size
+    steps = trainer.total_steps(-(-images // trainer.batch_size))
+    found = trainer.compiling(steps, experiment.device)
+    why = found.why
+    if found.by_gain and (trainer.max_time is not None or trainer.patience is not None):
+        why = "the training may end early (trainer.max_time, trainer.patience)"
+    if found.compiled:
+        optimizer = experiment.optimizer(experiment.model)
+        unable = why_not(optimizer, trainer.at_once, images, trainer.batch_size)
+        if unable is not None:
+            return f"no: {unable}"
+    chosen = "" if trainer.compile != "auto" else "trainer.compile=auto: "
+    return f"{'yes' if found.compiled else 'no'} ({chosen}{why})"
 
 
 def bfloat16(device: torch.device) -> str:

@@ -142,8 +142,8 @@ class Background(Tracker):
                 break
         self._give_up()
         if self._lost.total:
-            told = (self.title, self._lost.total, self._lost.told())
-            log.info("%s: %d records were not sent: %s", *told)
+            told = (self.title, f"{self._lost.total:,}", self._lost.told())
+            log.info("%s: %s records were not sent: %s", *told)
 
     def _put(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -43,39 +44,52 @@ def jobs_alike() -> int:
     return _alike
 
 
+@dataclass(frozen=True)
+class Decision:
+    """Whether steps are compiled, and why; `by_gain`: because of what they gain and cost."""
+
+    compiled: bool
+    why: str
+    by_gain: bool = False
+
+
 def chosen(choice: Choice, *, steps: int, device: torch.device) -> bool:
-    """Whether a training of `steps` steps is compiled; warns if it should be but cannot.
+    """Whether a training of `steps` steps is compiled; warns if it should be but cannot."""
+    found = decision(choice, steps=steps, device=device)
+    if choice == "auto":
+        weighed = found if found.by_gain else _weighed(steps, device)
+        told = "compiled" if weighed.compiled else "not compiled"
+        extra = {} if weighed.compiled else IN_FILE_ALONE
+        log.info("trainer.compile=auto: %s; %s", told, weighed.why, extra=extra)
+    elif choice is True and not found.compiled:
+        log.warning("trainer.compile: %s; training goes on without.", found.why)
+    return found.compiled
+
+
+def decision(choice: Choice, *, steps: int, device: torch.device) -> Decision:
+    """Whether a training of `steps` steps is compiled, and why.
 
     `auto` compares what steps gain with what a program costs, by numbers that depend neither on the
     moment nor on what is on disk: on a machine the same command is always decided alike.
     """
     if choice is False:
-        return False
-    if choice == "auto" and not _pays(steps, device):
-        return False
-    if not has_compiler():
-        if choice is True:
-            log.warning("trainer.compile: there is no C++ compiler here; training goes on without.")
-        return False
-    return True
+        return Decision(False, "trainer.compile=false")
+    found = _weighed(steps, device) if choice == "auto" else Decision(True, "trainer.compile=true")
+    if found.compiled and not has_compiler():
+        return Decision(False, "there is no C++ compiler here")
+    return found
 
 
-def _pays(steps: int, device: torch.device) -> bool:
-    """Whether `steps` steps gain what compiling costs; says so in a line.
+def _weighed(steps: int, device: torch.device) -> Decision:
+    """What `steps` steps gain, and what compiling costs.
 
     The first of several jobs compiles the program, and the others read it from disk. On Apple's
     GPUs torch's compiler is not mature.
     """
     jobs = jobs_alike()
     gain, cost = GAIN * steps * jobs, COLD + WARM * (jobs - 1)
-    pays = gain > cost and device.type != "mps"
-    log.info(
-        "trainer.compile=auto: %s; %s steps%s gain about %.0f s, and compiling takes about %.0f s",
-        "compiled" if pays else "not compiled",
-        f"{steps:,}",
-        f" of each of {jobs} jobs" if jobs > 1 else "",
-        gain,
-        cost,
-        extra={} if pays else IN_FILE_ALONE,
+    of_jobs = f" of each of {jobs} jobs" if jobs > 1 else ""
+    why = (
+        f"{steps:,} steps{of_jobs} gain about {gain:.0f} s, and compiling takes about {cost:.0f} s"
     )
-    return pays
+    return Decision(gain > cost and device.type != "mps", why, by_gain=True)

@@ -32,7 +32,8 @@ class CompiledSteps:
     def __init__(self, eager: EagerSteps, gave_up: Callable[[], None] = lambda: None) -> None:
         self._gave_up = gave_up
         self._eager, self._batches = eager, eager.batches
-        self.why_not = _why_not(eager)
+        split, size = eager.batches.split, eager.batches.batch_size
+        self.why_not = why_not(eager.optimizer, eager.at_once, len(split), size)
         self._program: program.Program | None = None
         self._preparing = 0.0
         if self.why_not is not None:
@@ -115,15 +116,17 @@ class CompiledSteps:
         self._gave_up()
 
 
-def _why_not(eager: EagerSteps) -> str | None:
-    """Why the steps of `eager` cannot be a program; None if they can."""
+def why_not(
+    optimizer: torch.optim.Optimizer, at_once: int | None, images: int, batch_size: int
+) -> str | None:
+    """Why steps of `optimizer` on `images` training images cannot be a program; None: they can."""
     if ranks.place() is not None:
         return "steps that several processes share are not compiled"
-    if type(eager.optimizer) not in FORMULAS:
-        return f"steps of {type(eager.optimizer).__name__} cannot be compiled"
-    if eager.at_once is not None:
+    if type(optimizer) not in FORMULAS:
+        return f"steps of {type(optimizer).__name__} cannot be compiled"
+    if at_once is not None:
         return "gradients of parts of a batch (trainer.accumulate) are not compiled"
-    if len(eager.batches.split) < eager.batches.batch_size:
+    if images < batch_size:
         return "there are fewer training images than trainer.batch_size, so no batch is whole"
     return None
 

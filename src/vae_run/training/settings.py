@@ -14,7 +14,7 @@ from vae_run.errors import ConfigError
 from vae_run.objectives import Objective
 from vae_run.runs.identity import Effect, keys_with
 from vae_run.training.accumulation import images_at_once
-from vae_run.training.compile import Choice, chosen
+from vae_run.training.compile import Choice, Decision, chosen, decision
 from vae_run.training.progress import Progress
 from vae_run.training.whole_batches import needing_whole_batches
 
@@ -60,8 +60,15 @@ class GradientSettings:
 
     def compiles(self, steps: int, device: torch.device) -> bool:
         """Whether a training of `steps` steps is compiled."""
-        lasts = self.max_time is None and self.patience is None
-        return chosen(self.compile, steps=steps if lasts else 0, device=device)
+        return chosen(self.compile, steps=self._lasting(steps), device=device)
+
+    def compiling(self, steps: int, device: torch.device) -> Decision:
+        """Whether a training of `steps` steps would be compiled, and why; nothing is logged."""
+        return decision(self.compile, steps=self._lasting(steps), device=device)
+
+    def _lasting(self, steps: int) -> int:
+        """How many of `steps` steps will be taken for sure."""
+        return steps if self.max_time is None and self.patience is None else 0
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """The step that training ends at."""
