@@ -37,20 +37,19 @@ SIZES = (0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**6
 
 
 def outcome(read: Callable[[], object]) -> str:
-    """`data` or `refused`: what comes of reading. Anything else is raised.
+    """`data` or `refused`, what comes of reading; anything else is raised.
 
     Time and memory are limited, as by `SECONDS` and `KIB`.
     """
     begun, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         read()
-        came = "data"
+        came, told = "data", "-"
     except RunError as error:
-        assert str(error).strip(), "an error without a message"
-        assert len(str(error)) < 20_000, "a message longer than any terminal"
-        came = "refused"
+        came, told = "refused", str(error).strip()
     took = time.process_time() - begun
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert 0 < len(told) < 20_000, "no message, or one that no terminal shows"
     assert took < SECONDS, f"{took:.1f} s"
     assert grown < KIB, f"{grown:,} KiB"
     return came

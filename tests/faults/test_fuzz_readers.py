@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from fuzzing import (
     COUNT,
     amat_bytes,
@@ -28,6 +29,13 @@ from vae_run.data.datasets.static_mnist import read_amat
 from vae_run.data.datasets.table import Table
 
 
+def loaded(dataset: Dataset) -> None:
+    """Load it; what is not refused is finite."""
+    splits = dataset.load()
+    for split in (splits.train, splits.val, splits.test):
+        assert split is None or bool(torch.isfinite(split.images).all()), "not finite"
+
+
 def table(path: Path, dice: random.Random, delimiter: str = ",") -> Dataset:
     """A table with odd choices: as they are typed by someone who knows the good file."""
     return Table(
@@ -45,7 +53,7 @@ def read_csv(folder: Path, dice: random.Random) -> object:
     delimiter = dice.choice((",", ",", ",", ";", "\t", "a"))
     path = folder / "rows.csv"
     path.write_bytes(csv_bytes(dice, delimiter))
-    return table(path, dice, delimiter).load()
+    return loaded(table(path, dice, delimiter))
 
 
 def read_other_rows(folder: Path, dice: random.Random) -> object:
@@ -63,7 +71,7 @@ def read_other_rows(folder: Path, dice: random.Random) -> object:
 def read_parquet(folder: Path, dice: random.Random) -> object:
     path = folder / "rows.parquet"
     path.write_bytes(parquet_bytes(dice))
-    return table(path, dice).load()
+    return loaded(table(path, dice))
 
 
 def read_hub(folder: Path, dice: random.Random) -> object:
@@ -80,7 +88,7 @@ def read_text_digits(folder: Path, dice: random.Random) -> object:
 def read_archive(folder: Path, dice: random.Random) -> object:
     path = folder / "arrays.npz"
     path.write_bytes(npz_bytes(dice))
-    return Arrays(path=str(path), test_size=0.2).load()
+    return loaded(Arrays(path=str(path), test_size=0.2))
 
 
 READERS = (read_csv, read_other_rows, read_parquet, read_hub, read_text_digits, read_archive)

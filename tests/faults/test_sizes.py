@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,6 +121,24 @@ def test_a_checkpoint_larger_than_memory(copy: Path, monkeypatch: pytest.MonkeyP
         opened.seek(-66, os.SEEK_END)
         opened.write(end)
     with pytest.raises(CheckpointError, match=r"has 23\.3 GiB, and .* of memory are available"):
+        load(copy)
+
+
+@pytest.mark.parametrize("values", ["[" + "3," * 100_000 + "3]", "\n  - 3" * 100_000])
+def test_a_configuration_of_any_number_of_values(values: str, copy: Path) -> None:
+    """100,000 layers: refused before they are parsed, which would take seconds."""
+    (copy / ".hydra" / "config.yaml").write_text(f"network:\n  widths: {values}\n")
+    began = time.process_time()
+    with pytest.raises(
+        RunError, match=r"100,00\d lines and commas, .* more values than the 20,000"
+    ):
+        load(copy)
+    assert time.process_time() - began < 0.5
+
+
+def test_more_layers_than_a_network_has(copy: Path) -> None:
+    set_in(copy, "network.widths", [3] * 1_001)
+    with pytest.raises(RunError, match=r"network\.widths: .*1000"):
         load(copy)
 
 

@@ -26,6 +26,8 @@ from vae_run.system.hardware import available_memory
 
 WEIGHTS = "model.safetensors"
 """The file of weights in a folder."""
+LARGEST_HEADER = 10_000_000
+"""Bytes of the header of a file, with the configuration, at most; a usual one has ten thousand."""
 
 
 def from_pretrained(
@@ -98,6 +100,12 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "available. Free some memory, or use a machine with more."
         )
     try:
+        with file.open("rb") as raw:
+            header = int.from_bytes(raw.read(8), "little")
+        if header > LARGEST_HEADER:
+            raise ValueError(
+                f"its header claims {header:,} bytes, more than the {LARGEST_HEADER:,} accepted"
+            )
         with safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             return tensors, dict(opened.metadata() or {})
