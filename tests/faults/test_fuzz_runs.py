@@ -183,3 +183,14 @@ def test_altered_checkpoints(vae: Path) -> None:
             raise
     print("checkpoints", dict(came))
     assert all(came[each] for each in ("data", "refused"))
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.int32, torch.bool])
+def test_weights_of_another_kind_of_number_are_refused(kind: torch.dtype, vae: Path) -> None:
+    """They would be converted, and lose what they are."""
+    run = RunDirectory(vae)
+    saved = checkpoint_file.read(run.best)
+    name = next(name for name, value in saved["model"].items() if value.is_floating_point())
+    other = {**saved, "model": {**saved["model"], name: saved["model"][name].to(kind)}}
+    with pytest.raises(RunError, match=rf"{kind}, but the configured model expects torch.float32"):
+        load_model(run.settings(), other, run.best)

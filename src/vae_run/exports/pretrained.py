@@ -21,6 +21,7 @@ from vae_run.exports.packages import need
 from vae_run.exports.weights import EXAMPLES
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs.load import load_model
+from vae_run.runs.saved_json import refuse_many_groups
 from vae_run.system.device import choose_device
 from vae_run.system.hardware import available_memory
 
@@ -120,6 +121,7 @@ def _mapping(file: Path, told: dict[str, str], key: str) -> dict[str, Any]:
         CheckpointError: there is none.
     """
     try:
+        refuse_many_groups(told[key], f"{file}: {key} of its metadata")
         found = json.loads(told[key])
     except (LookupError, ValueError, RecursionError) as error:
         raise CheckpointError(
