@@ -98,19 +98,17 @@ def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] 
         raise DataError(
             f"{named}: pyarrow, which reads tables, is not installed: {installation('table')}"
         ) from error
-    size = regular(path, named).stat().st_size
-    refuse_more_than_memory(size, named)
+    refuse_more_than_memory(size := regular(path, named).stat().st_size, named)
     try:
         if is_parquet(path):
             table = _parquet(parquet.ParquetFile(path), named)
         else:
             table = _csv(path, size, delimiter, as_text)
         table.validate(full=True)  # texts of a damaged file need not be UTF-8
-        _ = table.column_names
+        return _usable(TableFile(named, path, delimiter, table))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         odd = "" if is_parquet(path) or not path.is_file() else uneven(path, delimiter)
         raise DataError(f"{named} cannot be read as a table: {odd or error}") from error
-    return _usable(TableFile(named, path, delimiter, table))
 
 
 def frame_table(named: str, frame: Any) -> TableFile:

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 _CONFIGURATION = {"config.yaml", "hydra.yaml", "overrides.yaml"}
-_BEFORE_A_RUN = re.compile(r"\.hydra|train\.log|\.status\.json\.\d+\.tmp")
+_BEFORE_A_RUN = re.compile(r"\.hydra|train\.log|trackers\.json|\.(status|trackers)\.json\.\d+\.tmp")
 """What a start has written when its run is not yet recorded."""
 
 _held: list[int] = []
