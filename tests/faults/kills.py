@@ -144,7 +144,7 @@ class Soak:
             killed += self._killed(name)
         self._finish(self._next(name))
         run = self.folder / name
-        assert killed == 0 or not list(run.rglob("*.tmp")), "half-written files are left"
+        assert killed == 0 or not list(run.rglob("*.tmp")), list(run.rglob("*.tmp"))
         assert json.loads((run / "status.json").read_text())["state"] == "completed"
         assert_same_run(run, self.folder / "whole")
         shutil.rmtree(run)
@@ -211,7 +211,7 @@ def soak(case: str, kills: int, folder: Path, seed: int = 0, words: Sequence[str
     made = Soak(case, folder, random.Random(f"{case} {seed}"), tuple(words))
     made.in_peace()
     for number in range(4 * kills):
-        if made.kills.total() >= kills:
+        if made.kills.total() == kills:
             return made
         made.live(number, kills - made.kills.total())
     raise AssertionError(f"{case}: only {made.kills.total()} of {kills} came before the end")
