@@ -46,11 +46,15 @@ def start(
 
 
 def finish(
-    arguments: Sequence[object], said: Path, fault: Fault | None = None, by: Program | None = None
+    arguments: Sequence[object],
+    said: Path,
+    fault: Fault | None = None,
+    by: Program | None = None,
+    seconds: float = 120,
 ) -> int:
-    """Run to the end; the exit code, negative for a signal."""
+    """Run to the end, within `seconds`; the exit code, negative for a signal."""
     process = start(arguments, said, fault, by)
-    process.join(120)
+    process.join(seconds)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
 

@@ -48,6 +48,8 @@ PLAN = (
     *("trainer.log_every=2", "trainer.checkpoint_seconds=0", "trainer.compile=false"),
     "dataset.classes=[0,1,2]",
 )
+PATIENCE = 600
+"""Seconds until a process counts as one that hangs: to compile takes a minute on a busy machine."""
 VQ, SPARSE, FLOW = "model=vq_vae", "model=sparse_ae", "[8]"
 CASES: dict[str, tuple[str, ...]] = {
     "vae": (),
@@ -161,7 +163,7 @@ class Soak:
             process = start(words, said, by=by)
             process.join(self.dice.uniform(0, self.seconds))
             process.kill()
-        process.join(120)
+        process.join(PATIENCE)
         assert process.exitcode in (0, -signal.SIGKILL), said.read_text()
         if process.exitcode == 0:
             return False
@@ -184,7 +186,7 @@ class Soak:
 
     def _finish(self, step: tuple[tuple[str, ...], Program | None]) -> None:
         said = self.folder / "said"
-        assert finish(step[0], said, by=step[1]) == 0, said.read_text()
+        assert finish(step[0], said, by=step[1], seconds=PATIENCE) == 0, said.read_text()
 
 
 def reached(run: Path) -> str:
