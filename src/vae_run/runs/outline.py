@@ -92,7 +92,7 @@ def compare(model: nn.Module, weights: Mapping[str, Any], file: Path) -> None:
     own = model.state_dict()
     for name in sorted(own.keys() | {str(name) for name in weights}):
         expected, found = _shape(own.get(name)), _shape(weights.get(name))
-        if expected == found and _kind(own[name]) != _kind(weights[name]):
+        if expected == found and _kind(own.get(name)) != _kind(weights.get(name)):
             expected, found = str(own[name].dtype), str(weights[name].dtype)
         if expected != found:
             raise CheckpointError(
@@ -105,8 +105,8 @@ def _shape(value: Any) -> list[int] | str:
     return list(value.shape) if isinstance(value, Tensor) else "no such tensor"
 
 
-def _kind(value: Tensor) -> tuple[bool, bool]:
-    return value.is_complex(), value.is_floating_point()
+def _kind(value: Any) -> tuple[bool, bool] | None:
+    return (value.is_complex(), value.is_floating_point()) if isinstance(value, Tensor) else None
 
 
 def _refuse_hollow(weights: Mapping[str, Any], file: Path) -> None:
