@@ -30,19 +30,31 @@ class Fault:
 PLACES = ("step", "half written", "before replace", "after replace", "before link", "after link")
 
 
-def start(arguments: Sequence[object], said: Path, fault: Fault | None = None) -> BaseProcess:
-    """Run `vae-run` with `arguments` in the folder of `said`, the file of all that it says."""
+Program = Callable[[list[str]], None]
+"""What takes the words of a command: a function that a module holds by its name."""
+
+
+def start(
+    arguments: Sequence[object], said: Path, fault: Fault | None = None, by: Program | None = None
+) -> BaseProcess:
+    """Run `vae-run`, or `by`, with `arguments` in the folder of `said`, the file of its output."""
     process = processes().Process(  # type: ignore[attr-defined]
-        target=_main, args=([str(a) for a in arguments], said, fault), daemon=True
+        target=_main, args=([str(a) for a in arguments], said, fault, by), daemon=True
     )
     process.start()
     return process
 
 
-def finish(arguments: Sequence[object], said: Path, fault: Fault | None = None) -> int:
-    """Run to the end; the exit code, negative for a signal."""
-    process = start(arguments, said, fault)
-    process.join(120)
+def finish(
+    arguments: Sequence[object],
+    said: Path,
+    fault: Fault | None = None,
+    by: Program | None = None,
+    seconds: float = 120,
+) -> int:
+    """Run to the end, within `seconds`; the exit code, negative for a signal."""
+    process = start(arguments, said, fault, by)
+    process.join(seconds)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
 
@@ -55,7 +67,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.005)
 
 
-def _main(arguments: list[str], said: Path, fault: Fault | None) -> None:
+def _main(arguments: list[str], said: Path, fault: Fault | None, by: Program | None) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -70,7 +82,7 @@ def _main(arguments: list[str], said: Path, fault: Fault | None) -> None:
 
     if fault is not None:
         _prepare(fault)
-    main(arguments)
+    (by or main)(arguments)
 
 
 def _prepare(fault: Fault) -> None:

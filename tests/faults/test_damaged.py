@@ -182,3 +182,11 @@ def test_a_checkpoint_without_a_writer_is_told_as_such(tmp_path: Path) -> None:
     file.write_bytes(body + struct.pack("<H", len(digest)) + digest)
     with pytest.raises(CheckpointError, match="has format 99, written by an unknown program"):
         checkpoint_file.read(file)
+
+
+def test_a_second_name_that_a_kill_left_is_kept(tmp_path: Path) -> None:
+    """`previous.pt` is `last.pt` already: the run was killed between the two steps of a write."""
+    (tmp_path / "last.pt").write_bytes(b"1")
+    for _ in range(2):
+        checkpoint_file.keep(tmp_path / "last.pt", "previous.pt")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "previous.pt"]

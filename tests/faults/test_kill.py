@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from killable import PLACES, Fault, finish
+from kills import CASES, soak
 from same_run import assert_same_run
 
 from vae_run.runs.run_directory import RunDirectory
@@ -93,3 +94,11 @@ WITH_AIDS = {
 @pytest.mark.parametrize("preset", sorted(WITH_AIDS))
 def test_averages_and_parts_of_batches_survive_fifteen_kills(preset: str, tmp_path: Path) -> None:
     assert survive(preset, 15, tmp_path, *WITH_AIDS[preset]) == 15
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1500)  # each process of a compiled run takes six seconds of the processor
+@pytest.mark.parametrize("case", [case for case in CASES if case != "mlflow"])
+def test_kills_at_random_moments(case: str, tmp_path: Path) -> None:
+    """Start, steps, writing and closing; `python tests/faults/kills.py` counts them."""
+    assert soak(case, 15, tmp_path).kills.total() == 15

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from killable import finish, start, wait_for
 
+from vae_run.runs.claim import claim
 from vae_run.runs.lock import held
 
 if TYPE_CHECKING:
@@ -141,6 +142,35 @@ def test_a_directory_is_one_runs_only(tmp_path: Path) -> None:
     # The lock went with its process.
     assert finish(("task=resume", "run=run", "trainer.epochs=1"), tmp_path / "after") == 0
     assert state(run)["state"] == "completed"
+
+
+@pytest.mark.parametrize("written", [(), ("config.yaml",), ("config.yaml", "hydra.yaml")])
+def test_a_start_that_was_killed_leaves_its_directory_free(
+    written: tuple[str, ...], tmp_path: Path
+) -> None:
+    """It had claimed the directory, but no run was recorded; a claim that is held stays."""
+    (tmp_path / ".hydra").mkdir()
+    for name in written:
+        (tmp_path / ".hydra" / name).touch()
+    (tmp_path / "train.log").touch()
+    claim(tmp_path)
+    with pytest.raises(FileExistsError):
+        claim_in_another_process(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "history.csv", ".hydra/mine.yaml"])
+def test_a_directory_with_anything_of_a_run_is_not_taken_over(name: str, tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / name).touch()
+    with pytest.raises(FileExistsError):
+        claim(tmp_path)
+
+
+def claim_in_another_process(directory: Path) -> None:
+    """`claim` as another process has it: a flock is of an open file, and this one opens anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vae_run.runs.claim._held", [])
+        claim(directory)
 
 
 def test_a_run_that_is_being_trained_can_be_evaluated(

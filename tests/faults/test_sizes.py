@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,9 @@ from PIL import Image
 from vae_run import load
 from vae_run.config.check import check
 from vae_run.data.datasets.image_folder import ImageFolder
+from vae_run.data.datasets.table import Table
 from vae_run.errors import CheckpointError, DataError, MemoryShortError, RunError
+from vae_run.exports.pretrained import from_pretrained
 from vae_run.models.build import build_model
 from vae_run.models.distributions.spline_flow import Flow
 from vae_run.runs import checkpoint_file
@@ -123,6 +126,24 @@ def test_a_checkpoint_larger_than_memory(copy: Path, monkeypatch: pytest.MonkeyP
         load(copy)
 
 
+@pytest.mark.parametrize("values", ["[" + "3," * 100_000 + "3]", "\n  - 3" * 100_000])
+def test_a_configuration_of_any_number_of_values(values: str, copy: Path) -> None:
+    """100,000 layers: refused before they are parsed, which would take seconds."""
+    (copy / ".hydra" / "config.yaml").write_text(f"network:\n  widths: {values}\n")
+    began = time.process_time()
+    with pytest.raises(
+        RunError, match=r"100,00\d lines and commas, .* more values than the 20,000"
+    ):
+        load(copy)
+    assert time.process_time() - began < 0.5
+
+
+def test_more_layers_than_a_network_has(copy: Path) -> None:
+    set_in(copy, "network.widths", [3] * 1_001)
+    with pytest.raises(RunError, match=r"network\.widths: .*1000"):
+        load(copy)
+
+
 @pytest.mark.parametrize("name", ["metrics.json", "status.json", "environment.json"])
 def test_json_of_any_size(name: str, copy: Path) -> None:
     (copy / name).write_text(json.dumps({"a": ["x" * 100] * 110_000}))
@@ -130,6 +151,37 @@ def test_json_of_any_size(name: str, copy: Path) -> None:
     reader = {"metrics": run.metrics, "status": run.read_status, "environment": run.environment}
     with pytest.raises(CheckpointError, match="more than 10,000,000 bytes"):
         reader[name.removesuffix(".json")]()
+
+
+def test_json_of_any_number_of_lists(copy: Path) -> None:
+    (copy / "metrics.json").write_text('{"val": [' + "[]," * 1_000_000 + "1]}")
+    with pytest.raises(
+        CheckpointError, match="1,000,002 lists and mappings, more than the 500,000"
+    ):
+        RunDirectory(copy).metrics()
+
+
+@pytest.mark.parametrize("length", [2**63, 90_000_000])
+def test_a_safetensors_file_whose_header_claims_any_size(length: int, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + b"{}")
+    with pytest.raises(
+        CheckpointError, match=rf"header claims {length:,} bytes, more than the 10,"
+    ):
+        from_pretrained(tmp_path)
+
+
+def test_a_parquet_file_of_any_number_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten million equal values take a few kilobytes."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.table({"a": pyarrow.nulls(10**7)}), file)
+    assert file.stat().st_size < 10**6
+    monkeypatch.setattr("vae_run.data.checks.granted_memory", lambda: 7e7)
+    with pytest.raises(DataError, match=r"rows\.parquet holds 0\.1 GiB, more than the 0\.1 GiB"):
+        Table(path=str(file)).load()
 
 
 def test_a_history_of_any_size(copy: Path) -> None:

@@ -18,7 +18,9 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from vae_run.tracking import summaries
 from vae_run.tracking.event_file import EventFile, crc32c
+from vae_run.tracking.event_reader import scalars_at
 from vae_run.tracking.projector import sprite, write_points
+from vae_run.tracking.tensorboard import TensorBoard
 
 
 def scalars(run: Path) -> list[tuple[int, float]]:
@@ -33,6 +35,35 @@ def test_checksums() -> None:
     data = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8).tobytes()
     for size in (0, 1, 3, 511, 512, 513, 639, 640, 5000):
         assert crc32c(data[:size]) == reference(data[:size])
+
+
+def test_a_run_killed_while_it_closed_writes_no_scalar_twice(tmp_path: Path) -> None:
+    """Its last scalars are on the disk; those that differ, or lack, are written."""
+    for resumed, values in (
+        (None, {"loss": 2.5, "nan": float("nan")}),
+        (7, {"loss": 2.5, "nan": float("nan"), "kl": 1.0}),
+        (7, {"loss": 2.75}),
+    ):
+        tracker = TensorBoard()
+        tracker.start(tmp_path, resumed)
+        tracker.scalars("test", values, 7)
+        tracker.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [event.value for event in events.Scalars("test/loss")] == [2.5, 2.75]
+    assert len(events.Scalars("test/nan")) == 1
+    assert [event.value for event in events.Scalars("test/kl")] == [1.0]
+
+
+@pytest.mark.parametrize("length", [2**63, 10**9, 30])
+def test_a_damaged_event_file_is_read_up_to_there(length: int, tmp_path: Path) -> None:
+    file = EventFile(tmp_path)
+    file.add(Summary.Value(tag="loss", simple_value=2.5), step=3)
+    file.close()
+    with file.path.open("ab") as opened:
+        opened.write(length.to_bytes(8, "little") + b"0000" + b"\xff" * 34)
+    assert scalars_at(tmp_path, 3) == {"loss": b"\x00\x00\x20\x40"}
+    assert scalars_at(tmp_path, 4) == {}
 
 
 def test_a_resumed_run_replaces_later_steps(tmp_path: Path) -> None:

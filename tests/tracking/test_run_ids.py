@@ -12,7 +12,7 @@ import pytest
 
 from vae_run.cli.words import parsed
 from vae_run.errors import ConfigError
-from vae_run.tracking.confirmation import confirmed
+from vae_run.tracking.confirmation import confirmed, signed
 from vae_run.tracking.mlflow import MLflow, metric_name
 from vae_run.tracking.run_ids import FILE, RunIds, key_file
 from vae_run.tracking.tracker import NoTracker, Tracker
@@ -47,6 +47,19 @@ def test_it_counts_for_its_service_and_place(tmp_path: Path) -> None:
     content = json.loads((tmp_path / FILE).read_text())
     (tmp_path / FILE).write_text(json.dumps({"wandb": content["mlflow"]}))
     assert RunIds(tmp_path, "wandb", HERE).known() is None
+
+
+def test_a_new_run_is_signed_before_its_service_is_asked(tmp_path: Path) -> None:
+    """One that is killed while the service's package is imported goes on without a question."""
+    tracker = MLflow(uri="http://here:5000")
+    with pytest.raises(ConfigError, match="you have not sent this run there before"):
+        confirmed(tmp_path, tracker, NoTracker())
+    with signed(tmp_path, tracker):
+        assert confirmed(tmp_path, tracker, NoTracker()) is tracker
+    assert tracker.ids(tmp_path).known() is None
+    tracker.ids(tmp_path).keep("a1b2")
+    with signed(tmp_path, tracker):
+        assert tracker.ids(tmp_path).known() == "a1b2"
 
 
 def test_another_id_is_no_longer_signed(tmp_path: Path) -> None:

@@ -121,16 +121,20 @@ def _refuse_unknown_of_hydra(overrides: list[str]) -> None:
 def _claim(directory: Path, key: str) -> list[Path]:
     """Make the run directory `directory`; refuse one that another run has, or has just claimed.
 
+    One whose start was killed before its run was recorded is taken over.
+
     Returns:
         The directories that were not there before, the innermost first.
     """
+    from vae_run.runs.claim import claim
+
     try:
         made = [path for path in (directory, *directory.parents) if not path.exists()]
         if (directory / "status.json").exists():
             raise FileExistsError
         try_place(directory / "status.json")
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / ".hydra").mkdir()
+        claim(directory)
         return [path.absolute() for path in made]
     except FileExistsError as error:
         if directory.is_file():

@@ -48,7 +48,8 @@ def holds_images(of: Any) -> bool:
     from pyarrow import types
 
     if types.is_struct(of):
-        return any(of.field(place).name == "bytes" for place in range(of.num_fields))
+        held = [of.field(place) for place in range(of.num_fields)]
+        return any(one.name == "bytes" and holds_images(one.type) for one in held)
     return bool(types.is_binary(of) or types.is_large_binary(of))
 
 
@@ -57,7 +58,7 @@ def class_names(schema: Any, column: str) -> tuple[str, ...] | None:
     try:
         about = json.loads((schema.metadata or {})[b"huggingface"])
         names = about["info"]["features"][column]["names"]
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
     return tuple(map(str, names)) if isinstance(names, list) else None
 
@@ -70,7 +71,10 @@ def decoded(
     Raises:
         DataError: a column is missing, or an image cannot be decoded.
     """
+    wanted = [column] + ([] if label is None else [label])
     tables = [opened(path) for path in files]
+    for path, table in zip(files, tables, strict=True):
+        _refuse_other_columns(path, table.schema_arrow, wanted)
     total = sum(table.metadata.num_rows for table in tables)
     refuse_more_than_memory(total * decoder.size, ", ".join(map(str, files[:3])))
     images = np.empty((total, *decoder.shape), np.uint8)
@@ -78,7 +82,7 @@ def decoded(
     with ThreadPoolExecutor(min(32, cores())) as pool:
         for path, table in zip(files, tables, strict=True):
             row = 0
-            for piece in _pieces(path, table, [column] + ([] if label is None else [label])):
+            for piece in _pieces(path, table, wanted):
                 entries = piece.column(column).to_pylist()
                 sources = [
                     (entry, f"{path}: row {row + place} of {column}")
@@ -94,6 +98,26 @@ def decoded(
                 start, row = stop, row + len(entries)
     called = np.array(names, dtype=str) if names and all(names) else None
     return torch.from_numpy(images), np.array(labels) if labels else None, called
+
+
+def _refuse_other_columns(path: Path, schema: Any, wanted: Sequence[str]) -> None:
+    """Refuse a file without the columns that another of its dataset has, or with nested labels."""
+    from pyarrow import types
+
+    image = wanted[0]
+    lacking = [name for name in wanted if schema.names.count(name) != 1]
+    if lacking or not holds_images(schema.field(image).type):
+        raise DataError(
+            f"{path} has no column {lacking[0]}, or several"
+            if lacking
+            else f"{path}: its column {image} holds no encoded images, as in other files it does"
+        )
+    for name in wanted[1:]:
+        if types.is_nested(of := schema.field(name).type):
+            raise DataError(
+                f"{path}: its column {name} holds {of}; expected labels that are whole numbers or "
+                "texts. Name another column with dataset.label"
+            )
 
 
 def _pieces(path: Path, table: Any, columns: Sequence[str]) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 Letters: N rows.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,17 +98,17 @@ def read_table(named: str, path: Path, delimiter: str, as_text: Collection[str] 
         raise DataError(
             f"{named}: pyarrow, which reads tables, is not installed: {installation('table')}"
         ) from error
-    size = regular(path, named).stat().st_size
-    refuse_more_than_memory(size, named)
+    refuse_more_than_memory(size := regular(path, named).stat().st_size, named)
     try:
         if is_parquet(path):
-            table = parquet.ParquetFile(path).read(use_pandas_metadata=False)
+            table = _parquet(parquet.ParquetFile(path), named)
         else:
             table = _csv(path, size, delimiter, as_text)
+        table.validate(full=True)  # texts of a damaged file need not be UTF-8
+        return _usable(TableFile(named, path, delimiter, table))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         odd = "" if is_parquet(path) or not path.is_file() else uneven(path, delimiter)
         raise DataError(f"{named} cannot be read as a table: {odd or error}") from error
-    return _usable(TableFile(named, path, delimiter, table))
 
 
 def frame_table(named: str, frame: Any) -> TableFile:
@@ -135,12 +136,18 @@ def frame_table(named: str, frame: Any) -> TableFile:
 def _usable(file: TableFile) -> TableFile:
     """`file`, after a check that it has rows, and no two columns of one name."""
     named, table = file.named, file.table
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(table.column_names).items() if count > 1)
     if twice:
         raise DataError(f"{named} has several columns named {', '.join(twice)}: rename them")
     if not table.num_rows:
         raise DataError(f"{named} has no rows")
     return file
+
+
+def _parquet(file: Any, named: str) -> Any:
+    """The `pyarrow.Table` of a `ParquetFile`, which can name far more rows than it has bytes."""
+    refuse_more_than_memory(8 * file.metadata.num_rows * file.metadata.num_columns, named)
+    return file.read(use_pandas_metadata=False)
 
 
 def _csv(path: Path, size: int, delimiter: str, as_text: Collection[str]) -> Any:
@@ -184,7 +191,7 @@ def numbers(values: Any) -> NDArray[np.float64]:
     """A column of numbers as float64 [N]; missing ones are NaN."""
     import pyarrow
 
-    found: NDArray[np.float64] = values.cast(pyarrow.float64()).to_numpy()
+    found: NDArray[np.float64] = values.cast(pyarrow.float64(), safe=False).to_numpy()
     return found.astype(np.float64)
 
 

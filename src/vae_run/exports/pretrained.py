@@ -21,11 +21,14 @@ from vae_run.exports.packages import need
 from vae_run.exports.weights import EXAMPLES
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs.load import load_model
+from vae_run.runs.saved_json import refuse_many_groups
 from vae_run.system.device import choose_device
 from vae_run.system.hardware import available_memory
 
 WEIGHTS = "model.safetensors"
 """The file of weights in a folder."""
+LARGEST_HEADER = 10_000_000
+"""Bytes of the header of a file, with the configuration, at most; a usual one has ten thousand."""
 
 
 def from_pretrained(
@@ -98,6 +101,12 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "available. Free some memory, or use a machine with more."
         )
     try:
+        with file.open("rb") as raw:
+            header = int.from_bytes(raw.read(8), "little")
+        if header > LARGEST_HEADER:
+            raise ValueError(
+                f"its header claims {header:,} bytes, more than the {LARGEST_HEADER:,} accepted"
+            )
         with safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             return tensors, dict(opened.metadata() or {})
@@ -112,6 +121,7 @@ def _mapping(file: Path, told: dict[str, str], key: str) -> dict[str, Any]:
         CheckpointError: there is none.
     """
     try:
+        refuse_many_groups(told[key], f"{file}: {key} of its metadata")
         found = json.loads(told[key])
     except (LookupError, ValueError, RecursionError) as error:
         raise CheckpointError(

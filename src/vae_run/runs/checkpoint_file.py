@@ -49,6 +49,8 @@ def keep(path: Path, name: str) -> None:
         os.replace(path, path.with_name(name))  # until the next writing only `name` exists
         return
     os.replace(temporary, path.with_name(name))
+    # Of two names of one file, as a kill may have left them, the system renames neither.
+    temporary.unlink(missing_ok=True)
 
 
 def _alone(value: Any) -> Any:

@@ -82,7 +82,9 @@ def _outlined(
 
 
 def compare(model: nn.Module, weights: Mapping[str, Any], file: Path) -> None:
-    """Refuse `weights`, read from `file`, whose names or shapes are not those of `model`.
+    """Refuse `weights`, read from `file`, whose names, shapes or types are not those of `model`.
+
+    A real number may be of another precision, but is no integer, and none is complex.
 
     Raises:
         CheckpointError: they are not; the message names the first that differs.
@@ -90,6 +92,8 @@ def compare(model: nn.Module, weights: Mapping[str, Any], file: Path) -> None:
     own = model.state_dict()
     for name in sorted(own.keys() | {str(name) for name in weights}):
         expected, found = _shape(own.get(name)), _shape(weights.get(name))
+        if expected == found and _kind(own.get(name)) != _kind(weights.get(name)):
+            expected, found = str(own[name].dtype), str(weights[name].dtype)
         if expected != found:
             raise CheckpointError(
                 f"{file}: {name} is {found}, but the configured model expects {expected}. "
@@ -99,6 +103,10 @@ def compare(model: nn.Module, weights: Mapping[str, Any], file: Path) -> None:
 
 def _shape(value: Any) -> list[int] | str:
     return list(value.shape) if isinstance(value, Tensor) else "no such tensor"
+
+
+def _kind(value: Any) -> tuple[bool, bool] | None:
+    return (value.is_complex(), value.is_floating_point()) if isinstance(value, Tensor) else None
 
 
 def _refuse_hollow(weights: Mapping[str, Any], file: Path) -> None:

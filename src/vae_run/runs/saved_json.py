@@ -11,6 +11,8 @@ from vae_run.errors import CheckpointError
 
 LARGEST = 10_000_000
 """Bytes of the largest file that is read; those of a run have a few thousand."""
+MOST_GROUPS = 500_000
+"""Lists and mappings in it at most; to make millions of them takes seconds."""
 NUMBER = (int, float)
 STATUS = {"state": str, "message": str, "pid": int, "host": str, "epoch": NUMBER, "step": NUMBER}
 ENVIRONMENT = {
@@ -34,12 +36,26 @@ def read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > LARGEST:
             raise CheckpointError(f"{path}: has more than {LARGEST:,} bytes; refused.")
         text = path.read_text(encoding="utf-8")
+        refuse_many_groups(text, str(path))
         content = json.loads(text) if text.strip("\0 \n") else {}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     return content if isinstance(content, dict) else {}
+
+
+def refuse_many_groups(text: str, named: str) -> None:
+    """Refuse JSON of a few megabytes that would become gigabytes of lists.
+
+    Raises:
+        CheckpointError: `named` has too many.
+    """
+    if (count := text.count("[") + text.count("{")) > MOST_GROUPS:
+        raise CheckpointError(
+            f"{named}: has {count:,} lists and mappings, more than the {MOST_GROUPS:,} that are "
+            "accepted; refused."
+        )
 
 
 def read_if_whole(path: Path) -> dict[str, Any]:

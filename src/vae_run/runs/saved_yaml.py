@@ -14,6 +14,8 @@ from vae_run.errors import CheckpointError
 
 LARGEST = 1_000_000
 """Bytes of the largest file that is read; a configuration has a few thousand."""
+MOST_VALUES = 20_000
+"""Values in it at most; a configuration has a few hundred. A line break or a comma parts two."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -90,13 +92,18 @@ def read_yaml(path: Path, *, resolve: bool = True) -> Any:
     """The plain content of the file at `path`; with `resolve`, interpolations are filled in.
 
     Raises:
-        CheckpointError: it is missing, too large, not YAML, or uses YAML's aliases. vae-run writes
-            no aliases, and with them a few lines can stand for gigabytes.
+        CheckpointError: it is missing, too large, has too many values, is not YAML, or uses YAML's
+            aliases. vae-run writes no aliases, and with them a few lines can stand for gigabytes.
     """
     try:
         if path.stat().st_size > LARGEST:
             raise CheckpointError(f"{path}: has more than {LARGEST:,} bytes; refused.")
         text = path.read_text(encoding="utf-8")
+        if (count := text.count("\n") + text.count(",") + text.count("\r")) > MOST_VALUES:
+            raise CheckpointError(
+                f"{path}: has {count:,} lines and commas, which part more values than the "
+                f"{MOST_VALUES:,} that are accepted; refused."
+            )
         events = yaml.parse(text, yaml.SafeLoader) if "&" in text else ()
         if any(isinstance(event, yaml.AliasEvent) for event in events):
             raise CheckpointError(f"{path}: uses YAML aliases (*name); refused.")

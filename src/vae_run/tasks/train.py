@@ -33,6 +33,7 @@ from vae_run.system.machine_lines import write_line
 from vae_run.system.signals import StopRequests, at_once
 from vae_run.tasks.final_evaluation import conclude
 from vae_run.tasks.run_data import load, load_moved
+from vae_run.tracking.confirmation import signed
 from vae_run.tracking.fan_out import tracked
 from vae_run.tracking.hyperparameters import hyperparameters
 from vae_run.tracking.tracker import Tracker
@@ -84,14 +85,15 @@ def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
     already.
     """
     run, settings = RunDirectory(call.directory), call.settings
-    before = os.listdir(run.path)
+    before, own = os.listdir(run.path), settings.build("tracker")
     with (
         run.locked(),
         nothing_left(run, before),
         logged(run.path),
+        signed(run.path, own),
         run.recorded(),
         enough_memory(settings),
-        tracked(run.path, settings.build("tracker")) as tracker,
+        tracked(run.path, own) as tracker,
     ):
         tracker.hparams(hyperparameters(settings.raw, call.choices))
         experiment = prepare(settings, run, splits)

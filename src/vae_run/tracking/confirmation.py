@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vae_run.config.commands import override
@@ -36,6 +38,20 @@ def confirmed(run: Path, tracker: Tracker, typed: Tracker) -> Tracker:
                 "tracker=none."
             )
     return tracker
+
+
+@contextmanager
+def signed(run: Path, tracker: Tracker) -> Iterator[None]:
+    """Write down that this user sends the new run `run` to where `tracker` sends it.
+
+    A service does so when it is asked for the first time, which may be seconds later; a run that is
+    killed before would be taken for somebody else's.
+    """
+    for one in parts(tracker):
+        if isinstance(one, Service) and not one.ids(run).signed():
+            with suppress(OSError):  # the service meets it as well, and says so
+                one.ids(run).keep()
+    yield
 
 
 def _word(key: str, value: object) -> str:

@@ -23,6 +23,7 @@ from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import NATS, Place
 from vae_run.tracking import summaries
 from vae_run.tracking.event_file import EventFile
+from vae_run.tracking.event_reader import as_bytes, scalars_at
 from vae_run.tracking.projector import write_points
 from vae_run.tracking.scalar_descriptions import DescribedScalars
 from vae_run.tracking.tracker import Tracker
@@ -52,7 +53,9 @@ class TensorBoard(Tracker):
     def start(self, run: Path, resumed_step: int | None) -> None:
         """Open a new event file; the page's layout is written into the first one of a run."""
         self._run, self._projector = run, ProjectorConfig()
-        self._scalars = DescribedScalars(run)
+        self._scalars, self._resumed = DescribedScalars(run), resumed_step
+        # A run that was killed while it closed writes its last scalars again, at the same step.
+        self._there = {} if resumed_step is None else scalars_at(run, resumed_step)
         first = next(run.glob("events.out.tfevents.*"), None) is None
         self._events = EventFile(run, None if resumed_step is None else resumed_step + 1)
         if first:
@@ -60,6 +63,8 @@ class TensorBoard(Tracker):
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         found = [self._scalars.value(split, name, value) for name, value in values.items()]
+        if step == self._resumed:
+            found = [one for one in found if self._there.get(one.tag) != as_bytes(one)]
         if found:
             self._events.add(*found, step=step)
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from vae_run.models.networks.activations import activation
 from vae_run.models.networks.initialisation import Layer, initialise, initialise_head
 
-Widths = list[Annotated[int, Field(gt=0)]]
+Widths = Annotated[list[Annotated[int, Field(gt=0)]], Field(max_length=1000)]
+"""Of the layers of a network: more than a thousand are a slip, or a file meant to do harm."""
 _Layer = TypeVar("_Layer", bound=Layer)
 
 
