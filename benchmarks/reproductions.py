@@ -88,7 +88,9 @@ def rises_and_does_not_overfit(bounds: Mapping[str, float]) -> bool:
 
 def spheres_are_better_in_few_dimensions(means: Mapping[str, float]) -> bool:
     """Whether hyperspherical codes win for d = 2, 5 and 10, and normal ones for d = 40."""
-    gain = {d: means[f"hyperspherical, d = {d}"] - means[f"normal, d = {d}"] for d in (2, 5, 10, 40)}
+    gain = {
+        d: means[f"hyperspherical, d = {d}"] - means[f"normal, d = {d}"] for d in (2, 5, 10, 40)
+    }
     return gain.pop(40) < 0.0 < min(gain.values())
 
 
