@@ -14,13 +14,15 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from vae_run.cli.callbacks import admit
 from vae_run.cli.composition import plain
 from vae_run.cli.hydra_api import ConfigLoaderImpl, create_config_search_path, set_version_base
 from vae_run.cli.in_process import own_hydra
-from vae_run.cli.job_start import asks_for_more, run_job
+from vae_run.cli.job_start import asks_for_more, refuse_large, run_job
 from vae_run.cli.loaders import RunLoader
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.config.options import CONF
+from vae_run.errors import ConfigError
 from vae_run.sweeps.jobs import TILDE
 
 
@@ -129,3 +131,19 @@ def test_paths_in_the_home_folder_are_seen_in_a_pickle(loader: RunLoader) -> Non
         assert TILDE.search(
             pickle.dumps(composed(loader, f"dataset.root='{path}'", "dataset=mnist"))
         )
+
+
+def test_a_configuration_that_could_not_be_read_again_is_refused(
+    loader: RunLoader, tmp_path: Path
+) -> None:
+    """Before the run directory is made, and thus before training."""
+    words = [f"hydra.run.dir={tmp_path / 'run'}", "dataset=torch", "dataset.factory=os.getcwd"]
+    for count in (90_000, 100_001):
+        config = composed(loader, *words)
+        OmegaConf.update(config, "dataset.arguments", {"ids": "1," * count}, force_add=True)
+        if count > 100_000:
+            with pytest.raises(ConfigError, match=r"config\.yaml would have 100,\d+ lines, commas"):
+                admit(config)
+            assert not (tmp_path / "run").exists()
+        else:
+            refuse_large(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from killable import finish, start, wait_for
 
-from vae_run.runs.claim import claim
+from vae_run.runs.claim import MARK, claim, recorded
 from vae_run.runs.lock import held
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def test_a_directory_is_one_runs_only(tmp_path: Path) -> None:
     assert state(run)["state"] == "completed"
 
 
-@pytest.mark.parametrize("written", [(), ("config.yaml",), ("config.yaml", "hydra.yaml")])
+@pytest.mark.parametrize("written", [(), (MARK,), (MARK, "config.yaml", "hydra.yaml")])
 def test_a_start_that_was_killed_leaves_its_directory_free(
     written: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -154,16 +155,55 @@ def test_a_start_that_was_killed_leaves_its_directory_free(
         (tmp_path / ".hydra" / name).touch()
     (tmp_path / "train.log").touch()
     claim(tmp_path)
+    assert (tmp_path / ".hydra" / MARK).exists()
     with pytest.raises(FileExistsError):
         claim_in_another_process(tmp_path)
+    recorded(tmp_path)
+    assert not (tmp_path / ".hydra" / MARK).exists()
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "history.csv", ".hydra/mine.yaml"])
+@pytest.mark.parametrize("name", ["checkpoints", "history.csv", ".hydra/mine.yaml", "status.json"])
 def test_a_directory_with_anything_of_a_run_is_not_taken_over(name: str, tmp_path: Path) -> None:
     (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / MARK).touch()
     (tmp_path / name).touch()
     with pytest.raises(FileExistsError):
         claim(tmp_path)
+
+
+def test_the_directory_of_another_hydra_program_is_not_taken_over(tmp_path: Path) -> None:
+    """A script called train.py leaves the files of a start too, and has no `status.json`."""
+    (tmp_path / ".hydra").mkdir()
+    for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
+        (tmp_path / ".hydra" / name).write_text("lr: 1\n")
+    (tmp_path / "train.log").touch()
+    with pytest.raises(FileExistsError):
+        claim(tmp_path)
+    assert (tmp_path / ".hydra" / "config.yaml").read_text() == "lr: 1\n"
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("meanwhile", ["recorded", "made anew", "removed"])
+def test_what_happens_before_the_lock_is_noticed(
+    meanwhile: str, new: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process ends its start, or removes the directory, between the look and the lock."""
+    folder, lock = tmp_path / ".hydra", fcntl.flock
+
+    def late(descriptor: int, kind: int) -> None:
+        if meanwhile == "recorded":
+            (tmp_path / "status.json").touch()
+        else:
+            folder.rename(tmp_path.parent / "gone")
+        if meanwhile == "made anew":
+            folder.mkdir()
+        lock(descriptor, kind)
+
+    if not new:
+        folder.mkdir()
+    monkeypatch.setattr("vae_run.runs.claim.fcntl.flock", late)
+    with pytest.raises(FileExistsError):
+        claim_in_another_process(tmp_path)
 
 
 def claim_in_another_process(directory: Path) -> None:

@@ -67,3 +67,28 @@ def test_yaml_is_written_as_omegaconf_writes_it(tmp_path: Path) -> None:
     assert yaml_text(content) == OmegaConf.to_yaml(content)
     (file := tmp_path / "file.yaml").write_text(yaml_text(content), encoding="utf-8")
     assert read_yaml(file, resolve=False) == content
+
+
+@pytest.mark.parametrize("more", ["", "b: ${a.ids}\n2: [1]\n"])
+def test_long_lists_are_read_whole(tmp_path: Path, more: str) -> None:
+    ids = [*range(50_000)]
+    (file := tmp_path / "a.yaml").write_text(f"a: {{ids: {ids}}}\nc: x\n{more}", encoding="utf-8")
+    found = read_yaml(file)
+    assert found["a"] == {"ids": ids}
+    assert found["c"] == "x"
+    assert found.get("b", ids) == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("- 1\n" * 100_001, "100,001 lines, commas and brackets, more than the 100,000"),
+        ("- ${a}\n" * 2_001, "2,001 interpolations, more than the 2,000"),
+        (f"a: {'é' * 500_000}", "1,000,003 bytes, more than the 1,000,000"),
+        ("1:\n" + "- {a: 1}\n" * 11_000, "22,002 values, more than the 20,000"),
+    ],
+)
+def test_what_would_take_long_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    (file := tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=told):
+        read_yaml(file)

@@ -17,9 +17,13 @@ from vae_run.cli.composition import (
     refuse_without_package,
 )
 from vae_run.cli.exit_codes import Outcome, ending
+from vae_run.cli.job_start import refuse_large
 from vae_run.config.commands import command, override
 from vae_run.errors import ConfigError, explain_os_error
 from vae_run.system.places import try_place
+
+_SMALL = 20_000
+"""Characters of a configuration whose size need not be looked at more closely."""
 
 
 class Gate(Callback):
@@ -69,11 +73,13 @@ def admit(config: DictConfig) -> list[Path]:
     put_home_for_tilde(config)
     refuse_without_package(config)
     refuse_merged_trackers(config)
-    _check(config)
+    large = _check(config)
     _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
     if config.task != "train":
         return []
     refuse_unknown_source(config.init_from)
+    if large:
+        refuse_large(config)
     return _claim(Path(config.hydra.run.dir), "hydra.run.dir")
 
 
@@ -88,14 +94,16 @@ def remove_empty(made: Iterable[Path]) -> None:
             directory.rmdir()
 
 
-def _check(config: DictConfig) -> None:
+def _check(config: DictConfig) -> bool:
+    """Check the values; True: they may be too many for the files of a run."""
     from vae_run.config.check import check
     from vae_run.system.device import choose_device
     from vae_run.training.distributed import refuse
 
-    settings = check(plain(config))
+    settings = check(content := plain(config))
     refuse(settings)
     choose_device(settings.fixed.device)
+    return len(repr(content)) > _SMALL
 
 
 def _refuse_unknown_of_hydra(overrides: list[str]) -> None:

@@ -16,7 +16,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from vae_run.runs.saved_yaml import yaml_text
+from vae_run.errors import ConfigError
+from vae_run.runs.saved_yaml import excess, yaml_text
 
 OURS = {"vae_run"}
 """The callbacks of `conf/config.yaml`; they do nothing at the start and the end of a job."""
@@ -72,13 +73,36 @@ def asks_for_more(config: DictConfig) -> bool:
 
 
 def save_configuration(config: DictConfig, place: Path) -> None:
-    """Write the three files that Hydra keeps for a job into the folder `place`."""
+    """Write the three files that Hydra keeps for a job into the folder `place`.
+
+    Raises:
+        ConfigError: a file is larger than those that are read again; nothing is written.
+    """
+    texts = _texts(config)
+    place.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (place / name).write_text(text, encoding="utf-8")
+
+
+def refuse_large(config: DictConfig) -> None:
+    """Refuse a configuration that could not be read again from the files of its run.
+
+    Raises:
+        ConfigError: it is too large.
+    """
+    _texts(config)
+
+
+def _texts(config: DictConfig) -> dict[str, str]:
+    """The content of the three files that Hydra keeps for a job, by name."""
     content: Any = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     hydra = content.pop("hydra")
-    place.mkdir(parents=True, exist_ok=True)
-    for name, part in (
-        ("config", content),
-        ("hydra", {"hydra": hydra}),
-        ("overrides", hydra["overrides"]["task"]),
-    ):
-        (place / f"{name}.yaml").write_text(yaml_text(part), encoding="utf-8")
+    parts = {"config": content, "hydra": {"hydra": hydra}, "overrides": hydra["overrides"]["task"]}
+    texts = {f"{name}.yaml": yaml_text(part) for name, part in parts.items()}
+    for name, text in texts.items():
+        if (told := excess(text)) is not None:
+            raise ConfigError(
+                f"the configuration is too large to be read again from the run: {name} would have "
+                f"{told}. Put long lists into a file that your own code reads, and give its path."
+            )
+    return texts

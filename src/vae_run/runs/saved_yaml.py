@@ -14,8 +14,12 @@ from vae_run.errors import CheckpointError
 
 LARGEST = 1_000_000
 """Bytes of the largest file that is read; a configuration has a few thousand."""
-MOST_VALUES = 20_000
-"""Values in it at most; a configuration has a few hundred. A line break or a comma parts two."""
+MOST_VALUES = 100_000
+"""Lines, commas and opening brackets in it at most, which separate its values; a configuration has a few hundred."""
+MOST_BY_OMEGACONF = 20_000
+"""Values that OmegaConf is given at most, which takes ten times as long as the rest of reading."""
+MOST_REFERENCES = 2_000
+"""Interpolations at most, which take OmegaConf 300 times as long as other values."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -81,30 +85,45 @@ def _is_number(text: str) -> bool:
 
 
 def yaml_text(content: Any) -> str:
-    """Plain `content` as YAML: what `OmegaConf.to_yaml` writes of it."""
+    """Plain `content` as YAML: what `OmegaConf.to_yaml` writes of it.
+
+    Characters beyond U+FFFF, such as emoji, are escaped by libyaml, and are read back the same.
+    """
     text: str = yaml.dump(
         content, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
     )
     return text
 
 
+def excess(text: str) -> str | None:
+    """What a YAML `text` has more of than `read_yaml` accepts, in words; None: nothing."""
+    limits = {
+        "bytes": (len(text.encode()), LARGEST),
+        "lines, commas and brackets": (sum(map(text.count, "\n\r,[{")), MOST_VALUES),
+        "interpolations": (text.count("${"), MOST_REFERENCES),
+    }
+    told = (_too_many(of, *counted) for of, counted in limits.items() if counted[0] > counted[1])
+    return next(told, None)
+
+
+def _too_many(of: str, count: int, most: int) -> str:
+    return f"{count:,} {of}, more than the {most:,} that are accepted"
+
+
 def read_yaml(path: Path, *, resolve: bool = True) -> Any:
     """The plain content of the file at `path`; with `resolve`, interpolations are filled in.
 
     Raises:
-        CheckpointError: it is missing, too large, has too many values, is not YAML, or uses YAML's
-            aliases. vae-run writes no aliases, and with them a few lines can stand for gigabytes.
+        CheckpointError: it is missing, too large (`excess`), is not YAML, or uses YAML's aliases.
+            vae-run writes no aliases, and with them a few lines can stand for gigabytes.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise CheckpointError(f"{path}: has more than {LARGEST:,} bytes; refused.")
+        if (size := path.stat().st_size) > LARGEST:  # before it is in memory
+            raise CheckpointError(f"{path}: has {_too_many('bytes', size, LARGEST)}; refused.")
         text = path.read_text(encoding="utf-8")
-        if (count := text.count("\n") + text.count(",") + text.count("\r")) > MOST_VALUES:
-            raise CheckpointError(
-                f"{path}: has {count:,} lines and commas, which part more values than the "
-                f"{MOST_VALUES:,} that are accepted; refused."
-            )
-        events = yaml.parse(text, yaml.SafeLoader) if "&" in text else ()
+        if (told := excess(text)) is not None:
+            raise CheckpointError(f"{path}: has {told}; refused.")
+        events = yaml.parse(text, _Loader) if "&" in text else ()
         if any(isinstance(event, yaml.AliasEvent) for event in events):
             raise CheckpointError(f"{path}: uses YAML aliases (*name); refused.")
         content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -113,12 +132,56 @@ def read_yaml(path: Path, *, resolve: bool = True) -> Any:
                 return content
         elif content is None:
             return {}
-        return OmegaConf.to_container(OmegaConf.create(content), resolve=resolve)
+        return _by_omegaconf(path, content, resolve)
     except (
         *(OSError, ValueError, TypeError, RecursionError, AssertionError),
         *(yaml.YAMLError, OmegaConfBaseException),
     ) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
+
+
+def _by_omegaconf(path: Path, content: Any, resolve: bool) -> Any:
+    """`content` as OmegaConf has it, which is given a name in place of each long list of values."""
+    lists: dict[str, list[Any]] = {}
+
+    def short(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: short(each) for key, each in value.items()}
+        if not isinstance(value, list):
+            return value
+        if len(value) < 100 or not all(map(_is_value, value)):
+            return [short(each) for each in value]
+        lists[name := f"the list {len(lists)}"] = value
+        return name
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: whole(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [whole(each) for each in value]
+        return lists.get(value, value) if isinstance(value, str) else value
+
+    content = short(content)
+    if (count := _size(content)) > MOST_BY_OMEGACONF:
+        raise CheckpointError(
+            f"{path}: has {_too_many('values', count, MOST_BY_OMEGACONF)} outside of lists of "
+            "numbers and texts; refused."
+        )
+    return whole(OmegaConf.to_container(OmegaConf.create(content), resolve=resolve))
+
+
+def _is_value(value: Any) -> bool:
+    """Whether OmegaConf would return `value` unchanged, which is no list or mapping."""
+    if isinstance(value, str):
+        return "${" not in value and value != "???"
+    return value is None or isinstance(value, (int, float))
+
+
+def _size(value: Any) -> int:
+    """The number of lists, mappings and values in `value`, itself included."""
+    if isinstance(value, dict):
+        return 1 + sum(map(_size, value.values()))
+    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
 
 
 def _is_plain(value: Any) -> bool:

@@ -19,7 +19,7 @@ from vae_run.errors import CheckpointError
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.networks import parameter_count
 from vae_run.models.priors import Fitted
-from vae_run.runs import checkpoint_file
+from vae_run.runs import checkpoint_file, claim
 from vae_run.runs.data_record import changes, record_of
 from vae_run.runs.environment import compiled_before
 from vae_run.runs.failed_start import nothing_left
@@ -95,6 +95,7 @@ def begun(call: Call, splits: Splits | None = None) -> Iterator[Training]:
         enough_memory(settings),
         tracked(run.path, own) as tracker,
     ):
+        claim.recorded(run.path)
         tracker.hparams(hyperparameters(settings.raw, call.choices))
         experiment = prepare(settings, run, splits)
         for note in experiment.splits.notes:
