@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tarfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from vae_run.data.datasets.shards import Shards
 from vae_run.data.datasets.torch_dataset import TorchDataset
 from vae_run.data.datasets.windows import Windows
 from vae_run.data.given import giving
+from vae_run.data.images.decoder import Decoder
 from vae_run.data.splits import Splits
 from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.data.user_input import read_input
@@ -35,7 +37,7 @@ MASKS = (np.random.default_rng(0).random((20, 6, 6)) < 0.4).astype(np.uint8)
 MASKS[0] = 0
 BRIGHT = MASKS.copy()
 BRIGHT[19, 0, 0] = 2
-"""One pixel of one image says that the others are of 255 grey levels."""
+"""Masks but for one pixel of 2, so that white is 255."""
 
 
 def png(pixels: np.ndarray, mode: str = "L") -> bytes:
@@ -245,3 +247,37 @@ def test_input_is_read_as_the_data_of_its_run(
     assert brightest(MASKS * 15, 15) == (1, 16)
     with pytest.raises(DataError, match=r"has the value 16, .*from 0 to 15 \(dataset\.white=15\)"):
         brightest(MASKS * 16, 15)
+
+
+def test_a_split_of_other_white_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", train=MASKS, val=MASKS[:0], test=MASKS * 255)
+    notes = Arrays(path=str(tmp_path / "x.npz"), white="auto").load().notes
+    assert [note.split(" ")[0] for note in notes if "nearly black" in note] == ["train"]
+
+
+def test_masks_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = list[Path]()
+    once = Decoder.__call__
+
+    def counting(decoder: Decoder, path: Path) -> Any:
+        decoded.append(path)
+        return once(decoder, path)
+
+    monkeypatch.setattr(Decoder, "__call__", counting)
+    dataset = files(tmp_path, MASKS, "auto")
+    images = read_input(str(tmp_path / "masks"), dataset, (1, 6, 6), white=1)
+    read = torch.cat([images.read(0, 7).images, images.read(7, 20).images])
+    assert torch.equal(read[:, 0], torch.from_numpy(MASKS))
+    assert len(decoded) == len(set(decoded)) == 20
+
+
+def test_the_estimator_refuses_brighter_bytes_and_warns_of_darker() -> None:
+    masks, grey = Rows.of(MASKS), Rows.of(MASKS * 255)
+    with pytest.raises(ValueError, match="X has the value 255, but that of fit had pixels of 0"):
+        masks.events(MASKS * 255)
+    with pytest.warns(UserWarning, match="nearly black"):
+        grey.warn_if_nearly_black(MASKS)
+    with warnings.catch_warnings(action="error"):
+        grey.warn_if_nearly_black(MASKS * 255)
+        grey.warn_if_nearly_black(MASKS[:1])
+        masks.warn_if_nearly_black(MASKS)

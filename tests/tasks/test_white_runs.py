@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ import torch
 
 from vae_run import load
 from vae_run.config.check import check
+from vae_run.errors import ConfigError
+from vae_run.exports.facts import facts
+from vae_run.exports.source import source_of
+from vae_run.exports.weights import weights_file
 from vae_run.runs import checkpoint_file
 from vae_run.runs.load import white_of
 from vae_run.runs.run_directory import RunDirectory
@@ -54,6 +59,7 @@ def test_what_the_data_decided_is_in_the_checkpoint(folder: Path) -> None:
     assert [white_of(state(folder / name)) for name in ("masks", "old", "grey")] == [1, 255, 255]
     assert white_of({}) == 255, "of earlier versions"
     assert white_of({"levels": 2}) == 1
+    assert white_of({"levels": 2, "white": 15}) == 15, "binarized"
     assert white_of({"levels": None, "white": 1}) == 1, "scaled"
 
 
@@ -91,5 +97,26 @@ def test_other_data_are_read_as_those_of_the_run(folder: Path, vae_run: Run) -> 
         assert white_of(state(run)) == white
     done = vae_run("task=evaluate", "run=grey", f"dataset.path={folder}/masks.npz", "device=cpu")
     assert done.code == 0, done.said
+    assert "(train, val, test), and are divided by 255" in done.said.replace("\n", " ")
     (place,) = Path("grey/evaluations").iterdir()
     assert json.loads((place / "metrics.json").read_text())["test"]["mse"] > 0.05, "nearly black"
+    words = (f"dataset.path={folder}/masks.npz", "dataset.white=auto", "device=cpu")
+    done = vae_run("task=evaluate", "run=grey", *words)
+    assert done.code == 0, done.said
+    assert "nearly black" not in done.said.replace("\n", " ")
+    assert len([*Path("grey/evaluations").iterdir()]) == 2
+
+
+def test_exports_say_what_was_white(folder: Path) -> None:
+    for name, told in (("masks", "stored as 0 and 1"), ("grey", "8-bit values divided by 255")):
+        source = source_of(folder / name)
+        assert facts(source)["range"] == f"pixels in [0, 1], {told}"
+        source = replace(source, about={**source.about, "white": 15, "levels": 16})
+        assert source.stored_as == ", stored values divided by 15"
+
+
+def test_a_header_that_could_not_be_read_again_is_refused(folder: Path) -> None:
+    source = source_of(folder / "masks")
+    source = replace(source, about={**source.about, "class_names": ["x" * 6_000_000]})
+    with pytest.raises(ConfigError, match=r"x\.safetensors: would have a header of 1\d,\d+,\d+"):
+        weights_file(source, "x.safetensors")

@@ -140,11 +140,18 @@ def _of_pictures(
     source: str, paths: Sequence[Path], base: Path | None, decoder: Decoder, white: int
 ) -> UserImages:
     """The pictures `paths`, called as below `base`, for a run whose own white is `white`."""
-    level = white_of_pictures(source, paths, decoder, white)
+    level, decoded = white_of_pictures(source, paths, decoder, white)
+
+    def read(start: int, stop: int) -> Split:
+        images = (
+            decode_images(paths[start:stop], decoder) if decoded is None else decoded[start:stop]
+        )
+        return Split(images, scale=float(level))
+
     return UserImages(
         source,
         len(paths),
-        lambda start, stop: Split(decode_images(paths[start:stop], decoder), scale=float(level)),
+        read,
         level + 1,
         names=np.array([str(p if base is None else p.relative_to(base).as_posix()) for p in paths]),
         index=torch.arange(len(paths)),

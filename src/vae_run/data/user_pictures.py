@@ -3,13 +3,15 @@
 Letters: N images, E event shape.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vae_run.data.dataset import Dataset
 from vae_run.data.images.decode_pool import decode_images
@@ -21,6 +23,8 @@ from vae_run.errors import DataError
 
 _PIECE = 64
 """Pictures that are decoded at a time where the first is not bright."""
+_KEPT = 2**27
+"""Bytes of decoded pictures that are kept at most, so that none is decoded twice."""
 _SPLIT_FOLDERS = {word for words in SPLITS.values() for word in words}
 """Folders that image_folder takes for splits, in lower case."""
 
@@ -45,15 +49,31 @@ def decoder_of(dataset: Dataset, event_shape: Sequence[int]) -> Decoder:
     return Decoder(*event_shape)
 
 
-def white_of_pictures(source: str, paths: Sequence[Path], decoder: Decoder, white: int) -> int:
+def white_of_pictures(
+    source: str, paths: Sequence[Path], decoder: Decoder, white: int
+) -> tuple[int, Tensor | None]:
     """The white of the pictures `paths`, for a run whose own is `white`.
 
     They are decoded until one is brighter than the run's white, or than 1, as photographs are.
+
+    Returns:
+        The white; and all pictures, uint8 [N, C, H, W], if all had to be decoded and are small
+        enough to be kept, otherwise None.
     """
+    keep = len(paths) * decoder.size <= _KEPT
     bounds = [0, *range(1, len(paths), _PIECE), len(paths)]
-    pieces = (decode_images(paths[start:stop], decoder) for start, stop in pairwise(bounds))
-    high = greatest(pieces, 1 if white == BYTE else white)
-    return white_of_input(f"input: {source}", high, white)
+    decoded = list[Tensor]()
+
+    def pieces() -> Iterator[Tensor]:
+        for start, stop in pairwise(bounds):
+            piece = decode_images(paths[start:stop], decoder)
+            if keep:
+                decoded.append(piece)
+            yield piece
+
+    high = greatest(pieces(), 1 if white == BYTE else white)
+    whole = keep and sum(map(len, decoded)) == len(paths)
+    return white_of_input(f"input: {source}", high, white), torch.cat(decoded) if whole else None
 
 
 def classes_of(

@@ -4,7 +4,7 @@ Letters: N images.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -48,8 +48,24 @@ def of_white(named: str, parts: Parts, white: White) -> Parts:
     level = white if isinstance(white, int) else 1 if high == 1 else BYTE
     stream = None if parts.stream is None else replace(parts.stream, white=level)
     changed = {name: replace(each, scale=float(level)) for name, each in splits.items()}
-    note = _note(named, parts, white) if high == 1 and white != 1 else ()
+    if high == 1:
+        note = _note(named, parts, white) if white != 1 else ()
+    else:
+        note = tuple(
+            f"{name} of {named} has no pixel above 1, and is divided by {level} as the other "
+            "splits are, which makes it nearly black: if its pixels are 0 and 1, save them as bool"
+            for name in nearly_black(changed)
+        )
     return replace(parts, **changed, stream=stream, white=level, notes=(*parts.notes, *note))  # type: ignore[arg-type]
+
+
+def nearly_black(splits: Mapping[str, Split]) -> list[str]:
+    """The names of those of `splits` that have no pixel above 1, but some of 1, though white is."""
+    return [
+        name
+        for name, each in splits.items()
+        if each.images.dtype == torch.uint8 and each.scale > 1 and greatest(each.chunks(), 1) == 1
+    ]
 
 
 def _is_byte(split: Split) -> bool:

@@ -144,7 +144,7 @@ def values(source: Source) -> str:
         binary = source.settings.parts["dataset"].get("binarize", "none") != "none"
         text = f"{'pixels' if len(source.event_shape) == 3 else 'values'} in [0, 1]"
         text += ", 0 or 1 in training (dataset.binarize)" if binary else ""
-        return text + (", 8-bit values divided by 255" if source.about.get("levels") == 256 else "")
+        return text + source.stored_as
     return f"values as in training, {low:g} to {high:g} there"
 
 

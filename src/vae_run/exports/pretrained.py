@@ -18,7 +18,7 @@ from vae_run.config.check import check
 from vae_run.config.renamed import ADDED, updated
 from vae_run.errors import CheckpointError, first_line
 from vae_run.exports.packages import need
-from vae_run.exports.weights import EXAMPLES
+from vae_run.exports.weights import EXAMPLES, LARGEST_HEADER, header_size
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs.load import load_model
 from vae_run.runs.saved_json import refuse_many_groups
@@ -27,8 +27,6 @@ from vae_run.system.hardware import available_memory
 
 WEIGHTS = "model.safetensors"
 """The file of weights in a folder."""
-LARGEST_HEADER = 10_000_000
-"""Bytes of the header of a file, with the configuration, at most; a usual one has ten thousand."""
 
 
 def from_pretrained(
@@ -102,7 +100,7 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         )
     try:
         with file.open("rb") as raw:
-            header = int.from_bytes(raw.read(8), "little")
+            header = header_size(raw.read(8))
         if header > LARGEST_HEADER:
             raise ValueError(
                 f"its header claims {header:,} bytes, more than the {LARGEST_HEADER:,} accepted"

@@ -18,16 +18,17 @@ from torch import Tensor
 from vae_run.config.schema import Settings
 from vae_run.data.columns import Columns
 from vae_run.data.scaling import Scaling
+from vae_run.data.white import BYTE
 from vae_run.errors import CheckpointError
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.runs import checkpoint_file
-from vae_run.runs.load import load_model, scaling_of, table_columns
+from vae_run.runs.load import load_model, scaling_of, table_columns, white_of
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.nouns import noun_of
 
 ABOUT = (
     *("event_shape", "levels", "extent", "classes", "conditions", "class_names"),
-    *("columns", "table", "scaling"),
+    *("white", "columns", "table", "scaling"),
 )
 """What a checkpoint says of the data, beside its weights."""
 
@@ -78,6 +79,16 @@ class Source:
         """Least and greatest value that the model was given in training; (0, 1) if unknown."""
         low, high = self.about.get("extent") or (0.0, 1.0)
         return float(low), float(high)
+
+    @property
+    def stored_as(self) -> str:
+        """How whole-numbered pixels became values in [0, 1], after a comma; empty for others."""
+        if self.about.get("levels") is None:
+            return ""
+        white = white_of(self.about)
+        if white == 1:
+            return ", stored as 0 and 1"
+        return f", {'8-bit' if white == BYTE else 'stored'} values divided by {white}"
 
     @property
     def noun(self) -> str:

@@ -108,10 +108,10 @@ def scaling_of(state: Mapping[str, Any]) -> Scaling | None:
 def white_of(state: Mapping[str, Any]) -> int:
     """The stored value that meant 1.0 where the model of a checkpoint was trained on whole numbers.
 
-    It is 1 for binary pixels, and 255 where the checkpoint does not say, as those of earlier
-    versions, which divided all bytes by 255.
+    Where the checkpoint does not say, it is 1 for binary pixels, and 255 for others: earlier
+    versions divided all bytes by 255.
     """
-    return 1 if state.get("levels") == 2 else int(state.get("white") or 255)
+    return int(state.get("white") or (1 if state.get("levels") == 2 else 255))
 
 
 def load_weights(model: LatentVariableModel, weights: Mapping[str, Any], file: Path) -> None:

@@ -15,7 +15,7 @@ from vae_run.errors import CheckpointError
 LARGEST = 1_000_000
 """Bytes of the largest file that is read; a configuration has a few thousand."""
 MOST_VALUES = 100_000
-"""Lines, commas and opening brackets in it at most, which separate its values; a configuration has a few hundred."""
+"""Lines, commas and opening brackets at most, which separate values; usual are a few hundred."""
 MOST_BY_OMEGACONF = 20_000
 """Values that OmegaConf is given at most, which takes ten times as long as the rest of reading."""
 MOST_REFERENCES = 2_000

@@ -142,6 +142,7 @@ class Fitted:
 
     def _applied(self, X: NDArray[Any], call: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
         """What `call` makes of X in batches."""
+        self.rows.warn_if_nearly_black(X)
         with evaluating(self.model):
             found = [call(x).cpu().double() for x in self._batches(X)]
         return torch.cat(found).numpy()
@@ -150,7 +151,7 @@ class Fitted:
         """X as the model's inputs, float32 [B, *E], on its device.
 
         Raises:
-            ValueError: the likelihood is one of pixels in [0, 1], and X has others.
+            ValueError: X has others than the likelihood, or the pixels of `fit`, can be.
         """
         for start in range(0, len(X), self._batch_size):
             events = self.rows.events(X[start : start + self._batch_size])

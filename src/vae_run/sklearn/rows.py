@@ -6,6 +6,7 @@ Letters: n rows, F features, C channels, H x W pixels, E event shape.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,11 +60,28 @@ class Rows:
 
         Returns:
             float32 [n, *E]; bytes are divided by `white`.
+
+        Raises:
+            ValueError: a byte is above `white`.
         """
+        high = int(X.max()) if self.bytes and X.size else 0
+        if high > self.white:
+            raise ValueError(
+                f"X has the value {high}, but that of fit had pixels of 0 and 1. Give such pixels, "
+                "or fit on bytes up to 255."
+            )
         channels = np.moveaxis(X, -1, 1) if len(self.shape) == 3 else X
         values = torch.from_numpy(np.array(channels, dtype=np.float32, order="C"))
         values = values[:, None] if len(self.shape) == 2 else values
         return values * (1.0 / self.white) if self.bytes else values
+
+    def warn_if_nearly_black(self, X: NDArray[Any]) -> None:
+        """Warn of an X [n, *shape] of 0 and 1, where that of `fit` had bytes up to 255."""
+        if self.bytes and self.white > 1 and X.size and X.max() == 1:
+            warnings.warn(
+                "X has no pixel above 1, and is divided by 255 as that of fit was, which makes it "
+                "nearly black: if its pixels are 0 and 1, multiply them by 255", stacklevel=2,
+            )  # fmt: skip
 
     def back(self, events: Tensor) -> NDArray[np.float64]:
         """The inverse of `events`: float64 [n, *shape], of which bytes are no whole numbers."""

@@ -19,6 +19,7 @@ from vae_run.data.conditions import Conditions
 from vae_run.data.given import MEMORY
 from vae_run.data.scaled_splits import restated
 from vae_run.data.splits import Splits
+from vae_run.data.white import BYTE, nearly_black
 from vae_run.plots import write_pictures
 from vae_run.reports.run import write_evaluation_report, write_report
 from vae_run.runs import checkpoint_file
@@ -86,7 +87,10 @@ def opened(call: Call) -> Opened:
     refuse_other_model(settings, saved, file)
     with checkpoint_file.understood(file):
         white = None if saved.get("levels") is None else white_of(saved)
-    splits, other = read_data(run, settings, white)
+    decide = "dataset.white" in call.typed_keys
+    splits, other = read_data(run, settings, None if decide else white)
+    if other is not None and white == BYTE:
+        tell_of_nearly_black(splits)
     with checkpoint_file.understood(file):
         event_shape = [int(size) for size in saved.get("event_shape", splits.event_shape)]
     refuse_other_shape(splits, settings, event_shape)
@@ -139,6 +143,17 @@ def tell_of_other_data(call: Call, run: RunDirectory, fingerprint: str, splits: 
             "the data of the run have changed, and were cut anew: the test set may hold %s "
             "that the run was trained on. A run with dataset.split_by=name keeps its test set.",
             splits.noun,
+        )
+
+
+def tell_of_nearly_black(splits: Splits) -> None:
+    """Warn of pixels that are probably 0 and 1, and are divided by 255 as those of the run were."""
+    found = nearly_black({"train": splits.train, "val": splits.val, "test": splits.test})
+    if found:
+        log.warning(
+            "the data have no pixel above 1 (%s), and are divided by 255 as those of the run were, "
+            "which makes them nearly black: if their pixels are 0 and 1, say dataset.white=auto",
+            ", ".join(found),
         )
 
 

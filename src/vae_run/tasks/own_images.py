@@ -144,7 +144,8 @@ def _check_range(run: Trained, images: UserImages) -> None:
             else "the run was trained on pixels in [0, 1]"
         )
         raise DataError(
-            f"{told}, but {reason}. Rescale them, or save bytes (uint8), which are divided by 255."
+            f"{told}, but {reason}. Rescale them, or save bytes (uint8), which are divided by "
+            f"{255 if run.white == 1 else run.white}."
         )
     if limits is not None and not unit:
         room = limits[1] - limits[0]

@@ -11,7 +11,6 @@ from typing import Any
 from vae_run.config.schema import Settings
 from vae_run.data.given import MEMORY
 from vae_run.data.splits import Splits
-from vae_run.data.white import BYTE
 from vae_run.errors import DataError
 from vae_run.runs import data_location
 from vae_run.runs.run_directory import RunDirectory
@@ -28,8 +27,8 @@ def read_data(
         run: whose model they are for. A run that was stopped before it had read its data has no
             fingerprint, and any data are its own.
         settings: of the run, with what was typed on top.
-        white: the stored value of white in the run's own data, which other data have too, whatever
-            they would decide by `dataset.white=auto`; None: they decide.
+        white: the stored value of white in the run's own data, which other data with
+            `dataset.white=auto` have too; None: they decide. Those of a run on 0 and 1 decide too.
 
     Raises:
         DataError: the data are missing, unreadable or damaged.
@@ -49,7 +48,7 @@ def load(settings: Settings, white: int | None = None) -> Splits:
         DataError: they are missing, unreadable or damaged.
     """
     dataset: Any = settings.build("dataset")
-    if white == BYTE and getattr(dataset, "white", None) == "auto":
+    if white not in (None, 1) and getattr(dataset, "white", None) == "auto":
         dataset = replace(dataset, white=white)
     splits: Splits = dataset.load(settings.fixed.vector_conditions)
     return splits
