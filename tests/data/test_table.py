@@ -15,6 +15,7 @@ from pyarrow import csv, parquet
 
 from vae_run.config.check import check
 from vae_run.data.category_texts import as_known
+from vae_run.data.checks import parquet_bytes
 from vae_run.data.columns import Columns
 from vae_run.data.datasets.table import Table
 from vae_run.data.scaled_splits import restated
@@ -439,3 +440,13 @@ def test_a_run_that_knows_007_as_7_is_evaluated_on_its_table(tmp_path: Path) -> 
     number, code = splits.table.columns
     older = Columns((number, replace(code, categories=("7", "8", "10"))))
     assert restated(splits, older).table == older
+
+
+def test_a_parquet_table_is_measured_by_the_types_of_its_columns(tmp_path: Path) -> None:
+    columns = {
+        **{"a": pa.array([True] * 100), "b": pa.array([1] * 100, pa.int8())},
+        **{"c": pa.array([1] * 100, pa.uint16()), "d": pa.array([1.0] * 100, pa.float32())},
+        **{"e": pa.array([1.0] * 100), "f": pa.array(["x"] * 100)},
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+    assert parquet_bytes(parquet.ParquetFile(tmp_path / "x.parquet")) == 100 * (1 + 1 + 2 + 4 + 16)

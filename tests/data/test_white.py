@@ -250,7 +250,7 @@ def test_input_is_read_as_the_data_of_its_run(
 
 
 def test_a_split_of_other_white_is_named(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", train=MASKS, val=MASKS[:0], test=MASKS * 255)
+    np.savez(tmp_path / "x.npz", train=MASKS, val=MASKS * 255, test=MASKS * 255)
     notes = Arrays(path=str(tmp_path / "x.npz"), white="auto").load().notes
     assert [note.split(" ")[0] for note in notes if "nearly black" in note] == ["train"]
 

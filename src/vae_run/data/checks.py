@@ -44,6 +44,16 @@ def refuse_more_than_memory(size: int, named: str) -> None:
         )
 
 
+_WIDTHS = {"BOOLEAN": 1, "INT_8": 1, "UINT_8": 1, "INT_16": 2, "UINT_16": 2, "INT32": 4, "FLOAT": 4}
+"""Bytes of a cell in memory by its type in Parquet; others have 8."""
+
+
+def parquet_bytes(file: Any) -> int:
+    """Bytes that the table of a `pyarrow.parquet.ParquetFile` takes in memory at least."""
+    width = sum(_WIDTHS.get(c.converted_type, _WIDTHS.get(c.physical_type, 8)) for c in file.schema)
+    return int(width * file.metadata.num_rows)
+
+
 def read_header(member: IO[bytes], info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, Any]:
     """Shape, whether in column-major order, and data type of an array in an .npz file.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_run.data.category_texts import is_number
-from vae_run.data.checks import refuse_more_than_memory, regular
+from vae_run.data.checks import parquet_bytes, refuse_more_than_memory, regular
 from vae_run.data.csv_lines import row_of, uneven
 from vae_run.errors import DataError
 from vae_run.system.extras import installation
@@ -21,9 +21,6 @@ from vae_run.system.nouns import counted
 
 _LARGEST_BLOCK = 2**30
 """Bytes of a CSV file that are read at once at most."""
-
-_WIDTHS = {"BOOLEAN": 1, "INT_8": 1, "UINT_8": 1, "INT_16": 2, "UINT_16": 2, "INT32": 4, "FLOAT": 4}
-"""Bytes of a cell in memory by its type in Parquet; others have 8."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +146,7 @@ def _usable(file: TableFile) -> TableFile:
 
 def _parquet(file: Any, named: str) -> Any:
     """The `pyarrow.Table` of a `ParquetFile`, which can name far more rows than it has bytes."""
-    width = sum(_WIDTHS.get(c.converted_type, _WIDTHS.get(c.physical_type, 8)) for c in file.schema)
-    refuse_more_than_memory(width * file.metadata.num_rows, named)
+    refuse_more_than_memory(parquet_bytes(file), named)
     return file.read(use_pandas_metadata=False)
 
 
