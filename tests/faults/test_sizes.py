@@ -179,8 +179,8 @@ def test_a_parquet_file_of_any_number_of_rows(
     file = tmp_path / "rows.parquet"
     parquet.write_table(pyarrow.table({"a": pyarrow.nulls(10**7)}), file)
     assert file.stat().st_size < 10**6
-    monkeypatch.setattr("vae_run.data.checks.granted_memory", lambda: 7e7)
-    with pytest.raises(DataError, match=r"rows\.parquet holds 0\.1 GiB, more than the 0\.1 GiB"):
+    monkeypatch.setattr("vae_run.data.checks.granted_memory", lambda: 3e7)
+    with pytest.raises(DataError, match=r"rows\.parquet holds 0\.0 GiB, more than the 0\.0 GiB"):
         Table(path=str(file)).load()
 
 
