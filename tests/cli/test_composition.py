@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from omegaconf import OmegaConf
 
-from vae_run.cli.composition import plain, put_home_for_tilde
+from vae_run.cli.composition import plain, put_home_for_tilde, words_of
 from vae_run.config.options import CONF, folders
 from vae_run.errors import ConfigError
 
@@ -48,6 +48,21 @@ def test_the_configuration_that_hydra_saves_has_the_home_folder() -> None:
     assert config.hydra.sweep.dir == "s"
     del config._metadata.flags["readonly"]
     assert plain(config) == AT_HOME
+
+
+def test_a_value_that_needs_hydras_section_is_refused() -> None:
+    """The run directory's configuration could not be read without it."""
+    path = "${hydra.run.dir}/x.npz"
+    config = OmegaConf.create({"dataset": {"path": path}, "hydra": {"run": {"dir": "r"}}})
+    with pytest.raises(ConfigError, match=r"dataset\.path: found \$\{hydra\.run\.dir\}/x"):
+        put_home_for_tilde(config)
+
+
+def test_typed_words_keep_their_interpolations() -> None:
+    """That of a word of Hydra's own may have no value before a job."""
+    words = ["dataset.path=${name}.npz", "hydra.sweep.subdir=${job.num}"]
+    config = OmegaConf.create({"words": words, "name": "a", "job": {"num": "???"}})
+    assert words_of(config.words) == words
 
 
 def test_an_unknown_home_folder_is_told() -> None:

@@ -14,7 +14,7 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vae_run.cli.callbacks import admit
+from vae_run.cli.callbacks import Gate, admit
 from vae_run.cli.composition import plain
 from vae_run.cli.hydra_api import ConfigLoaderImpl, create_config_search_path, set_version_base
 from vae_run.cli.in_process import own_hydra
@@ -87,10 +87,17 @@ def test_an_error_of_a_job_is_kept_for_its_caller(loader: RunLoader, tmp_path: P
 
 @pytest.mark.parametrize(
     "word",
-    ["hydra.job.chdir=true", "+hydra.job.env_set.NAME=1", "+hydra.callbacks.mine._target_=a.B"],
+    [
+        "hydra.job.chdir=true",
+        "+hydra.job.env_set.NAME=1",
+        "+hydra.callbacks.mine._target_=a.B",
+        "hydra.callbacks.vae_run._target_=a.B",
+    ],
 )
 def test_what_only_hydra_does_is_left_to_it(word: str, loader: RunLoader) -> None:
-    assert not asks_for_more(composed(loader))
+    ours = composed(loader)
+    assert not asks_for_more(ours)
+    assert ours.hydra.callbacks.vae_run._target_ == f"{Gate.__module__}.{Gate.__qualname__}"
     assert asks_for_more(composed(loader, word))
 
 

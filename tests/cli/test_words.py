@@ -228,6 +228,8 @@ def test_a_key_of_several_trackers_has_a_name() -> None:
         ("--hlep", "Did you mean --help?"),
         ("--mutlirun", "Did you mean --multirun?"),
         ("--model", "A key is given without dashes: model=VALUE."),
+        ("-cd/tmp/lr=0.1", "A space follows an option: -cd /tmp/lr=0.1"),
+        ("--zzzzzz=1", "Keys have no dashes."),
         ("-x", "vae-run --help lists them."),
     ],
 )
@@ -242,6 +244,18 @@ def test_an_option_that_does_not_exist_is_told_with_what_was_meant(
     assert told in said
 
 
-@pytest.mark.parametrize("word", ["--help", "-m", "--multi", "-cjob", "--cfg=job", "a=-1", "-cd=x"])
-def test_an_option_that_exists_is_taken(word: str) -> None:
-    assert hydra_api.parse([word])
+@pytest.mark.parametrize(
+    ("word", "field", "value"),
+    [
+        ("--help", "help", True),
+        ("-m", "multirun", True),
+        ("--multi", "multirun", True),
+        ("-cjob", "cfg", "job"),
+        ("--cfg=job", "cfg", "job"),
+        ("a=-1", "overrides", ["a=-1"]),
+        ("-cd=x", "config_dir", "x"),
+    ],
+)
+def test_an_option_that_exists_is_taken(word: str, field: str, value: object) -> None:
+    assert getattr(hydra_api.parse([word]), field) == value
+    assert getattr(hydra_api.parse([]), field) != value

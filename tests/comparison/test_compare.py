@@ -19,7 +19,7 @@ from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison import tables
 from vae_run.comparison.candidates import find, read
 from vae_run.comparison.ranking import Comparison, compare
-from vae_run.comparison.statistics import estimate, paired_differences
+from vae_run.comparison.statistics import ALL_PAIRS, estimate, paired_differences
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.reports.comparison import MOST_ROWS, write_page
 from vae_run.tasks.compare import run_rows
@@ -220,6 +220,8 @@ def test_runs_are_found_in_folders_and_by_patterns(tmp_path: Path) -> None:
     assert [run.name for run in read(every[:1])] == ["one"]
     with pytest.raises(CheckpointError, match="matches no run"):
         find([str(tmp_path / "day"), str(tmp_path / "night*")])
+    with pytest.raises(CheckpointError, match=r"a list in brackets: 'runs=.\"a\",\"b=1\"\]'"):
+        find(["a,b=1"])
 
 
 def beta_sweep(folder: Path) -> list[Path]:
@@ -405,6 +407,24 @@ def test_the_page_says_that_one_seed_tells_nothing_apart(tmp_path: Path) -> None
         both = (*seeds(folder, "a", elbos), *seeds(folder, "b", elbos, latent_dim=9))
         write_page(of(*both), folder, "compare.html")
         assert (sentence in (folder / "compare.html").read_text("utf-8")) is expected
+
+
+def test_many_settings_of_which_the_best_has_one_seed(tmp_path: Path) -> None:
+    """Others share two seeds, but only pairs with the best are compared."""
+    runs = seeds(tmp_path, "best", [-0.5])
+    for i in range(ALL_PAIRS):
+        runs = (
+            *runs,
+            *seeds(tmp_path, f"g{i}", [-1.0 - i, -2.0 - i][: 2 if i < 2 else 1], latent_dim=i + 20),
+        )
+    comparison = of(*runs)
+    write_page(comparison, tmp_path, "compare.html")
+    for text in (
+        (tmp_path / "compare.html").read_text("utf-8"),
+        " ".join(tables.told(comparison)),
+    ):
+        assert "No two settings share" not in text
+        assert "Of more than 100 settings, each is compared with the best alone, and none" in text
 
 
 @pytest.mark.scale  # a browser

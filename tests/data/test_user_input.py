@@ -201,6 +201,8 @@ def test_only_the_asked_piece_is_decoded(folder: Path) -> None:
     [
         ("absent.png", "there is no file absent.png"),
         ("absent/*.png", "no file matches"),
+        ("a.png,b.png", r"""a list: 'input=\["a.png","b.png"\]'"""),
+        ("a*.png,b.png", r"""no file matches .* a list: 'input=\["a\*.png","b.png"\]'"""),
         ("dog/notes.txt", r"notes\.txt ends neither as a picture"),
         (["x.npy", "dog/B.png"], "one array file alone"),
     ],

@@ -149,7 +149,7 @@ def _behind(proxy: str, folder: Path) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         os.environ[name] = proxy
     words = ["dataset=mnist", "dataset.root=data", "hydra.run.dir=run", "device=cpu"]
-    _main(words, folder / "said", None)
+    _main(words, folder / "said", None, None)
 
 
 def test_a_run_stopped_before_its_first_checkpoint_starts_again(

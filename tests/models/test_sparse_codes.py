@@ -156,6 +156,29 @@ def test_unit_columns_have_the_gradient_of_their_formula(shape: tuple[int, ...])
         torch.testing.assert_close(gradient, expected)
 
 
+def test_unit_columns_have_second_and_forward_derivatives() -> None:
+    """By finite differences, and by `vmap` of them, as `hessian` and `jacfwd` are formed."""
+    columns, weight = UnitColumns(3), torch.randn(4, 3, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(columns, (weight,), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(columns, (weight,), check_fwd_over_rev=True)
+
+    def plain(weight: Tensor) -> Tensor:
+        return weight / weight.square().sum(0, keepdim=True).sqrt()
+
+    found, expected = (
+        torch.func.hessian(lambda w, of=of: of(w).pow(3).sum())(weight.detach())
+        for of in (columns, plain)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.scale  # torch's compiler is imported
+def test_unit_columns_can_be_compiled_whole() -> None:
+    columns, weight = UnitColumns(3), torch.randn(4, 3, requires_grad=True)
+    compiled = torch.compile(columns, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(weight), columns(weight))
+
+
 def test_unit_columns_can_be_left_away() -> None:
     made = sparse("posterior.unit_norm=false")
     assert not hasattr(made.model.likelihood.projection[0], "parametrizations")

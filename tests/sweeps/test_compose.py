@@ -5,12 +5,14 @@ from __future__ import annotations
 import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from vae_run.cli.hydra_api import composing
 from vae_run.cli.resolvers import register_resolvers
 from vae_run.config.options import CONF
 from vae_run.sweeps.composer import Composer
+from vae_run.sweeps.launchers.base import tell_of_other_names
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +20,6 @@ def composer():
     register_resolvers()
     with composing(CONF):
         loader = GlobalHydra.instance().config_loader()
-        from hydra.types import RunMode
-
         master = loader.load_configuration("config", ["sweep.dir=x"], RunMode.MULTIRUN)
         yield Composer(loader, master)
 
@@ -77,3 +77,17 @@ def test_it_refuses_what_hydra_refuses(composer, word):
     with pytest.raises(HydraException) as ours:
         composer.compose([word])
     assert str(ours.value).split("\n")[0] == str(theirs.value).split("\n")[0]
+
+
+def test_a_pattern_of_hydra_for_directories_is_kept_for_the_job(composer, capsys):
+    """It refers to keys that have no value before a job begins."""
+    pattern = "hydra.sweep.subdir=${hydra.job.override_dirname}-${hydra.job.num}"
+    words = ["sweep.dir=x", pattern]
+    master = composer._loader.load_configuration("config", words, RunMode.MULTIRUN)
+    tell_of_other_names(composer._master)
+    assert capsys.readouterr().out == ""
+    tell_of_other_names(master)
+    assert "is not used" in capsys.readouterr().out
+    job = Composer(composer._loader, master).job(["seed=1"])
+    job.hydra.job.num = 3
+    assert job.hydra.sweep.subdir == "seed=1-3"

@@ -55,6 +55,23 @@ def test_a_run_killed_while_it_closed_writes_no_scalar_twice(tmp_path: Path) -> 
     assert [event.value for event in events.Scalars("test/kl")] == [1.0]
 
 
+def test_a_scalar_that_tensorboard_forgot_is_written_again(tmp_path: Path) -> None:
+    """A run was resumed at step 10 and so purged step 20, which it then reaches again."""
+    for resumed, steps in ((None, (10, 20)), (10, ()), (20, (20,))):
+        tracker = TensorBoard()
+        tracker.start(tmp_path, resumed)
+        for step in steps:
+            tracker.scalars("val", {"loss": float(step)}, step)
+        tracker.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("val/loss")] == [
+        (10, 10),
+        (20, 20),
+    ]
+    assert scalars_at(tmp_path, 10).keys() == {"val/loss"}, "a later step was purged"
+
+
 @pytest.mark.parametrize("length", [2**63, 10**9, 30])
 def test_a_damaged_event_file_is_read_up_to_there(length: int, tmp_path: Path) -> None:
     file = EventFile(tmp_path)

@@ -29,17 +29,25 @@ def test_auto_compiles_where_steps_gain_more_than_a_program_costs(
     assert not chosen(False, steps=10**9, device=CPU)
 
 
-def test_the_log_shows_the_arithmetic_of_auto(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("compiler", [True, False])
+def test_the_log_has_what_auto_decides_and_why(
+    compiler: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
+    monkeypatch.setattr(compile, "has_compiler", lambda: compiler)
     monkeypatch.setattr(compile.log, "info", lambda text, *what, **_: told.append(text % what))
-    chosen("auto", steps=4000, device=CPU)
-    (line,) = told
-    assert line == (
-        f"trainer.compile=auto: not compiled; 4,000 steps gain about {4000 * GAIN:.0f} s, and "
-        f"compiling takes about {COLD:.0f} s"
+    for steps in (4000, 400_000):
+        assert chosen("auto", steps=steps, device=CPU) is (compiler and steps > 4000)
+    few, many = (
+        f"{steps:,} steps gain about {steps * GAIN:.0f} s, and compiling takes about {COLD:.0f} s"
+        for steps in (4000, 400_000)
     )
+    assert told == [
+        f"trainer.compile=auto: not compiled; {few}",
+        f"trainer.compile=auto: compiled; {many}"
+        if compiler
+        else "trainer.compile=auto: not compiled; there is no C++ compiler here",
+    ]
 
 
 def test_without_a_compiler_training_goes_on_in_one_line(

@@ -15,6 +15,7 @@ from vae_run.cli.composition import (
     put_home_for_tilde,
     refuse_merged_trackers,
     refuse_without_package,
+    words_of,
 )
 from vae_run.cli.exit_codes import Outcome, ending
 from vae_run.cli.job_start import refuse_large
@@ -74,7 +75,7 @@ def admit(config: DictConfig) -> list[Path]:
     refuse_without_package(config)
     refuse_merged_trackers(config)
     large = _check(config)
-    _refuse_unknown_of_hydra(config.hydra.overrides.hydra)
+    _refuse_unknown_of_hydra(words_of(config.hydra.overrides.hydra))
     if config.task != "train":
         return []
     refuse_unknown_source(config.init_from)

@@ -68,16 +68,32 @@ def _at_home(key: str, value: Any) -> Any:
     return path
 
 
+def words_of(overrides: Sequence[str] | ListConfig) -> list[str]:
+    """A list of overrides of Hydra's section as they were typed, interpolations included.
+
+    Reading an entry itself would put in the values to which it refers.
+    """
+    found: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(word) for word in found]
+
+
 def put_home_for_tilde(config: DictConfig) -> None:
     """Change every path of a composed configuration that begins with `~` to the home folder's.
 
     Hydra itself makes `hydra.run.dir`, and saves the configuration, without asking `plain`.
 
     Raises:
-        ConfigError: the home folder is not known.
+        ConfigError: the home folder is not known, or a value needs Hydra's own section, without
+            which the configuration is read later.
     """
     values: Any = OmegaConf.to_container(config)
     own = {key: value for key, value in values.items() if key != "hydra"}
+    for key, value in flat(own):
+        if re.search(r"\$\{\s*hydra\.", str(value)):
+            raise ConfigError(
+                f"{key}: found {value}, which refers to Hydra's own section. Only keys of that "
+                "section may: the run is read later without it. Give the value itself."
+            )
     paths = [key for key, _ in flat(own) if is_path(key)]
     with read_write(config), read_write(config.hydra):
         for key in (*paths, "hydra.run.dir", "hydra.sweep.dir"):

@@ -74,7 +74,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         ConfigError: a word is not Unicode text.
     """
     parser = _parser()
-    if near := [told for word in words if (told := misspelt(word, _options_of(parser)))]:
+    options = [option for action in parser._actions for option in action.option_strings]
+    if near := [told for word in words if (told := misspelt(word, options))]:
         parser.error(" ".join(near))
     parsed = parser.parse_intermixed_args(list(words))
     multirun = parsed.multirun or "hydra.mode=MULTIRUN" in parsed.overrides
@@ -84,10 +85,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if parsed.experimental_rerun is not None:
         parser.error("--experimental-rerun is not supported; use task=resume run=DIR")
     return parsed
-
-
-def _options_of(parser: argparse.ArgumentParser) -> list[str]:
-    return [option for action in parser._actions for option in action.option_strings]
 
 
 def _parser() -> argparse.ArgumentParser:

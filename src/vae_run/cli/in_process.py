@@ -29,7 +29,7 @@ from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_run.cli.callbacks import admit, remove_empty
-from vae_run.cli.composition import of_the_run, plain
+from vae_run.cli.composition import of_the_run, plain, words_of
 from vae_run.cli.exit_codes import message
 from vae_run.cli.hydra_api import (
     ConfigLoaderImpl,
@@ -222,6 +222,6 @@ def _call(config: DictConfig, typed: Sequence[str]) -> Call:
     return Call(
         check(plain(config)),
         directory,
-        [word for word in config.hydra.overrides.task if word in typed],
+        [word for word in words_of(config.hydra.overrides.task) if word in typed],
         {str(k): v for k, v in choices.items() if isinstance(v, str)},
     )

@@ -16,11 +16,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from vae_run.cli.composition import words_of
 from vae_run.errors import ConfigError
 from vae_run.runs.saved_yaml import excess, yaml_text
 
-OURS = {"vae_run"}
-"""The callbacks of `conf/config.yaml`; they do nothing at the start and the end of a job."""
+OURS = "vae_run.cli.callbacks.Gate"
+"""The callback of `conf/config.yaml`; it does nothing at the start and the end of a job."""
 
 
 def run_job(
@@ -54,7 +55,7 @@ def run_job(
             utils.configure_log(config.hydra.job_logging, config.hydra.verbose)
         if config.hydra.output_subdir is not None:
             save_configuration(config, folder / str(config.hydra.output_subdir))
-        done = JobReturn(overrides=list(config.hydra.overrides.task), working_dir=os.getcwd())
+        done = JobReturn(overrides=words_of(config.hydra.overrides.task), working_dir=os.getcwd())
         try:
             done.return_value, done.status = task_function(config), JobStatus.COMPLETED
         except Exception as error:
@@ -68,8 +69,9 @@ def run_job(
 def asks_for_more(config: DictConfig) -> bool:
     """Whether only Hydra's own `run_job` does all that `config` asks for."""
     hydra = config.hydra
-    callbacks = {str(name) for name in hydra.get("callbacks") or {}}
-    return bool(callbacks - OURS or hydra.job.chdir or hydra.job.env_set)
+    callbacks = (hydra.get("callbacks") or {}).values()
+    of_user = any(one is not None and one.get("_target_") != OURS for one in callbacks)
+    return bool(of_user or hydra.job.chdir or hydra.job.env_set)
 
 
 def save_configuration(config: DictConfig, place: Path) -> None:

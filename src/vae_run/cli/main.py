@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vae_run.cli import hydra_api
-from vae_run.cli.composition import of_the_run, plain
+from vae_run.cli.composition import of_the_run, plain, words_of
 from vae_run.cli.exit_codes import Outcome, ending, report_error
 from vae_run.cli.loaders import RunLoader, SweepLoader
 from vae_run.cli.machine_report import told_to_programs
@@ -114,7 +114,7 @@ def call_of(config: DictConfig) -> Call:
     return Call(
         check(plain(config)),
         Path(context.runtime.output_dir),
-        [word for word in context.overrides.task if _was_typed(word)],
+        [word for word in words_of(context.overrides.task) if _was_typed(word)],
         {str(k): v for k, v in context.runtime.choices.items() if isinstance(v, str)},
     )
 

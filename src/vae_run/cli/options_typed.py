@@ -27,8 +27,12 @@ def misspelt(word: str, options: Sequence[str]) -> str:
     known = _known_keys()
     key = name.lstrip("-")
     if equals:
-        near = key if key in known else nearest(key, known)
-        return f"{start} Keys have no dashes" + (f": did you mean {near}={value}?" if near else ".")
+        heads = [option for option in options if len(option) > 2 and name.startswith(f"{option}/")]
+        if heads:
+            return f"{start} A space follows an option: {heads[0]} {word.removeprefix(heads[0])}"
+        if near := key if key in known else nearest(key, known):
+            return f"{start} Keys have no dashes: did you mean {near}={value}?"
+        return f"{start} Keys have no dashes."
     if key in known:
         return f"{start} A key is given without dashes: {key}=VALUE."
     found = get_close_matches(name, [o for o in options if o.startswith("--")], n=1, cutoff=0.6)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 from typing import Any
 
+from vae_run.config.commands import quoted
 from vae_run.config.keys import flat
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.quantity import Declared, declared
@@ -68,9 +70,16 @@ def find(patterns: Sequence[str]) -> list[Path]:
             for hydra in _below(place)
         ]
         if not runs:
+            several = ""
+            if "," in pattern:
+                typed = (
+                    "runs=[" + ",".join(quoted(name.strip()) for name in pattern.split(",")) + "]"
+                )
+                several = f" Several are a list in brackets: {shlex.quote(typed)}."
             raise CheckpointError(
                 f"runs: {pattern} matches no run. Expected a run directory, a folder of some, or a "
                 "pattern in quotes, such as 'runs=outputs/*/*'."
+                f"{several}"
             )
         found |= dict.fromkeys(runs)
     return list(found)

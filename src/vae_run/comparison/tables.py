@@ -101,8 +101,14 @@ def told(comparison: Comparison) -> list[str]:
         if len(comparison.groups) > ALL_PAIRS:
             lines.append(f"Of more than {ALL_PAIRS} settings, each is compared with the best.")
     elif comparison.ranked and len(comparison.groups) > 1:
+        why = "No two settings share two seeds"
+        if len(comparison.groups) > ALL_PAIRS:
+            why = (
+                f"Of more than {ALL_PAIRS} settings, each is compared with the best alone, and "
+                "none shares two seeds with it"
+            )
         lines.append(
-            f"Ranked by {metric} on val. No two settings share two seeds, so none can be called "
-            "better: repeat them with 'seed=range(3)'."
+            f"Ranked by {metric} on val. {why}, so none can be called better: repeat them with "
+            "'seed=range(3)'."
         )
     return lines

@@ -203,15 +203,15 @@ def _expanded(word: str) -> list[Path]:
     path = Path(word).expanduser()
     if path.exists():
         return [path]
+    names = ",".join(f'"{name.strip()}"' for name in word.split(","))
+    hint = f" Several files are a list: 'input=[{names}]'." if "," in word else ""
     if not has_magic(word):
-        names = ",".join(f'"{name.strip()}"' for name in word.split(","))
-        hint = f" Several files are a list: 'input=[{names}]'." if "," in word else ""
         raise DataError(f"input: there is no file {path}.{hint}")
     known = (*ENDINGS, *ARRAYS)
     found = [Path(name) for name in sorted(glob(str(path), recursive=True))]
     found = [each for each in found if each.is_dir() or each.suffix.lower() in known]
     if not found:
-        raise DataError(f"input: no file matches {path} and ends in {' '.join(known)}.")
+        raise DataError(f"input: no file matches {path} and ends in {' '.join(known)}.{hint}")
     return found
 
 

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from vae_run.cli.composition import plain, refuse_without_package
+from vae_run.cli.composition import plain, refuse_without_package, words_of
 from vae_run.cli.hydra_api import apply_overrides, get_overrides_dirname
 
 
@@ -110,7 +110,7 @@ class Composer:
     def _base(self, groups: tuple[str, ...]) -> DictConfig:
         """The configuration with these options, before any value is set."""
         if groups not in self._bases:
-            hydra_overrides = [str(word) for word in self._master.hydra.overrides.hydra]
+            hydra_overrides = words_of(self._master.hydra.overrides.hydra)
             config = self._loader.load_configuration(
                 config_name=self._master.hydra.job.config_name,
                 overrides=[*hydra_overrides, *groups],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 _LARGEST = 10_000_000
@@ -17,11 +17,15 @@ _LARGEST = 10_000_000
 def scalars_at(run: Path, step: int) -> dict[str, bytes]:
     """The scalars of `step` by their tags, as float32 in four bytes: the last of each tag.
 
-    A file is read up to where it is damaged, or cut by a kill.
+    A file is read up to where it is damaged, or cut by a kill. What a later file purges is left
+    out, as TensorBoard does: a resumed run begins its file with the step that it takes next.
     """
     found: dict[str, bytes] = {}
     for path in sorted(run.glob("events.out.tfevents.*")):
         for event in _events(path):
+            purges = event.HasField("session_log") and event.session_log.status == SessionLog.START
+            if purges and event.step <= step:
+                found = {}
             if event.step == step and event.HasField("summary"):
                 found |= {
                     value.tag: as_bytes(value)

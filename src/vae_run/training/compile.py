@@ -57,10 +57,9 @@ def chosen(choice: Choice, *, steps: int, device: torch.device) -> bool:
     """Whether a training of `steps` steps is compiled; warns if it should be but cannot."""
     found = decision(choice, steps=steps, device=device)
     if choice == "auto":
-        weighed = found if found.by_gain else _weighed(steps, device)
-        told = "compiled" if weighed.compiled else "not compiled"
-        extra = {} if weighed.compiled else IN_FILE_ALONE
-        log.info("trainer.compile=auto: %s; %s", told, weighed.why, extra=extra)
+        told = "compiled" if found.compiled else "not compiled"
+        extra = {} if found.compiled else IN_FILE_ALONE
+        log.info("trainer.compile=auto: %s; %s", told, found.why, extra=extra)
     elif choice is True and not found.compiled:
         log.warning("trainer.compile: %s; training goes on without.", found.why)
     return found.compiled
@@ -83,13 +82,14 @@ def decision(choice: Choice, *, steps: int, device: torch.device) -> Decision:
 def _weighed(steps: int, device: torch.device) -> Decision:
     """What `steps` steps gain, and what compiling costs.
 
-    The first of several jobs compiles the program, and the others read it from disk. On Apple's
-    GPUs torch's compiler is not mature.
+    The first of several jobs compiles the program, and the others read it from disk.
     """
+    if device.type == "mps":
+        return Decision(False, "torch's compiler is not mature on Apple's GPUs")
     jobs = jobs_alike()
     gain, cost = GAIN * steps * jobs, COLD + WARM * (jobs - 1)
     of_jobs = f" of each of {jobs} jobs" if jobs > 1 else ""
     why = (
         f"{steps:,} steps{of_jobs} gain about {gain:.0f} s, and compiling takes about {cost:.0f} s"
     )
-    return Decision(gain > cost and device.type != "mps", why, by_gain=True)
+    return Decision(gain > cost, why, by_gain=True)

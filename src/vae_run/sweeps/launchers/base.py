@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
 
 from vae_run.config.commands import override
 from vae_run.errors import RunError
@@ -19,12 +20,16 @@ from vae_run.sweeps.executors.process_pool import Job, Pool
 from vae_run.sweeps.executors.worker import WorkerEnvironment
 from vae_run.sweeps.jobs import Application, HydraJob
 from vae_run.sweeps.settings import PoolSettings, checked
+from vae_run.system.console import console
 from vae_run.system.hardware import Shares
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
     from vae_run.sweeps.composer import Composer
     from vae_run.sweeps.ledger import Entry
+
+OF_HYDRA = "${hydra.job.num}"
+"""`hydra.sweep.subdir` in `conf/config.yaml`, in whose place a sweeper names each directory."""
 
 MakeJob = Callable[[int], Job]
 """Makes a job for the slot of the pool that it gets."""
@@ -153,3 +158,13 @@ def directory_overrides(folder: Path, directory: str) -> list[str]:
         override(f"hydra.sweep.{key}", value)
         for key, value in (("dir", folder), ("subdir", directory))
     ]
+
+
+def tell_of_other_names(config: DictConfig) -> None:
+    """Print a line where `hydra.sweep.subdir` asks for other directories than these overrides."""
+    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    if sweep["subdir"] != OF_HYDRA:
+        console.print(
+            f"hydra.sweep.subdir={sweep['subdir']} is not used: the directory of a job is named by "
+            "its number and the values that vary"
+        )

@@ -17,7 +17,7 @@ from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError, Interrupted, RunError
 from vae_run.sweeps.composer import Composer
 from vae_run.sweeps.jobs import Application
-from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides
+from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides, tell_of_other_names
 from vae_run.sweeps.ledger import TO_DO, Entry, Ledger
 from vae_run.sweeps.partial_keys import Axes, PartialKeys
 from vae_run.sweeps.same_data import MovedJobs
@@ -57,6 +57,7 @@ class LedgerSweep:
         if config.task != "train":
             raise ConfigError(f"task: found {config.task}, but a sweep (-m) is of task=train.")
         self.config, self.folder = config, application.folder
+        tell_of_other_names(config)
         self.composer = Composer(application.context.config_loader, config)
         self._plugin: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=application.context,
