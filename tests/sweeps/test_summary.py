@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -346,3 +347,19 @@ def test_a_duration_is_told_in_two_units(seconds: float, told: str) -> None:
 )
 def test_the_table_has_plain_text(override: str, expected: str) -> None:
     assert summary.plain(override, override.partition("=")[2]) == expected
+
+
+def test_warnings_of_jobs_are_told_once(said: io.StringIO, tmp_path: Path) -> None:
+    """Those that differ in numbers alone are one; notes are none."""
+    ledger = Ledger(tmp_path)
+    for seed, texts in enumerate(
+        (["the KL is 0.01 nats <here>"], [], ["the KL is 2e-05 nats <here>"])
+    ):
+        run = job(ledger, f"seed={seed}", -20.0 - seed)
+        lines = [{"level": "warning", "message": text} for text in texts]
+        lines.append({"level": "note", "message": "two cores are used"})
+        (run / "warnings.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    summarise(ledger)
+    assert " 000 and 1 more were warned: the KL is 0.01 nats <here>\n" in said.getvalue()
+    assert "two cores" not in said.getvalue()
+    assert "jobs warning, as the first of them has it first job 2 the KL is 0.01" in page(tmp_path)

@@ -25,7 +25,7 @@ from vae_run.corruptions import NoCorruption
 from vae_run.data.batches import evaluation_batches
 from vae_run.data.datasets.digits import Digits
 from vae_run.runs import checkpoint_file
-from vae_run.tasks.check import data, draw_some
+from vae_run.tasks.check import beta, data, draw_some
 from vae_run.training.experiment import assemble
 
 CPU = torch.device("cpu")
@@ -615,3 +615,12 @@ def test_the_stored_sigma_is_the_train_splits(preset: str, train: Train, tmp_pat
     assert float(model.likelihood.sigma) == pytest.approx(expected, rel=1e-5)
     assert float(model.decode(torch.zeros(1, 3)).stddev.mean()) == pytest.approx(expected, rel=1e-5)
     assert 0.1 < expected < 0.4
+
+
+@pytest.mark.parametrize(
+    ("loss", "kl", "said"), [(8534.0, 0.026, "1"), (25.0, 2.0, "0.999"), (8534.0, 1e-5, None)]
+)
+def test_beta_has_the_digits_that_float32_leaves(loss: float, kl: float, said: str | None) -> None:
+    kls, whole = torch.full((4,), kl), torch.full((4,), loss)
+    assert beta(whole, whole - 0.999 * kls, kls) == said
+    assert beta(whole, whole, 0.0 * kls) is None

@@ -76,6 +76,9 @@ def test_a_folder_of_no_use_is_told_before_anything_is_compiled(
     ]
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     assert "another user" in str(inductor.unusable(tmp_path))
+    spaced = tmp_path / "with space"
+    assert "has a space in its path" in str(inductor.unusable(spaced))
+    assert not spaced.exists()
 
 
 def test_files_that_cannot_be_loaded_are_told_and_not_used(
@@ -96,7 +99,8 @@ def test_files_that_cannot_be_loaded_are_told_and_not_used(
     assert inductor.inductor(GRAPH, [])(torch.ones(1)) == 1
     assert places[0] == str(tmp_path) != places[1]
     assert told == [
-        f"trainer.compile: x.so: invalid ELF header. Delete {tmp_path}, whose files are damaged."
+        f"trainer.compile: x.so: invalid ELF header. If it comes again, delete {tmp_path}: a file "
+        "there may be damaged."
     ]
 
 

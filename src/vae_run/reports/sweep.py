@@ -16,6 +16,7 @@ from vae_run.errors import CheckpointError
 from vae_run.reports.comparison import tables
 from vae_run.reports.page import pictures, render
 from vae_run.reports.run import NAME as REPORT
+from vae_run.reports.sweep_warnings import job_warnings
 from vae_run.runs.saved_yaml import read_yaml
 from vae_run.system.files import write_atomically
 from vae_run.system.formatting import number, short_path
@@ -60,6 +61,7 @@ def write_sweep_page(
         facts=_facts(folder, rows),
         swept={key: _values(rows, key) for key in swept},
         failures=[_job(folder, row, swept, ()) for row in rows if row["state"] in FAILED],
+        warned=job_warnings(folder, (row["run"] for row in rows)),
         jobs=[_job(folder, row, swept, figures) for row in rows],
         figures=figures,
         folder=_quoted(folder),

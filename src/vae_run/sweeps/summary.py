@@ -24,6 +24,7 @@ from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Place
 from vae_run.plots import write_pictures
 from vae_run.reports.sweep import FAILED, write_sweep_page
+from vae_run.reports.sweep_warnings import job_warnings
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps import pictures as sweep_pictures
 from vae_run.sweeps.ledger import Entry, Ledger
@@ -154,6 +155,10 @@ def show(
     if wrong:
         for line in failure_lines(folder, wrong):
             console.print(line)
+    for warning in job_warnings(folder, (each["run"] for each in rows)):
+        number, n = warning.jobs[0].split("-")[0], len(warning.jobs)
+        whose = f"{number} and {n - 1:,} more were" if n > 1 else f"{number} was"
+        console.print(f" {whose} warned: {warning.message}", markup=False)
     states = Counter(each["state"] for each in rows if each["state"] not in ("completed", "pruned"))
     counts = f" ({', '.join(f'{n} {state}' for state, n in states.items())})" if states else ""
     console.print(

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 
 from vae_run import plots
 from vae_run.config.invocation import Call
@@ -167,10 +168,29 @@ def model(experiment: Experiment) -> list[tuple[str, str]]:
         terms = experiment.objective(whole.given(batch.given), batch, math.inf)
     start = "  ".join(f"{name} {float(value.mean()):.4g}" for name, value in terms.items())
     rows.append(("untrained", f"{start}  (nats per {noun})"))
-    if "kl" in terms and float(terms["kl"].mean()) > 0:
-        beta = (terms["loss"] - terms["reconstruction"]).mean() / terms["kl"].mean()
-        rows.append(("beta", f"{float(beta):.3g} on the KL in nats per {noun}, after any warm-up"))
+    weight = None if "kl" not in terms else beta(*(terms[name] for name in TERMS))
+    if weight is not None:
+        rows.append(("beta", f"{weight} on the KL in nats per {noun}, after any warm-up"))
     return rows
+
+
+TERMS = ("loss", "reconstruction", "kl")
+
+
+def beta(loss: Tensor, reconstruction: Tensor, kl: Tensor) -> str | None:
+    """The weight of the KL in a loss [B], in as many digits as float32 leaves; None without any.
+
+    An untrained model of large images has a KL of .03 nats in a loss of 8,500.
+    """
+    mean = float(kl.mean())
+    if not mean > 0.0:
+        return None
+    found = float(((loss - reconstruction).double().mean()) / mean)
+    rounding = torch.finfo(loss.dtype).eps * float(loss.abs().mean()) / mean
+    if not rounding <= 0.1 * abs(found):
+        return None
+    digits = 3 if rounding == 0.0 else round(-math.log10(rounding / abs(found)))
+    return f"{found:.{min(max(digits, 1), 3)}g}"
 
 
 def training(experiment: Experiment) -> list[tuple[str, str]]:

@@ -44,6 +44,8 @@ def unusable(place: Path) -> str | None:
 
     The code in it is run, so nobody else may be able to write it.
     """
+    if any(sign.isspace() for sign in str(place)):
+        return "has a space in its path, which torch's compiler takes for the end of a word"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = place.stat()
@@ -70,7 +72,7 @@ def inductor(graph: torch.fx.GraphModule, leaves: list[Any]) -> Compiled:
                 return _compiled(graph, leaves)
             except Exception as error:  # a compiler can fail in any way
                 why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                said = f"{why}. Delete {place}, whose files are damaged."
+                said = f"{why}. If it comes again, delete {place}: a file there may be damaged."
         else:
             said = f"{place} {reason}; compiled code is not kept."
         from torch._inductor.utils import fresh_cache
