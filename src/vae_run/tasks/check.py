@@ -178,10 +178,7 @@ TERMS = ("loss", "reconstruction", "kl")
 
 
 def beta(loss: Tensor, reconstruction: Tensor, kl: Tensor) -> str | None:
-    """The weight of the KL in a loss [B], in as many digits as float32 leaves; None without any.
-
-    An untrained model of large images has a KL of .03 nats in a loss of 8,500.
-    """
+    """The weight of the KL in a loss [B], in as many digits as float32 leaves; None without any."""
     mean = float(kl.mean())
     if not mean > 0.0:
         return None
@@ -189,8 +186,8 @@ def beta(loss: Tensor, reconstruction: Tensor, kl: Tensor) -> str | None:
     rounding = torch.finfo(loss.dtype).eps * float(loss.abs().mean()) / mean
     if not rounding <= 0.1 * abs(found):
         return None
-    digits = 3 if rounding == 0.0 else round(-math.log10(rounding / abs(found)))
-    return f"{found:.{min(max(digits, 1), 3)}g}"
+    digits = 3.0 if rounding == 0.0 else -math.log10(rounding / abs(found))
+    return f"{found:.{round(min(max(digits, 1.0), 3.0))}g}"
 
 
 def training(experiment: Experiment) -> list[tuple[str, str]]:
