@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import vae_run as api
 from vae_run.errors import CheckpointError, ConfigError, DataError
@@ -179,6 +180,19 @@ def test_pictures_are_drawn_when_they_are_asked_for(images: Any, small: Any) -> 
     assert sorted(run.figures) == ["mine"], "those of the earlier checkpoint are gone"
     drawn = api.fit(images, figures=True, **keys)
     assert (drawn.path / "figures" / "reconstructions.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("figures", "every", "sent"), [(False, "auto", 0), (True, "auto", 1), (False, 1, 1)]
+)
+def test_pictures_of_the_training_go_to_tensorboard_where_they_are_asked_for(
+    figures: bool, every: object, sent: int, images: Any, small: Any
+) -> None:
+    run = api.fit(images, figures=figures, **{**small, "figures.every": every})
+    events = EventAccumulator(str(run.path), size_guidance={"images": 0})
+    events.Reload()
+    tags = [tag for tag in events.Tags()["images"] if "training_" in tag]
+    assert len(tags) == 2 * sent, tags
 
 
 def test_a_report_is_shown_without_data(

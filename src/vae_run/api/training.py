@@ -47,7 +47,8 @@ def fit(
         conditions: {name: values [N]} of the conditions that the key `condition` names besides
             `label`, for arrays; of a data frame they are columns.
         directory: the run directory; None: a new one below `outputs/`.
-        figures: whether the pictures are drawn; `Run.figures` draws them later.
+        figures: whether pictures are drawn, those in TensorBoard while it trains too (unless
+            `figures.every` is a number); `Run.figures` draws the others later.
         quiet: whether nothing is printed.
         keys: as on the command line: `model="vae"`, `latent_dim=2`, `**{"trainer.epochs": 20}`.
 

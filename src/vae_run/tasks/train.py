@@ -64,6 +64,7 @@ class Training:
 
     def finish(self, stop: StopRequests, *, draw: bool = True) -> None:
         """Train to the end, evaluate, and `draw` the pictures."""
+        self.experiment.draws = draw
         progress = train(self.experiment, self.run, self.tracker, stop, self.saved)
         if not ranks.leads():
             return

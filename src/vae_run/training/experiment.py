@@ -32,7 +32,10 @@ from vae_run.training.moments import Moments, moments
 
 @dataclass
 class Experiment:
-    """The data, the model and the other parts of a configuration, on one device."""
+    """The data, the model and the other parts of a configuration, on one device.
+
+    `draws` is whether pictures are drawn, such as `vae_run.fit` does only if asked.
+    """
 
     settings: Settings
     device: torch.device
@@ -41,6 +44,7 @@ class Experiment:
     objective: Objective
     corruption: Corruption
     evaluation: Evaluation
+    draws: bool = True
 
     def view(self, split: Split, epoch: float = 0.0) -> View:
         """The model and `split`, as metrics see them at `epoch` of the objective's warm-up."""

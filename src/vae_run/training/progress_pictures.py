@@ -17,14 +17,15 @@ class ProgressPictures:
     """Sends pictures of a few images and samples, at evaluations, every `figures.every` epochs.
 
     `auto` is after about 1, 2, 5, 10, 20, 50, ... epochs, so that their share of the time falls;
-    and never in a sweep, whose jobs are many, or in a run without figures. The training is the same
-    bit for bit with them and without.
+    and never in a sweep, whose jobs are many, or in a run that draws no figures. The training is
+    the same bit for bit with them and without.
     """
 
     def __init__(self, experiment: Experiment, run: RunDirectory, tracker: Tracker) -> None:
         self._experiment, self._tracker = experiment, tracker
         every = experiment.settings.fixed.figures.every
-        if every == "auto" and (run.is_swept or not experiment.evaluation.figures):
+        wanted = experiment.draws and experiment.evaluation.figures and not run.is_swept
+        if every == "auto" and not wanted:
             every = None
         self._every: int | Literal["auto"] | None = every
 
