@@ -20,7 +20,9 @@ from vae_run.sweeps.executors.forking import processes
 from vae_run.system.signals import StopRequests
 from vae_run.tasks import final_evaluation
 from vae_run.tasks import train as training
+from vae_run.training import program
 from vae_run.training.loop import Loop
+from vae_run.training.whole_step import WholeStep
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -201,6 +203,51 @@ def test_a_signal_while_figures_are_drawn_ends_at_once(
     finished = vae_run("task=resume", f"run={run}")
     assert finished.code == 0, finished.said
     assert_same_run(run, train(whole, *SHORT))
+
+
+def test_a_signal_while_the_first_step_is_compiled_ends_at_once(
+    vae_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def compiled(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it goes on")
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(program, "of", compiled)
+    finished = vae_run(*SHORT, "trainer.compile=true", f"hydra.run.dir={run}")
+    assert finished.code == 130, finished.said
+    assert status(run)["state"] == "interrupted"
+    assert command("task=resume", override("run", run)) in finished.said
+    monkeypatch.setattr(program, "of", no_compiler)
+    finished = vae_run("task=resume", f"run={run}")
+    assert finished.code == 0, finished.said
+    assert status(run)["state"] == "completed"
+
+
+def test_a_signal_while_a_later_step_is_compiled_keeps_the_steps_before(
+    vae_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where layers are trained one by one, each has steps of its own."""
+    made = []
+
+    def compiled(whole: WholeStep, arguments: Any) -> WholeStep:
+        made.append(whole)
+        if len(made) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return whole
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(program, "of", compiled)
+    words = ("model=stacked_dae", "trainer.pretrain_epochs=1", "trainer.compile=true")
+    finished = vae_run(*SHORT, *words, "trainer.epochs=5", f"hydra.run.dir={run}")
+    assert finished.code == 130, finished.said
+    saved = checkpoint_file.read(run / "checkpoints" / "last.pt")
+    assert saved["step"] > 1
+    assert f"interrupted at step {saved['step']}" in finished.said
+
+
+def no_compiler(*arguments: Any) -> None:
+    raise RuntimeError("no compiler")
 
 
 def test_a_signal_of_the_last_step_is_not_lost(

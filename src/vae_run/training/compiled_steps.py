@@ -6,6 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -26,11 +27,17 @@ class CompiledSteps:
     """Takes the steps of `eager` by one program, in place.
 
     The last batch of an epoch, if it is smaller, is taken eagerly. If there is no program for a
-    step, one line of warning says why, `gave_up` is called, and all steps are taken eagerly.
+    step, one line of warning says why, `gave_up` is called, and all steps are taken eagerly. The
+    program is made within `making()`.
     """
 
-    def __init__(self, eager: EagerSteps, gave_up: Callable[[], None] = lambda: None) -> None:
-        self._gave_up = gave_up
+    def __init__(
+        self,
+        eager: EagerSteps,
+        gave_up: Callable[[], None] = lambda: None,
+        making: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self._gave_up, self._making = gave_up, making
         self._eager, self._batches = eager, eager.batches
         split, size = eager.batches.split, eager.batches.batch_size
         self.why_not = why_not(eager.optimizer, eager.at_once, len(split), size)
@@ -90,8 +97,9 @@ class CompiledSteps:
         started, whole = time.perf_counter(), whole_step(self._eager)
         log.info("compiling the step, which takes about half a minute, or seconds from disk")
         try:
-            made = program.of(whole, arguments)
-            reason = difference(whole, made, arguments)
+            with self._making():
+                made = program.of(whole, arguments)
+                reason = difference(whole, made, arguments)
         except Exception as error:  # a compiler can fail in any way
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         if reason is not None:

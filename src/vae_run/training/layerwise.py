@@ -206,7 +206,8 @@ class StackLoop(Loop):
             model = self.layers[layer]
             log.info("layer %d of %d: %s", layer + 1, len(self.layers), _sizes(model))
             for record in self.fit(model, Reconstruction()):
-                yield replace(record, terms={f"layer_{layer + 1}": record.terms["loss"]})
+                own = {f"layer_{layer + 1}": record.terms["loss"]}
+                yield replace(record, terms=own, sums=None)  # those are of all terms
                 if self.layer != layer:
                     break
         log.info("all layers together")

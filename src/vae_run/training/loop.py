@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -107,7 +107,10 @@ class Loop:
 
     def fit(self, model: LatentVariableModel, objective: Objective) -> Iterator[StepRecord]:
         """Endless steps of `model` under `objective`, with the loop's batches and optimiser."""
-        compiled = partial(CompiledSteps, gave_up=partial(setattr, self, "compiles", False))
+        gave_up = partial(setattr, self, "compiles", False)
+        # Before the first step, an interruption of the compiler loses nothing.
+        making = nullcontext if self.run.stepped else at_once
+        compiled = partial(CompiledSteps, gave_up=gave_up, making=making)
         return fit(
             model,
             objective,
@@ -116,14 +119,10 @@ class Loop:
             self.schedule,
             step=self.progress.step,
             clip_norm=self.trainer.clip_norm,
-            precision=self.precision(),
+            precision=self.experiment.precision(),
             at_once=self.trainer.at_once,
             through=compiled if self.compiles else lambda eager: eager,
         )
-
-    def precision(self) -> AbstractContextManager[Any]:
-        """The context of a forward pass."""
-        return self.experiment.precision()
 
     def settle(self, record: StepRecord, stop: StopRequests) -> bool:
         """Do everything between the step of `record` and the next; whether training has ended."""

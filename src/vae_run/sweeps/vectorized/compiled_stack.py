@@ -122,7 +122,7 @@ class CompiledStack:
             _options(first),
             FORMULAS[type(first.optimizer)],
             first.trainer.clip_norm,
-            first.precision(),
+            first.experiment.precision(),
             stacked=True,
         )
         states = self._stacked_states(parameters)

@@ -37,7 +37,10 @@ def bytes_of(loop: Loop) -> int:
     batch = loop.batches.next()
     loop.batches.load_state_dict(before)
     buffers = {name: buffer.clone() for name, buffer in experiment.model.named_buffers()}
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), loop.precision():
+    with (
+        torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+        loop.experiment.precision(),
+    ):
         experiment.objective(experiment.model.given(batch.given), batch, loop.epoch)
     for name, buffer in experiment.model.named_buffers():
         buffer.copy_(buffers[name])

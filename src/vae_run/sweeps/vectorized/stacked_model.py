@@ -143,7 +143,7 @@ class Stack:
             setattr(self._objective, name, value)
         tensors = {**self._shared, **buffers, **values}
         loop = self.loops[0]
-        with loop.precision():
+        with loop.experiment.precision():
             arguments = (self._objective, batch_of(batch), self._epoch)
             terms = functional_call(self._module, tensors, arguments)
         return trained_loss(terms).mean(), dict(terms)

@@ -83,7 +83,7 @@ def _alone(
     """Gradients of `trained`, and terms and buffers, of a run alone for its own batch."""
     module = LossModule(loop.experiment.model)
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    with loop.precision():
+    with loop.experiment.precision():
         terms = module(loop.experiment.objective, batch_of(batch), epoch)
     own = dict(module.named_parameters())
     gradients = torch.autograd.grad(
