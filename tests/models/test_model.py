@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+
 import pytest
 import torch
-from parts import composed, options
+from parts import composed, experiment, options
 
 from vae_run.config.check import check
 from vae_run.models.build import build_model
@@ -88,3 +91,34 @@ def test_pyramids_take_images_of_any_size_down_by_halves_and_back(network, shape
     for _ in range(3):
         halves.append(tuple(-(-side // 2) for side in halves[-1]))
     assert [size for size in sizes if size != shape[1:]] == halves[1:]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *((f"model={name}",) for name in options("model") if name not in ("pca", "ppca")),
+        *((f"network={name}",) for name in options("network")),
+        ("model=ae", "network.tied=true"),
+        ("network.spectral_norm=true",),
+        ("prior=vamp",),
+        ("condition=label",),
+    ],
+    ids=" ".join,
+)
+def test_a_copy_has_nothing_of_its_original(words):
+    made = experiment(*words)
+    view = made.view(made.splits.train)
+    batch = next(iter(view.batches()))
+
+    def outputs(model):
+        given = model.given(batch.given).eval()
+        with torch.no_grad():
+            code = given.encode(batch.input).mean
+            return [code, given.decode(code).mean]
+
+    expected, other = outputs(made.model), copy.deepcopy(made.model)
+    with torch.no_grad():
+        for tensor in itertools.chain(made.model.parameters(), made.model.buffers()):
+            if tensor.is_floating_point():
+                tensor.fill_(torch.nan)
+    assert all(map(torch.equal, outputs(other), expected))

@@ -6,7 +6,6 @@ Letters: D latent dimensions, P pixels of an image.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, addcmul, cat, nn, zeros
@@ -22,19 +21,17 @@ from vae_run.errors import ConfigError
 class TiedLinear(nn.Module):
     """A linear layer with the transposed weight of `source`, an encoder layer, and its own bias."""
 
-    _source: Callable[[], nn.Linear]
+    _source: tuple[nn.Linear]
 
     def __init__(self, source: nn.Linear) -> None:
         super().__init__()
         self.bias = nn.Parameter(zeros(source.in_features))
-        self._source = lambda: (
-            source
-        )  # a function, so that it is not registered as a submodule here
+        self._source = (source,)  # in a tuple, so that it is not registered as a submodule here
 
     @property
     def weight(self) -> Tensor:
         """The current weight of the source, [D, P]."""
-        return self._source().weight
+        return self._source[0].weight
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight.T, self.bias)

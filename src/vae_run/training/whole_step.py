@@ -8,6 +8,7 @@ Letters: N runs, B batch, E event shape, K samples, D latent dimensions, T terms
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -146,7 +147,8 @@ class WholeStep:
         def terms_of(model: LatentVariableModel) -> Terms:
             return self.objective(model.given(batch.given), batch, given["epoch"])
 
-        with self.precision, _with_numbers(self.objective, given):
+        # A copy, since a context keeps what it has found on entry, and attributes must not change.
+        with copy.copy(self.precision), _with_numbers(self.objective, given):
             terms = self._called(terms_of, {**buffers, **parameters})
         return trained_loss(terms).mean(), dict(terms)
 

@@ -35,7 +35,7 @@ MASSES = (0.5, 0.95)
 
 
 @picture(
-    "A dot an image, coloured by its class. Where classes lie apart, codes separate them.",
+    "A dot an image, in the colour of its class if it has one. Codes separate what lies apart.",
     of_codes=True,
 )
 def codes(view: View) -> Image | None:
