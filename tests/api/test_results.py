@@ -81,6 +81,32 @@ def test_a_run_of_files_is_evaluated_on_data_in_memory(images: Any, small: Any) 
     assert list(found.figures) == ["samples"]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"dataset.white": 15, "dataset.scale": "standard", "likelihood": "gaussian"},
+        {"dataset.white": 15, "dataset.scale": "none"},
+        {"dataset.binarize": "static", "dataset.split_seed": 3, "dataset.test_size": 0.4},
+    ],
+    ids=str,
+)
+def test_the_same_images_in_memory_are_read_and_cut_as_those_of_the_file(
+    keys: Any, images: Any, small: Any
+) -> None:
+    np.savez("own.npz", train=images // 17)  # from 0 to 15
+    run = api.train("dataset=arrays", "dataset.path=own.npz", **{**small, **keys})
+    before = run.metrics["test"]["mse"]
+    found = api.evaluate(run, images // 17, quiet=True)
+    assert found.path == run.path, "it is the same data"
+    assert found.metrics["test"]["mse"] == pytest.approx(before, rel=1e-5)
+    np.savez("moved.npz", train=images // 17)
+    words = {} if "dataset.white" not in keys else {"dataset.scale": keys["dataset.scale"]}
+    if words:
+        chosen = {"dataset": "arrays", "dataset.path": "moved.npz", **words}
+        found = api.evaluate(run, quiet=True, **chosen)
+        assert found.metrics["test"]["mse"] == pytest.approx(before, rel=1e-5), "with its own white"
+
+
 def test_runs_are_compared_and_ranked(images: Any, small: Any, tmp_path: Path) -> None:
     runs = [
         api.fit(images, seed=seed, **{**small, "latent_dim": dim})

@@ -160,6 +160,20 @@ def test_what_cannot_be_compared_is_not_ranked(
         assert of(*runs, metric=other).ranked, "that figure can be compared"
 
 
+def test_bounds_of_different_samples_are_told_after_an_evaluation_too(tmp_path: Path) -> None:
+    """`task=evaluate` puts its metrics among the run's own, whose configuration stays."""
+    later = {"log_likelihood": -88.0, "importance_samples": 5000}
+    runs = [
+        build(tmp_path / "a", {"log_likelihood": -89.0, "importance_samples": 100}),
+        build(tmp_path / "b", later, latent_dim=2),
+    ]
+    found = of(*runs, metric="log_likelihood")
+    assert not found.ranked
+    assert "100, 5000" in found.refusals[0]
+    both = [build(tmp_path / "c", later), runs[1]]
+    assert of(*both, metric="log_likelihood").ranked
+
+
 def test_a_figure_that_ranks_nothing_is_refused(tmp_path: Path) -> None:
     run = build(tmp_path / "a", {"elbo": -90.0, "kl": 20.0})
     with pytest.raises(ConfigError, match="neither direction of"):

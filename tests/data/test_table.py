@@ -241,6 +241,28 @@ def test_evaluation_uses_the_statistics_of_the_run(tmp_path: Path) -> None:
         restated(others, first.table)
 
 
+@pytest.mark.parametrize("missing", ["mean", "indicator"])
+def test_a_missing_number_is_the_mean_of_the_run_in_another_table_too(
+    missing: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    tables = []
+    for mean in (0, 10):
+        a = [*(mean + rng.normal(size=40)), *[None] * 40]
+        file = write(tmp_path, f"about_{mean}.csv", {"a": a, "b": list(range(80))})
+        tables.append(Table(path=file, missing=missing, split_seed=3).load())
+    run, other = tables
+    given = restated(other, run.table)
+    assert run.table.features[0] == "a"
+    for before, after in ((other.train, given.train), (other.test, given.test)):
+        lacking = before.images[:, 0] == 0
+        assert 0 < int(lacking.sum()) < len(lacking)
+        assert torch.equal(after.images[:, 0] == 0, lacking)
+        assert after.images[~lacking, 0].mean() > 5
+    again = restated(given, other.table)
+    torch.testing.assert_close(again.train.images, other.train.images, rtol=1e-4, atol=1e-4)
+
+
 def test_classes_left_out_are_standardised_too(tmp_path: Path) -> None:
     splits = loaded(tmp_path, COLUMNS, label="kind", classes=[1])
     assert splits.others is not None

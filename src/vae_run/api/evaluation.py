@@ -9,10 +9,10 @@ from typing import Any
 from vae_run.api.overrides import of_a_run
 from vae_run.api.run import Run
 from vae_run.api.session import session
-from vae_run.api.user_data import given_data
+from vae_run.api.user_data import GivenData, given_data
 from vae_run.api.views import Figures, Metrics, Page, pictures_in
 from vae_run.cli.in_process import own_errors, prepared
-from vae_run.data.given import giving
+from vae_run.data.given import MEMORY, giving
 from vae_run.reports.run import NAME
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tasks import evaluate as task
@@ -83,8 +83,17 @@ def evaluate(
     if images is not None:
         given = given_data(images, labels, val=val, test=test, conditions=conditions)
         data = given.data
-        if own.data_option != given.keys["dataset"]:
-            words = {k: v for k, v in given.keys.items() if k.startswith("dataset")}
+        words = _dataset_words(own, given)
     typed = of_a_run("evaluate", own.path, {**words, **keys})
     with session(quiet=quiet), own_errors(), giving(data):
         return Evaluation(own, task.main(prepared(typed).call, draw=figures))
+
+
+def _dataset_words(run: Run, given: GivenData) -> dict[str, Any]:
+    """Keys that have `run` read data in memory, with its own of how data are read and cut."""
+    if run.dataset_option != given.keys["dataset"]:
+        return {k: v for k, v in given.keys.items() if k.startswith("dataset")}
+    if run.is_of_data_in_memory:
+        return {}
+    files = {f"dataset.{k}": None for k in ("val", "test") if run.config["dataset"].get(k)}
+    return {"dataset.path": MEMORY, **files}

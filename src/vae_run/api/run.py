@@ -101,10 +101,14 @@ class Run:
         return self.data if images is None else given_data(images, labels, **rest).data
 
     @property
-    def data_option(self) -> str | None:
-        """The option of `dataset` that reads its data in memory; None: they are not in memory."""
-        held = self.config["dataset"].get("path") == MEMORY
-        return self._directory.choices().get("dataset") if held else None
+    def dataset_option(self) -> str | None:
+        """The option of `dataset` that the run was trained with."""
+        return self._directory.choices().get("dataset")
+
+    @property
+    def is_of_data_in_memory(self) -> bool:
+        """Whether it was trained on data that a program held in memory."""
+        return bool(self.config["dataset"].get("path") == MEMORY)
 
     @property
     def status(self) -> str:

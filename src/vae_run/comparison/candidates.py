@@ -129,7 +129,11 @@ def _read(run: RunDirectory, name: str) -> Candidate:
         for key, value in values.items()
         if isinstance(value, (int, float))
     }
-    samples = (config.get("evaluation") or {}).get("importance_samples", 0)
+    samples = int(
+        numbers.get("val/importance_samples")  # a later evaluation may have had others
+        or numbers.get("test/importance_samples")
+        or (config.get("evaluation") or {}).get("importance_samples", 0)
+    )
     seed, message = int(config.get("seed", 0)), str(status.get("message") or "").split("\n")[0]
     options = {group: option for group, option in run.choices().items() if group in settings}
     about = (name, _state(run), message, settings, seed, numbers, data, samples)

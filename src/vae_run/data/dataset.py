@@ -180,8 +180,10 @@ class Dataset(ABC):
                     f"dataset.scale={parts.scale}: binary pixels have no scale; use "
                     "dataset.scale=none or dataset.binarize=none"
                 )
-            for name, split in (("train", train), ("val", val), ("test", test)):
-                refuse_not_grey(name, split, self.binarize)
+            sets = {"train": train, "val": val, "test": test}
+            for name, split in (sets | {"others": others, "val_others": val_others}).items():
+                if split is not None:
+                    refuse_not_grey(name, split, self.binarize)
             dynamic = self.binarize == "dynamic"
             train = replace(train, resample=True) if dynamic else binarized(train, "train")
             val, test = binarized(val, "val"), binarized(test, "test")

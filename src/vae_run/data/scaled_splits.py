@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from vae_run.data.category_texts import as_known
 from vae_run.data.columns import Columns
@@ -16,6 +18,8 @@ from vae_run.errors import DataError
 
 _MOST_NAMED = 20
 """Features or channels that a note lists at most."""
+_MISSING = WeakTensorKeyDictionary()
+"""Which values [N, F] of a table were missing, by its features: these have 0 there."""
 _CHANNELS = ("feature", "channel", "channel")
 """What has statistics of its own, in data whose events have 1, 2 or 3 axes."""
 
@@ -34,7 +38,8 @@ def scaled_by_train(splits: Splits, kind: Literal["none"] | Kind) -> Splits:
             if column.categories is None and found.constant[place.start]
         ]
         notes = splits.notes + _constant_note("Columns", constant)
-        return _each(replace(splits, table=fitted, notes=notes), fitted.scaled)
+        table = replace(splits, table=fitted, notes=notes)
+        return table.each(lambda split: _rows(split.images, split, fitted))
     if kind == "none":
         return splits
     found = statistics(lambda: values(splits.train))
@@ -90,13 +95,31 @@ def restated(
             f"dataset.scale={splits.scaling.kind}: the run was trained on values as they are. "
             "Evaluate it with dataset.scale=none."
         )
-    run = table or scaling
-    assert run is not None
+    if table is not None:
+        assert splits.table is not None
+        return replace(splits, table=table).each(partial(_rows_restated, splits.table, table))
+    assert scaling is not None
 
     def changed(x: Tensor) -> Tensor:
-        return run.scaled(x if own is None else own.raw(x))
+        return scaling.scaled(x if splits.scaling is None else splits.scaling.raw(x))
 
-    return _each(replace(splits, table=table, scaling=scaling), changed)
+    return _each(replace(splits, scaling=scaling), changed)
+
+
+def _rows(raw: Tensor, split: Split, columns: Columns) -> Split:
+    """`split` with features of the rows `raw` [N, F], in which missing values are NaN."""
+    images, missing = columns.scaled(raw).to(split.device), raw.isnan()
+    if bool(missing.any()):
+        _MISSING[images] = missing
+    return replace(split, images=images, scale=1.0, mapped=None)
+
+
+def _rows_restated(own: Columns, run: Columns, split: Split) -> Split:
+    """`split`, whose rows are in the scale of `own`, in that of `run`; missing values stay 0."""
+    raw = own.raw(split.images)
+    if split.images in _MISSING:
+        raw = raw.masked_fill(_MISSING[split.images], torch.nan)
+    return _rows(raw, split, run)
 
 
 def _named_as(own: Columns, run: Columns) -> Columns:

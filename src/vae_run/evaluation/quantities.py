@@ -46,6 +46,8 @@ def _likelihood() -> Iterator[Quantity]:
     yield bound("bits_per_dim", "bits per dimension", text, better=-1, shown=places)
     text = "how many importance samples decide; near 1 the bound is loose"
     yield row("effective_sample_size", "samples", text)
+    text = "of each image, which log_likelihood was measured by"
+    yield row("importance_samples", "samples", text)
 
 
 def _reconstruction() -> Iterator[Quantity]:

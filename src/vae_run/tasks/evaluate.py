@@ -86,7 +86,10 @@ def opened(call: Call) -> Opened:
     saved = checkpoint_file.read(file)
     refuse_other_model(settings, saved, file)
     with checkpoint_file.understood(file):
-        white = None if saved.get("levels") is None else white_of(saved)
+        whole = (
+            saved.get("white") or saved.get("levels")
+        ) is not None  # scaled ones have no levels
+        white = white_of(saved) if whole else None
     decide = "dataset.white" in call.typed_keys
     splits, other = read_data(run, settings, None if decide else white)
     if other is not None and white == BYTE:

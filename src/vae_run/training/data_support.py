@@ -64,6 +64,8 @@ def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
             "set dataset.binarize, or use a density such as likelihood=gaussian."
         )
     parts = [split for split in (splits.train, splits.val, splits.test) if len(split)]
+    if _scores_anomalies(settings):
+        parts += [split for split in (splits.others, splits.val_others) if split is not None]
     low = min([0.0, *(split.extent[0] for split in parts)])
     high = max([1.0, *(split.extent[1] for split in parts)])
     if likelihood.unit_interval and (low < 0 or high > 1):
@@ -81,6 +83,13 @@ def load_splits(settings: Settings, loaded: Splits | None = None) -> Splits:
     if likelihood.binary and any(split.has_grey for split in parts):
         _accept_grey(settings)
     return splits
+
+
+def _scores_anomalies(settings: Settings) -> bool:
+    """Whether images of the classes that are not trained on are measured too."""
+    evaluation = settings.parts["evaluation"]
+    named = [*evaluation["metrics"], *evaluation["figures"]]
+    return any(str(name).rstrip("?") in ("anomaly", "anomaly_scores") for name in named)
 
 
 def scalable(settings: Settings) -> bool:

@@ -41,6 +41,7 @@ def log_likelihood(view: View) -> dict[str, float]:
     bound on log p(x) that rises to it with K. `log_likelihood_stderr` is the standard error of
     that mean over images; `effective_sample_size`, (sum w)^2 / sum w^2 in [1, K], also a mean
     over images, says how far few samples decide: near 1, the bound is still loose.
+    `importance_samples` is K, without which bounds cannot be compared.
 
     Nothing for a family without a bound. Memory does not grow with K.
     """
@@ -52,6 +53,7 @@ def log_likelihood(view: View) -> dict[str, float]:
         "log_likelihood": values.mean().item(),
         "log_likelihood_stderr": spread / math.sqrt(len(values)),
         "effective_sample_size": sizes.mean().item(),
+        "importance_samples": view.importance_samples,
     }
 
 
