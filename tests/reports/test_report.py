@@ -24,7 +24,7 @@ from vae_run.reports.settings import settings_rows
 from vae_run.reports.warnings import large_gap
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.formatting import number
-from vae_run.tracking.history import best_row
+from vae_run.tracking.history import best_epoch
 
 if TYPE_CHECKING:
     from conftest import Run, Train
@@ -269,9 +269,10 @@ def test_the_best_epoch_is_that_of_the_elbo() -> None:
         {"epoch": 2, "val/elbo": -7.0, "val/loss": 5.0},
         {"epoch": 3},
     ]
-    assert best_row(rows) == rows[1]
-    assert best_row([{"epoch": 1, "val/loss": 3.0}, {"epoch": 2, "val/loss": 2.0}])["epoch"] == 2
-    assert best_row([{"epoch": 1}]) is None
+    assert best_epoch(rows, {}) == rows[1]["epoch"]
+    assert best_epoch(rows, {"train": {"best_epoch": 1.5}}) == 1.5, "what was kept, for any reason"
+    assert best_epoch([{"epoch": 1, "val/loss": 3.0}, {"epoch": 2, "val/loss": 2.0}], {}) == 2
+    assert best_epoch([{"epoch": 1}], {}) is None
 
 
 def test_a_warm_up_that_never_ended_is_told(train: Train, tmp_path: Path) -> None:

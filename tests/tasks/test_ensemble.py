@@ -67,6 +67,19 @@ def test_the_ensemble_is_the_mean_of_the_members_reconstructions(runs: Path, tab
     assert mean - error == pytest.approx(spread, rel=1e-4)
 
 
+def test_members_in_folders_of_one_name_are_told_apart(
+    runs: Path, vae_run: Run, tmp_path: Path
+) -> None:
+    for day, seed in (("monday", 0), ("tuesday", 1)):
+        shutil.copytree(runs / f"seed-{seed}", tmp_path / day / "sweep" / "0")
+    words = ("task=ensemble", "runs=[monday/sweep/*,tuesday/sweep/*]", "output=e.JSON")
+    finished = vae_run(*words, cwd=tmp_path)
+    assert finished.code == 0, finished.said
+    found = json.loads((tmp_path / "e.JSON").read_text(encoding="utf-8"))
+    assert list(found)[:2] == ["monday/sweep/0", "tuesday/sweep/0"]
+    assert found["monday/sweep/0"]["test"] != found["tuesday/sweep/0"]["test"]
+
+
 def test_the_ensemble_is_better_than_its_best_member(table: dict) -> None:
     for split in ("val", "test"):
         each = [table[f"seed-{seed}"][split]["mse"] for seed in SEEDS]

@@ -48,6 +48,21 @@ def run(table: Path, train: Train, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
+def test_samples_have_the_names_of_classes_that_no_font_has(
+    vae_run: Run, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vae_run.evaluation.few_images.class_name", lambda label, names: "?")
+    rows = columns(np.random.default_rng(0))
+    rows["kind"] = ["कुत्ता" if kind == "odd" else "बिल्ली" for kind in rows["kind"]]
+    parquet.write_table(pa.table(rows), tmp_path / "rows.parquet")
+    path = f"dataset.path={tmp_path / 'rows.parquet'}"
+    words = ("dataset=table", path, "dataset.label=kind", "likelihood=mixed", "condition=label")
+    train(tmp_path / "run", *words, "latent_dim=2", "network.widths=[8]", "trainer.epochs=1")
+    done = vae_run("task=sample", f"run={tmp_path / 'run'}", "n=8", "output=rows.csv")
+    assert done.code == 0, done.said
+    assert {row["kind"] for row in read(Path("rows.csv"))} <= {"कुत्ता", "बिल्ली"}
+
+
 def read(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

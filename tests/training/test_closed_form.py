@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +12,18 @@ from parts import composed, experiment
 from sklearn.decomposition import PCA
 from torch.distributions import MultivariateNormal
 
+from vae_run import load
 from vae_run.config.check import check
+from vae_run.data.datasets.digits import Digits
 from vae_run.errors import ConfigError
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.evaluation.principal_components import spectrum
 from vae_run.objectives.reconstruction import distance_from_orthonormal, last_weight
 from vae_run.training.closed_form import set_linear_maps
 from vae_run.training.experiment import Experiment
+
+if TYPE_CHECKING:
+    from conftest import Run
 
 SHAPE = (1, 3, 4)
 
@@ -55,9 +63,10 @@ def test_pca_reconstructs_as_scikit_learn_does() -> None:
     assert np.allclose(found.numpy(), expected, atol=1e-5)
 
 
-def test_ppca_elbo_is_the_exact_log_density() -> None:
+@pytest.mark.parametrize("sigma", ["learned", "optimal", "0.25", "1.5"])
+def test_ppca_elbo_is_the_exact_log_density(sigma: str) -> None:
     """ELBO = log N(mu, W W^T + s^2 I) when posterior and likelihood are those of ppca."""
-    made = solved("model=ppca")
+    made = solved("model=ppca", f"likelihood.sigma={sigma}")
     model = made.model
     weight = model.likelihood.projection[0].weight.double()
     mean = model.likelihood.projection[0].bias.double()
@@ -68,7 +77,11 @@ def test_ppca_elbo_is_the_exact_log_density() -> None:
     theirs = PCA(3).fit(flat(made)).score(flat(made))
     n = len(x)
     exact = exact.detach()
-    assert float(exact) == pytest.approx(theirs, abs=n / (n - 1) * 0.02)  # they divide by n - 1
+    if sigma in ("learned", "optimal"):
+        assert float(exact) == pytest.approx(theirs, abs=n / (n - 1) * 0.02)  # they divide by n - 1
+    else:
+        assert float(model.likelihood.sigma) == pytest.approx(float(sigma))
+        assert float(exact) < theirs
     bound = Evaluation(metrics=["objective"]).measure(made.view(made.splits.train))["elbo"]
     # One fixed sample an image: the mean over 500 images is within a few standard errors.
     assert bound == pytest.approx(float(exact), abs=0.15)
@@ -132,8 +145,19 @@ def test_orthonormality_by_hand() -> None:
         (("network.widths=[4]",), "network.widths"),
         (("likelihood=bernoulli",), "likelihood"),
         (("corruption=gaussian",), "corruption"),
+        (("network.tied=true",), "network.tied"),
     ],
 )
 def test_closed_form_refuses_what_it_cannot_solve(words: tuple[str, ...], key: str) -> None:
     with pytest.raises(ConfigError, match=key):
         check(composed("model=pca", *words))
+
+
+@pytest.mark.parametrize("sigma", ["learned", "optimal"])
+def test_the_sigma_of_a_run_is_the_closed_forms(sigma: str, vae_run: Run, tmp_path: Path) -> None:
+    """An `optimal` one is not measured again by samples of the codes."""
+    words = ("model=ppca", "latent_dim=2", f"likelihood.sigma={sigma}", "evaluation.figures=[]")
+    finished = vae_run(*words, "device=cpu", f"hydra.run.dir={tmp_path}")
+    assert finished.code == 0, finished.said
+    discarded = spectrum(Digits().load().train).values[2:].mean().sqrt()
+    assert float(load(tmp_path).likelihood.sigma) == pytest.approx(float(discarded), rel=1e-5)

@@ -99,6 +99,12 @@ def _below(place: Path) -> list[Path]:
 
 def read(paths: Sequence[Path]) -> list[Candidate]:
     """The runs at `paths`, named by what of their paths differs."""
+    named = zip(paths, told_apart(paths), strict=True)
+    return [_read(RunDirectory(path), name) for path, name in named]
+
+
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """Names of `paths` without the folders that all of them begin with."""
     absolute = [path.resolve() for path in paths]
     shared = 0
     if len(paths) > 1:
@@ -106,10 +112,7 @@ def read(paths: Sequence[Path]) -> list[Candidate]:
         shared = next((i for i, row in enumerate(parts) if len(set(row)) > 1), 0)
     else:
         shared = len(absolute[0].parts) - 1
-    return [
-        _read(RunDirectory(path), "/".join(full.parts[shared:]))
-        for path, full in zip(paths, absolute, strict=True)
-    ]
+    return ["/".join(full.parts[shared:]) for full in absolute]
 
 
 def _read(run: RunDirectory, name: str) -> Candidate:

@@ -170,6 +170,7 @@ def _training() -> Iterator[Quantity]:
     yield row("learning_rate", "", "of the optimiser, at the last step")
     yield row("grad_norm", "", "norm of the gradient before clipping")
     yield row("train_seconds", "seconds", steps_alone)
+    yield row("best_epoch", "epochs", "after which the weights were kept that are measured")
     yield row("examples_per_second", "images per second", steps_alone)
     yield row("steps", "steps", "of the optimiser")
 

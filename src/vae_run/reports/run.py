@@ -20,7 +20,7 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.files import write_atomically
 from vae_run.system.formatting import number, short_path
 from vae_run.system.nouns import speaking_of
-from vae_run.tracking.history import best_row, history
+from vae_run.tracking.history import best_epoch, history
 
 NAME = "report.html"
 CURVES = "learning_curves"
@@ -120,13 +120,13 @@ def _data(environment: Mapping[str, Any], noun: str) -> list[tuple[str, str]]:
 
 def _training(run: RunDirectory, metrics: Mapping[str, Any], noun: str) -> list[tuple[str, str]]:
     rows, train = history(run), metrics.get("train") or {}
-    best = best_row(rows)
+    best = best_epoch(rows, metrics)
     seconds, rate = train.get("train_seconds"), train.get("examples_per_second")
     state = run.read_status().get("state", "")
     return [
         ("state", "" if state in ("running", "completed") else state),
         ("trained", f"{rows[-1]['epoch']:g} epochs, {rows[-1]['step']:,.0f} steps" if rows else ""),
-        ("best epoch", f"{best['epoch']:g}, by val" if best else ""),
+        ("best epoch", "" if best is None else f"{best:g}, by val"),
         ("time of training", f"{seconds:,.1f} s, {rate:,.0f} {noun}/s" if seconds else ""),
     ]
 

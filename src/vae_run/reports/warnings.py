@@ -8,7 +8,7 @@ from typing import Any
 
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.runs.run_log import read_recorded
-from vae_run.tracking.history import best_row, history
+from vae_run.tracking.history import best_epoch, history
 
 GAP = 0.2
 """Gap between val and train loss, as a share of the fall of val, above which it is called large."""
@@ -19,7 +19,11 @@ def warnings(run: RunDirectory, config: Mapping[str, Any], metrics: Mapping[str,
     recorded = [text for text, level in read_recorded(run.path) if level == "warning"]
     rows = history(run)
     size = (metrics.get("test") or {}).get("effective_sample_size")
-    computed = (large_gap(rows), _warmup(rows, config), _loose_bound(size))
+    computed = (
+        large_gap(rows),
+        _warmup(rows, config, best_epoch(rows, metrics)),
+        _loose_bound(size),
+    )
     found = [*recorded, *(text for text in computed if text)]
     return list(dict.fromkeys(text[0].upper() + text[1:] for text in found))
 
@@ -47,10 +51,11 @@ def large_gap(rows: Sequence[Mapping[str, float]]) -> str | None:
     )
 
 
-def _warmup(rows: Sequence[Mapping[str, float]], config: Mapping[str, Any]) -> str | None:
-    """A warning if the weights that were kept never saw the full beta."""
+def _warmup(
+    rows: Sequence[Mapping[str, float]], config: Mapping[str, Any], best: float | None
+) -> str | None:
+    """A warning if the weights that were kept, of epoch `best`, never saw the full beta."""
     epochs = (config.get("objective") or {}).get("warmup_epochs") or 0
-    best = best_row(rows)
     if not rows or not epochs:
         return None
     if rows[-1]["epoch"] < epochs:
@@ -58,9 +63,9 @@ def _warmup(rows: Sequence[Mapping[str, float]], config: Mapping[str, Any]) -> s
             f"Beta warm-up: training ended at epoch {rows[-1]['epoch']:g}, before the {epochs:g} "
             "epochs of objective.warmup_epochs, so beta never reached its value."
         )
-    if best is not None and best["epoch"] < epochs:
+    if best is not None and best < epochs:
         return (
-            f"Beta warm-up: the best epoch, {best['epoch']:g}, lies before its end at {epochs:g}, "
+            f"Beta warm-up: the best epoch, {best:g}, lies before its end at {epochs:g}, "
             "so the model was trained with a smaller beta than objective.beta says."
         )
     return None

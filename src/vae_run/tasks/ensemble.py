@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from vae_run.comparison.candidates import find
+from vae_run.comparison.candidates import find, told_apart
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Ensemble
 from vae_run.data.splits import Splits
@@ -77,7 +77,8 @@ def main(call: Call) -> None:
         for name, split in (("val", first.splits.val), ("test", first.splits.test))
         if len(split)
     }
-    names = [*(run.path.name for run in runs), "mean of members", "best member", "ensemble"]
+    each = told_apart([run.path for run in runs])
+    names = [*each, "mean of members", "best member", "ensemble"]
     show(names, found)
     if output is not None:
         write(output, names, found)
@@ -167,9 +168,9 @@ def show(names: Sequence[str], found: dict[str, Errors]) -> None:
 
 
 def write(path: Path, names: Sequence[str], found: dict[str, Errors]) -> None:
-    """Write the table as CSV, or as JSON: {row: {split: {"mse": value}}}."""
+    """Write the table as CSV, or as JSON: {row: {split: {"mse": value}}}; rows have own names."""
     columns = {split: errors.rows() for split, errors in found.items()}
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         content = {
             name: {split: {"mse": values[i]} for split, values in columns.items()}
             for i, name in enumerate(names)

@@ -64,7 +64,7 @@ def conclude(
         "train_seconds": progress.seconds,
         "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
     }
-    run.write_metrics({**metrics, "train": {**speed, "steps": progress.step}})
+    run.write_metrics({**metrics, "train": {"best_epoch": epoch, **speed, "steps": progress.step}})
     return_freed_memory()
     pictures = drawn(experiment, run, epoch, own_entries(experiment, run)) if draw else {}
     if before:

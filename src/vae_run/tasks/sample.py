@@ -105,7 +105,8 @@ def conditions_of(run: Trained, told: Tensor | None, given: Given) -> dict[str, 
         return found
     if run.table is None:
         return {"labels": labels.astype(int), **found}
-    names = np.array([class_name(int(label), run.class_names) for label in labels])
+    known = dict(enumerate(run.class_names))
+    names = np.array([known.get(int(label), str(int(label))) for label in labels])
     return {str(run.settings.parts["dataset"]["label"]): names, **found}
 
 

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vae_run.errors import CheckpointError, explain_os_error
 from vae_run.runs.run_directory import RunDirectory
@@ -128,10 +129,17 @@ def history(run: RunDirectory) -> list[dict[str, float]]:
     return read_history(file)
 
 
-def best_row(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
-    """The epoch whose weights were kept: of the highest val ELBO, or the lowest val loss."""
+def best_epoch(rows: Sequence[Mapping[str, float]], metrics: Mapping[str, Any]) -> float | None:
+    """The epoch whose weights were kept, by the `metrics` of the run.
+
+    Where these do not say, in a run that is not complete or of an earlier version, it is that of
+    the highest val ELBO, or the lowest val loss, in the `rows` of the history.
+    """
+    kept = (metrics.get("train") or {}).get("best_epoch")
+    if kept is not None:
+        return float(kept)
     for name, sign in (("val/elbo", 1), ("val/loss", -1)):
         known = [row for row in rows if math.isfinite(row.get(name, math.nan))]
         if known:
-            return max(known, key=lambda row: sign * row[name])
+            return max(known, key=lambda row: sign * row[name])["epoch"]
     return None

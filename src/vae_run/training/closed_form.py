@@ -39,8 +39,9 @@ def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int
     """Set the weights of a linear `model` to the PCA of `found`, or to its probabilistic PCA.
 
     PCA: z = U^T (x - mu), x = U z + mu. Probabilistic PCA (Tipping & Bishop 1999, eqs. 7 and 8):
-    W = U (L - s^2)^(1/2), s^2 the mean of the discarded eigenvalues; the posterior has the mean
-    L^-1 W^T (x - mu) and the covariance s^2 L^-1, which is diagonal.
+    W = U (L - s^2)^(1/2), s^2 the mean of the discarded eigenvalues, or the variance that was given
+    as a number; the posterior has the mean L^-1 W^T (x - mu) and the covariance s^2 L^-1, which is
+    diagonal. Directions of less variance than a given s^2 have no loadings, and there L = s^2.
     """
     kept, basis = found.values[:latent_dim], found.vectors[:, :latent_dim]
     discarded = found.values[latent_dim:]
@@ -49,7 +50,10 @@ def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int
     assert isinstance(head, nn.Linear)
     assert isinstance(last, nn.Linear)
     if model.posterior.stochastic:
+        assert isinstance(model.likelihood, GaussianLikelihood)
         variance = discarded.mean().clamp(min=GaussianLikelihood.floor**2)
+        if model.likelihood.kind == "fixed":
+            variance = model.likelihood.sigma.double().square().to(variance)
         kept = kept.clamp(min=float(variance) * (1 + 1e-9))
         loadings = basis * (kept - variance).sqrt()
         encoder = (loadings / kept).T
@@ -77,6 +81,11 @@ class ClosedForm(Trainer):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         if not settings.build("network").linear:
             yield "trainer=closed_form: is for linear maps. Use network=mlp 'network.widths=[]'."
+        if getattr(settings.build("network"), "tied", False):
+            yield (
+                "network.tied: trainer=closed_form sets the decoder's weights, which for PCA are "
+                "those of the encoder, transposed, as it is. Leave it false."
+            )
         if settings.build("network").spectral_norm:
             yield "network.spectral_norm: trainer=closed_form sets the weights. Leave it false."
         if not issubclass(settings.classes["posterior"], (DeltaPosterior, NormalPosterior)):
@@ -118,7 +127,10 @@ class ClosedForm(Trainer):
         train = experiment.splits.train
         set_linear_maps(experiment.model, spectrum(train), latent_dim)
         progress = Progress(step=1, seconds=time.perf_counter() - started, examples=len(train))
+        sigma = experiment.model.likelihood.state_dict()  # of a stochastic code it is exact
         calibrate(experiment.view(train))
+        if experiment.model.posterior.stochastic:
+            experiment.model.likelihood.load_state_dict(sigma)
         if len(experiment.splits.val):
             values = experiment.evaluation.measure(
                 experiment.view(experiment.splits.val), experiment.evaluation.while_training
