@@ -35,13 +35,16 @@ log = logging.getLogger("vae_run")
 
 
 @torch.no_grad()
-def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int) -> None:
+def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int) -> float:
     """Set the weights of a linear `model` to the PCA of `found`, or to its probabilistic PCA.
 
     PCA: z = U^T (x - mu), x = U z + mu. Probabilistic PCA (Tipping & Bishop 1999, eqs. 7 and 8):
     W = U (L - s^2)^(1/2), s^2 the mean of the discarded eigenvalues, or the variance that was given
     as a number; the posterior has the mean L^-1 W^T (x - mu) and the covariance s^2 L^-1, which is
     diagonal. Directions of less variance than a given s^2 have no loadings, and there L = s^2.
+
+    Returns:
+        The variance of a pixel, which the likelihood has taken if it is not given.
     """
     kept, basis = found.values[:latent_dim], found.vectors[:, :latent_dim]
     discarded = found.values[latent_dim:]
@@ -67,6 +70,7 @@ def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int
     last.weight.copy_(loadings)
     last.bias.copy_(found.mean)
     model.likelihood.calibrate(float(variance))
+    return float(variance)
 
 
 @dataclass(kw_only=True)
@@ -125,12 +129,11 @@ class ClosedForm(Trainer):
             )
         started = time.perf_counter()
         train = experiment.splits.train
-        set_linear_maps(experiment.model, spectrum(train), latent_dim)
+        variance = set_linear_maps(experiment.model, spectrum(train), latent_dim)
         progress = Progress(step=1, seconds=time.perf_counter() - started, examples=len(train))
-        sigma = experiment.model.likelihood.state_dict()  # of a stochastic code it is exact
         calibrate(experiment.view(train))
-        if experiment.model.posterior.stochastic:
-            experiment.model.likelihood.load_state_dict(sigma)
+        if experiment.model.posterior.stochastic:  # samples of codes only estimate it
+            experiment.model.likelihood.calibrate(variance)
         if len(experiment.splits.val):
             values = experiment.evaluation.measure(
                 experiment.view(experiment.splits.val), experiment.evaluation.while_training
