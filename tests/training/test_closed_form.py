@@ -157,7 +157,9 @@ def test_closed_form_refuses_what_it_cannot_solve(words: tuple[str, ...], key: s
 def test_the_sigma_of_a_run_is_the_closed_forms(sigma: str, vae_run: Run, tmp_path: Path) -> None:
     """An `optimal` one is not measured again by samples of the codes."""
     words = ("model=ppca", "latent_dim=2", f"likelihood.sigma={sigma}", "evaluation.figures=[]")
-    finished = vae_run(*words, "device=cpu", f"hydra.run.dir={tmp_path}")
+    finished = vae_run(*words, "device=cpu", f"hydra.run.dir={tmp_path / 'run'}")
     assert finished.code == 0, finished.said
     discarded = spectrum(Digits().load().train).values[2:].mean().sqrt()
-    assert float(load(tmp_path).likelihood.sigma) == pytest.approx(float(discarded), rel=1e-5)
+    assert float(load(tmp_path / "run").likelihood.sigma) == pytest.approx(
+        float(discarded), rel=1e-5
+    )

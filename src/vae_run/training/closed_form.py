@@ -133,7 +133,8 @@ class ClosedForm(Trainer):
         progress = Progress(step=1, seconds=time.perf_counter() - started, examples=len(train))
         calibrate(experiment.view(train))
         if experiment.model.posterior.stochastic:  # samples of codes only estimate it
-            experiment.model.likelihood.calibrate(variance)
+            with torch.no_grad():
+                experiment.model.likelihood.calibrate(variance)
         if len(experiment.splits.val):
             values = experiment.evaluation.measure(
                 experiment.view(experiment.splits.val), experiment.evaluation.while_training
