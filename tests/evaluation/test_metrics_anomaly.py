@@ -204,3 +204,32 @@ def test_a_run_can_be_chosen_on_val_by_its_anomalies():
     assert view.others is one.splits.val_others
     assert 0.5 < measured(anomaly, view)["pca_auroc"] <= 1.0
     assert one.view(one.splits.train).others is None
+
+
+def test_anomalies_that_a_likelihood_gives_no_probability_are_refused(vae_run, tmp_path):
+    """A Bernoulli "log p" of a pixel of 3 rises with the code's confidence: its AUROC was 0."""
+    rng = np.random.default_rng(0)
+    images = rng.random((60, 4, 4), dtype=np.float32)
+    labels = np.arange(60) % 2
+    images[labels == 1] += 3
+    np.savez(tmp_path / "own.npz", train=images, train_labels=labels)
+    words = ("dataset=arrays", f"dataset.path={tmp_path / 'own.npz'}", "dataset.classes=[0]",
+             "network.widths=[8]", "trainer.epochs=1", "device=cpu")  # fmt: skip
+    refused = vae_run(*words, "evaluation=anomaly", f"hydra.run.dir={tmp_path / 'a'}")
+    assert refused.code == 3
+    assert "values" in refused.said
+    assert "models pixels in [0, 1]" in refused.said
+    binary = (*words, "dataset.binarize=static")
+    refused = vae_run(*binary, f"hydra.run.dir={tmp_path / 'b'}")
+    assert refused.code == 3
+    assert "others has values from 3" in refused.said
+    trained = vae_run(*words, "evaluation.figures=[]", f"hydra.run.dir={tmp_path / 'c'}")
+    assert trained.code == 0, "nothing is measured of them"
+    later = vae_run("task=evaluate", f"run={tmp_path / 'c'}", "evaluation=anomaly")
+    assert later.code == 3
+    assert "models pixels in [0, 1]" in later.said
+    words = (*words, "evaluation=anomaly", "evaluation.figures=[]", "likelihood=gaussian")
+    measured = vae_run(*words, f"hydra.run.dir={tmp_path / 'd'}")
+    assert measured.code == 0, measured.said
+    found = json.loads((tmp_path / "d" / "metrics.json").read_text())["test"]
+    assert found["mse_auroc"] == found["elbo_auroc"] == 1
