@@ -177,6 +177,18 @@ def test_parameters_are_keys(X: Any) -> None:
             tiny(keys={key: value}).fit(X)
 
 
+def test_rows_outside_of_the_training_range_are_refused_by_a_likelihood_of_pixels() -> None:
+    X = np.random.default_rng(0).beta(4, 1, size=(64, 6)) * 10
+    m = tiny(scale="unit", likelihood="bernoulli").fit(X)
+    assert np.isfinite(m.score_samples(X)).all()
+    assert np.isfinite(m.score_samples(X * (1 + 1e-8))).all(), "rounding is no other range"
+    for value in (40.0, -5.0):
+        with pytest.raises(ValueError, match="outside of the training range, which scale='unit'"):
+            m.score_samples(np.full((1, 6), value))
+    with pytest.raises(ValueError, match=r"X has values in \[2, 2\], but the likelihood"):
+        tiny(scale="none", likelihood="bernoulli").fit(X / 10).score_samples(np.full((1, 6), 2.0))
+
+
 def test_presets_with_a_likelihood_of_their_own() -> None:
     files = (CONF / "model").glob("*.yaml")
     own = {f.stem for f in files if re.search(r"/likelihood:", f.read_text(encoding="utf-8"))}
