@@ -6,6 +6,7 @@ Letters: n rows, D latent dimensions, B batch, E event shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ class Fitted:
             file: where `state` is from, for messages.
         """
         settings = check(config, trust=trust)
-        self.config, self.rows = dict(config), rows
+        white = state.get("white")
+        self.rows = rows if white is None else replace(rows, white=int(white))
+        self.config = dict(config)
         self.model = load_model(settings, state, file).eval()
         self._about = {key: value for key, value in state.items() if key != MODEL}
         self._scaling = scaling_of(state)
@@ -185,6 +188,6 @@ class Fitted:
 
 _ABOUT = (
     *("event_shape", "levels", "extent", "classes", "conditions", "class_names", "columns"),
-    *("table", "scaling", "format"),
+    *("table", "scaling", "white", "format"),
 )
 """What a checkpoint says of the data (`training.experiment.Experiment.about`)."""
