@@ -174,7 +174,7 @@ def _of_array_file(
     white: int,
 ) -> UserImages:
     """The images of an array file, which is read whole."""
-    known = ("layout", "background")
+    known = ("layout", "background", "channels_last")
     reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
     found = read_array_file(path, event_shape, tuple(conditions), white, **reading)
     images = UserImages.of_split(found.split, str(path))
