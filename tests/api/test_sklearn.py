@@ -201,6 +201,16 @@ def test_the_white_of_the_run_is_that_of_every_method() -> None:
             m.transform(X + np.uint8(1))
 
 
+def test_rows_of_float64_are_scaled_before_they_are_rounded() -> None:
+    rng = np.random.default_rng(0)
+    X = 1.7e9 + 60 * rng.normal(size=(64, 1)) * [1.0, -1.0]
+    one = tiny(model="ae", latent_dim=1, metric="mse").fit(X)
+    codes = one.transform(X)
+    assert len(np.unique(codes)) > 60, "float32 tells three values apart"
+    assert -one.score(X) == pytest.approx(one.metrics_["test"]["mse"], rel=1e-5)
+    assert np.abs(one.inverse_transform(codes.astype(np.float64)) - 1.7e9).max() < 600
+
+
 def test_presets_with_a_likelihood_of_their_own() -> None:
     files = (CONF / "model").glob("*.yaml")
     own = {f.stem for f in files if re.search(r"/likelihood:", f.read_text(encoding="utf-8"))}

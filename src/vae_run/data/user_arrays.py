@@ -62,8 +62,8 @@ def read_array_file(
         conditions: arrays `NAME`, or beside images called `x` also `x_NAME`, that are read if the
             archive has them.
         white: the stored value of whole-numbered pixels that meant 1.0 in training.
-        reading: `layout` and `background` of `read_images`, and `channels_last` of windows, where
-            the run's dataset has them.
+        reading: `exact` of `read_images`; and its `layout` and `background`, and `channels_last`
+            of windows, where the run's dataset has them.
 
     Raises:
         DataError: the file is missing or damaged, or its images have another type or shape than the
@@ -146,6 +146,7 @@ def _images(
 ) -> Split:
     """`given` as training stores it, with its axes in the order of the run's, `expected`."""
     reading = dict(reading)
+    exact = bool(reading.get("exact", False))
     array = _channels_first(given, expected) if reading.pop("channels_last", False) else given
     stored = read_images(where, array, event_shape=expected, **reading)
     for note in stored.notes:
@@ -163,7 +164,7 @@ def _images(
             )
         if len(expected) == 3 and found[1:] == (*expected[1:], expected[0]) != expected:
             array = np.moveaxis(array, -1, 1)
-        stored = read_images(where, array.reshape(len(array), -1))
+        stored = read_images(where, array.reshape(len(array), -1), exact=exact)
     images, scale = stored.images.reshape(-1, *expected), stored.scale
     if scale == BYTE:
         scale = float(white_of_input(where, int(images.max()), white))

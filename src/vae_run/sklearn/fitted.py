@@ -158,8 +158,9 @@ class Fitted:
         Raises:
             ValueError: X has others than the likelihood, or the pixels of `fit`, can be.
         """
+        exact = self._scaling is not None and self._scaling.exact
         for start in range(0, len(X), self._batch_size):
-            events = self.rows.events(X[start : start + self._batch_size])
+            events = self.rows.events(X[start : start + self._batch_size], exact=exact)
             scaled = events if self._scaling is None else self._scaling.scaled(events)
             yield (self._in_unit_interval(scaled) if self._unit else scaled).to(self.device)
 

@@ -54,13 +54,17 @@ class Rows:
         if len(self.shape) == 3:
             return np.array(np.moveaxis(X, -1, 1)), {**keys, "dataset.layout": "channels_first"}
         # torch warns of arrays that cannot be written to, such as those that joblib maps.
-        return (np.require(X, None, "W") if self.pictures else X.astype(np.float32)), keys
+        return np.require(X, None, "W"), keys
 
-    def events(self, X: NDArray[Any]) -> Tensor:
+    def events(self, X: NDArray[Any], *, exact: bool = False) -> Tensor:
         """X [n, *shape] as the values that the model was trained on before they were scaled.
 
+        Args:
+            X: rows.
+            exact: whether float64 was scaled as it is (`Scaling.exact`).
+
         Returns:
-            float32 [n, *E]; bytes are divided by `white`.
+            float32 [n, *E], or float64 if `exact`; bytes are divided by `white`.
 
         Raises:
             ValueError: a byte is above `white`.
@@ -73,7 +77,8 @@ class Rows:
                 "or fit on bytes up to 255."
             )
         channels = np.moveaxis(X, -1, 1) if len(self.shape) == 3 else X
-        values = torch.from_numpy(np.array(channels, dtype=np.float32, order="C"))
+        kind = np.float64 if exact else np.float32
+        values = torch.from_numpy(np.array(channels, dtype=kind, order="C"))
         values = values[:, None] if len(self.shape) == 2 else values
         return values * (1.0 / self.white) if self.bytes else values
 

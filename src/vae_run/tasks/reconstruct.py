@@ -78,7 +78,7 @@ def write(path: Path, run: Trained, images: UserImages) -> float:
         return total
     with array_archive(path) as archive:
         shape = (len(images), *run.event_shape)
-        with archive.growing("images", shape, "float32") as append:
+        with archive.growing("images", shape, run.type_in_units) as append:
             for piece in pieces():
                 append(run.in_units(piece).numpy())
         for name, values in identity(images, ("names", "labels", "split", "index")).items():

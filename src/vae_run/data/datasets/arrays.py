@@ -21,7 +21,7 @@ from vae_run.data.columns import Columns
 from vae_run.data.condition_columns import one_each, vectors
 from vae_run.data.dataset import Parts, TestSize
 from vae_run.data.given import MEMORY, given
-from vae_run.data.scaled_dataset import Scalable
+from vae_run.data.scaled_dataset import Scalable, of_one_type
 from vae_run.data.splits import Split
 from vae_run.data.white import BYTE, White, of_white
 from vae_run.errors import DataError
@@ -60,7 +60,7 @@ class Arrays(Scalable):
     test_size: TestSize = 0.2
 
     def read(self) -> Parts:
-        """uint8 or float32 [N, C, H, W] or [N, F]; DataError names the array that is wrong."""
+        """uint8 or floats [N, C, H, W] or [N, F]; DataError names the array that is wrong."""
         return self.read_with(())
 
     def read_with(self, conditions: Sequence[str]) -> Parts:
@@ -102,9 +102,11 @@ class Arrays(Scalable):
                 layout=self.layout,
                 background=self.background,
                 event_shape=splits["train"].event_shape if "train" in splits else None,
+                exact=self.scale != "none",
             )
             splits[split] = Split(stored.images, None, stored.scale)
             notes += stored.notes if split == "train" else ()
+        splits = of_one_type(splits)
         labels, class_names, place = numbered_labels(source, own.labels, own.class_names, splits)
         columns, beside = _conditions(source, conditions, splits)
         splits = {
