@@ -66,8 +66,7 @@ def read_array_file(
             of windows, where the run's dataset has them.
 
     Raises:
-        DataError: the file is missing or damaged, or its images have another type or shape than the
-            run's.
+        DataError: the file is missing or damaged, or its images are of another type or shape.
     """
     name, arrays = _loaded(path, conditions)
     where = f"input: {path}" + (f": array `{name}`" if name else "")

@@ -94,19 +94,8 @@ class Arrays(Scalable):
         if "train" not in own.images:
             held = ", ".join(source.names) or "nothing"
             raise DataError(f"{source.named} has no array `train`; it holds {held}")
-        notes, splits = list(own.notes), dict[str, Split]()
-        for split, name in own.images.items():
-            stored = read_images(
-                source.where(name),
-                source.array(name),
-                layout=self.layout,
-                background=self.background,
-                event_shape=splits["train"].event_shape if "train" in splits else None,
-                exact=self.scale != "none",
-            )
-            splits[split] = Split(stored.images, None, stored.scale)
-            notes += stored.notes if split == "train" else ()
-        splits = of_one_type(splits)
+        splits, told = self._images(source, own.images)
+        notes = [*own.notes, *told]
         labels, class_names, place = numbered_labels(source, own.labels, own.class_names, splits)
         columns, beside = _conditions(source, conditions, splits)
         splits = {
@@ -129,6 +118,24 @@ class Arrays(Scalable):
             conditions=columns,
         )
         return of_white(source.named, parts, self.white)
+
+    def _images(
+        self, source: ArraySource, names: Mapping[str, str]
+    ) -> tuple[dict[str, Split], tuple[str, ...]]:
+        """The splits {split: name of its array} without labels, and notes on those of train."""
+        notes, splits = tuple[str, ...](), dict[str, Split]()
+        for split, name in names.items():
+            stored = read_images(
+                source.where(name),
+                source.array(name),
+                layout=self.layout,
+                background=self.background,
+                event_shape=splits["train"].event_shape if "train" in splits else None,
+                exact=self.scale != "none",
+            )
+            splits[split] = Split(stored.images, None, stored.scale)
+            notes = stored.notes if split == "train" else notes
+        return of_one_type(splits), notes
 
 
 def _conditions(
