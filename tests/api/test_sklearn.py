@@ -172,9 +172,43 @@ def test_parameters_are_keys(X: Any) -> None:
         tiny(keys={"optimizer.lr": "fast"}).fit(X)
     with pytest.raises(ConfigError, match="metric: found elbo, but model=ae has none"):
         tiny(model="ae", metric="elbo").fit(X).score_samples(X)
-    for key, value in {"condition": "label", "network.skip": True}.items():
+    refused = {"condition": "label", "network.skip": True, "dataset.binarize": "static"}
+    for key, value in refused.items():
         with pytest.raises(ConfigError, match=rf"^{key}: .*use vae_run\.fit"):
             tiny(keys={key: value}).fit(X)
+
+
+def test_rows_outside_of_the_training_range_are_refused_by_a_likelihood_of_pixels() -> None:
+    X = np.random.default_rng(0).beta(4, 1, size=(64, 6)) * 10
+    m = tiny(scale="unit", likelihood="bernoulli").fit(X)
+    assert np.isfinite(m.score_samples(X)).all()
+    assert np.isfinite(m.score_samples(X * (1 + 1e-8))).all(), "rounding is no other range"
+    for value in (40.0, -5.0):
+        with pytest.raises(ValueError, match="outside of the training range, which scale='unit'"):
+            m.score_samples(np.full((1, 6), value))
+    with pytest.raises(ValueError, match=r"X has values in \[2, 2\], but the likelihood"):
+        tiny(scale="none", likelihood="bernoulli").fit(X / 10).score_samples(np.full((1, 6), 2.0))
+
+
+def test_the_white_of_the_run_is_that_of_every_method() -> None:
+    X = load_digits().images[:60].astype(np.uint8)
+    keys = {"dataset.white": 16, "network.widths": [8], "dataset.binarize": "none"}
+    one = tiny(model="ae", keys=keys, metric="mse").fit(X)
+    for m in (one, pickle.loads(pickle.dumps(one))):
+        assert -m.score(X) == pytest.approx(m.metrics_["test"]["mse"], rel=1e-5)
+        assert m.inverse_transform(m.transform(X)).max() <= 16
+        with pytest.raises(ValueError, match="value 17, but that of fit had pixels from 0 to 16"):
+            m.transform(X + np.uint8(1))
+
+
+def test_rows_of_float64_are_scaled_before_they_are_rounded() -> None:
+    rng = np.random.default_rng(0)
+    X = 1.7e9 + 60 * rng.normal(size=(64, 1)) * [1.0, -1.0]
+    one = tiny(model="ae", latent_dim=1, metric="mse").fit(X)
+    codes = one.transform(X)
+    assert len(np.unique(codes)) > 60, "float32 tells three values apart"
+    assert -one.score(X) == pytest.approx(one.metrics_["test"]["mse"], rel=1e-5)
+    assert np.abs(one.inverse_transform(codes.astype(np.float64)) - 1.7e9).max() < 600
 
 
 def test_presets_with_a_likelihood_of_their_own() -> None:

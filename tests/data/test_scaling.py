@@ -17,6 +17,7 @@ from vae_run.data.datasets.windows import Windows
 from vae_run.data.scaled_splits import restated
 from vae_run.data.scaling import Scaling, statistics
 from vae_run.data.splits import Splits
+from vae_run.data.user_input import read_input
 from vae_run.errors import ConfigError, DataError
 from vae_run.runs.identity import identity
 from vae_run.training.data_support import load_splits
@@ -137,6 +138,56 @@ def test_a_torch_dataset_is_scaled_too(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = TorchDataset(factory="os.vectors", scale="standard").load()
     assert splits.train.images.mean(0).numpy() == pytest.approx([0, 0, 0], abs=1e-6)
     assert splits.train.images.std(0, unbiased=False).numpy() == pytest.approx([1, 1, 1])
+
+
+TIMES = 1.7e9 + 60 * RANDOM.normal(size=(300, 2))
+"""Seconds since 1970, in minutes around one time; neighbouring numbers of float32 are 128 apart."""
+
+
+@pytest.mark.parametrize("kind", ["arrays", "windows", "torch"])
+def test_float64_is_scaled_before_it_is_rounded(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "torch":
+        monkeypatch.setattr("os.vectors", lambda: torch.from_numpy(TIMES), raising=False)
+        splits = TorchDataset(factory="os.vectors", scale="standard").load()
+    else:
+        read = arrays if kind == "arrays" else windows
+        splits = read(tmp_path, TIMES, scale="standard")
+    train = TIMES[places(splits, "train")]
+    axes = (0, 1) if kind == "windows" else 0
+    expected = (TIMES[places(splits, "test")] - train.mean(axes)) / train.std(axes)
+    found = splits.test.images
+    assert found.dtype == torch.float32
+    assert found.numpy().reshape(-1, 2) == pytest.approx(expected, abs=1e-6)
+    assert len(np.unique(splits.train.images.numpy())) > 400
+    assert Scaling.of_state(splits.scaling.state()) == splits.scaling
+    assert splits.scaling.exact, "which tells tasks to read files in float64"
+    np.save(tmp_path / "own.npy", TIMES[places(splits, "test")])
+    words = (str(tmp_path / "own.npy"), Windows(path="nowhere.npz"), splits.event_shape)
+    own = read_input(*words, exact=True).split(0, len(found))
+    assert torch.equal(splits.scaling.scaled(own.images), found)
+
+
+@pytest.mark.parametrize("scale", ["none", "unit", "standard"])
+def test_float64_of_ordinary_values_has_the_results_of_float32(scale: Any, tmp_path: Path) -> None:
+    rows = RANDOM.normal(size=(90, 4)) * [1, 1e3, 1e-6, 5] + [0, 1e6, 0, -20]
+    rows[:, 3] = 1.7e9 + 1 / 3  # the same everywhere
+    pictures = RANDOM.random((30, 5, 6, 4))
+    pictures[..., 3] = pictures[..., 3] > 0.5  # transparency
+    for values in (rows, RANDOM.normal(size=(30, 3, 8)) + 2000, pictures):
+        for more in ({}, {"split_by": "name"}):
+            double = arrays(tmp_path, values, scale=scale, **more)
+            single = arrays(tmp_path, values.astype("f4"), scale=scale, **more)
+            assert double.fingerprint() == single.fingerprint()
+            assert (double.scaling, double.notes) == (single.scaling, single.notes)
+            assert np.array_equal(places(double, "val"), places(single, "val"))
+    np.savez(tmp_path / "mixed.npz", train=rows, test=rows[:9].astype("f4"))
+    mixed = Arrays(path=str(tmp_path / "mixed.npz"), scale=scale, val_size=0).load()
+    assert torch.equal(mixed.test.images, mixed.train.images[:9])
+    rows[3, 0] = 1e39
+    with pytest.raises(DataError, match="1 values that are NaN or infinite in float32"):
+        arrays(tmp_path, rows, scale=scale)
 
 
 def test_other_data_are_put_on_the_scale_of_a_run(tmp_path: Path) -> None:

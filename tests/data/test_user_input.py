@@ -17,6 +17,7 @@ from vae_run.data.datasets.arrays import Arrays
 from vae_run.data.datasets.celeba import CelebA
 from vae_run.data.datasets.digits import Digits
 from vae_run.data.datasets.image_folder import ImageFolder
+from vae_run.data.datasets.windows import Windows
 from vae_run.data.user_input import UserImages, label_of, read_input
 from vae_run.errors import DataError
 
@@ -129,6 +130,23 @@ def test_axes_are_in_the_order_of_the_runs(tmp_path: Path) -> None:
     np.save(tmp_path / "bands.npy", bands)
     images = read_input(str(tmp_path / "bands.npy"), Digits(), (13, 4, 6))
     assert torch.equal(pixels(images), torch.from_numpy(bands.transpose(0, 3, 1, 2)))
+
+
+@pytest.mark.parametrize("steps", [12, 3], ids=["more steps than channels", "as many"])
+def test_windows_have_the_order_of_the_runs_data(steps: int, tmp_path: Path) -> None:
+    curves = np.random.default_rng(0).random((5, steps, 3), dtype=np.float32)
+    np.savez(tmp_path / "data.npz", train=curves, test=curves)
+    source = Windows(path=str(tmp_path / "data.npz"), channels_last=True, val_size=0)
+    np.save(tmp_path / "own.npy", curves)
+    images = read_input(str(tmp_path / "own.npy"), source, (3, steps))
+    assert torch.equal(pixels(images), source.load().test.images)
+    if steps != 3:  # as vae-run itself writes reconstructions
+        np.save(tmp_path / "own.npy", curves.transpose(0, 2, 1))
+        again = read_input(str(tmp_path / "own.npy"), source, (3, steps))
+        assert torch.equal(pixels(again), pixels(images))
+    np.save(tmp_path / "own.npy", curves[:, :, :2])
+    with pytest.raises(DataError, match=rf"has shape \[5, {steps}, 2\], but the run's"):
+        read_input(str(tmp_path / "own.npy"), source, (3, steps))
 
 
 @pytest.fixture

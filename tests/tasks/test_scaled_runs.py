@@ -126,6 +126,32 @@ def test_bytes_for_a_run_on_floats_of_another_range_are_warned_of(
     assert "scale them in the same way" in done.said
 
 
+def test_files_of_float64_windows_are_read_and_written_as_such(
+    train: Train, vae_run: Run, tmp_path: Path
+) -> None:
+    """Times in seconds since 1970, which float32 cannot tell apart, in windows [N, L, C]."""
+    times = 1.7e9 + 60 * np.random.default_rng(0).normal(size=(40, 8, 2))
+    np.savez(tmp_path / "times.npz", train=times)
+    data = ("dataset=windows", f"dataset.path={tmp_path / 'times.npz'}", "latent_dim=2")
+    more = ("dataset.channels_last=true", "dataset.scale=standard", "likelihood=gaussian")
+    run = train(tmp_path / "run", *data, *more, "trainer.epochs=1", "network.widths=[8]")
+    made = assemble(RunDirectory(run).settings(), torch.device("cpu"))
+    np.save(tmp_path / "own.npy", times[made.splits.test.index.numpy()])
+    codes = outputs(vae_run, "encode", run, f"input={tmp_path / 'own.npy'}")["mean"]
+    with torch.inference_mode():
+        x = made.splits.test.images
+        expected = load(run).encode(x).mean.numpy()
+        decoded = scaling(run).raw(load(run).reconstruct(x)).numpy()
+    assert codes == pytest.approx(expected, abs=1e-6)
+    words = (f"run={run}", f"input={tmp_path / 'own.npy'}", "output=again.npz")
+    done = vae_run("task=reconstruct", *words)
+    assert "`images` are [N, channels, steps]" in done.said
+    again = np.load("again.npz")["images"]
+    assert (again.dtype, again.shape) == (np.float64, decoded.shape)
+    assert again - 1.7e9 == pytest.approx(decoded - 1.7e9, abs=1e-3)
+    assert outputs(vae_run, "sample", run, "n=2")["images"].dtype == np.float64
+
+
 def test_pixels_outside_of_the_training_range_are_refused(
     train: Train, vae_run: Run, tmp_path: Path
 ) -> None:

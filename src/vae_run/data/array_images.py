@@ -19,6 +19,7 @@ Layout = Literal["auto", "channels_first", "channels_last"]
 Background = Literal["white", "black", "none"]
 _CHUNK = 256
 """Images that are composited together."""
+_LARGEST = float(np.finfo(np.float32).max)
 _OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 
 
@@ -27,7 +28,7 @@ class Stored:
     """Images as a `Split` stores them.
 
     Attributes:
-        images: uint8 or float32 [N, *E].
+        images: uint8 or float32 [N, *E], or float64 if the array is, and it was asked for.
         scale: the stored value that means 1.0.
         notes: sentences on how the axes and the fourth channel were understood.
     """
@@ -67,9 +68,9 @@ def plain_array(where: str, values: Any) -> NDArray[Any]:
     return found
 
 
-def stored_images(where: str, array: Any) -> tuple[Tensor, float]:
+def stored_images(where: str, array: Any, *, exact: bool = False) -> tuple[Tensor, float]:
     """`images` and `scale` of `read_images`, which tells them from the array alone."""
-    stored = read_images(where, array)
+    stored = read_images(where, array, exact=exact)
     return stored.images, stored.scale
 
 
@@ -80,6 +81,7 @@ def read_images(
     layout: Layout = "auto",
     background: Background = "white",
     event_shape: Sequence[int] | None = None,
+    exact: bool = False,
 ) -> Stored:
     """The images of `array`, with their channels before their pixels.
 
@@ -91,11 +93,12 @@ def read_images(
             channel is no transparency, and is kept.
         event_shape: E, if it is known, such as that of the data that a model was trained on; it
             settles what the shape alone leaves open.
+        exact: whether float64 stays float64, for values that are scaled next; else it is float32.
 
     Raises:
         DataError: it has another type or shape, or values that are not finite.
     """
-    array, scale = _typed(where, array)
+    array, scale = _typed(where, array, exact=exact)
     notes: tuple[str, ...] = ()
     if array.ndim == 3:
         array = array[:, None]
@@ -108,15 +111,16 @@ def read_images(
     return Stored(torch.from_numpy(np.ascontiguousarray(array)), scale, notes)
 
 
-def _typed(where: str, array: Any) -> tuple[Any, float]:
-    """`array` as uint8 or float32, after a check of its shape and values; and its scale."""
+def _typed(where: str, array: Any, *, exact: bool) -> tuple[Any, float]:
+    """`array` as uint8, float32 or, if `exact`, float64, after a check; and its scale."""
     if array.dtype == np.uint8 or array.dtype == np.bool_:
         scale = 255.0 if array.dtype == np.uint8 else 1.0
         array = array.astype(np.uint8, copy=False)
     elif array.dtype.kind == "f":
         scale = 1.0
+        kind = np.float64 if exact and array.dtype.itemsize > 4 else np.float32
         with np.errstate(over="ignore"):
-            array = array.astype(np.float32, copy=False)
+            array = array.astype(kind, copy=False)
     else:
         raise DataError(f"{where} is {array.dtype}; expected uint8, bool, or floats")
     if array.ndim not in (2, 3, 4) or array.size == 0:
@@ -124,8 +128,8 @@ def _typed(where: str, array: Any) -> tuple[Any, float]:
             f"{where} has shape {array.shape}; expected [N, F], [N, H, W], [N, C, H, W] or "
             "[N, H, W, C] with at least one image"
         )
-    if array.dtype == np.float32 and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
+    if array.dtype.kind == "f" and not (array.min() >= -_LARGEST and array.max() <= _LARGEST):
+        bad = int((~(np.abs(array) <= _LARGEST)).sum())
         raise DataError(
             f"{where} has {bad} values that are NaN or infinite in float32; replace them, or "
             "remove their images"
@@ -188,8 +192,10 @@ def _coloured(
     if array.shape[3] != 4 or background == "none" or known not in (None, 3):
         return array, ()
     top, alpha = (255 if array.dtype == np.uint8 else 1), array[..., 3]
-    if scale == 1.0 and not (array.dtype == np.float32 and array.min() >= 0 and array.max() <= 1):
+    if scale == 1.0 and not (array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1):
         return array, ()
+    if array.dtype == np.float64:  # colours in [0, 1]
+        array, alpha = array.astype(np.float32), alpha.astype(np.float32)
     if known is None and array.dtype == np.uint8 and array.max() == 1:  # no alpha of bytes
         return array, ()
     extreme = float(((alpha == 0) | (alpha == top)).mean())

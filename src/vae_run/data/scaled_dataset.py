@@ -1,10 +1,13 @@
 """The base class of datasets whose values can be brought to one scale."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from vae_run.data.dataset import BUILDING, Dataset
+from vae_run.data.splits import Split
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -50,3 +53,11 @@ class Scalable(Dataset):
                 "1], which standardised values leave. Use dataset.scale=unit, or "
                 "likelihood=gaussian."
             )
+
+
+def of_one_type(splits: Mapping[str, Split]) -> dict[str, Split]:
+    """`splits`, with those of float32 as float64 if others are, so that all have the same type."""
+    kinds = {split.images.dtype for split in splits.values()}
+    if kinds != {torch.float32, torch.float64}:
+        return dict(splits)
+    return {name: replace(each, images=each.images.double()) for name, each in splits.items()}

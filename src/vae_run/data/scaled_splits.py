@@ -43,10 +43,16 @@ def scaled_by_train(splits: Splits, kind: Literal["none"] | Kind) -> Splits:
     if kind == "none":
         return splits
     found = statistics(lambda: values(splits.train))
-    scaling = Scaling.of(kind, found, len(splits.event_shape) - 1)
+    double = splits.train.images.dtype == torch.float64
+    exact = double and found.exact
+    if double and not exact:
+        found = statistics(lambda: (x.float() for x in values(splits.train)))
+    scaling = Scaling.of(kind, found, len(splits.event_shape) - 1, exact=exact)
     what = _CHANNELS[scaling.axes]
     constant = [str(place) for place, same in enumerate(found.constant) if same]
-    scaled = _each(replace(splits, scaling=scaling), scaling.scaled)
+    scaled = _each(
+        replace(splits, scaling=scaling), lambda x: scaling.scaled(x if exact else x.float())
+    )
     notes = splits.notes + _scaling_note(scaled, scaling, what)
     return replace(scaled, notes=notes + _constant_note(f"{what.capitalize()}s", constant))
 

@@ -18,6 +18,8 @@ Pieces = Callable[[], Iterable[Tensor]]
 
 USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 """Black and white of images, in the ranges that floats usually have."""
+_FINEST = 2.0**-10
+"""Distance of neighbouring float32 numbers, in standard deviations, that scaled data may have."""
 _NOISE = 1e-12
 """Range of a channel, relative to its largest value, that rounding alone can make."""
 
@@ -43,6 +45,13 @@ class Statistics:
         largest = np.fmax(np.abs(self.low), np.abs(self.high))
         varied = (self.high - self.low > _NOISE * largest) & (self.std > 0)
         return np.asarray(~varied, dtype=np.bool_)
+
+    @property
+    def exact(self) -> bool:
+        """Whether float32 is too coarse for the spread of a channel, as for times in seconds."""
+        largest = np.fmax(np.abs(self.low), np.abs(self.high))[~self.constant]
+        spacing = largest * float(np.finfo(np.float32).eps)
+        return bool((spacing > _FINEST * self.std[~self.constant]).any())
 
 
 def statistics(pieces: Pieces) -> Statistics:
@@ -83,6 +92,8 @@ class Scaling:
         shift, scale: C numbers each.
         axes: of an event after its channels: 0 of vectors, 1 of windows, 2 of images.
         extent: least and greatest value of the training data in their own units; None: unknown.
+        exact: whether values of float64 are scaled as they are; otherwise they are rounded to
+            float32 where they are read, before they are scaled.
     """
 
     kind: Kind
@@ -90,9 +101,10 @@ class Scaling:
     scale: tuple[float, ...]
     axes: int = 0
     extent: tuple[float, float] | None = None
+    exact: bool = False
 
     @classmethod
-    def of(cls, kind: Kind, found: Statistics, axes: int = 0) -> "Scaling":
+    def of(cls, kind: Kind, found: Statistics, axes: int = 0, *, exact: bool = False) -> "Scaling":
         """The scaling of training data with the statistics `found`.
 
         A channel that has one value in all training data is only shifted: its `scale` is 1.
@@ -102,7 +114,7 @@ class Scaling:
         )
         scale = np.where(found.constant, 1.0, scale)
         extent = float(found.low.min()), float(found.high.max())
-        return cls(kind, tuple(shift.tolist()), tuple(scale.tolist()), axes, extent)
+        return cls(kind, tuple(shift.tolist()), tuple(scale.tolist()), axes, extent, exact)
 
     def scaled(self, raw: Tensor) -> Tensor:
         """Values [..., *E] in their own units, scaled: float32 on the CPU."""
@@ -171,4 +183,5 @@ class Scaling:
             raise ValueError(f"scaling of the kind {state['kind']!r}")
         shift, scale = (tuple(float(v) for v in state[key]) for key in ("shift", "scale"))
         low, high = map(float, state["extent"])
-        return cls(kind, shift, scale, int(state["axes"]), (low, high))
+        exact = bool(state.get("exact", False))
+        return cls(kind, shift, scale, int(state["axes"]), (low, high), exact)

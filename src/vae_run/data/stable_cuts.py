@@ -19,7 +19,8 @@ def positions(split: Split, seed: int) -> NDArray[np.float64]:
     """A number in [0, 1) for each image, float64 [N], that no other image has a part in.
 
     It is uniform: the first 53 bits of the SHA-256 of `seed` and the image's name, or where images
-    have no names, their stored bytes. Images of the same name or bytes have the same number.
+    have no names, their stored bytes, those in float32 of float64. Images of the same name or
+    bytes have the same number.
     """
     return np.array(
         [
@@ -33,7 +34,9 @@ def _keys(split: Split) -> list[bytes]:
     if split.names is not None:
         return [str(name).encode("utf-8", "surrogateescape") for name in split.names]
     return [
-        image.contiguous().numpy().tobytes() for images in split.chunks() for image in images.cpu()
+        image.contiguous().numpy().tobytes()
+        for images in split.chunks()
+        for image in (images.float() if images.dtype == torch.float64 else images).cpu()
     ]
 
 

@@ -62,11 +62,11 @@ def read_array_file(
         conditions: arrays `NAME`, or beside images called `x` also `x_NAME`, that are read if the
             archive has them.
         white: the stored value of whole-numbered pixels that meant 1.0 in training.
-        reading: `layout` and `background` of `read_images`, where the run's dataset has them.
+        reading: `exact` of `read_images`; and its `layout` and `background`, and `channels_last`
+            of windows, where the run's dataset has them.
 
     Raises:
-        DataError: the file is missing or damaged, or its images have another type or shape than the
-            run's.
+        DataError: the file is missing or damaged, or its images are of another type or shape.
     """
     name, arrays = _loaded(path, conditions)
     where = f"input: {path}" + (f": array `{name}`" if name else "")
@@ -141,9 +141,12 @@ def _images_name(path: Path, held: Sequence[str], beside: Sequence[str]) -> str:
 
 
 def _images(
-    where: str, array: Any, expected: tuple[int, ...], white: int, reading: Mapping[str, Any]
+    where: str, given: Any, expected: tuple[int, ...], white: int, reading: Mapping[str, Any]
 ) -> Split:
-    """`array` as training stores it, with its axes in the order of the run's, `expected`."""
+    """`given` as training stores it, with its axes in the order of the run's, `expected`."""
+    reading = dict(reading)
+    exact = bool(reading.get("exact", False))
+    array = _channels_first(given, expected) if reading.pop("channels_last", False) else given
     stored = read_images(where, array, event_shape=expected, **reading)
     for note in stored.notes:
         log.info("%s", note)
@@ -155,16 +158,24 @@ def _images(
             known += [(*size, channels)] + ([tuple(size)] if channels == 1 else [])
         if found[1:] not in known:
             raise DataError(
-                f"{where} has shape {list(found)}, but the run's images are "
+                f"{where} has shape {list(given.shape)}, but the run's images are "
                 f"[N, {', '.join(map(str, expected))}]."
             )
         if len(expected) == 3 and found[1:] == (*expected[1:], expected[0]) != expected:
             array = np.moveaxis(array, -1, 1)
-        stored = read_images(where, array.reshape(len(array), -1))
+        stored = read_images(where, array.reshape(len(array), -1), exact=exact)
     images, scale = stored.images.reshape(-1, *expected), stored.scale
     if scale == BYTE:
         scale = float(white_of_input(where, int(images.max()), white))
     return Split(images, scale=scale)
+
+
+def _channels_first(array: Any, expected: tuple[int, ...]) -> Any:
+    """Windows [N, L, C] as [N, C, L]; those that fit `expected`, (C, L), only as they are, stay."""
+    steps_first = tuple(reversed(expected))
+    if array.ndim != 3 or (array.shape[1:] == expected != steps_first):
+        return array
+    return np.moveaxis(array, -1, 1)
 
 
 def _checked_labels(path: Path, labels: Any, count: int) -> Any:

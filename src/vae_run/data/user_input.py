@@ -105,6 +105,7 @@ def read_input(
     conditions: Mapping[str, Sequence[str]] = MappingProxyType({}),
     known: Collection[str] = (),
     white: int = BYTE,
+    exact: bool = False,
 ) -> UserImages:
     """The images in the files that `words` name, as `dataset` reads its own.
 
@@ -116,6 +117,7 @@ def read_input(
         conditions: {array or attribute that is read if there is one: the run's classes, if any}.
         known: those of `conditions` that pictures need not have.
         white: the stored value of whole-numbered pixels that meant 1.0 in training.
+        exact: whether the run's values were scaled in float64 (`Scaling.exact`).
 
     Raises:
         DataError: a file is missing, unreadable, or holds no images of shape E.
@@ -125,7 +127,7 @@ def read_input(
     source = ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
     if arrays := [path for path in found if path.suffix.lower() in ARRAYS]:
         _refuse_several(source, found, arrays[0])
-        images = _of_array_file(arrays[0], dataset, event_shape, conditions, white)
+        images = _of_array_file(arrays[0], dataset, event_shape, conditions, white, exact)
         return _labelled(images, class_names)
     base = found[0] if len(found) == 1 and found[0].is_dir() else None
     paths = [file for path in found for file in _pictures(path)]
@@ -172,11 +174,12 @@ def _of_array_file(
     event_shape: Sequence[int],
     conditions: Collection[str],
     white: int,
+    exact: bool,
 ) -> UserImages:
     """The images of an array file, which is read whole."""
-    known = ("layout", "background")
+    known = ("layout", "background", "channels_last")
     reading = {key: getattr(dataset, key) for key in known if hasattr(dataset, key)}
-    found = read_array_file(path, event_shape, tuple(conditions), white, **reading)
+    found = read_array_file(path, event_shape, tuple(conditions), white, exact=exact, **reading)
     images = UserImages.of_split(found.split, str(path))
     return replace(images, names=found.names, classes=found.classes, given=found.given)
 

@@ -139,7 +139,8 @@ def values(source: Source) -> str:
     scaling = source.scaling
     if scaling is not None:
         low, high = scaling.extent or (low, high)
-        return f"values in their own units, {low:g} to {high:g} in training; the file scales them"
+        text = f"values in their own units, {low:g} to {high:g} in training; the file scales them"
+        return text + ("; float32 rounds them coarsely for their spread" if scaling.exact else "")
     if low >= 0 and high <= 1:
         binary = source.settings.parts["dataset"].get("binarize", "none") != "none"
         text = f"{'pixels' if len(source.event_shape) == 3 else 'values'} in [0, 1]"

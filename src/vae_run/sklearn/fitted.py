@@ -6,6 +6,7 @@ Letters: n rows, D latent dimensions, B batch, E event shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ PICKLED = Path("the pickled Autoencoder")
 """What messages call the place of weights that came out of a pickle."""
 MODEL = "model"
 """Where a checkpoint has the weights."""
+_ROUNDING = 1e-6
+"""How far float rounding alone can carry scaled training values out of [0, 1]."""
 
 
 class Fitted:
@@ -60,7 +63,9 @@ class Fitted:
             file: where `state` is from, for messages.
         """
         settings = check(config, trust=trust)
-        self.config, self.rows = dict(config), rows
+        white = state.get("white")
+        self.rows = rows if white is None else replace(rows, white=int(white))
+        self.config = dict(config)
         self.model = load_model(settings, state, file).eval()
         self._about = {key: value for key, value in state.items() if key != MODEL}
         self._scaling = scaling_of(state)
@@ -69,7 +74,7 @@ class Fitted:
         self.size = settings.fixed.latent_dim
         """D."""
         likelihood: Any = settings.classes["likelihood"]
-        self._unit = self._scaling is None and bool(likelihood.unit_interval)
+        self._unit = bool(likelihood.unit_interval)
 
     @classmethod
     def of(cls, run: RunDirectory, rows: Rows) -> Fitted:
@@ -153,20 +158,37 @@ class Fitted:
         Raises:
             ValueError: X has others than the likelihood, or the pixels of `fit`, can be.
         """
+        exact = self._scaling is not None and self._scaling.exact
         for start in range(0, len(X), self._batch_size):
-            events = self.rows.events(X[start : start + self._batch_size])
-            if self._unit and not bool(((events >= 0) & (events <= 1)).all()):
-                low, high = float(events.min()), float(events.max())
-                raise ValueError(
-                    f"X has values in [{low:.4g}, {high:.4g}], but the likelihood is one of pixels "
-                    "in [0, 1]. Scale X as that of fit was, or use likelihood='gaussian'."
-                )
+            events = self.rows.events(X[start : start + self._batch_size], exact=exact)
             scaled = events if self._scaling is None else self._scaling.scaled(events)
-            yield scaled.to(self.device)
+            yield (self._in_unit_interval(scaled) if self._unit else scaled).to(self.device)
+
+    def _in_unit_interval(self, x: Tensor) -> Tensor:
+        """x, without what rounding has carried scaled values out of [0, 1].
+
+        Raises:
+            ValueError: x leaves [0, 1] by more.
+        """
+        room = 0.0 if self._scaling is None else _ROUNDING
+        low, high = float(x.min()), float(x.max())
+        if low >= -room and high <= 1 + room:
+            return x.clamp(0, 1)
+        if self._scaling is None:
+            raise ValueError(
+                f"X has values in [{low:.4g}, {high:.4g}], but the likelihood is one of pixels "
+                "in [0, 1]. Scale X as that of fit was, or use likelihood='gaussian'."
+            )
+        raise ValueError(
+            "X has values outside of the training range, which "
+            f"scale={self._scaling.kind!r} maps to [0, 1] (it maps those of X to [{low:.4g}, "
+            f"{high:.4g}]), but the likelihood is one of pixels in [0, 1]. Clip X to the range "
+            "that X of fit had, or use likelihood='gaussian'."
+        )
 
 
 _ABOUT = (
     *("event_shape", "levels", "extent", "classes", "conditions", "class_names", "columns"),
-    *("table", "scaling", "format"),
+    *("table", "scaling", "white", "format"),
 )
 """What a checkpoint says of the data (`training.experiment.Experiment.about`)."""

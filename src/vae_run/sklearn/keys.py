@@ -16,8 +16,10 @@ CLOSED = ("pca", "ppca")
 OWN_LIKELIHOOD = ("kl_autoencoder", "linear_ae", "pca", "ppca", "sparse_ae")
 """Presets that choose their likelihood."""
 _REFUSED = {
-    "condition": "rows of X have nothing beside them that a model could be given",
-    "network.skip": "codes alone do not tell such a decoder enough for inverse_transform",
+    "condition": "rows of X have nothing beside them that a model could be given;",
+    "dataset.binarize": "training alone would see binary pixels, and scores would be those of grey "
+    "ones; give binary X to fit and to the other methods, such as (X > 127).astype(np.uint8), or",
+    "network.skip": "codes alone do not tell such a decoder enough for inverse_transform;",
 }
 """Keys that an estimator cannot have, and why."""
 
@@ -30,8 +32,8 @@ def configured(parameters: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     """
     keys, model = dict(parameters["keys"] or {}), parameters["model"]
     for key, why in _REFUSED.items():
-        if keys.get(key):
-            raise ConfigError(f"{key}: {why}; use vae_run.fit.")
+        if keys.get(key) and keys[key] != "none":
+            raise ConfigError(f"{key}: {why} use vae_run.fit.")
     scale, likelihood = parameters["scale"], parameters["likelihood"]
     if scale == "auto":
         scale = "none" if rows.pictures or model in CLOSED else "standard"

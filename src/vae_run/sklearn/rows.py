@@ -24,7 +24,8 @@ class Rows:
     Attributes:
         shape: of a row: (F,) of vectors, (H, W) or (H, W, C) of images.
         bytes: whether the rows are images of bytes.
-        white: the byte that means 1.0: 1 if the X of `fit` has no greater value, otherwise 255.
+        white: the byte that means 1.0: 1 if the X of `fit` has no greater value, otherwise 255;
+            after training, that of the run, for which `dataset.white` may have been another.
     """
 
     shape: tuple[int, ...]
@@ -53,34 +54,41 @@ class Rows:
         if len(self.shape) == 3:
             return np.array(np.moveaxis(X, -1, 1)), {**keys, "dataset.layout": "channels_first"}
         # torch warns of arrays that cannot be written to, such as those that joblib maps.
-        return (np.require(X, None, "W") if self.pictures else X.astype(np.float32)), keys
+        return np.require(X, None, "W"), keys
 
-    def events(self, X: NDArray[Any]) -> Tensor:
+    def events(self, X: NDArray[Any], *, exact: bool = False) -> Tensor:
         """X [n, *shape] as the values that the model was trained on before they were scaled.
 
+        Args:
+            X: rows.
+            exact: whether float64 was scaled as it is (`Scaling.exact`).
+
         Returns:
-            float32 [n, *E]; bytes are divided by `white`.
+            float32 [n, *E], or float64 if `exact`; bytes are divided by `white`.
 
         Raises:
             ValueError: a byte is above `white`.
         """
         high = int(X.max()) if self.bytes and X.size else 0
         if high > self.white:
+            pixels = "of 0 and 1" if self.white == 1 else f"from 0 to {self.white}"
             raise ValueError(
-                f"X has the value {high}, but that of fit had pixels of 0 and 1. Give such pixels, "
+                f"X has the value {high}, but that of fit had pixels {pixels}. Give such pixels, "
                 "or fit on bytes up to 255."
             )
         channels = np.moveaxis(X, -1, 1) if len(self.shape) == 3 else X
-        values = torch.from_numpy(np.array(channels, dtype=np.float32, order="C"))
+        kind = np.float64 if exact else np.float32
+        values = torch.from_numpy(np.array(channels, dtype=kind, order="C"))
         values = values[:, None] if len(self.shape) == 2 else values
         return values * (1.0 / self.white) if self.bytes else values
 
     def warn_if_nearly_black(self, X: NDArray[Any]) -> None:
-        """Warn of an X [n, *shape] of 0 and 1, where that of `fit` had bytes up to 255."""
+        """Warn of an X [n, *shape] of 0 and 1, where that of `fit` had brighter bytes."""
         if self.bytes and self.white > 1 and X.size and X.max() == 1:
             warnings.warn(
-                "X has no pixel above 1, and is divided by 255 as that of fit was, which makes it "
-                "nearly black: if its pixels are 0 and 1, multiply them by 255", stacklevel=2,
+                f"X has no pixel above 1, and is divided by {self.white} as that of fit was, which "
+                "makes it nearly black: if its pixels are 0 and 1, multiply them by "
+                f"{self.white}", stacklevel=2,
             )  # fmt: skip
 
     def back(self, events: Tensor) -> NDArray[np.float64]:

@@ -55,8 +55,8 @@ def own_images(run: Trained, fixed: OnImages) -> UserImages:
     else:
         dataset: Dataset = run.settings.build("dataset")
         beside = {} if run.model.conditions is None else run.model.conditions.classes
-        known = (run.event_shape, run.class_names)
-        images = read_input(fixed.input, dataset, *known, beside, {LABEL, *typed}, run.white)
+        known = (run.event_shape, run.class_names, beside, {LABEL, *typed}, run.white, run.exact)
+        images = read_input(fixed.input, dataset, *known)
         _check_range(run, images)
         if run.scaling is not None:
             images = _scaled(run, images, run.scaling)

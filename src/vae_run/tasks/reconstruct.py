@@ -44,9 +44,12 @@ def main(call: Call) -> None:
     images = own_images(run, fixed)
     error = write(path, run, images) / (len(images) * math.prod(run.event_shape))
     space = "" if run.scaling is None else f" as scaled by dataset.scale={run.scaling.kind}"
+    order = ""
+    if path.suffix.lower() == ".npz" and run.settings.parts["dataset"].get("channels_last"):
+        order = "; `images` are [N, channels, steps], whatever the order of the input"
     log.info(
-        "%s in %s (mse against the input %.4g%s)",
-        *(counted(len(images), "reconstructions"), path, error, space),
+        "%s in %s (mse against the input %.4g%s%s)",
+        *(counted(len(images), "reconstructions"), path, error, space, order),
     )
 
 
@@ -75,7 +78,7 @@ def write(path: Path, run: Trained, images: UserImages) -> float:
         return total
     with array_archive(path) as archive:
         shape = (len(images), *run.event_shape)
-        with archive.growing("images", shape, "float32") as append:
+        with archive.growing("images", shape, run.type_in_units) as append:
             for piece in pieces():
                 append(run.in_units(piece).numpy())
         for name, values in identity(images, ("names", "labels", "split", "index")).items():

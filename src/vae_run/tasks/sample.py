@@ -122,7 +122,7 @@ def decoded(run: Trained, z: Tensor, told: Tensor | None) -> Iterator[Tensor]:
 def write_npz(path: Path, run: Trained, z: Tensor, told: Tensor | None, given: Given) -> None:
     """Write `images`, `z` and what a conditional model was given."""
     with array_archive(path) as archive:
-        with archive.growing("images", (len(z), *run.event_shape), "float32") as append:
+        with archive.growing("images", (len(z), *run.event_shape), run.type_in_units) as append:
             for images in decoded(run, z, told):
                 append(run.in_units(images).numpy())
         archive.add("z", z.cpu().numpy())

@@ -80,9 +80,26 @@ class Trained:
         """What the examples are called."""
         return noun_of(self.event_shape, table=self.table is not None)
 
+    @property
+    def exact(self) -> bool:
+        """Whether float32 is too coarse for values in the units of the user's data."""
+        return self.scaling is not None and self.scaling.exact
+
     def in_units(self, images: Tensor) -> Tensor:
-        """Images of the model, [B, *E], in the units of the user's data: float32 on the CPU."""
-        return images.cpu() if self.scaling is None else self.scaling.raw(images).float()
+        """Images of the model, [B, *E], in the units of the user's data.
+
+        Returns:
+            float32 on the CPU, or float64 if `exact`.
+        """
+        if self.scaling is None:
+            return images.cpu()
+        raw = self.scaling.raw(images)
+        return raw if self.exact else raw.float()
+
+    @property
+    def type_in_units(self) -> str:
+        """The type of numbers that `in_units` returns."""
+        return "float64" if self.exact else "float32"
 
     def drawn(self, images: Tensor) -> Tensor:
         """Images of the model, [B, *E], as pictures show them, on the CPU."""

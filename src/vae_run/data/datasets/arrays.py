@@ -21,7 +21,7 @@ from vae_run.data.columns import Columns
 from vae_run.data.condition_columns import one_each, vectors
 from vae_run.data.dataset import Parts, TestSize
 from vae_run.data.given import MEMORY, given
-from vae_run.data.scaled_dataset import Scalable
+from vae_run.data.scaled_dataset import Scalable, of_one_type
 from vae_run.data.splits import Split
 from vae_run.data.white import BYTE, White, of_white
 from vae_run.errors import DataError
@@ -60,7 +60,7 @@ class Arrays(Scalable):
     test_size: TestSize = 0.2
 
     def read(self) -> Parts:
-        """uint8 or float32 [N, C, H, W] or [N, F]; DataError names the array that is wrong."""
+        """uint8 or floats [N, C, H, W] or [N, F]; DataError names the array that is wrong."""
         return self.read_with(())
 
     def read_with(self, conditions: Sequence[str]) -> Parts:
@@ -94,17 +94,8 @@ class Arrays(Scalable):
         if "train" not in own.images:
             held = ", ".join(source.names) or "nothing"
             raise DataError(f"{source.named} has no array `train`; it holds {held}")
-        notes, splits = list(own.notes), dict[str, Split]()
-        for split, name in own.images.items():
-            stored = read_images(
-                source.where(name),
-                source.array(name),
-                layout=self.layout,
-                background=self.background,
-                event_shape=splits["train"].event_shape if "train" in splits else None,
-            )
-            splits[split] = Split(stored.images, None, stored.scale)
-            notes += stored.notes if split == "train" else ()
+        splits, told = self._images(source, own.images)
+        notes = [*own.notes, *told]
         labels, class_names, place = numbered_labels(source, own.labels, own.class_names, splits)
         columns, beside = _conditions(source, conditions, splits)
         splits = {
@@ -127,6 +118,24 @@ class Arrays(Scalable):
             conditions=columns,
         )
         return of_white(source.named, parts, self.white)
+
+    def _images(
+        self, source: ArraySource, names: Mapping[str, str]
+    ) -> tuple[dict[str, Split], tuple[str, ...]]:
+        """The splits {split: name of its array} without labels, and notes on those of train."""
+        notes, splits = tuple[str, ...](), dict[str, Split]()
+        for split, name in names.items():
+            stored = read_images(
+                source.where(name),
+                source.array(name),
+                layout=self.layout,
+                background=self.background,
+                event_shape=splits["train"].event_shape if "train" in splits else None,
+                exact=self.scale != "none",
+            )
+            splits[split] = Split(stored.images, None, stored.scale)
+            notes = stored.notes if split == "train" else notes
+        return of_one_type(splits), notes
 
 
 def _conditions(

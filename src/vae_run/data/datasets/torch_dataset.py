@@ -17,7 +17,7 @@ from vae_run.data.array_images import plain_array, stored_images
 from vae_run.data.checks import refuse_more_than_memory
 from vae_run.data.class_labels import one_numbering
 from vae_run.data.dataset import Parts, TestSize
-from vae_run.data.scaled_dataset import Scalable
+from vae_run.data.scaled_dataset import Scalable, of_one_type
 from vae_run.data.splits import Split
 from vae_run.data.white import BYTE, White, of_white
 from vae_run.errors import DataError
@@ -75,7 +75,7 @@ class TorchDataset(Scalable):
             )
 
     def read(self) -> Parts:
-        """uint8 or float32 [N, *E], with labels if the items have whole numbers as labels."""
+        """uint8 or floats [N, *E], with labels if the items have whole numbers as labels."""
         module, _, name = self.factory.rpartition(".")
         try:
             function = getattr(import_module(module), name)
@@ -99,6 +99,7 @@ class TorchDataset(Scalable):
         splits = {
             key: self._split(key, given[key]) for key in _SPLITS if given.get(key) is not None
         }
+        splits = of_one_type(splits)
         names = {key: class_names(given[key]) for key in splits}
         held = {key: own.labels.numpy() for key, own in splits.items() if own.labels is not None}
         known, numbers = one_numbering(names, held)
@@ -115,17 +116,17 @@ class TorchDataset(Scalable):
         return of_white(str(self), parts, self.white)
 
     def _split(self, key: str, source: Any) -> Split:
-        where = f"{self}: {key}"
+        where, exact = f"{self}: {key}", self.scale != "none"
         if isinstance(source, torch.Tensor | np.ndarray):
-            images, scale = _stored(where, source)
+            images, scale = _stored(where, source, exact)
             return Split(images, None, scale)
         if isinstance(source, tuple | list) and len(source) == 2 and _is_array(source[0]):
-            images, scale = _stored(where, source[0])
+            images, scale = _stored(where, source[0], exact)
             return Split(images, _labels(where, source[1], len(images)), scale)
         sized = hasattr(source, "__getitem__") and hasattr(source, "__len__")
         if isinstance(source, tuple | list | str | bytes) or not sized:
             raise DataError(f"{where} is {type(source).__name__}; expected {_EXPECTED}")
-        return _items(where, source)
+        return _items(where, source, exact)
 
 
 def class_names(source: Any) -> tuple[str, ...] | None:
@@ -150,8 +151,8 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, torch.Tensor | np.ndarray)
 
 
-def _stored(where: str, array: Any) -> tuple[torch.Tensor, float]:
-    return stored_images(where, plain_array(where, array))
+def _stored(where: str, array: Any, exact: bool) -> tuple[torch.Tensor, float]:
+    return stored_images(where, plain_array(where, array), exact=exact)
 
 
 def _labels(where: str, labels: Any, count: int) -> torch.Tensor:
@@ -163,10 +164,10 @@ def _labels(where: str, labels: Any, count: int) -> torch.Tensor:
     return torch.from_numpy(found.reshape(-1).astype(np.int64))
 
 
-def _items(where: str, source: Any) -> Split:
+def _items(where: str, source: Any, exact: bool) -> Split:
     """All items of a map-style dataset."""
     images, labels = read_items(where, source)
-    stored, scale = stored_images(where, images)
+    stored, scale = stored_images(where, images, exact=exact)
     return Split(stored, None if labels is None else torch.from_numpy(labels), scale)
 
 

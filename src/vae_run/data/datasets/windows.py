@@ -28,7 +28,7 @@ class Windows(Arrays):
     channels_last: bool = False
 
     def read_with(self, conditions: Sequence[str]) -> Parts:
-        """float32 [N, C, L]. DataError names the array that is wrong."""
+        """Floats [N, C, L]. DataError names the array that is wrong."""
         parts = super().read_with(conditions)
         curves = {name: self._curves(name, split) for name, split in parts.named().items()}
         train, val, test = curves["train"], curves.get("val"), curves.get("test")
