@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -21,6 +22,7 @@ from torch.distributions import Distribution
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Settings
+from vae_run.data.conditions import Conditions
 from vae_run.errors import DivergedError, Interrupted
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.runs import checkpoint_file
@@ -451,6 +453,33 @@ def test_runs_end_each_in_its_own_way_as_alone(alone: Path, tmp_path: Path) -> N
         assert text.count("cross-entropies") == 1, "a log has what its own run says"
     assert [path.name for path in tmp_path.glob("*/events.out.tfevents*")]
     assert Distribution._validate_args is checked
+
+
+def test_jobs_on_shared_data_have_the_fingerprint_and_the_conditions_of_a_run_alone(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(0)
+    columns = {name: random.normal(size=60) for name in "abc"} | {
+        "age": random.uniform(20, 80, 60),
+        "sex": random.choice(["f", "m"], 60),
+    }
+    lines = zip(*(values.tolist() for values in columns.values()), strict=True)
+    text = [",".join(columns), *(",".join(map(str, line)) for line in lines)]
+    (tmp_path / "t.csv").write_text("\n".join(text))
+    words = ("dataset=table", f"dataset.path={tmp_path / 't.csv'}", "likelihood=mixed")
+    words += ("condition=[age,sex]", "trainer.steps=1")
+    calls = [call(tmp_path / f"{seed}", *words, f"seed={seed}") for seed in (0, 1)]
+    assert train_together(calls) == [None, None]
+    loaded = calls[0].settings.build("dataset").load(("age", "sex"))
+    conditions = Conditions.of_training(loaded)
+    assert conditions is not None
+    expected = conditions.state()
+    for job in calls:
+        run = RunDirectory(job.directory)
+        assert run.fingerprint() == loaded.fingerprint()
+        found = checkpoint_file.read(run.last)["conditions"]
+        assert found["columns"] == expected["columns"]
+        torch.testing.assert_close(found["examples"], expected["examples"])
 
 
 def test_a_run_that_fails_while_it_is_evaluated_fails_alone(

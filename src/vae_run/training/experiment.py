@@ -13,7 +13,7 @@ import torch
 from vae_run.config.schema import Settings
 from vae_run.corruptions import Corruption
 from vae_run.data.batches import TrainingBatches
-from vae_run.data.conditions import Conditions, conditioned
+from vae_run.data.conditions import Conditions, as_loaded, conditioned
 from vae_run.data.splits import Split, Splits
 from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.errors import ConfigError
@@ -34,12 +34,16 @@ from vae_run.training.moments import Moments, moments
 class Experiment:
     """The data, the model and the other parts of a configuration, on one device.
 
-    `draws` is whether pictures are drawn, such as `vae_run.fit` does only if asked.
+    Attributes:
+        splits: the data, with conditions in the terms of the model.
+        loaded: the same data with conditions as they were read, for another experiment on them.
+        draws: whether pictures are drawn, such as `vae_run.fit` does only if asked.
     """
 
     settings: Settings
     device: torch.device
     splits: Splits
+    loaded: Splits
     model: LatentVariableModel
     objective: Objective
     corruption: Corruption
@@ -212,17 +216,19 @@ def assemble(
     """
     evaluation: Evaluation = settings.build("evaluation")
     evaluation.prepare(settings.trust)
-    splits = load_splits(settings, splits)
-    splits, classes, conditions = _known_conditions(settings, splits, classes, conditions)
+    loaded = load_splits(settings, splits)
+    splits, classes, conditions = _known_conditions(settings, loaded, classes, conditions)
     torch.manual_seed(settings.fixed.seed)
     blocks = splits.table.blocks if splits.table else ()
     given = (splits.event_shape, splits.levels, classes, blocks, conditions)
     with weights_that_fit(device):
         model = build_model(settings, *given)
+    splits = splits.to(device)
     experiment = Experiment(
         settings,
         device,
-        splits.to(device),
+        splits,
+        as_loaded(splits, loaded),
         model.to(device),
         settings.build("objective", train_size=splits.train_size),
         settings.build("corruption"),
