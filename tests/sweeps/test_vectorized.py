@@ -27,7 +27,7 @@ from vae_run.errors import DivergedError, Interrupted
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.sweeps.vectorized import compiled_stack, memory, training, verification
+from vae_run.sweeps.vectorized import compiled_stack, memory, verification
 from vae_run.sweeps.vectorized.grouping import batched, grouped, pieces, varying
 from vae_run.sweeps.vectorized.stacked_model import Stack
 from vae_run.sweeps.vectorized.training import train_together
@@ -343,8 +343,8 @@ def test_what_cannot_be_batched_is_noticed_at_the_first_step(tmp_path: Path) -> 
         assert torch.equal(own, expected)
 
 
-def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loops = [loop_of(settings_of(f"seed={i}"), tmp_path / f"{i}") for i in (0, 1)]
+def spoil_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the losses of every stack, and their gradients, be off by a thousandth."""
     right = Stack._loss
 
     def wrong(self, *arguments):
@@ -352,8 +352,17 @@ def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         return loss * 1.001, terms
 
     monkeypatch.setattr(Stack, "_loss", wrong)
+
+
+def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = [loop_of(settings_of(f"seed={i}"), tmp_path / f"{i}") for i in (0, 1)]
+    spoil_losses(monkeypatch)
     with pytest.raises(Disagreement, match="off what a run has alone"):
         verified(loops)
+    alone = loop_of(settings_of("seed=1"), tmp_path / "alone")
+    found, expected = (loop.batches.next() for loop in (loops[1], alone))
+    assert torch.equal(found.target, expected.target)
+    assert torch.equal(found.noise, expected.noise)
 
 
 def test_a_gradient_may_be_off_by_the_rounding_of_all_of_them(
@@ -534,15 +543,15 @@ def test_a_signal_stops_all_and_each_goes_on_alone_or_together(
 def test_what_disagrees_is_trained_one_after_another(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(loops, varying):
-        raise Disagreement("the test says so")
-
-    monkeypatch.setattr(training, "verified", refused)
+    """From the first batch on, which was drawn for the comparison too."""
+    spoil_losses(monkeypatch)
     monkeypatch.setattr("vae_run.system.console.log.propagate", True)
     calls = [call(tmp_path / name, *PLANS[name]) for name in ("plain", "short")]
     assert train_together(calls) == [None, None]
-    assert "2 runs are trained one after another: the test says so." in caplog.text
-    assert_same_run(tmp_path / "short", alone / "short")
+    assert "2 runs are trained one after another: " in caplog.text
+    assert "off what a run has alone." in caplog.text
+    for name in ("plain", "short"):
+        assert_same_run(tmp_path / name, alone / name)
 
 
 def test_the_memory_decides_how_many_train_at_once_with_the_threads_of_each(
