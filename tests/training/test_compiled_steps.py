@@ -20,6 +20,7 @@ from vae_run.training.compile import has_compiler
 from vae_run.training.compiled_steps import CompiledSteps, held_by, whole_step
 from vae_run.training.optimizers import SGD, AdamW
 from vae_run.training.step import EagerSteps
+from vae_run.training.updates import groups_of
 
 STEPS = 8
 
@@ -101,6 +102,16 @@ def test_every_objective_is_traced_once_and_takes_the_eager_steps(words: Any, tr
 def test_each_optimiser_has_its_formula(optimizer: Any, traced: Any) -> None:
     alike(optimizer=optimizer, clip_norm=0.5)
     assert len(traced) == 1
+
+
+def test_a_critic_is_compiled_by_an_optimiser_without_betas(traced: Any) -> None:
+    """Also of a checkpoint that gives its group some."""
+    alike("model=aae", "optimizer=sgd", "optimizer.lr=1e-3", steps=3)
+    assert len(traced) == 1
+    made = experiment("model=aae", "optimizer=sgd")
+    optimizer = made.optimizer(made.model)
+    optimizer.param_groups[1]["betas"] = (0.5, 0.9)
+    assert "betas" not in groups_of(optimizer, made.model)[1].options
 
 
 def test_runs_that_differ_in_seed_rate_and_beta_share_a_program(traced: Any) -> None:

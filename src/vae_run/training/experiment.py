@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from vae_run.config.schema import Settings
+from vae_run.config.signatures import defaults
 from vae_run.corruptions import Corruption
 from vae_run.data.batches import TrainingBatches
 from vae_run.data.conditions import Conditions, as_loaded, conditioned
@@ -25,9 +27,12 @@ from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.transposed_start import start_transposed
 from vae_run.objectives import Objective
+from vae_run.system.console import NOTE
 from vae_run.training.data_support import check_classes, classes_of, load_splits
 from vae_run.training.memory_guard import weights_that_fit
 from vae_run.training.moments import Moments, moments
+
+log = logging.getLogger("vae_run")
 
 
 @dataclass
@@ -108,18 +113,23 @@ class Experiment:
     def optimizer(self, model: LatentVariableModel) -> torch.optim.Optimizer:
         """A fresh optimiser of those parameters of `model` that are trained.
 
-        Those of a critic, if there is one, are a group of their own, with a rate of their own.
+        Those of a critic, if there is one, are a group of their own, with a rate of their own, and
+        with betas of their own where the optimiser has betas.
         """
         trained: list[Any] = [p for p in model.parameters() if p.requires_grad]
         if model.critic is not None:
             own = list(model.critic.parameters())
             critics = {id(p) for p in own}
             others = [p for p in trained if id(p) not in critics]
-            of_critic: dict[str, Any] = {"relative_rate": self.objective.critic_rate}
-            if self.objective.critic_betas is not None:
-                of_critic["betas"] = tuple(self.objective.critic_betas)
-            trained = [{"params": others}, {"params": own, **of_critic}]
+            of_critic = {"params": own, "relative_rate": self.objective.critic_rate}
+            trained = [{"params": others}, of_critic]
         made: torch.optim.Optimizer = self.settings.build("optimizer", params=trained)
+        if model.critic is not None and (betas := self.objective.critic_betas) is not None:
+            if "betas" in made.defaults:
+                made.param_groups[-1]["betas"] = tuple(betas)
+            elif betas != defaults(type(self.objective)).get("critic_betas"):
+                name = type(made).__name__
+                log.log(NOTE, "objective.critic_betas: not used, for %s has no betas.", name)
         return made
 
     @cached_property
