@@ -84,11 +84,16 @@ class TrainingBatches:
         self.split, self.corruption = split, corruption
         self.batch_size, self.noise_shape = batch_size, noise
         self.device = split.device
-        self.steps_per_epoch = -(-len(split) // batch_size)
+        self.steps_per_epoch = -(-self.images // batch_size)
         self._order_generator = seeded("cpu", "order", seed)
         self._noise_generator = seeded(self.device, "noise", seed)
         self._position = 0
         self._shuffle()
+
+    @property
+    def images(self) -> int:
+        """Number of training images of an epoch."""
+        return len(self.split)
 
     def _shuffle(self) -> None:
         self._epoch_state = self._order_generator.get_state()

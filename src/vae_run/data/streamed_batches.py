@@ -66,13 +66,16 @@ class StreamedBatches(TrainingBatches):
             classes: the labels that are accepted; None: all.
             threads: decoding threads; None: one per core, at most 8.
         """
-        super().__init__(sample, corruption, batch_size=batch_size, noise=noise, seed=seed)
         self.stream, self.seed = stream, seed
-        self.steps_per_epoch = -(-stream.images // batch_size)
+        super().__init__(sample, corruption, batch_size=batch_size, noise=noise, seed=seed)
         self._epoch = 0
         self._classes = None if classes is None else frozenset(classes.tolist())
         self._threads = min(MOST_THREADS, cores()) if threads is None else threads
         self._ahead: _Ahead | None = None
+
+    @property
+    def images(self) -> int:
+        return self.stream.images
 
     def ready(self) -> None:
         """Start reading, and wait for the first batch."""

@@ -39,8 +39,8 @@ class CompiledSteps:
     ) -> None:
         self._gave_up, self._making = gave_up, making
         self._eager, self._batches = eager, eager.batches
-        split, size = eager.batches.split, eager.batches.batch_size
-        self.why_not = why_not(eager.optimizer, eager.at_once, len(split), size)
+        images, size = eager.batches.images, eager.batches.batch_size
+        self.why_not = why_not(eager.optimizer, eager.at_once, images, size)
         self._program: program.Program | None = None
         self._preparing = 0.0
         if self.why_not is not None:
