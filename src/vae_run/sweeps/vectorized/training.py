@@ -190,8 +190,8 @@ def _train(runs: list[ActiveRun], differing: Sequence[str], stop: SharedStop) ->
             for run in runs:
                 run.fail(error)
             return
-        # Each run is charged an equal share of the time.
-        share = (time.perf_counter() - started) / len(runs)
+        # Each run is charged an equal share of the time, that of compiling apart.
+        share = (time.perf_counter() - started - records[0].preparing) / len(runs)
         stop.update()
         for run, loop, record in zip(runs, stack.loops, records, strict=True):
             loop.progress.seconds += share
