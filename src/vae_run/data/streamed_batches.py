@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from vae_run.corruptions import Corruption
-from vae_run.data.batches import Batch, TrainingBatches, share_of
+from vae_run.data.batches import Batch, TrainingBatches
 from vae_run.data.draws import go_on
 from vae_run.data.mapped import sent
 from vae_run.data.splits import Split
 from vae_run.data.webdataset.stream import Stream, decode
 from vae_run.data.webdataset.tar_shards import Sample
 from vae_run.errors import DataError
+from vae_run.system import ranks
 from vae_run.system.hardware import cores
 
 log = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ class _Ahead:
             self._put(error)
 
     def _begin(self, part: list[Sample]) -> _Waiting:
-        own = part[share_of(len(part))[0]]
+        own = part[ranks.share_of(len(part))[0]]
         label = None
         if self._stream.labelled:
             for sample in part:

@@ -219,9 +219,8 @@ def assemble(
 
     Args:
         settings, device: the checked configuration, and where data and model are put.
-        classes: those of a trained conditional model; None for those of the train split.
-        splits: the data, if they are loaded already.
-        conditions: those of a trained model; None for those of the train split.
+        classes, conditions: those of a trained model; None for those of the train split.
+        splits: the data as they were loaded, if they are.
         fresh: whether the model may be trained as it is; False where weights are loaded next.
     """
     evaluation: Evaluation = settings.build("evaluation")
