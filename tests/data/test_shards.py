@@ -14,6 +14,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from parts import experiment
 from PIL import Image
 
 from vae_run.cli import main
@@ -42,7 +44,9 @@ from vae_run.errors import ConfigError, DataError
 from vae_run.runs import checkpoint_file
 from vae_run.sweeps.vectorized.grouping import grouped
 from vae_run.system import ranks
+from vae_run.training.compiled_steps import CompiledSteps
 from vae_run.training.loop import Loop
+from vae_run.training.step import EagerSteps
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -237,6 +241,19 @@ def test_batches_go_on_where_they_stood(folder: Path, step: int) -> None:
     other.load_state_dict(state)
     for _ in range(8):
         assert_same(one.next(), other.next())
+
+
+@pytest.mark.parametrize("size", [40, 100])
+def test_batches_are_whole_by_the_images_of_the_stream_not_of_the_sample(
+    folder: Path, size: int
+) -> None:
+    found = batches(dataset(folder).load(), batch_size=size)
+    assert (found.images, len(found.split)) == (TRAIN, 30)
+    assert found.steps_per_epoch == -(-TRAIN // size)
+    made = experiment(shape=found.split.event_shape)
+    parts = (made.model, made.objective, found, made.optimizer(made.model))
+    steps = CompiledSteps(EagerSteps(*parts, clip_norm=None, precision=nullcontext()))
+    assert (steps.why_not is None) == (size <= TRAIN)
 
 
 def test_noise_is_that_of_a_split_in_memory(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,14 @@ def test_numbers_are_standardised_and_classes_one_hot_by_the_training_rows(archi
     assert not [note for note in found.splits.notes if "not read" in note]
     examples = {tuple(row) for row in found.model.examples.tolist()}
     assert examples == {tuple(row) for row in found.splits.train.conditions.tolist()}
+
+
+def test_conditions_are_not_fitted_to_what_has_been_conditioned(archive: str) -> None:
+    found = made(archive)
+    for again in (Conditions.of_training, partial(conditioned, conditions=found.model.conditions)):
+        with pytest.raises(AssertionError, match="only once"):
+            again(found.splits)
+    assert found.loaded.fingerprint() == Arrays(path=archive).load(NAMES).fingerprint()
 
 
 def test_rows_keep_their_conditions_when_sets_are_cut(tmp_path: Path) -> None:

@@ -113,6 +113,19 @@ def test_the_critic_has_a_rate_and_betas_of_its_own():
     assert len(model["params"]) + len(critic["params"]) == len(list(made.model.parameters()))
 
 
+def test_a_critic_has_no_betas_where_the_optimiser_has_none(monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "vae_run.training.experiment.log.log", lambda level, text, *what: told.append(text % what)
+    )
+    for words in (), ("objective.critic_betas=[0.1,0.2]",):
+        made = experiment("model=factor_vae", "optimizer=sgd", "objective.critic_rate=0.3", *words)
+        model, critic = made.optimizer(made.model).param_groups
+        assert (critic["relative_rate"], "betas" in critic, "betas" in model) == (0.3, False, False)
+    told = [line for line in told if line.startswith("objective")]
+    assert told == ["objective.critic_betas: not used, for SGD has no betas."]
+
+
 # what a critic of codes finds
 
 

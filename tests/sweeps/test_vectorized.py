@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -21,11 +22,12 @@ from torch.distributions import Distribution
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.config.schema import Settings
+from vae_run.data.conditions import Conditions
 from vae_run.errors import DivergedError, Interrupted
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
-from vae_run.sweeps.vectorized import compiled_stack, memory, training, verification
+from vae_run.sweeps.vectorized import compiled_stack, memory, verification
 from vae_run.sweeps.vectorized.grouping import batched, grouped, pieces, varying
 from vae_run.sweeps.vectorized.stacked_model import Stack
 from vae_run.sweeps.vectorized.training import train_together
@@ -341,8 +343,8 @@ def test_what_cannot_be_batched_is_noticed_at_the_first_step(tmp_path: Path) -> 
         assert torch.equal(own, expected)
 
 
-def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loops = [loop_of(settings_of(f"seed={i}"), tmp_path / f"{i}") for i in (0, 1)]
+def spoil_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the losses of every stack, and their gradients, be off by a thousandth."""
     right = Stack._loss
 
     def wrong(self, *arguments):
@@ -350,8 +352,17 @@ def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         return loss * 1.001, terms
 
     monkeypatch.setattr(Stack, "_loss", wrong)
+
+
+def test_a_step_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = [loop_of(settings_of(f"seed={i}"), tmp_path / f"{i}") for i in (0, 1)]
+    spoil_losses(monkeypatch)
     with pytest.raises(Disagreement, match="off what a run has alone"):
         verified(loops)
+    alone = loop_of(settings_of("seed=1"), tmp_path / "alone")
+    found, expected = (loop.batches.next() for loop in (loops[1], alone))
+    assert torch.equal(found.target, expected.target)
+    assert torch.equal(found.noise, expected.noise)
 
 
 def test_a_gradient_may_be_off_by_the_rounding_of_all_of_them(
@@ -453,6 +464,59 @@ def test_runs_end_each_in_its_own_way_as_alone(alone: Path, tmp_path: Path) -> N
     assert Distribution._validate_args is checked
 
 
+def test_jobs_on_shared_data_have_the_fingerprint_and_the_conditions_of_a_run_alone(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(0)
+    columns = {name: random.normal(size=60) for name in "abc"} | {
+        "age": random.uniform(20, 80, 60),
+        "sex": random.choice(["f", "m"], 60),
+    }
+    lines = zip(*(values.tolist() for values in columns.values()), strict=True)
+    text = [",".join(columns), *(",".join(map(str, line)) for line in lines)]
+    (tmp_path / "t.csv").write_text("\n".join(text))
+    words = ("dataset=table", f"dataset.path={tmp_path / 't.csv'}", "likelihood=mixed")
+    words += ("condition=[age,sex]", "trainer.steps=1")
+    calls = [call(tmp_path / f"{seed}", *words, f"seed={seed}") for seed in (0, 1)]
+    assert train_together(calls) == [None, None]
+    loaded = calls[0].settings.build("dataset").load(("age", "sex"))
+    conditions = Conditions.of_training(loaded)
+    assert conditions is not None
+    expected = conditions.state()
+    for job in calls:
+        run = RunDirectory(job.directory)
+        assert run.fingerprint() == loaded.fingerprint()
+        found = checkpoint_file.read(run.last)["conditions"]
+        assert found["columns"] == expected["columns"]
+        torch.testing.assert_close(found["examples"], expected["examples"])
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_no_run_of_a_stack_is_charged_for_compiling(
+    compiles: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, passed = time.perf_counter, 0.0
+
+    def slow(whole, _):
+        nonlocal passed
+        passed += 1000.0
+        if not compiles:
+            raise RuntimeError("no room left")
+        return whole
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + passed)
+    monkeypatch.setattr(program, "of", slow)
+    monkeypatch.setattr("vae_run.training.settings.chosen", lambda *_, **__: True)
+    words = ("trainer.steps=2", "evaluation.metrics=[]")
+    calls = [call(tmp_path / f"{seed}", *words, f"seed={seed}") for seed in (0, 1)]
+    assert train_together(calls) == [None, None]
+    assert passed == 1000
+    for job in calls:
+        saved = checkpoint_file.read(RunDirectory(job.directory).last)
+        assert 0 < saved["progress"]["seconds"] < 400
+        assert saved["compiles"] is compiles
+
+
 def test_a_run_that_fails_while_it_is_evaluated_fails_alone(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,15 +569,15 @@ def test_a_signal_stops_all_and_each_goes_on_alone_or_together(
 def test_what_disagrees_is_trained_one_after_another(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(loops, varying):
-        raise Disagreement("the test says so")
-
-    monkeypatch.setattr(training, "verified", refused)
+    """From the first batch on, which was drawn for the comparison too."""
+    spoil_losses(monkeypatch)
     monkeypatch.setattr("vae_run.system.console.log.propagate", True)
     calls = [call(tmp_path / name, *PLANS[name]) for name in ("plain", "short")]
     assert train_together(calls) == [None, None]
-    assert "2 runs are trained one after another: the test says so." in caplog.text
-    assert_same_run(tmp_path / "short", alone / "short")
+    assert "2 runs are trained one after another: " in caplog.text
+    assert "off what a run has alone." in caplog.text
+    for name in ("plain", "short"):
+        assert_same_run(tmp_path / name, alone / name)
 
 
 def test_the_memory_decides_how_many_train_at_once_with_the_threads_of_each(

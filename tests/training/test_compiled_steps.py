@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -20,6 +21,7 @@ from vae_run.training.compile import has_compiler
 from vae_run.training.compiled_steps import CompiledSteps, held_by, whole_step
 from vae_run.training.optimizers import SGD, AdamW
 from vae_run.training.step import EagerSteps
+from vae_run.training.updates import groups_of
 
 STEPS = 8
 
@@ -103,6 +105,16 @@ def test_each_optimiser_has_its_formula(optimizer: Any, traced: Any) -> None:
     assert len(traced) == 1
 
 
+def test_a_critic_is_compiled_by_an_optimiser_without_betas(traced: Any) -> None:
+    """Also of a checkpoint that gives its group some."""
+    alike("model=aae", "optimizer=sgd", "optimizer.lr=1e-3", steps=3)
+    assert len(traced) == 1
+    made = experiment("model=aae", "optimizer=sgd")
+    optimizer = made.optimizer(made.model)
+    optimizer.param_groups[1]["betas"] = (0.5, 0.9)
+    assert "betas" not in groups_of(optimizer, made.model)[1].options
+
+
 def test_runs_that_differ_in_seed_rate_and_beta_share_a_program(traced: Any) -> None:
     for words in ("seed=1", "optimizer.lr=0.1"), ("objective.beta=4",):
         alike(*words, steps=2)
@@ -171,6 +183,25 @@ def test_an_objective_that_reads_the_epoch_is_trained_eagerly_from_the_same_batc
     assert told[0].startswith("trainer.compile: ")
     assert told[0].endswith("; training goes on without.")
     assert not traced
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_the_time_of_compiling_is_told_whether_it_succeeds_or_not(
+    compiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, passed = time.perf_counter, 0.0
+
+    def slow(whole: Any, _: Any) -> Any:
+        nonlocal passed
+        passed += 1000.0
+        if not compiles:
+            raise RuntimeError("no room left")
+        return whole
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + passed)
+    monkeypatch.setattr(program, "of", slow)
+    records = list(islice(fitting(experiment(), through=CompiledSteps), 3))
+    assert [round(record.preparing, -3) for record in records] == [1000, 0, 0]
 
 
 def test_parts_of_a_batch_are_trained_eagerly(traced: Any) -> None:

@@ -163,6 +163,7 @@ def test_the_plan_tells_of_the_layers(vae_run: Run) -> None:
         (("condition=label",), "condition"),
         (("trainer.epochs=15",), "trainer.pretrain_epochs: found 5 for each of 3 layers"),
         (("trainer.epochs=null",), "trainer.epochs"),
+        (("trainer.max_time=60",), "trainer.max_time: found 60, but trainer=layerwise"),
     ],
 )
 def test_what_cannot_be_stacked_is_refused(words: tuple[str, ...], key: str) -> None:

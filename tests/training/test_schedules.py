@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
-from parts import composed, options
+from parts import composed, experiment, options
 
 from vae_run.config.check import check
+from vae_run.errors import ConfigError
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.tracking.tracker import NoTracker
+from vae_run.training.gradient import Gradient
 from vae_run.training.schedules import Constant, Cosine, MultiStep
 
 
@@ -50,6 +55,25 @@ def test_cosine_warms_up_linearly_and_then_spans_what_is_left():
     assert schedule.factor(8) == pytest.approx(0.5)
     assert schedule.factor(6) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
     assert schedule.factor(12) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_warm_up_that_lasts_for_the_whole_training_is_refused():
+    words = ("schedule=cosine", "schedule.warmup_epochs=3")
+    told = r"^schedule.warmup_epochs: found 3, expected less than the training of "
+    with pytest.raises(ConfigError, match=f"{told}3 epochs, .* or train for longer"):
+        check(composed(*words, "trainer.epochs=3"))
+    check(composed(*words, "trainer.epochs=4"))
+    check(composed(*words, "model=pca"))  # which takes no steps
+
+
+def test_so_is_one_that_lasts_for_all_steps_once_the_data_are_counted(tmp_path):
+    made = experiment("schedule=cosine", "schedule.warmup_epochs=3", "trainer.batch_size=30")
+    told = r"^schedule.warmup_epochs: found 3, .* the training of 9 steps, which are 3 epochs, "
+    for steps in (9, 10):
+        trainer = Gradient(epochs=None, steps=steps, batch_size=30)
+        refused = pytest.raises(ConfigError, match=told) if steps == 9 else nullcontext()
+        with refused:
+            trainer.loop(made, RunDirectory(tmp_path), NoTracker())
 
 
 @pytest.mark.parametrize("option", options("schedule"))

@@ -84,11 +84,16 @@ class TrainingBatches:
         self.split, self.corruption = split, corruption
         self.batch_size, self.noise_shape = batch_size, noise
         self.device = split.device
-        self.steps_per_epoch = -(-len(split) // batch_size)
+        self.steps_per_epoch = -(-self.images // batch_size)
         self._order_generator = seeded("cpu", "order", seed)
         self._noise_generator = seeded(self.device, "noise", seed)
         self._position = 0
         self._shuffle()
+
+    @property
+    def images(self) -> int:
+        """Number of training images of an epoch."""
+        return len(self.split)
 
     def _shuffle(self) -> None:
         self._epoch_state = self._order_generator.get_state()
@@ -106,7 +111,7 @@ class TrainingBatches:
     def next(self) -> Batch:
         """The next batch; starts a new epoch at the end of the current one."""
         index = self.next_index()
-        mine, _ = share_of(len(index))
+        mine, _ = ranks.share_of(len(index))
         return self.completed(index, self.split.pixels(index[mine]))
 
     def next_index(self) -> Tensor:
@@ -120,7 +125,7 @@ class TrainingBatches:
 
     def completed(self, index: Tensor, target: Tensor) -> Batch:
         """The batch of the images `index`, whose pixels are `target`: corrupted, with its noise."""
-        mine, _ = share_of(len(index))
+        mine, _ = ranks.share_of(len(index))
         return self.finished(len(index), target, *self.split.beside(index[mine]))
 
     def finished(
@@ -139,7 +144,7 @@ class TrainingBatches:
         conditions: Tensor | None,
     ) -> Batch:
         """This process's share, images `target`, of a batch of `whole` images, with `drawn`."""
-        _, share = share_of(whole)
+        _, share = ranks.share_of(whole)
         if drawn.uniform is not None:
             target = (drawn.uniform < target).to(target.dtype)
         corrupted = self.corruption.apply(target, drawn.corrupting)
@@ -147,7 +152,7 @@ class TrainingBatches:
 
     def draws(self, whole: int, event_shape: tuple[int, ...]) -> Draws:
         """The random numbers of this process's share of the next batch, of `whole` images."""
-        mine, _ = share_of(whole)
+        mine, _ = ranks.share_of(whole)
         generator, device = self._noise_generator, self.device
         shape = torch.Size((whole, *event_shape))
         uniform = None
@@ -173,19 +178,6 @@ class TrainingBatches:
         self._shuffle()
         self._position = state["position"]
         go_on(self._noise_generator, state["noise"])
-
-
-def share_of(whole: int) -> tuple[slice, tuple[int, int] | None]:
-    """The slice of the `whole` images of a batch that this process takes, and its `Batch.share`.
-
-    A process whose slice is empty takes one image with a share of 0.
-    """
-    place = ranks.place()
-    if place is None:
-        return slice(None), None
-    mine = place.slice(whole)
-    own = mine.stop - mine.start
-    return (mine if own else slice(0, 1)), (own, whole)
 
 
 def _per_image(

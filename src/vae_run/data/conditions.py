@@ -46,7 +46,7 @@ class Conditions:
         """Those of the training rows of `splits`, which are not `conditioned` yet; None: none."""
         if splits.conditions is None or splits.train.conditions is None:
             return None
-        raw = splits.train.conditions
+        raw = _as_read(splits.train.conditions)
         columns = _fitted(splits.conditions, raw)
         order = torch.randperm(len(raw), generator=seeded("cpu", "examples of conditions"))
         some, _ = _restated(raw[order[:EXAMPLES]], splits.conditions, columns)
@@ -138,7 +138,7 @@ def conditioned(splits: Splits, conditions: Conditions | None) -> Splits:
     found = {}
     for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         assert split.conditions is not None, "all splits have the same conditions"
-        raw, unknown = _restated(split.conditions, own, columns)
+        raw, unknown = _restated(_as_read(split.conditions), own, columns)
         if unknown and name != "train":
             condition, classes = next(iter(unknown.items()))
             raise DataError(
@@ -151,6 +151,22 @@ def conditioned(splits: Splits, conditions: Conditions | None) -> Splits:
         left = getattr(splits, name)
         found[name] = left and replace(left, conditions=None)
     return replace(splits, **found, conditions=columns)  # type: ignore[arg-type]
+
+
+def as_loaded(splits: Splits, loaded: Splits) -> Splits:
+    """`splits`, on whatever device, with the conditions that `loaded` had before `conditioned`."""
+    parts = {
+        name: replace(split, conditions=getattr(loaded, name).conditions)
+        for name in ("train", "val", "test", "others", "val_others")
+        if (split := getattr(splits, name)) is not None
+    }
+    return replace(splits, **parts, conditions=loaded.conditions)
+
+
+def _as_read(values: Tensor) -> Tensor:
+    """`values` [N, P] in the units that were read, and not `conditioned` before."""
+    assert values.dtype == torch.float64, "conditions are expressed in a model's terms only once"
+    return values
 
 
 def _fitted(columns: Columns, raw: Tensor) -> Columns:

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from vae_run.corruptions import Corruption
-from vae_run.data.batches import Batch, TrainingBatches, share_of
+from vae_run.data.batches import Batch, TrainingBatches
 from vae_run.data.draws import go_on
 from vae_run.data.mapped import sent
 from vae_run.data.splits import Split
 from vae_run.data.webdataset.stream import Stream, decode
 from vae_run.data.webdataset.tar_shards import Sample
 from vae_run.errors import DataError
+from vae_run.system import ranks
 from vae_run.system.hardware import cores
 
 log = logging.getLogger(__name__)
@@ -66,13 +67,16 @@ class StreamedBatches(TrainingBatches):
             classes: the labels that are accepted; None: all.
             threads: decoding threads; None: one per core, at most 8.
         """
-        super().__init__(sample, corruption, batch_size=batch_size, noise=noise, seed=seed)
         self.stream, self.seed = stream, seed
-        self.steps_per_epoch = -(-stream.images // batch_size)
+        super().__init__(sample, corruption, batch_size=batch_size, noise=noise, seed=seed)
         self._epoch = 0
         self._classes = None if classes is None else frozenset(classes.tolist())
         self._threads = min(MOST_THREADS, cores()) if threads is None else threads
         self._ahead: _Ahead | None = None
+
+    @property
+    def images(self) -> int:
+        return self.stream.images
 
     def ready(self) -> None:
         """Start reading, and wait for the first batch."""
@@ -195,7 +199,7 @@ class _Ahead:
             self._put(error)
 
     def _begin(self, part: list[Sample]) -> _Waiting:
-        own = part[share_of(len(part))[0]]
+        own = part[ranks.share_of(len(part))[0]]
         label = None
         if self._stream.labelled:
             for sample in part:

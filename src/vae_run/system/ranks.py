@@ -61,6 +61,20 @@ def leads() -> bool:
     return own is None or own.leads
 
 
+def share_of(whole: int) -> tuple[slice, tuple[int, int] | None]:
+    """The slice of a batch of `whole` images that this process takes, and (images of it, `whole`).
+
+    The latter is None if the process is independent. One whose slice is empty takes one image, of
+    which none counts.
+    """
+    own = place()
+    if own is None:
+        return slice(None), None
+    mine = own.slice(whole)
+    count = mine.stop - mine.start
+    return (mine if count else slice(0, 1)), (count, whole)
+
+
 def refuse_several(what: str) -> None:
     """Refuse `what` if several processes train together.
 

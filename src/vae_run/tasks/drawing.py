@@ -28,6 +28,6 @@ def draw_again(call: Call) -> None:
         )
     found = opened(call)
     if found.other is not None:
-        refuse_other_data(found.run, found.experiment.splits)
+        refuse_other_data(found.run, found.experiment.loaded)
     drawn(found.experiment, found.run, found.epoch)
     write_report(found.run)

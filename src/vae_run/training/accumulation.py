@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_run.data.batches import Batch, share_of
+from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.objectives import Objective, Terms, trained_loss
+from vae_run.system import ranks
 from vae_run.training import distributed
 
 
 def images_at_once(batch_size: int, parts: int) -> int:
     """Images whose gradient this process computes at once, of batches cut into `parts`."""
-    mine, _ = share_of(batch_size)
+    mine, _ = ranks.share_of(batch_size)
     return -(-len(range(*mine.indices(batch_size))) // parts)
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,8 +40,8 @@ class CompiledSteps:
     ) -> None:
         self._gave_up, self._making = gave_up, making
         self._eager, self._batches = eager, eager.batches
-        split, size = eager.batches.split, eager.batches.batch_size
-        self.why_not = why_not(eager.optimizer, eager.at_once, len(split), size)
+        images, size = eager.batches.images, eager.batches.batch_size
+        self.why_not = why_not(eager.optimizer, eager.at_once, images, size)
         self._program: program.Program | None = None
         self._preparing = 0.0
         if self.why_not is not None:
@@ -59,6 +60,11 @@ class CompiledSteps:
         """The step after `step` steps, of the next batch, at learning rate `rate`."""
         if self.why_not is not None:
             return self._eager.take(step, epoch, rate)
+        record = self._taken(step, epoch, rate)
+        preparing, self._preparing = self._preparing, 0.0
+        return replace(record, preparing=preparing) if preparing else record
+
+    def _taken(self, step: int, epoch: float, rate: float) -> StepRecord:
         batches = self._batches
         if not batches.resident:
             batch = batches.next()
@@ -102,10 +108,10 @@ class CompiledSteps:
                 reason = difference(whole, made, arguments)
         except Exception as error:  # a compiler can fail in any way
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        self._preparing = time.perf_counter() - started
         if reason is not None:
             self._gives_up(reason)
             return None
-        self._preparing = time.perf_counter() - started
         log.info("the step is compiled, in %.1f s", self._preparing)
         return made
 
@@ -115,8 +121,7 @@ class CompiledSteps:
         size = self._batches.batch_size
         terms: Terms = found["terms"]
         told = found["norm"], found["skipped"], found["sums"][None]
-        preparing, self._preparing = self._preparing, 0.0
-        return StepRecord(step + 1, size, terms, rate, *told, preparing)
+        return StepRecord(step + 1, size, terms, rate, *told)
 
     def _gives_up(self, why: str) -> None:
         self.why_not = why

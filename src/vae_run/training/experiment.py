@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,9 +12,10 @@ from typing import Any
 import torch
 
 from vae_run.config.schema import Settings
+from vae_run.config.signatures import defaults
 from vae_run.corruptions import Corruption
 from vae_run.data.batches import TrainingBatches
-from vae_run.data.conditions import Conditions, conditioned
+from vae_run.data.conditions import Conditions, as_loaded, conditioned
 from vae_run.data.splits import Split, Splits
 from vae_run.data.streamed_batches import StreamedBatches
 from vae_run.errors import ConfigError
@@ -25,21 +27,28 @@ from vae_run.models.build import build_model
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.transposed_start import start_transposed
 from vae_run.objectives import Objective
+from vae_run.system.console import NOTE
 from vae_run.training.data_support import check_classes, classes_of, load_splits
 from vae_run.training.memory_guard import weights_that_fit
 from vae_run.training.moments import Moments, moments
+
+log = logging.getLogger("vae_run")
 
 
 @dataclass
 class Experiment:
     """The data, the model and the other parts of a configuration, on one device.
 
-    `draws` is whether pictures are drawn, such as `vae_run.fit` does only if asked.
+    Attributes:
+        splits: the data, with conditions in the terms of the model.
+        loaded: the same data with conditions as they were read, for another experiment on them.
+        draws: whether pictures are drawn, such as `vae_run.fit` does only if asked.
     """
 
     settings: Settings
     device: torch.device
     splits: Splits
+    loaded: Splits
     model: LatentVariableModel
     objective: Objective
     corruption: Corruption
@@ -104,18 +113,23 @@ class Experiment:
     def optimizer(self, model: LatentVariableModel) -> torch.optim.Optimizer:
         """A fresh optimiser of those parameters of `model` that are trained.
 
-        Those of a critic, if there is one, are a group of their own, with a rate of their own.
+        Those of a critic, if there is one, are a group of their own, with a rate of their own, and
+        with betas of their own where the optimiser has betas.
         """
         trained: list[Any] = [p for p in model.parameters() if p.requires_grad]
         if model.critic is not None:
             own = list(model.critic.parameters())
             critics = {id(p) for p in own}
             others = [p for p in trained if id(p) not in critics]
-            of_critic: dict[str, Any] = {"relative_rate": self.objective.critic_rate}
-            if self.objective.critic_betas is not None:
-                of_critic["betas"] = tuple(self.objective.critic_betas)
-            trained = [{"params": others}, {"params": own, **of_critic}]
+            of_critic = {"params": own, "relative_rate": self.objective.critic_rate}
+            trained = [{"params": others}, of_critic]
         made: torch.optim.Optimizer = self.settings.build("optimizer", params=trained)
+        if model.critic is not None and (betas := self.objective.critic_betas) is not None:
+            if "betas" in made.defaults:
+                made.param_groups[-1]["betas"] = tuple(betas)
+            elif betas != defaults(type(self.objective)).get("critic_betas"):
+                name = type(made).__name__
+                log.log(NOTE, "objective.critic_betas: not used, for %s has no betas.", name)
         return made
 
     @cached_property
@@ -205,24 +219,25 @@ def assemble(
 
     Args:
         settings, device: the checked configuration, and where data and model are put.
-        classes: those of a trained conditional model; None for those of the train split.
-        splits: the data, if they are loaded already.
-        conditions: those of a trained model; None for those of the train split.
+        classes, conditions: those of a trained model; None for those of the train split.
+        splits: the data as they were loaded, if they are.
         fresh: whether the model may be trained as it is; False where weights are loaded next.
     """
     evaluation: Evaluation = settings.build("evaluation")
     evaluation.prepare(settings.trust)
-    splits = load_splits(settings, splits)
-    splits, classes, conditions = _known_conditions(settings, splits, classes, conditions)
+    loaded = load_splits(settings, splits)
+    splits, classes, conditions = _known_conditions(settings, loaded, classes, conditions)
     torch.manual_seed(settings.fixed.seed)
     blocks = splits.table.blocks if splits.table else ()
     given = (splits.event_shape, splits.levels, classes, blocks, conditions)
     with weights_that_fit(device):
         model = build_model(settings, *given)
+    splits = splits.to(device)
     experiment = Experiment(
         settings,
         device,
-        splits.to(device),
+        splits,
+        as_loaded(splits, loaded),
         model.to(device),
         settings.build("objective", train_size=splits.train_size),
         settings.build("corruption"),

@@ -81,6 +81,12 @@ class Layerwise(Gradient):
             )
         if not issubclass(settings.classes["posterior"], DeltaPosterior):
             yield "posterior: trainer=layerwise stacks deterministic codes. Use posterior=delta."
+        if options["max_time"] is not None:
+            yield (
+                f"trainer.max_time: found {options['max_time']:g}, but trainer=layerwise needs all "
+                "steps, or the training could end while a layer is still trained by itself. Leave "
+                "it null, and set trainer.epochs."
+            )
         if settings.fixed.condition is not None:
             yield "condition: trainer=layerwise trains layers that see no label. Leave it null."
         epochs = options["epochs"] if options["steps"] is None else None

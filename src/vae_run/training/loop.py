@@ -59,9 +59,9 @@ class Loop:
         self.batches = self.experiment.training_batches(self.trainer.batch_size, self.batches_type)
         self.steps_per_epoch = self.progress.steps_per_epoch = self.batches.steps_per_epoch
         self.total = self.trainer.total_steps(self.steps_per_epoch)
-        self.trainer.refuse_long_warmup(objective, self.steps_per_epoch)
-        self.optimizer = self.experiment.optimizer(self.experiment.model)
         self.schedule: Schedule = settings.build("schedule")
+        self.trainer.refuse_long_warmup(objective, self.schedule, self.steps_per_epoch)
+        self.optimizer = self.experiment.optimizer(self.experiment.model)
         self.progress.horizon = self.schedule.horizon or self.total / self.steps_per_epoch
         self.average = WeightAverage(self.experiment.model, self.trainer.ema)
         self.display = TrainingDisplay(self.total, self.steps_per_epoch)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError
 
 Epochs = Annotated[float, Field(gt=0)]
@@ -20,6 +22,8 @@ class Schedule(ABC):
     horizon: float | None = None
     """Length in epochs of a schedule that has an end. None becomes the length of the training when
     the run starts, and keeps that value when the run is extended."""
+    warmup_epochs: float = 0.0
+    """Epochs in which the rate rises to `optimizer.lr`: fewer than the training has."""
 
     @abstractmethod
     def factor(self, epoch: float) -> float:
@@ -60,6 +64,13 @@ class Cosine(Schedule):
                 f"horizon of {self.horizon} epochs. Lower it, or raise schedule.horizon."
             )
 
+    @classmethod
+    def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        trainer, warmup = settings.parts["trainer"], options["warmup_epochs"]
+        epochs = trainer.get("epochs") if trainer.get("steps") is None else None
+        if epochs is not None and warmup >= epochs:
+            yield long_warmup(warmup, f"{epochs} epochs")
+
     def factor(self, epoch: float) -> float:
         assert self.horizon is not None, "the trainer fills the horizon"
         if epoch < self.warmup_epochs:
@@ -67,3 +78,11 @@ class Cosine(Schedule):
         span = max(self.horizon - self.warmup_epochs, 1e-9)
         progress = min(1.0, (epoch - self.warmup_epochs) / span)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def long_warmup(found: float, length: str) -> str:
+    """The message on a warm-up of `found` epochs that lasts for the whole training of `length`."""
+    return (
+        f"schedule.warmup_epochs: found {found:g}, expected less than the training of {length}, "
+        "or the rate never reaches optimizer.lr. Lower it, or train for longer."
+    )

@@ -16,6 +16,7 @@ from vae_run.runs.identity import Effect, keys_with
 from vae_run.training.accumulation import images_at_once
 from vae_run.training.compile import Choice, Decision, chosen, decision
 from vae_run.training.progress import Progress
+from vae_run.training.schedules import Schedule, long_warmup
 from vae_run.training.whole_batches import needing_whole_batches
 
 Count = Annotated[int, Field(ge=1)]
@@ -84,14 +85,19 @@ class GradientSettings:
             for name in (key.removeprefix("trainer.") for key in keys_with(Effect.LENGTH))
         }
 
-    def refuse_long_warmup(self, objective: Objective, steps_per_epoch: int) -> None:
-        """Refuse a warm-up of `objective` that is longer than the training.
+    def refuse_long_warmup(
+        self, objective: Objective, schedule: Schedule, steps_per_epoch: int
+    ) -> None:
+        """Refuse a warm-up of `objective` or of `schedule` that the training does not complete.
 
         Raises:
-            ConfigError: it is longer.
+            ConfigError: the objective's is longer, or the schedule's leaves no step after it.
         """
         total = self.total_steps(steps_per_epoch)
         epochs = total / steps_per_epoch
+        if schedule.warmup_epochs >= epochs:
+            length = f"{total} steps, which are {epochs:.4g} epochs"
+            raise ConfigError(long_warmup(schedule.warmup_epochs, length))
         if objective.warmup_epochs > epochs:
             found = f"objective.{objective.warmup_key}: found {objective.warmup_epochs:g}"
             raise ConfigError(

@@ -33,7 +33,8 @@ class StepRecord:
         skipped: 1.0 where the loss or that norm is not finite and nothing was updated, else 0.0,
             float [].
         sums: what `row` returns, where it has been computed already.
-        preparing: seconds that compiling took before the step.
+        preparing: seconds that compiling took before the step, with or without success. They do
+            not count as training; of steps that several runs take together, they are those of all.
     """
 
     step: int

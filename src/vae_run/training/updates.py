@@ -105,13 +105,16 @@ OPTIONS = ("betas", "eps", "weight_decay", "momentum", "nesterov")
 
 
 def groups_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[Group]:
-    """The groups of `optimizer`, its parameters called as in `model`."""
+    """The groups of `optimizer`, its parameters called as in `model`.
+
+    What a group holds besides the options of `optimizer` changes nothing, and is left out.
+    """
     names = {id(p): name for name, p in model.named_parameters()}
     return [
         Group(
             tuple(names[id(p)] for p in group["params"]),
             group.get("relative_rate", 1.0),
-            {key: group[key] for key in OPTIONS if key in group},
+            {key: group[key] for key in OPTIONS if key in group and key in optimizer.defaults},
         )
         for group in optimizer.param_groups
     ]

@@ -101,6 +101,9 @@ class CompiledStack:
         values: the parameters that are trained, by name in the model, each [N, ...].
         buffers: all others of the model's tensors, by name, each [N, ...].
         parameters: the parameters of each run, in the order of `values`, of which they are views.
+
+    Attributes:
+        preparing: seconds that compiling took in the last step, with or without success.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class CompiledStack:
         self._rates = torch.zeros(len(loops), device=device)
         self._epoch = torch.zeros((), device=device)
         self._program: program.Program | None = None
+        self.preparing = 0.0
 
     def _stacked_states(self, parameters: Sequence[Sequence[Tensor]]) -> list[Tensors]:
         """The optimisers' states, each [N, ...]; those of the runs become views of them."""
@@ -160,6 +164,7 @@ class CompiledStack:
         Returns:
             As `WholeStep`; None if there is no program, and nothing was done.
         """
+        self.preparing = 0.0
         self._epoch.fill_(epoch)
         self._rates.copy_(torch.tensor(rates, device=self._rates.device))
         given = {**batch, **self._numbers, "epoch": self._epoch, "rate": self._rates}
@@ -187,10 +192,10 @@ class CompiledStack:
             reason = difference(self.whole, made, arguments)
         except Exception as error:  # a compiler can fail in any way
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        self.preparing = took = time.perf_counter() - started
         if reason is not None:
             gives_up(self._loops, reason)
             return False
         self._program = made
-        took = time.perf_counter() - started
         log.info("the step of %d runs is compiled, in %.1f s", len(self._loops), took)
         return True

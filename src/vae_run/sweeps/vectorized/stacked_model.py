@@ -87,7 +87,7 @@ class Stack:
         self._parameters = parameters
         self._eager: StackedOptimizer | None = None
         self.drawn: Tensors | None = None
-        self._epoch = first.epoch
+        self._epoch, self._preparing = first.epoch, 0.0
         self._together: Callable[..., Computed] = vmap(
             grad_and_value(self._loss, has_aux=True), in_dims=(0, 0, 0, 0)
         )
@@ -181,7 +181,7 @@ class Stack:
             loop.optimizer.defaults["lr"] * loop.schedule.factor(loop.epoch) for loop in self.loops
         ]
         batch = self.draw() if self.drawn is None else self.drawn
-        self.drawn = None
+        self.drawn, self._preparing = None, 0.0
         terms, sums, norms, skipped = self._by_program(batch, rates) or self._by_torch(batch, rates)
         each = {name: term.unbind(0) for name, term in terms.items()}
         size = batch["target"].shape[1]
@@ -194,6 +194,7 @@ class Stack:
                 norm,
                 flag,
                 row,
+                self._preparing,
             )
             for i, (loop, norm, flag, row) in enumerate(
                 zip(self.loops, norms.unbind(0), skipped.unbind(0), sums.unbind(0), strict=True)
@@ -206,6 +207,7 @@ class Stack:
             return None
         with _unchecked():
             found = self._compiled.step(batch, self.loops[0].epoch, rates)
+        self._preparing = self._compiled.preparing
         if found is None:
             self._compiled = None
             return None

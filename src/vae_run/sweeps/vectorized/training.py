@@ -30,12 +30,13 @@ from vae_run.training.threads import computing_with
 log = logging.getLogger("vae_run")
 
 Data = dict[str, Splits]
-"""Loaded data, by the configuration of the dataset."""
+"""Data as they were loaded, by the configuration of the dataset and the names of conditions."""
 
 
 def _training_of(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, StepRecord, None]:
     """A whole run, from its directory to its pictures: yields its loop whenever it needs a step."""
-    run, key = RunDirectory(call.directory), json.dumps(call.settings.raw["dataset"])
+    run, settings = RunDirectory(call.directory), call.settings
+    key = json.dumps([settings.raw["dataset"], settings.fixed.vector_conditions])
     granted = torch.get_num_threads()
     ready = (
         continued(run, call, data.get(key)) if run.last.is_file() else begun(call, data.get(key))
@@ -43,7 +44,7 @@ def _training_of(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, 
     with ready as training:
         if training is None:
             return
-        data.setdefault(key, training.experiment.splits)
+        data.setdefault(key, training.experiment.loaded)
         trainer = training.experiment.settings.build("trainer")
         parts = (training.experiment, training.run, training.tracker, training.saved)
         with computing_with(threads_of(run)):
@@ -189,8 +190,8 @@ def _train(runs: list[ActiveRun], differing: Sequence[str], stop: SharedStop) ->
             for run in runs:
                 run.fail(error)
             return
-        # Each run is charged an equal share of the time.
-        share = (time.perf_counter() - started) / len(runs)
+        # Each run is charged an equal share of the time, that of compiling apart.
+        share = (time.perf_counter() - started - records[0].preparing) / len(runs)
         stop.update()
         for run, loop, record in zip(runs, stack.loops, records, strict=True):
             loop.progress.seconds += share

@@ -26,14 +26,21 @@ def verified(loops: Sequence[Loop], varying: Sequence[str] = ()) -> Stack:
     """A stack of `loops` whose first step was compared with those of its runs alone.
 
     Raises:
-        Disagreement: they differ, or these models cannot be batched.
+        Disagreement: they differ, or these models cannot be batched; the next batch of each run is
+            still its first.
     """
     try:
         stack = Stack(loops, varying)
     except (KeyError, RuntimeError) as error:
         raise Disagreement(f"their parameters differ ({error})") from error
+    places = [loop.batches.state_dict() for loop in loops]
     batch = stack.draw()
-    untrained = compare(stack, batch)
+    try:
+        untrained = compare(stack, batch)
+    except Disagreement:
+        for loop, place in zip(loops, places, strict=True):
+            loop.batches.load_state_dict(place)
+        raise
     if untrained:
         stack = Stack(loops, varying, untrained)
     stack.drawn = batch
