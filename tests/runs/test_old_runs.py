@@ -28,7 +28,7 @@ from vae_run.runs.identity import Effect, has_effect, identity
 from vae_run.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from conftest import Run, Train
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RELEASE = FIXTURES / "release_0_1_0"
@@ -147,3 +147,25 @@ def test_a_learned_sigma_of_an_earlier_run_is_read_as_it_was_stored() -> None:
     with torch.no_grad():
         model.likelihood.rho.fill_(-2.0)
     assert float(model.likelihood.sigma) == pytest.approx(1e-3 + math.log1p(math.exp(-2)))
+
+
+def test_what_is_refused_of_trainings_today_is_measured_all_the_same(
+    train: Train, vae_run: Run, tmp_path: Path
+) -> None:
+    """Long warm-ups of the rate were trained before they were refused."""
+    words = ("schedule=cosine", "trainer.epochs=2", "network.widths=[8]", "evaluation.figures=[]")
+    train(tmp_path / "run", *words)
+    config = tmp_path / "run" / ".hydra" / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    assert "warmup_epochs: 0" in text.split("schedule:")[1]
+    before, after = text.split("schedule:")
+    config.write_text(
+        f"{before}schedule:{after.replace('warmup_epochs: 0', 'warmup_epochs: 9', 1)}",
+        encoding="utf-8",
+    )
+    assert load(tmp_path / "run").sample(2).shape == (2, 1, 8, 8)
+    finished = vae_run("task=evaluate", f"run={tmp_path / 'run'}", "device=cpu")
+    assert finished.code == 0, finished.said
+    resumed = vae_run("task=resume", f"run={tmp_path / 'run'}", "trainer.epochs=4")
+    assert resumed.code == 1
+    assert "schedule.warmup_epochs" in resumed.said

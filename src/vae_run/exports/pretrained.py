@@ -53,7 +53,7 @@ def from_pretrained(
     file = _file(str(source), revision)
     tensors, told = _read(file)
     config, state = (_mapping(file, told, key) for key in ("configuration", "state"))
-    settings = check({**updated(config), **ADDED}, trust=tuple(trust))
+    settings = check({**updated(config), **ADDED}, trust=tuple(trust), trained=True)
     examples = tensors.pop(EXAMPLES, None)
     if isinstance(state.get("conditions"), dict):
         state["conditions"]["examples"] = examples

@@ -98,7 +98,7 @@ class RunDirectory:
 
         Its parts are of vae-run or of packages in `trust`. There is no tracker, nor its package.
         """
-        return check({**self.located(), **ADDED}, trust=trust)
+        return check({**self.located(), **ADDED}, trust=trust, trained=True)
 
     def located(self) -> dict[str, Any]:
         """The run's own configuration, with paths as this process can open them."""

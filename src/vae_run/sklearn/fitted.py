@@ -62,7 +62,7 @@ class Fitted:
             trust: packages besides vae-run whose classes `config` may name; None: all.
             file: where `state` is from, for messages.
         """
-        settings = check(config, trust=trust)
+        settings = check(config, trust=trust, trained=True)
         white = state.get("white")
         self.rows = rows if white is None else replace(rows, white=int(white))
         self.config = dict(config)

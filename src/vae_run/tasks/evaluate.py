@@ -80,7 +80,8 @@ def opened(call: Call) -> Opened:
     run = RunDirectory.existing(fixed.run)
     config = call.on_top_of(run.located(), allowed=ALLOWED, why=WHY)
     config.pop("checkpoint", None)
-    settings, device = check(config, trust=fixed.trust), choose_device(fixed.device)
+    settings = check(config, trust=fixed.trust, trained=True)
+    device = choose_device(fixed.device)
     tracker = confirmed(run.path, settings.build("tracker"), call.settings.build("tracker"))
     file = run.best if fixed.checkpoint == "best" else run.last
     saved = checkpoint_file.read(file)

@@ -143,11 +143,16 @@ class ClosedForm(Trainer):
             history = History(run.path / "history.csv")
             history.add({"epoch": 1, "step": 1} | {f"val/{k}": v for k, v in values.items()})
             history.finish()
-        run.stepped = True
-        run.status(epoch=1.0, step=1)
-        run.best.parent.mkdir(exist_ok=True)
-        state = {"model": experiment.model.state_dict(), "step": 1, "epoch": 1.0}
-        state |= {"progress": asdict(progress), "trainer": {}, **experiment.about()}
-        checkpoint_file.save(run.best, state)
-        checkpoint_file.save(run.last, state)
+        _save(experiment, run, progress)
         return progress
+
+
+def _save(experiment: Experiment, run: RunDirectory, progress: Progress) -> None:
+    """Write both checkpoints, which are alike."""
+    run.stepped = True
+    run.status(epoch=1.0, step=1)
+    run.best.parent.mkdir(exist_ok=True)
+    state = {"model": experiment.model.state_dict(), "step": 1, "epoch": 1.0}
+    state |= {"progress": asdict(progress), "trainer": {}, **experiment.about()}
+    checkpoint_file.save(run.best, state)
+    checkpoint_file.save(run.last, state)
