@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import slow_compiler
 import torch
 from fitting import BATCH, fitting
 from parts import experiment
@@ -189,17 +189,7 @@ def test_an_objective_that_reads_the_epoch_is_trained_eagerly_from_the_same_batc
 def test_the_time_of_compiling_is_told_whether_it_succeeds_or_not(
     compiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, passed = time.perf_counter, 0.0
-
-    def slow(whole: Any, _: Any) -> Any:
-        nonlocal passed
-        passed += 1000.0
-        if not compiles:
-            raise RuntimeError("no room left")
-        return whole
-
-    monkeypatch.setattr(time, "perf_counter", lambda: clock() + passed)
-    monkeypatch.setattr(program, "of", slow)
+    slow_compiler.install(monkeypatch, compiles=compiles)
     records = list(islice(fitting(experiment(), through=CompiledSteps), 3))
     assert [round(record.preparing, -3) for record in records] == [1000, 0, 0]
 

@@ -87,10 +87,9 @@ def opened(call: Call) -> Opened:
     saved = checkpoint_file.read(file)
     refuse_other_model(settings, saved, file)
     with checkpoint_file.understood(file):
-        whole = (
-            saved.get("white") or saved.get("levels")
-        ) is not None  # scaled ones have no levels
-        white = white_of(saved) if whole else None
+        # Of scaled images the white is kept, but no levels are.
+        known = any(saved.get(key) is not None for key in ("white", "levels"))
+        white = white_of(saved) if known else None
     decide = "dataset.white" in call.typed_keys
     splits, other = read_data(run, settings, None if decide else white)
     if other is not None and white == BYTE:
