@@ -53,6 +53,22 @@ REFUSED = [
     ("model=rae prior=flow", "prior: found FlowPrior, whose parameters", "fitted_gaussian"),
     ("objective=regularized prior=mixture", "prior: found MixturePrior", "objective=elbo"),
     ("objective=iwae prior=flat", "objective: prior=flat is improper", "objective=elbo"),
+    (
+        "network.tied=true",
+        "network.tied: needs a posterior with one parameter per dimension and a likelihood with "
+        "one per pixel; found NormalPosterior and",
+        "posterior=delta likelihood=mse",
+    ),
+    (
+        "model=ae network.tied=true likelihood=gaussian_pixel",
+        "network.tied: needs a posterior with one parameter",
+        "likelihood=mse",
+    ),
+    (
+        "model=ae network=conv1d objective.orthonormality=1",
+        "objective.orthonormality: is for a decoder whose last layer is linear; found network",
+        "network=mlp",
+    ),
 ]
 
 

@@ -165,7 +165,9 @@ def test_splits_without_one_to_train_on_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="folders Test, val, but none for training"):
         folder(tmp_path)
     draw_classes(tmp_path, ["cat"])
-    assert folder(tmp_path).class_names == ("Test", "cat", "val"), "a class may be called Test"
+    found = folder(tmp_path)
+    assert found.class_names == ("Test", "cat", "val"), "a class may be called Test"
+    assert any("no folder is called train" in note and "Test, val" in note for note in found.notes)
 
 
 def test_what_is_not_read_is_counted(tmp_path: Path) -> None:

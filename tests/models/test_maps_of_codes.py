@@ -134,6 +134,14 @@ def test_a_shape_that_the_network_does_not_reach_is_refused_with_those_that_it_d
         check(composed("model=kl_autoencoder", "latent_dim=3"))
 
 
+def test_a_shape_of_one_number_is_the_size_of_a_code_without_maps() -> None:
+    settings = check(composed("latent_shape=[5]"))
+    assert (settings.fixed.latent_dim, settings.fixed.code_shape) == (5, (5,))
+    assert build_model(settings, (1, 8, 8)).sample(2).shape == (2, 1, 8, 8)
+    with pytest.raises(ConfigError, match=r"latent_shape: .*\[C, h, w\], or \[D\]"):
+        check(composed("latent_shape=[5,2]"))
+
+
 def test_codes_are_written_as_maps_and_in_tables_as_columns(vae_run, tmp_path):
     run = tmp_path / "run"
     small = ("network.widths=[4]", "latent_shape=[2,4,4]", "trainer.steps=2")

@@ -92,7 +92,10 @@ def _check_fixed(own: Mapping[str, Any]) -> Common:
 
 
 def _with_size_of_code(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`config` with the `latent_dim` that follows from `latent_shape`, if this is given."""
+    """`config` with the `latent_dim` that follows from `latent_shape`, if this is given.
+
+    `latent_shape=[D]` is `latent_dim=D`, a code without maps.
+    """
     shape = config.get("latent_shape")
     if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
         return config  # the schema refuses what is wrong
@@ -102,7 +105,7 @@ def _with_size_of_code(config: Mapping[str, Any]) -> Mapping[str, Any]:
             f"latent_dim: found {given}, but latent_shape={shape} has {size} entries. Leave out "
             "latent_dim, which follows from latent_shape."
         )
-    return {**config, "latent_dim": size}
+    return {**config, "latent_dim": size, "latent_shape": None if len(shape) == 1 else shape}
 
 
 def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:

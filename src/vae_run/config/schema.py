@@ -30,6 +30,12 @@ def _condition(names: str | list[str] | None) -> str | list[str] | None:
 Positive = Annotated[int, Field(ge=1)]
 
 
+def _code(shape: list[int] | None) -> list[int] | None:
+    if shape is not None and len(shape) != 3:
+        raise ValueError("it should be [C, h, w], or [D], which is latent_dim=D")
+    return shape
+
+
 class Sweep(BaseModel):
     """Settings of a multirun."""
 
@@ -57,8 +63,8 @@ class Common(BaseModel):
 
     task: str
     latent_dim: Annotated[int, Field(ge=1)]  # D, dimensions of the code
-    latent_shape: Annotated[list[Positive] | None, Field(min_length=3, max_length=3)] = None
-    # [C, h, w] of a code of maps; latent_dim is then their product
+    latent_shape: Annotated[list[Positive] | None, AfterValidator(_code)] = None
+    # [C, h, w] of a code of maps; latent_dim is then their product. `check` has replaced [D]
     seed: Annotated[int, Field(ge=0, lt=2**63)]  # initialisation, order of batches, noise
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "bfloat16"]  # of training; evaluation is always float32

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vae_run.data.batches import Batch
 from vae_run.errors import ConfigError
 from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.models.networks.skip import Pyramid
 from vae_run.models.weight_constraints import TiedLinear
 from vae_run.objectives.base import Epoch, NonNegative, Objective, Terms, unless_trained
 
@@ -34,6 +35,12 @@ class Reconstruction(Objective):
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         yield from unless_trained(settings, "reconstruction")
+        network = settings.classes["network"]
+        if options["orthonormality"] and issubclass(network, Pyramid):
+            yield (
+                "objective.orthonormality: is for a decoder whose last layer is linear; found "
+                f"network {network.__name__}. Use network=mlp or linear."
+            )
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         model = model.beside(batch.input)

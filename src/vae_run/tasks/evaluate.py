@@ -193,7 +193,7 @@ def add_to_run(
     metrics: Mapping[str, Mapping[str, float]],
     pictures: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Add results to the run's own; trackers get those metrics that the run did not have."""
+    """Add results to the run's own; trackers get those metrics that are new or have changed."""
     run, look = found.run, found.experiment.settings.fixed.figures
     kept = run.metrics()
     run.write_metrics({**kept, **{k: {**kept.get(k, {}), **v} for k, v in metrics.items()}})
@@ -203,7 +203,7 @@ def add_to_run(
     with tracked(run.path, found.tracker) as sending:
         for split, values in metrics.items():
             known = kept.get(split, {})
-            sending.scalars(split, {k: v for k, v in values.items() if k not in known}, step)
+            sending.scalars(split, {k: v for k, v in values.items() if known.get(k) != v}, step)
         sending.pictures(pictures, step)
     write_report(run)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from vae_run.data.split_names import SPLITS
@@ -47,12 +47,22 @@ def split_folders(root: Path, read: Path | None = None) -> tuple[dict[str, Path]
                 f"dataset.path={root}: there are folders {named}, but none for training; name it "
                 "train, or give the folder to train on as dataset.path"
             )
-        return {"train": root}, ()
+        return {"train": root}, tuple(_classes_note(root, found))
     found = {split: found[split] for split in SPLITS if split in found}
     renamed = [f"{path.name} is {split}" for split, path in found.items() if path.name != split]
     notes = [f"{root}: splits by folder names: {', '.join(renamed)}"] if renamed else []
     notes += _beside_note(root, found, [path for path in below if path != read])
     return found, tuple(notes)
+
+
+def _classes_note(root: Path, splits: Mapping[str, Path]) -> Iterator[str]:
+    """That folders with names of splits are read as classes, since none is for training."""
+    if splits:
+        named = ", ".join(path.name for path in splits.values())
+        yield (
+            f"{root}: no folder is called train, so that all images are read together, and cut "
+            f"into splits; {named} beside other folders are not taken for splits"
+        )
 
 
 def _beside_note(root: Path, splits: Mapping[str, Path], below: Iterable[Path]) -> list[str]:

@@ -39,6 +39,8 @@ class Likelihood(nn.Module, ABC):
     """Whether it is a distribution on {0, 1}: with grey pixels it gives a cross-entropy."""
     discrete = False
     """Whether it is a distribution over grey levels; the constructor then takes `levels`."""
+    single = True
+    """Whether it asks the decoder for one parameter per pixel."""
 
     def __init__(self, *, event_shape: tuple[int, ...], projection: Projection, k: int = 1) -> None:
         super().__init__()

@@ -126,8 +126,10 @@ class GaussianPixelLikelihood(Likelihood):
 
     sigma = floor + softplus(raw), in pixels. Without the floor the density of a pixel that is
     always the same, such as a black corner, would grow without bound, and with it the likelihood
-    (Mattei & Frellsen 2018): the figure depends on `floor`, so tell it beside the figure.
+    (Mattei & Frellsen 2018): its value depends on `floor`, so tell both.
     """
+
+    single = False
 
     start_sigma = 0.3
     """sigma where raw = 0: about the standard deviation of grey-scale images."""

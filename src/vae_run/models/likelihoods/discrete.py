@@ -126,6 +126,7 @@ class GridLikelihood(Likelihood):
 
     unit_interval = True
     discrete = True
+    single = False
 
     def __init__(
         self, *, event_shape: tuple[int, ...], projection: Projection, levels: int, k: int

@@ -79,6 +79,13 @@ class MLP(Network):
                 "network.tied: the transpose of an encoder with labels as input would output "
                 "labels. Use network.tied=false, or condition=null."
             )
+        parts = settings.classes["posterior"], settings.classes["likelihood"]
+        if options.get("tied") and (parts[0].stochastic or not parts[1].single):
+            yield (
+                "network.tied: needs a posterior with one parameter per dimension and a likelihood "
+                f"with one per pixel; found {parts[0].__name__} and {parts[1].__name__}. Use "
+                "posterior=delta likelihood=mse."
+            )
 
     def _stack(self, size: int, widths: Widths) -> tuple[list[nn.Module], int]:
         layers: list[nn.Module] = []
