@@ -83,7 +83,7 @@ def test_the_optimizers_state_is_saved_beside_its_own_weights_alone(
     train: Train, tmp_path: Path
 ) -> None:
     """`best.pt` has none; `last.pt`, from which a run goes on, holds the weights of its step."""
-    few = ("dataset.val_size=0.95", "trainer.epochs=150", "optimizer.lr=0.02")  # overfits
+    few = ("dataset.val_size=0.95", "trainer.epochs=60", "optimizer.lr=0.05")  # overfits
     run = train(tmp_path / "run", *few, "network.activation=tanh", "network.widths=[64]")
     best, last = (
         checkpoint_file.read(run / "checkpoints" / f"{name}.pt") for name in ("best", "last")

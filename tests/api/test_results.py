@@ -171,6 +171,7 @@ def test_ctrl_c_stops_a_sweep_and_leaves_its_runs(small: Any, tmp_path: Path) ->
     pressing = threading.Thread(target=press)
     pressing.start()
     keys = {**small, "trainer.epochs": 5000, "trainer.log_every": 5, "hydra.launcher.jobs": 1}
+    keys["trainer.compile"] = False
     found = api.sweep({"seed": [0, 1]}, "dataset=digits", directory="s", **keys)
     pressing.join()
     assert [row["state"] for row in found.table] == ["interrupted", "pending"]

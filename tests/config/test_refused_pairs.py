@@ -94,6 +94,15 @@ def test_a_pair_is_refused_by_name_before_any_data_are_read(
 
 
 TAKEN = {
+    "network.tied=true": ["model=ae likelihood=mse network.tied=true"],
+    "model=ae network.tied=true likelihood=gaussian_pixel": [
+        "model=ae network.tied=true likelihood=mse",
+        "model=ae likelihood=gaussian_pixel",
+    ],
+    "model=ae network=conv1d objective.orthonormality=1": [
+        "model=ae network=mlp objective.orthonormality=1",
+        "model=ae network=conv1d",
+    ],
     "posterior=delta": ["posterior=normal", "posterior=delta objective=reconstruction"],
     "model=ae objective=iwae": ["model=ae objective=reconstruction", "model=vae objective=iwae"],
     "prior=spherical": ["prior=spherical posterior=von_mises_fisher", "prior=standard_normal"],

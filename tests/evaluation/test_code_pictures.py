@@ -262,9 +262,9 @@ def test_contours_are_drawn_around_the_codes():
 
 FAMILIES = [
     ("model=ae", "latent_dim=2"),
-    ("prior=flat", "latent_dim=2"),
+    pytest.param(("prior=flat", "latent_dim=2"), marks=pytest.mark.scale),
     ("prior=mixture",),
-    ("prior=vamp", "latent_dim=2"),
+    pytest.param(("prior=vamp", "latent_dim=2"), marks=pytest.mark.scale),
     ("posterior=flow",),
     ("model=hyperspherical_vae",),
     ("latent_dim=1",),

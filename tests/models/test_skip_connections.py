@@ -175,6 +175,7 @@ def test_what_needs_codes_alone_is_neither_measured_nor_drawn() -> None:
     assert evaluation.draw(view).keys() == {"reconstructions"}
 
 
+@pytest.mark.scale
 def test_the_objective_compiles_as_one_graph() -> None:
     made = experiment(*SKIP[:2], "network=conv", shape=(1, 8, 8), n=20)
     (batch,) = made.view(made.splits.val).batches()

@@ -169,6 +169,7 @@ def test_a_critic_of_correlated_normal_codes_finds_their_total_correlation():
     assert exact == pytest.approx(-0.5 * math.log(0.42))
 
 
+@pytest.mark.scale
 def test_a_critic_of_codes_against_the_prior_finds_the_log_ratio_of_the_densities():
     """Against N(0, I), the logit of N(1, 0.5^2) is log q - log p, whose mean is the KL."""
     torch.manual_seed(0)
@@ -322,7 +323,6 @@ def test_the_best_checkpoint_does_not_depend_on_the_critics_word():
         (["model=factor_vae", "posterior=delta"], "objective: an ELBO needs a posterior"),
         (["model=aae", "prior=mixture"], "objective=aae: compares codes with prior"),
         (["model=vae_gan", "prior=mixture"], "objective.critic_samples: draws codes"),
-        (["model=vae_gan", "network.tied=true"], "objective.adaptive: needs a last layer"),
         (["model=vae_gan", "network.spectral_norm=true"], "objective.adaptive: needs a last"),
         (["model=vae_gan", "objective.critic_start=101"], "objective.critic_start: found 101"),
         (["model=vae_gan", "objective.critic_widths=[]"], "objective.critic_widths: found []"),

@@ -85,7 +85,9 @@ def norms(model: LatentVariableModel) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv", "resnet"])
+@pytest.mark.parametrize(
+    "network", ["mlp", "conv", pytest.param("resnet", marks=pytest.mark.scale)]
+)
 def test_spectral_norms_of_a_trained_decoder_are_one(
     network: str, train: Train, tmp_path: Path
 ) -> None:

@@ -31,6 +31,9 @@ class Cluster:
         self.environment = {
             **environment,
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_health_check_period_ms": "500",  # a lost node is found in two seconds
+            "RAY_health_check_timeout_ms": "2000",
+            "RAY_health_check_failure_threshold": "3",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(),
             "OMP_NUM_THREADS": "1",

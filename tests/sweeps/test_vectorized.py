@@ -212,7 +212,10 @@ def test_bfloat16_agrees_as_far_as_it_goes(tmp_path: Path) -> None:
     "words",
     [
         ("objective.warmup_epochs=1", "schedule=cosine", "trainer.clip_norm=1"),
-        ("optimizer=adamw", "optimizer.weight_decay=0.1", "corruption=masking", "model=dae"),
+        pytest.param(
+            ("optimizer=adamw", "optimizer.weight_decay=0.1", "corruption=masking", "model=dae"),
+            marks=pytest.mark.scale,
+        ),
     ],
     ids=lambda words: words[0],
 )
@@ -442,6 +445,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.scale
 def test_runs_end_each_in_its_own_way_as_alone(alone: Path, tmp_path: Path) -> None:
     checked = Distribution._validate_args
     calls = [call(tmp_path / name, *words) for name, words in PLANS.items()]

@@ -25,9 +25,9 @@ BY_STEPS += [("model=vae_gan", "objective.critic_start=0.5")]
 OTHER_STEPS = [
     ("model=stacked_dae", "network.widths=[16]", "trainer.pretrain_epochs=1", "trainer.epochs=4"),
     ("trainer=pruning", "trainer.epochs=4", "trainer.prune_from=1", "trainer.prune_until=3"),
-    ("model=ae", "network.tied=true", "network.widths=[16]"),
     ("precision=bfloat16", "network.widths=[16]"),
 ]
+QUICK = ("model=ae", "network.tied=true", "network.widths=[16]")
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def trained(vae_run: Run, run: Path, *words: str) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize(
     "words",
-    [*OTHER_STEPS, *(pytest.param(one, marks=pytest.mark.scale) for one in BY_STEPS)],
+    [QUICK, *(pytest.param(one, marks=pytest.mark.scale) for one in [*OTHER_STEPS, *BY_STEPS])],
     ids=lambda words: words[0],
 )
 def test_the_history_is_that_of_eager_steps(

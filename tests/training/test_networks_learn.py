@@ -21,7 +21,11 @@ from vae_run.evaluation.codes import evaluating
             16,
             marks=pytest.mark.scale,
         ),
-        (("network=resnet", "network.widths=[16,32]", "network.blocks=1"), 6),
+        pytest.param(
+            ("network=resnet", "network.widths=[16,32]", "network.blocks=1"),
+            6,
+            marks=pytest.mark.scale,
+        ),
     ],
     ids=str,
 )

@@ -225,10 +225,10 @@ def _conflicts(settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         )
     if not options["adversarial"]:
         return
-    if options["adaptive"] and (network.spectral_norm or getattr(network, "tied", False)):
+    if options["adaptive"] and network.spectral_norm:
         yield (
             "objective.adaptive: needs a last layer with a weight of its own, which "
-            "network.tied and network.spectral_norm take from it. Use objective.adaptive=false."
+            "network.spectral_norm takes from it. Use objective.adaptive=false."
         )
     if options["critic_samples"] and not settings.classes["prior"].gaussian:
         yield (
