@@ -44,11 +44,12 @@ def directory_name(number: int, overrides: Iterable[str], swept: Sequence[str]) 
 
     A key is shortened to its last part, unless another swept key ends in the same one.
     """
-    endings = [key.rsplit(".", 1)[-1] for key in swept]
+    varied = {key.lstrip("+") for key in swept}
+    endings = [key.rsplit(".", 1)[-1] for key in varied]
     words = []
     for override in overrides:
         key, _, value = override.partition("=")
-        if (key := key.lstrip("+")) in swept:
+        if (key := key.lstrip("+")) in varied:
             short = key.rsplit(".", 1)[-1]
             words.append(f"{short if endings.count(short) == 1 else key}={value}")
     readable = re.sub(r"[^\w.=,+-]+", "_", ",".join(words))
