@@ -10,12 +10,21 @@ from parts import composed
 
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
+from vae_run.errors import ConfigError
 from vae_run.runs.run_directory import RunDirectory
+from vae_run.sweeps.same_data import refuse_several_roots
 from vae_run.tasks import resume, sweep_job, train
 
 SEED = ("dataset=mnist", "seed=1")
 DEAD = 2**22 + 1
 """No process has this number: Linux gives none above 2**22."""
+
+
+def test_several_roots_are_refused() -> None:
+    refuse_several_roots({"dataset.root": ["dataset.root=a"] * 2, "dataset.path": ["a", "b"]})
+    for key in ("dataset.root", "+dataset.root"):
+        with pytest.raises(ConfigError, match=r"^dataset\.root: found 2 values in a sweep"):
+            refuse_several_roots({key: [f"{key}=a", f"{key}=b"], "seed": ["seed=0"]})
 
 
 @pytest.mark.parametrize("name", ["last", "previous", "best", None])

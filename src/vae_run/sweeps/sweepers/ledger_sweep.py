@@ -20,7 +20,7 @@ from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides, tell_of_other_names
 from vae_run.sweeps.ledger import TO_DO, Entry, Ledger
 from vae_run.sweeps.partial_keys import Axes, PartialKeys
-from vae_run.sweeps.same_data import MovedJobs
+from vae_run.sweeps.same_data import MovedJobs, refuse_several_roots
 from vae_run.sweeps.scheduler import Scheduler
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
@@ -74,8 +74,9 @@ class LedgerSweep:
         """Which keys the options of a sweep over `axes` have; says which are left out for some.
 
         Raises:
-            ConfigError: none of its options has a key.
+            ConfigError: none of its options has a key, or several places of data are asked for.
         """
+        refuse_several_roots(axes)
         found = PartialKeys(self.composer, axes)
         found.refuse_foreign()
         for line in found.lines():
