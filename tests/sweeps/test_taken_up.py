@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +18,9 @@ from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.errors import ConfigError
 from vae_run.runs.run_directory import RunDirectory
+from vae_run.sweeps.executors.job_end import Cause, JobEnd
 from vae_run.sweeps.same_data import refuse_several_roots
+from vae_run.sweeps.scheduler import state_after
 from vae_run.tasks import resume, sweep_job, train
 
 SEED = ("dataset=mnist", "seed=1")
@@ -20,11 +28,39 @@ DEAD = 2**22 + 1
 """No process has this number: Linux gives none above 2**22."""
 
 
+def in_state(run: Path, state: str, pid: int = os.getpid(), message: str = "") -> Path:
+    """The run directory `run` with a `status.json` that a process `pid` of this machine wrote."""
+    run.mkdir(parents=True, exist_ok=True)
+    about = {"state": state, "pid": pid, "host": socket.gethostname(), "message": message}
+    (run / "status.json").write_text(json.dumps(about))
+    return run
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """A lock of the run `run`, as a process that trains in it holds it."""
+    with (run / "train.log").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def test_several_roots_are_refused() -> None:
     refuse_several_roots({"dataset.root": ["dataset.root=a"] * 2, "dataset.path": ["a", "b"]})
     for key in ("dataset.root", "+dataset.root"):
         with pytest.raises(ConfigError, match=r"^dataset\.root: found 2 values in a sweep"):
             refuse_several_roots({key: [f"{key}=a", f"{key}=b"], "seed": ["seed=0"]})
+
+
+def test_a_job_that_a_live_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    live, gone = in_state(tmp_path / "a", "running"), in_state(tmp_path / "b", "running", DEAD)
+    before = (live / "status.json").read_text()
+    refused = JobEnd(2, 1.0, Cause.EXITED, "run: is being trained by process 7")
+    killed = JobEnd(-9, 1.0, Cause.KILLED, "killed by SIGKILL")
+    with locked(live), locked(gone):
+        assert state_after(live, refused) == ("interrupted", refused.message)
+        assert state_after(gone, killed) == ("failed", killed.message), "its process is gone"
+    assert (live / "status.json").read_text() == before
+    assert state_after(live, refused)[0] == "failed", "the lock is free"
 
 
 @pytest.mark.parametrize("name", ["last", "previous", "best", None])

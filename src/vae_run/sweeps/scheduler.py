@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Place
+from vae_run.runs import lock
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.runs.status import ended_from_outside
 from vae_run.sweeps.display import SweepDisplay
@@ -23,6 +24,9 @@ STATES: Mapping[Cause, str] = {
     Cause.SWEEP_STOPPED: "interrupted",
 }
 """The state of a job that did not end by itself, whatever its run directory says."""
+
+TRAINED = "another process trains in its directory"
+"""Why a job was not run by this sweep, though the state of its run is running."""
 
 MakeJob = Callable[[Sequence[Entry]], Callable[[int], Job]]
 """Makes a job for the pool that does one or several entries of the ledger."""
@@ -108,12 +112,15 @@ class Scheduler:
 def state_after(run: Path, end: JobEnd) -> tuple[str, str]:
     """State and message of the job in the directory `run` that ended so.
 
-    A killed process leaves `status.json` at "running", which is corrected there as well.
+    A killed process leaves `status.json` at "running", which is corrected there as well. It is left
+    alone where another process trains in the run, which therefore refused this job.
     """
     status = read_if_whole(run / "status.json")
     state, message = str(status.get("state", "")), str(status.get("message", "")).split("\n")[0]
     if end.exit_code == 0:
         return "completed", ""
+    if lock.is_trained(run, status):
+        return "interrupted", end.message or TRAINED
     if end.cause in STATES:
         state, message = STATES[end.cause], end.message
     elif state not in ("failed", "diverged", "interrupted"):
