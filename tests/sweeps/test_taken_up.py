@@ -19,6 +19,7 @@ from vae_run.config.invocation import Call
 from vae_run.errors import ConfigError
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.executors.job_end import Cause, JobEnd
+from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.sweeps.same_data import refuse_several_roots
 from vae_run.sweeps.scheduler import state_after
 from vae_run.tasks import resume, sweep_job, train
@@ -49,6 +50,23 @@ def test_several_roots_are_refused() -> None:
     for key in ("dataset.root", "+dataset.root"):
         with pytest.raises(ConfigError, match=r"^dataset\.root: found 2 values in a sweep"):
             refuse_several_roots({key: [f"{key}=a", f"{key}=b"], "seed": ["seed=0"]})
+
+
+def test_a_ledger_keeps_the_failure_of_a_job_that_the_sweep_stopped(tmp_path: Path) -> None:
+    why = "ran past hydra.launcher.time_limit=5 s"
+    ledger = Ledger(tmp_path)
+    for number, (before, state) in enumerate(
+        [("failed", "interrupted"), ("failed", "running"), ("failed", "completed"),
+         ("running", "interrupted"), ("running", "running")]
+    ):  # fmt: skip
+        ledger.jobs[str(number)] = Entry(str(number), [], before, message=why)
+        in_state(tmp_path / str(number), state, DEAD, "its own")
+    ledger.save()
+    jobs = Ledger.open(tmp_path).jobs.values()
+    assert [(job.state, job.message) for job in jobs] == [
+        *[("failed", why)] * 2,
+        *((state, "its own") for state in ("completed", "interrupted", "interrupted")),
+    ]
 
 
 def test_a_job_that_a_live_process_trains_is_left_to_it(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from vae_run.system.lock_files import acquire, lock_file
 FORMAT = 1
 """Version of `ledger.json`."""
 
-
 TO_DO = ("pending", "running", "interrupted", "failed")
 """States of jobs that the same command runs again; a diverged job would only diverge again."""
 
@@ -161,9 +160,10 @@ class Ledger:
         if "state" not in status:
             return
         state, message = str(status["state"]), str(status.get("message", ""))
-        if state == "running" and entry.state in TO_DO:
-            state = entry.state if entry.state == "failed" else "interrupted"
-            message = message or entry.message or "ended without a message"
+        if entry.state == "failed" and state in ("running", "interrupted"):
+            return  # the sweep stopped it, for example at a time limit, and knows why
+        if state == "running":
+            state, message = "interrupted", message or entry.message or "ended without a message"
         entry.state, entry.message = state, message.split("\n")[0]
 
     def told(self, entry: Entry) -> dict[str, Any]:
