@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from parts import composed
 
+from vae_run.api.sweeping import Sweep
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.errors import ConfigError
@@ -79,6 +80,20 @@ def test_a_job_that_a_live_process_trains_is_left_to_it(tmp_path: Path) -> None:
         assert state_after(gone, killed) == ("failed", killed.message), "its process is gone"
     assert (live / "status.json").read_text() == before
     assert state_after(live, refused)[0] == "failed", "the lock is free"
+
+
+def test_the_table_of_a_live_sweep(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, {"a": Entry("1000-a", [], "failed"), "b": Entry("999-b", [])})
+    ledger.save()
+    live, gone = (in_state(tmp_path / name, "running") for name in ("1000-a", "999-b"))
+    with locked(live):
+        table = Sweep(tmp_path).table
+    assert [(row["run"], row["state"]) for row in table] == [
+        ("999-b", "interrupted"),
+        ("1000-a", "running"),
+    ]
+    in_state(gone, "completed")
+    assert Sweep(tmp_path).table.column("state") == ["completed", "failed"], "the lock is free"
 
 
 @pytest.mark.parametrize("name", ["last", "previous", "best", None])

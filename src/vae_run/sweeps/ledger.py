@@ -17,6 +17,7 @@ from typing import Any
 from filelock import Timeout
 
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.runs import lock
 from vae_run.runs.identity import identity
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.system.files import json_text, write_atomically
@@ -155,14 +156,18 @@ class Ledger:
                 self.take_state(entry)
 
     def take_state(self, entry: Entry) -> None:
-        """Bring one entry up to date with its run directory's `status.json`."""
+        """Bring one entry up to date with its run directory's `status.json`.
+
+        A job is running as long as a process trains in its directory, whichever process that is.
+        """
         status = read_if_whole(self.folder / entry.directory / "status.json")
         if "state" not in status:
             return
         state, message = str(status["state"]), str(status.get("message", ""))
-        if entry.state == "failed" and state in ("running", "interrupted"):
+        trained = lock.is_trained(self.folder / entry.directory, status)
+        if entry.state == "failed" and state in ("running", "interrupted") and not trained:
             return  # the sweep stopped it, for example at a time limit, and knows why
-        if state == "running":
+        if state == "running" and not trained:
             state, message = "interrupted", message or entry.message or "ended without a message"
         entry.state, entry.message = state, message.split("\n")[0]
 
