@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,10 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.executors.job_end import Cause, JobEnd
 from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.sweeps.same_data import refuse_several_roots
-from vae_run.sweeps.scheduler import state_after
+from vae_run.sweeps.scheduler import NOT_BEGUN, state_after, take_ends
+from vae_run.sweeps.sweepers.ledger_sweep import (
+    LedgerSweep,
+)
 from vae_run.tasks import resume, sweep_job, train
 
 SEED = ("dataset=mnist", "seed=1")
@@ -94,6 +97,49 @@ def test_the_table_of_a_live_sweep(tmp_path: Path) -> None:
     ]
     in_state(gone, "completed")
     assert Sweep(tmp_path).table.column("state") == ["completed", "failed"], "the lock is free"
+
+
+@pytest.mark.parametrize(
+    ("not_begun", "expected"),
+    [(("pending", ""), ("pending", 2)), (("failed", NOT_BEGUN), ("failed", 3))],
+)
+def test_another_launchers_jobs_that_have_not_begun(
+    tmp_path: Path, not_begun: tuple[str, str], expected: tuple[str, int]
+) -> None:
+    ledger, told = Ledger(tmp_path), []
+    entries = [Entry(name, [], "running", attempts=3) for name in ("done", "stopped", "not", "by")]
+    in_state(tmp_path / "done", "completed")
+    in_state(tmp_path / "stopped", "interrupted")
+    with locked(in_state(tmp_path / "by", "running")):
+        take_ends(ledger, entries, lambda entry: told.append(entry.state), not_begun=not_begun)
+    states = [(entry.state, entry.attempts) for entry in entries]
+    assert states == [("completed", 3), ("interrupted", 3), expected, ("interrupted", 3)]
+    assert told == [state for state, _ in states if state != "pending"]
+
+
+class Stopped:
+    """A launcher that Ctrl-C ends before its second job."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def launch(self, words: Sequence[Sequence[str]], initial_job_idx: int) -> None:
+        in_state(self.folder / "0", "completed")
+        raise SystemExit(130)
+
+
+def test_ctrl_c_uses_up_no_job_that_has_not_begun(tmp_path: Path) -> None:
+    ledger, told = Ledger(tmp_path), []
+    entries = [Entry("0", []), Entry("1", [])]
+    sweep = LedgerSweep.__new__(LedgerSweep)
+    sweep.folder, sweep.launcher, sweep._plugin = tmp_path, None, Stopped(tmp_path)  # type: ignore[assignment]
+    with pytest.raises(SystemExit):
+        sweep.launch(ledger, iter(entries), 2, ended=lambda entry: told.append(entry.directory))
+    assert [(entry.state, entry.attempts) for entry in entries] == [
+        ("completed", 1),
+        ("pending", 0),
+    ]
+    assert told == ["0"]
 
 
 @pytest.mark.parametrize("name", ["last", "previous", "best", None])

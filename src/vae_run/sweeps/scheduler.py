@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,9 @@ STATES: Mapping[Cause, str] = {
     Cause.SWEEP_STOPPED: "interrupted",
 }
 """The state of a job that did not end by itself, whatever its run directory says."""
+
+NOT_BEGUN = "it failed before its first step, or the launcher did not start it"
+"""What is known of a job of another plugin's launcher that has left no run directory."""
 
 TRAINED = "another process trains in its directory"
 """Why a job was not run by this sweep, though the state of its run is running."""
@@ -128,6 +131,33 @@ def state_after(run: Path, end: JobEnd) -> tuple[str, str]:
     own = "interrupted" if state == "pruned" else state  # only a search knows "pruned"
     ended_from_outside(run, own, message)
     return state, message
+
+
+def take_ends(
+    ledger: Ledger,
+    entries: Iterable[Entry],
+    ended: Callable[[Entry], None],
+    *,
+    not_begun: tuple[str, str],
+) -> None:
+    """Take the states of jobs that another plugin's launcher was given from their directories.
+
+    Args:
+        ledger: of the sweep.
+        entries: of the jobs.
+        ended: called with the entry of each job, unless it is pending now.
+        not_begun: the state and message of jobs that have left no run directory.
+    """
+    for entry in entries:
+        ledger.take_state(entry)
+        if entry.state == "running":
+            begun = (ledger.folder / entry.directory / "status.json").is_file()
+            entry.state, entry.message = ("interrupted", TRAINED) if begun else not_begun
+        if entry.state == "pending":
+            entry.attempts -= 1
+        else:
+            ended(entry)
+    ledger.save()
 
 
 def _main_metrics(run: Path) -> dict[str, float]:

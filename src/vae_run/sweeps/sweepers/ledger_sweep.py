@@ -21,7 +21,7 @@ from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides, tel
 from vae_run.sweeps.ledger import TO_DO, Entry, Ledger
 from vae_run.sweeps.partial_keys import Axes, PartialKeys
 from vae_run.sweeps.same_data import MovedJobs, refuse_several_roots
-from vae_run.sweeps.scheduler import Scheduler
+from vae_run.sweeps.scheduler import NOT_BEGUN, Scheduler, take_ends
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.machine_lines import write_line
@@ -29,10 +29,6 @@ from vae_run.tasks.swept_pictures import FEW, swept_pictures
 
 if TYPE_CHECKING:
     from vae_run.sweeps.executors.process_pool import Running
-
-
-NOT_BEGUN = "it failed before its first step, or the launcher did not start it"
-"""What is known of a job of another plugin's launcher that has left no run directory."""
 
 
 @dataclass(frozen=True)
@@ -195,13 +191,10 @@ class LedgerSweep:
         ledger.save()
         try:
             self._plugin.launch(words, initial_job_idx=0)
-        finally:
-            for entry in entries:
-                ledger.take_state(entry)
-                if entry.state == "running":
-                    entry.state, entry.message = "failed", NOT_BEGUN
-                ended(entry)
-            ledger.save()
+        except BaseException:  # the same command runs what has not begun
+            take_ends(ledger, entries, ended, not_begun=("pending", ""))
+            raise
+        take_ends(ledger, entries, ended, not_begun=("failed", NOT_BEGUN))
 
 
 def shared_programs(jobs: Iterable[tuple[CheckedJob, Entry]]) -> dict[str, int]:
