@@ -24,7 +24,9 @@ from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.sweeps.same_data import refuse_several_roots
 from vae_run.sweeps.scheduler import NOT_BEGUN, state_after, take_ends
 from vae_run.sweeps.sweepers.ledger_sweep import (
+    JobsFailedError,
     LedgerSweep,
+    refuse_failures,
 )
 from vae_run.tasks import resume, sweep_job, train
 
@@ -140,6 +142,21 @@ def test_ctrl_c_uses_up_no_job_that_has_not_begun(tmp_path: Path) -> None:
         ("pending", 0),
     ]
     assert told == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "code"),
+    [
+        ([Entry("0", [], "diverged")], 4),
+        ([Entry("0", [], "diverged", exit_code=-9), Entry("1", [], "failed", exit_code=3)], 4),
+        ([Entry("0", [], "failed")], 1),
+        ([Entry("0", [], "failed", exit_code=-9), Entry("1", [], "failed", exit_code=3)], 3),
+    ],
+)
+def test_the_exit_code_of_a_sweep(tmp_path: Path, entries: list[Entry], code: int) -> None:
+    with pytest.raises(JobsFailedError) as raised:
+        refuse_failures(Ledger(tmp_path), entries)
+    assert raised.value.exit_code == code
 
 
 @pytest.mark.parametrize("name", ["last", "previous", "best", None])

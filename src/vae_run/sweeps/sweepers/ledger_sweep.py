@@ -14,7 +14,7 @@ from vae_run.cli.callbacks import refuse_unknown_source
 from vae_run.config.check import check
 from vae_run.config.commands import shell_word
 from vae_run.config.schema import Settings
-from vae_run.errors import ConfigError, Interrupted, RunError
+from vae_run.errors import ConfigError, DivergedError, Interrupted, RunError
 from vae_run.sweeps.composer import Composer
 from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides, tell_of_other_names
@@ -222,7 +222,8 @@ def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:
     wrong = [entry for entry in entries if entry.state not in ("completed", "pruned")]
     again = len(unfinished(wrong))
     if wrong:
-        codes = [entry.exit_code or 1 for entry in wrong]
+        diverged = DivergedError.exit_code  # another launcher, or a killed sweep, tells no code
+        codes = [diverged if e.state == "diverged" else e.exit_code or 1 for e in wrong]
         same = shell_word("sweep.dir", ledger.folder)
         hint = f" The same command with {same} takes up {again} again."
         raise JobsFailedError(
