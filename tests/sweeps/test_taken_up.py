@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from parts import composed
 
 from vae_run.api.sweeping import Sweep
@@ -24,6 +25,7 @@ from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.sweeps.same_data import refuse_several_roots
 from vae_run.sweeps.scheduler import NOT_BEGUN, state_after, take_ends
 from vae_run.sweeps.sweepers.ledger_sweep import (
+    CheckedJob,
     JobsFailedError,
     LedgerSweep,
     refuse_failures,
@@ -49,6 +51,40 @@ def locked(run: Path) -> Iterator[None]:
     with (run / "train.log").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def entered(ledger: Ledger, *words: str, more: Sequence[str] = ()) -> Entry:
+    """The entry that the job of `words` gets in `ledger`, and an equal one of `more` with it."""
+    sweep = LedgerSweep.__new__(LedgerSweep)
+    sweep.folder, sweep.launcher, sweep.config = ledger.folder, None, OmegaConf.create({})
+    jobs = [CheckedJob(list(own), check(composed(*own))) for own in (words, more or words)]
+    (entry,) = sweep.enter(ledger, jobs, ["seed"]).values()
+    return entry
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "interrupted", "failed"])
+def test_what_is_still_to_be_done_is_run_as_it_is_typed_now(tmp_path: Path, state: str) -> None:
+    ledger, right = Ledger(tmp_path), [*SEED, "dataset.root=/right", "trainer.threads=2"]
+    first = entered(ledger, *SEED, "dataset.root=/wrong")
+    first.state = state
+    assert entered(ledger, *right) is first
+    assert (first.overrides, first.directory) == (right, "000-seed=1")
+    again = json.loads(ledger.path.read_text())["jobs"]
+    assert [job["overrides"] for job in again.values()] == [right]
+
+
+def test_of_equal_jobs_of_one_command_the_first_is_run(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    entry = entered(ledger, "device=cpu", more=["device=auto"])
+    assert entry.overrides == ["device=cpu"]
+
+
+@pytest.mark.parametrize("state", ["completed", "diverged", "pruned"])
+def test_what_is_done_keeps_the_values_that_it_was_run_with(tmp_path: Path, state: str) -> None:
+    ledger = Ledger(tmp_path)
+    first = entered(ledger, *SEED, "dataset.root=/a")
+    first.state = state
+    assert entered(ledger, *SEED, "dataset.root=/b").overrides == [*SEED, "dataset.root=/a"]
 
 
 def test_several_roots_are_refused() -> None:

@@ -115,7 +115,8 @@ class LedgerSweep:
     ) -> dict[str, Entry]:
         """Put jobs into the ledger; the entry of each by its identity, equal jobs once.
 
-        A job that was begun with the same data at another path is the same job.
+        A job that was begun with the same data at another path is the same job. One that is not
+        done yet gets the overrides of `jobs`, and keeps its directory.
 
         Args:
             ledger: of the sweep.
@@ -126,12 +127,11 @@ class LedgerSweep:
         placed: list[Entry] = []
         moved = MovedJobs(ledger)
         for job in jobs:
-            if (known := moved.find(job.settings)) is not None:
-                identity, entry = known
-                entry.overrides = job.overrides  # where its data lie now
-            else:
-                identity, entry = ledger.add(job.settings.raw, job.overrides, swept)
-            entries[identity] = entry
+            known = moved.find(job.settings)
+            name, entry = known or ledger.add(job.settings.raw, job.overrides, swept)
+            if name not in entries and (known is not None or entry.state in TO_DO):
+                entry.overrides = job.overrides  # where its data lie now, the device, and so on
+            entries[name] = entry
             placed.append(entry)
         ledger.save()
         if self.launcher is not None:
