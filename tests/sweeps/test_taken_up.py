@@ -19,6 +19,7 @@ from vae_run.api.sweeping import Sweep
 from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.errors import ConfigError
+from vae_run.runs.identity import as_checked, identity
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.executors.job_end import Cause, JobEnd
 from vae_run.sweeps.ledger import Entry, Ledger
@@ -85,6 +86,24 @@ def test_what_is_done_keeps_the_values_that_it_was_run_with(tmp_path: Path, stat
     first = entered(ledger, *SEED, "dataset.root=/a")
     first.state = state
     assert entered(ledger, *SEED, "dataset.root=/b").overrides == [*SEED, "dataset.root=/a"]
+
+
+def test_a_whole_number_is_the_same_value_as_its_float(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    default = entered(ledger)
+    assert entered(ledger, "objective.beta=1") is default
+    assert entered(ledger, "objective.beta=1.0", "optimizer.betas=[0.9,0.999]") is default
+    assert entered(ledger, "objective.beta=2") is entered(ledger, "objective.beta=2.0")
+    assert len(ledger.jobs) == 2
+    words = ("dataset=image_folder", "dataset.path=x", "dataset.test_size=1")
+    one = as_checked(check(composed(*words)))["dataset"]["test_size"]
+    assert isinstance(one, int), "one image, and not the share 1.0"
+
+
+def test_a_job_that_an_earlier_ledger_named_by_a_whole_number_is_known(tmp_path: Path) -> None:
+    ledger, raw = Ledger(tmp_path), check(composed("objective.beta=2")).raw
+    ledger.jobs[identity(raw)] = earlier = Entry("000", ["objective.beta=2"], "completed")
+    assert entered(ledger, "objective.beta=2") is earlier
 
 
 def test_several_roots_are_refused() -> None:

@@ -15,6 +15,7 @@ from vae_run.config.check import check
 from vae_run.config.commands import shell_word
 from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError, DivergedError, Interrupted, RunError
+from vae_run.runs.identity import as_checked, identity
 from vae_run.sweeps.composer import Composer
 from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides, tell_of_other_names
@@ -127,8 +128,11 @@ class LedgerSweep:
         placed: list[Entry] = []
         moved = MovedJobs(ledger)
         for job in jobs:
-            known = moved.find(job.settings)
-            name, entry = known or ledger.add(job.settings.raw, job.overrides, swept)
+            config = job.settings.raw
+            if identity(config) not in ledger.jobs:
+                config = as_checked(job.settings)
+            known = None if identity(config) in ledger.jobs else moved.find(job.settings)
+            name, entry = known or ledger.add(config, job.overrides, swept)
             if name not in entries and (known is not None or entry.state in TO_DO):
                 entry.overrides = job.overrides  # where its data lie now, the device, and so on
             entries[name] = entry
