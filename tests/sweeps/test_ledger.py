@@ -84,6 +84,8 @@ def test_names_are_short_and_say_what_varies():
     both = ["likelihood.sigma=1", "corruption.sigma=2"]
     swept = ["likelihood.sigma", "corruption.sigma"]
     assert directory_name(0, both, swept) == "000-likelihood.sigma=1,corruption.sigma=2"
+    assert directory_name(2, ["+a.x=1", "+b.x=2"], ["+a.x", "+b.x"]) == "002-a.x=1,b.x=2"
+    assert directory_name(2, ["+a.x=1"], ["+a.x"]) == "002-x=1"
     odd = directory_name(1234, ["dataset.path='a b/ü*.npz'"], ["dataset.path"])
     assert odd == "1234-path=_a_b_ü_.npz"
     long = directory_name(5, ["k=" + "ü" * 100], ["k"])

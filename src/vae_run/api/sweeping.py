@@ -26,7 +26,7 @@ from vae_run.errors import ConfigError, Interrupted, RunError
 from vae_run.reports.sweep import NAME
 from vae_run.sweeps.ledger import Ledger
 from vae_run.sweeps.pictures import swept_keys
-from vae_run.sweeps.summary import row
+from vae_run.sweeps.summary import rows_of
 
 _WENT_ON = ("JobsFailedError", "Interrupted")
 """Errors that end a sweep whose jobs have results."""
@@ -51,9 +51,8 @@ class Sweep:
 
     @property
     def table(self) -> Table:
-        """A row for each job: its overrides, state and metrics."""
-        jobs = sorted(Ledger.open(self.path).jobs.values(), key=lambda entry: entry.directory)
-        return Table(row(self.path, job) for job in jobs)
+        """A row for each job: its overrides, state and metrics, in the order of their numbers."""
+        return Table(rows_of(Ledger.open(self.path)))
 
     @property
     def runs(self) -> list[Run]:

@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vae_run.config.keys import flat
 from vae_run.config.renamed import first
+
+if TYPE_CHECKING:
+    from vae_run.config.schema import Settings
 
 
 class Effect(Enum):
@@ -89,7 +92,11 @@ def keys_with(*effects: Effect) -> tuple[str, ...]:
 
 def has_effect(key: str, *effects: Effect) -> bool:
     """Whether the full `key`, or a group that it belongs to, has one of `effects`."""
-    return any(key == name or key.startswith(f"{name}.") for name in keys_with(*effects))
+    while key:
+        if EFFECTS.get(key) in effects:
+            return True
+        key = key.rpartition(".")[0]
+    return False
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -114,3 +121,23 @@ def telling(config: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in flat(config)
         if not has_effect(key, Effect.NONE) and (key, value) not in ADDED_SINCE.items()
     }
+
+
+def as_checked(settings: Settings) -> dict[str, Any]:
+    """The configuration of `settings`, with 1.0 for 1 where a part takes any number.
+
+    Both are one value to the part, but they have two hashes.
+    """
+    return {key: _as_checked(value, settings.parts.get(key)) for key, value in settings.raw.items()}
+
+
+def _as_checked(value: Any, checked: Any) -> Any:
+    """`value` of a configuration; a whole number that was `checked` to be a float as the float."""
+    if isinstance(value, Mapping) and isinstance(checked, Mapping):
+        return {key: _as_checked(own, checked.get(key)) for key, own in value.items()}
+    if isinstance(value, list) and isinstance(checked, (list, tuple)):
+        if len(value) == len(checked):
+            return [_as_checked(*pair) for pair in zip(value, checked, strict=True)]
+    elif type(value) is int and type(checked) is float and value == checked:
+        return checked
+    return value

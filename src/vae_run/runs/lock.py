@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -48,13 +49,28 @@ def refuse_if_held(directory: Path, status: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: another process holds the lock.
     """
+    if is_held(directory):
+        raise _in_use(directory, status)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether another process holds the lock."""
     try:
         file = (directory / FILE).open(encoding="utf-8")
     except FileNotFoundError:
-        return
+        return False
     with file:
-        if not taken(file.fileno(), fcntl.LOCK_SH):
-            raise _in_use(directory, status)
+        return not taken(file.fileno(), fcntl.LOCK_SH)
+
+
+def is_trained(directory: Path, status: Mapping[str, Any]) -> bool:
+    """Whether a living process trains in the run in `directory`, as its `status` says.
+
+    The lock alone does not tell: a process that a killed run had forked holds it until it ends.
+    """
+    here = status.get("host") == socket.gethostname()
+    gone = here and isinstance(pid := status.get("pid"), int) and not is_alive(pid)
+    return status.get("state") == "running" and not gone and is_held(directory)
 
 
 def taken(descriptor: int, kind: int) -> bool:

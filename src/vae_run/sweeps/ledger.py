@@ -17,6 +17,7 @@ from typing import Any
 from filelock import Timeout
 
 from vae_run.errors import CheckpointError, ConfigError
+from vae_run.runs import lock
 from vae_run.runs.identity import identity
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.system.files import json_text, write_atomically
@@ -24,7 +25,6 @@ from vae_run.system.lock_files import acquire, lock_file
 
 FORMAT = 1
 """Version of `ledger.json`."""
-
 
 TO_DO = ("pending", "running", "interrupted", "failed")
 """States of jobs that the same command runs again; a diverged job would only diverge again."""
@@ -44,11 +44,12 @@ def directory_name(number: int, overrides: Iterable[str], swept: Sequence[str]) 
 
     A key is shortened to its last part, unless another swept key ends in the same one.
     """
-    endings = [key.rsplit(".", 1)[-1] for key in swept]
+    varied = {key.lstrip("+") for key in swept}
+    endings = [key.rsplit(".", 1)[-1] for key in varied]
     words = []
     for override in overrides:
         key, _, value = override.partition("=")
-        if (key := key.lstrip("+")) in swept:
+        if (key := key.lstrip("+")) in varied:
             short = key.rsplit(".", 1)[-1]
             words.append(f"{short if endings.count(short) == 1 else key}={value}")
     readable = re.sub(r"[^\w.=,+-]+", "_", ",".join(words))
@@ -155,14 +156,19 @@ class Ledger:
                 self.take_state(entry)
 
     def take_state(self, entry: Entry) -> None:
-        """Bring one entry up to date with its run directory's `status.json`."""
+        """Bring one entry up to date with its run directory's `status.json`.
+
+        A job is running as long as a process trains in its directory, whichever process that is.
+        """
         status = read_if_whole(self.folder / entry.directory / "status.json")
         if "state" not in status:
             return
         state, message = str(status["state"]), str(status.get("message", ""))
-        if state == "running" and entry.state in TO_DO:
-            state = entry.state if entry.state == "failed" else "interrupted"
-            message = message or entry.message or "ended without a message"
+        trained = lock.is_trained(self.folder / entry.directory, status)
+        if entry.state == "failed" and state in ("running", "interrupted") and not trained:
+            return  # the sweep stopped it, for example at a time limit, and knows why
+        if state == "running" and not trained:
+            state, message = "interrupted", message or entry.message or "ended without a message"
         entry.state, entry.message = state, message.split("\n")[0]
 
     def told(self, entry: Entry) -> dict[str, Any]:

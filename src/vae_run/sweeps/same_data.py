@@ -7,10 +7,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_run.config.schema import Settings
-from vae_run.errors import CheckpointError, DataError
+from vae_run.errors import CheckpointError, ConfigError, DataError
 from vae_run.runs.identity import identity
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.ledger import Entry, Ledger
+from vae_run.sweeps.partial_keys import Axes
+
+
+def refuse_several_roots(axes: Axes) -> None:
+    """Refuse a sweep over folders of known datasets: jobs that differ in them alone are one job.
+
+    Args:
+        axes: of the sweep.
+
+    Raises:
+        ConfigError: `dataset.root` has several values.
+    """
+    for key, words in axes.items():
+        if key.lstrip("+") == "dataset.root" and len(set(words)) > 1:
+            raise ConfigError(
+                f"dataset.root: found {len(set(words))} values in a sweep, expected one. It says "
+                "only where the files of a known dataset lie, so jobs that differ in it alone "
+                "count as one job. Choose a sweep.dir for each folder."
+            )
 
 
 class MovedJobs:

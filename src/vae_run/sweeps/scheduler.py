@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vae_run.evaluation.quantities import TABLE
 from vae_run.evaluation.quantity import Place
+from vae_run.runs import lock
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.runs.status import ended_from_outside
 from vae_run.sweeps.display import SweepDisplay
@@ -23,6 +24,12 @@ STATES: Mapping[Cause, str] = {
     Cause.SWEEP_STOPPED: "interrupted",
 }
 """The state of a job that did not end by itself, whatever its run directory says."""
+
+NOT_BEGUN = "it failed before its first step, or the launcher did not start it"
+"""What is known of a job of another plugin's launcher that has left no run directory."""
+
+TRAINED = "another process trains in its directory"
+"""Why a job was not run by this sweep, though the state of its run is running."""
 
 MakeJob = Callable[[Sequence[Entry]], Callable[[int], Job]]
 """Makes a job for the pool that does one or several entries of the ledger."""
@@ -108,12 +115,15 @@ class Scheduler:
 def state_after(run: Path, end: JobEnd) -> tuple[str, str]:
     """State and message of the job in the directory `run` that ended so.
 
-    A killed process leaves `status.json` at "running", which is corrected there as well.
+    A killed process leaves `status.json` at "running", which is corrected there as well. It is left
+    alone where another process trains in the run, which therefore refused this job.
     """
     status = read_if_whole(run / "status.json")
     state, message = str(status.get("state", "")), str(status.get("message", "")).split("\n")[0]
     if end.exit_code == 0:
         return "completed", ""
+    if lock.is_trained(run, status):
+        return "interrupted", end.message or TRAINED
     if end.cause in STATES:
         state, message = STATES[end.cause], end.message
     elif state not in ("failed", "diverged", "interrupted"):
@@ -121,6 +131,33 @@ def state_after(run: Path, end: JobEnd) -> tuple[str, str]:
     own = "interrupted" if state == "pruned" else state  # only a search knows "pruned"
     ended_from_outside(run, own, message)
     return state, message
+
+
+def take_ends(
+    ledger: Ledger,
+    entries: Iterable[Entry],
+    ended: Callable[[Entry], None],
+    *,
+    not_begun: tuple[str, str],
+) -> None:
+    """Take the states of jobs that another plugin's launcher was given from their directories.
+
+    Args:
+        ledger: of the sweep.
+        entries: of the jobs.
+        ended: called with the entry of each job, unless it is pending now.
+        not_begun: the state and message of jobs that have left no run directory.
+    """
+    for entry in entries:
+        ledger.take_state(entry)
+        if entry.state == "running":
+            begun = (ledger.folder / entry.directory / "status.json").is_file()
+            entry.state, entry.message = ("interrupted", TRAINED) if begun else not_begun
+        if entry.state == "pending":
+            entry.attempts -= 1
+        else:
+            ended(entry)
+    ledger.save()
 
 
 def _main_metrics(run: Path) -> dict[str, float]:

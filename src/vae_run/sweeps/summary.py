@@ -41,8 +41,7 @@ MOST_ROWS = 30
 def summarise(ledger: Ledger) -> None:
     """Print a summary of a sweep; write `sweep.csv`, `sweep.html` and its pictures."""
     folder = ledger.folder
-    entries = sorted(ledger.jobs.values(), key=lambda entry: _number(entry.directory))
-    rows = [row(folder, entry) for entry in entries]
+    rows = rows_of(ledger)
     if not rows:
         return
     say_on_terminal()
@@ -60,6 +59,12 @@ def summarise(ledger: Ledger) -> None:
     write_tables(folder, "sweep", comparison)
     for file in (*files, write_sweep_page(folder, rows, swept, shown, comparison)):
         console.print(str(file))
+
+
+def rows_of(ledger: Ledger) -> list[dict[str, Any]]:
+    """The `row` of each job, in the order of their numbers."""
+    entries = sorted(ledger.jobs.values(), key=lambda entry: _number(entry.directory))
+    return [row(ledger.folder, entry) for entry in entries]
 
 
 def _number(directory: str) -> tuple[int, str]:

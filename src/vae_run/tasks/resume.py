@@ -56,6 +56,14 @@ def go_on(run: RunDirectory, call: Call) -> None:
             training.finish(stop)
 
 
+def has_checkpoint(run: RunDirectory) -> bool:
+    """Whether a job of a sweep in `run` goes on; without a checkpoint it starts from the beginning.
+
+    A kill while a checkpoint was written can have left `previous.pt` alone.
+    """
+    return run.last.is_file() or run.previous.is_file()
+
+
 @contextmanager
 def continued(
     run: RunDirectory, call: Call, splits: Splits | None = None

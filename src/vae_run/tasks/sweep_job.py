@@ -14,7 +14,7 @@ log = logging.getLogger("vae_run")
 def main(call: Call) -> None:
     """Train in `call.directory`, from its last checkpoint if it has one."""
     run = RunDirectory(call.directory)
-    if run.last.is_file():
+    if resume.has_checkpoint(run):
         run.refuse_while_running()
         resume.go_on(run, call)
     else:

@@ -14,14 +14,15 @@ from vae_run.cli.callbacks import refuse_unknown_source
 from vae_run.config.check import check
 from vae_run.config.commands import shell_word
 from vae_run.config.schema import Settings
-from vae_run.errors import ConfigError, Interrupted, RunError
+from vae_run.errors import ConfigError, DivergedError, Interrupted, RunError
+from vae_run.runs.identity import as_checked, identity
 from vae_run.sweeps.composer import Composer
 from vae_run.sweeps.jobs import Application
 from vae_run.sweeps.launchers.base import PoolLauncher, directory_overrides, tell_of_other_names
 from vae_run.sweeps.ledger import TO_DO, Entry, Ledger
 from vae_run.sweeps.partial_keys import Axes, PartialKeys
-from vae_run.sweeps.same_data import MovedJobs
-from vae_run.sweeps.scheduler import Scheduler
+from vae_run.sweeps.same_data import MovedJobs, refuse_several_roots
+from vae_run.sweeps.scheduler import NOT_BEGUN, Scheduler, take_ends
 from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.machine_lines import write_line
@@ -29,10 +30,6 @@ from vae_run.tasks.swept_pictures import FEW, swept_pictures
 
 if TYPE_CHECKING:
     from vae_run.sweeps.executors.process_pool import Running
-
-
-NOT_BEGUN = "it failed before its first step, or the launcher did not start it"
-"""What is known of a job of another plugin's launcher that has left no run directory."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,9 @@ class LedgerSweep:
         """Which keys the options of a sweep over `axes` have; says which are left out for some.
 
         Raises:
-            ConfigError: none of its options has a key.
+            ConfigError: none of its options has a key, or several places of data are asked for.
         """
+        refuse_several_roots(axes)
         found = PartialKeys(self.composer, axes)
         found.refuse_foreign()
         for line in found.lines():
@@ -118,7 +116,8 @@ class LedgerSweep:
     ) -> dict[str, Entry]:
         """Put jobs into the ledger; the entry of each by its identity, equal jobs once.
 
-        A job that was begun with the same data at another path is the same job.
+        A job that was begun with the same data at another path is the same job. One that is not
+        done yet gets the overrides of `jobs`, and keeps its directory.
 
         Args:
             ledger: of the sweep.
@@ -129,12 +128,14 @@ class LedgerSweep:
         placed: list[Entry] = []
         moved = MovedJobs(ledger)
         for job in jobs:
-            if (known := moved.find(job.settings)) is not None:
-                identity, entry = known
-                entry.overrides = job.overrides  # where its data lie now
-            else:
-                identity, entry = ledger.add(job.settings.raw, job.overrides, swept)
-            entries[identity] = entry
+            config = job.settings.raw
+            if identity(config) not in ledger.jobs:
+                config = as_checked(job.settings)
+            known = None if identity(config) in ledger.jobs else moved.find(job.settings)
+            name, entry = known or ledger.add(config, job.overrides, swept)
+            if name not in entries and (known is not None or entry.state in TO_DO):
+                entry.overrides = job.overrides  # where its data lie now, the device, and so on
+            entries[name] = entry
             placed.append(entry)
         ledger.save()
         if self.launcher is not None:
@@ -194,13 +195,10 @@ class LedgerSweep:
         ledger.save()
         try:
             self._plugin.launch(words, initial_job_idx=0)
-        finally:
-            for entry in entries:
-                ledger.take_state(entry)
-                if entry.state == "running":
-                    entry.state, entry.message = "failed", NOT_BEGUN
-                ended(entry)
-            ledger.save()
+        except BaseException:  # the same command runs what has not begun
+            take_ends(ledger, entries, ended, not_begun=("pending", ""))
+            raise
+        take_ends(ledger, entries, ended, not_begun=("failed", NOT_BEGUN))
 
 
 def shared_programs(jobs: Iterable[tuple[CheckedJob, Entry]]) -> dict[str, int]:
@@ -228,7 +226,8 @@ def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:
     wrong = [entry for entry in entries if entry.state not in ("completed", "pruned")]
     again = len(unfinished(wrong))
     if wrong:
-        codes = [entry.exit_code or 1 for entry in wrong]
+        diverged = DivergedError.exit_code  # another launcher, or a killed sweep, tells no code
+        codes = [diverged if e.state == "diverged" else e.exit_code or 1 for e in wrong]
         same = shell_word("sweep.dir", ledger.folder)
         hint = f" The same command with {same} takes up {again} again."
         raise JobsFailedError(

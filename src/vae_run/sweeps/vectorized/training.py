@@ -21,7 +21,7 @@ from vae_run.sweeps.vectorized.memory import runs_that_fit
 from vae_run.sweeps.vectorized.verification import Disagreement, verified
 from vae_run.system.signals import Stop, StopRequests, at_once
 from vae_run.tasks.final_evaluation import conclude
-from vae_run.tasks.resume import continued
+from vae_run.tasks.resume import continued, has_checkpoint
 from vae_run.tasks.train import begun
 from vae_run.training.loop import Loop
 from vae_run.training.step import StepRecord
@@ -39,7 +39,7 @@ def _training_of(call: Call, data: Data, stop: StopRequests) -> Generator[Loop, 
     key = json.dumps([settings.raw["dataset"], settings.fixed.vector_conditions])
     granted = torch.get_num_threads()
     ready = (
-        continued(run, call, data.get(key)) if run.last.is_file() else begun(call, data.get(key))
+        continued(run, call, data.get(key)) if has_checkpoint(run) else begun(call, data.get(key))
     )
     with ready as training:
         if training is None:
