@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -446,7 +447,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.scale
-def test_runs_end_each_in_its_own_way_as_alone(alone: Path, tmp_path: Path) -> None:
+def test_runs_end_each_in_its_own_way_as_alone(
+    alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "vae_run")  # as the command line sets it
     checked = Distribution._validate_args
     calls = [call(tmp_path / name, *words) for name, words in PLANS.items()]
     told: list[tuple[str, Exception | None]] = []
