@@ -121,6 +121,19 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("typed", [row[0] for row in REFUSED])
+    "network.tied=true": ["posterior=delta likelihood=mse model=ae network.tied=true"],
+    "model=ae network.tied=true likelihood=gaussian_pixel": [
+        "model=ae network.tied=true likelihood=mse",
+        "model=ae likelihood=gaussian_pixel",
+    ],
+    "model=ae network=conv1d objective.orthonormality=1": [
+        "model=ae network=mlp objective.orthonormality=1",
+        "model=ae network=conv1d",
+    ],
+    "objective=reweighted_wake_sleep prior=vamp": [
+        "objective=iwae prior=vamp",
+        "objective=reweighted_wake_sleep prior=mixture",
+    ],
 def test_each_part_of_a_refused_pair_is_taken_beside_another(typed: str) -> None:
     remedy = next(row[2] for row in REFUSED if row[0] == typed)
     for words in TAKEN[typed]:

@@ -322,7 +322,7 @@ def test_the_best_checkpoint_does_not_depend_on_the_critics_word():
         (["model=factor_vae", "posterior=delta"], "objective: an ELBO needs a posterior"),
         (["model=aae", "prior=mixture"], "objective=aae: compares codes with prior"),
         (["model=vae_gan", "prior=mixture"], "objective.critic_samples: draws codes"),
-        (["model=vae_gan", "network.tied=true"], "objective.adaptive: needs a last layer"),
+        (["model=vae_gan", "network.tied=true"], "network.tied: needs a posterior with one"),
         (["model=vae_gan", "network.spectral_norm=true"], "objective.adaptive: needs a last"),
         (["model=vae_gan", "objective.critic_start=101"], "objective.critic_start: found 101"),
         (["model=vae_gan", "objective.critic_widths=[]"], "objective.critic_widths: found []"),
