@@ -117,9 +117,10 @@ class DIP(Bound):
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q, _, reconstruction, divergence = elbo_terms(model, batch)
         centred = q.mean - q.mean.mean(0)
-        covariance = centred.T @ centred / len(centred)
-        if self.kind == 2:
-            covariance = covariance + covariances(q).mean(0)
+        with torch.autocast(centred.device.type, enabled=False):  # it would round the products
+            covariance = centred.T @ centred / len(centred)
+            if self.kind == 2:
+                covariance = covariance + covariances(q).mean(0)
         on = covariance.diagonal()
         off = covariance.square().sum() - on.square().sum()
         penalty = self.off_diagonal * off + self.diagonal * (on - 1).square().sum()
