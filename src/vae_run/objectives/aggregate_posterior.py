@@ -74,6 +74,7 @@ class BetaTC(Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    least_batch: ClassVar[int] = 2
     batched: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma")
     train_size: int
     alpha: NonNegative = 1.0
@@ -109,6 +110,7 @@ class DIP(Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    least_batch: ClassVar[int] = 2
     batched: ClassVar[tuple[str, ...]] = ("off_diagonal", "diagonal")
     kind: Literal[1, 2] = 2
     off_diagonal: NonNegative = 10.0
@@ -180,6 +182,7 @@ class MMD(Objective):
     """
 
     shares_batches: ClassVar[bool] = False
+    least_batch: ClassVar[int] = 2
     batched: ClassVar[tuple[str, ...]] = ("weight", "kl_weight")
     weight: NonNegative = 100.0
     kl_weight: NonNegative = 0.0
