@@ -190,3 +190,14 @@ class ReweightedWakeSleep(Bound):
         loss = surrogate - surrogate.detach() - log_mean_exp(log_w)
         divergence = kl(q, model.latent_prior(), z)
         return {"loss": loss, "reconstruction": -likelihood.mean(0), "kl": divergence}
+    @classmethod
+    def training_conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().training_conflicts(settings, options)
+        prior = settings.classes["prior"]
+        if prior.shares_posterior:
+            yield (
+                f"objective=reweighted_wake_sleep: {prior.__name__} has the encoder's parameters "
+                "in it, and encoder and prior are trained by different losses. Use "
+                "prior=standard_normal, mixture or flow, or objective=iwae."
+            )
+
