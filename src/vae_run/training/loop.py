@@ -197,7 +197,8 @@ class Loop:
             no_val = len(self.experiment.splits.val) == 0  # then the last weights are the best
             if no_val or not self.checkpoints.has_best:
                 self.evaluate(final=True)
-        self.validation.conclude()
+        with self.average.in_use():
+            self.validation.conclude(self.progress)
         self.save()
         self.history.finish()
 
