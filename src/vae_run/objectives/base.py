@@ -105,7 +105,11 @@ class Objective(ABC):
         return
 
     def merit(self, values: Mapping[str, float]) -> float:
-        """What the best checkpoint has the highest of, given the metrics `values` on val."""
+        """What the best checkpoint has the highest of, given the metrics `values` on val.
+
+        The ELBO is a measure that does not change with weights and warm-ups. An objective that does
+        not train the KL, or whose loss is a bound of its own, overrides this.
+        """
         return values.get("elbo", -values["loss"])
 
     @abstractmethod
@@ -117,10 +121,6 @@ class Objective(ABC):
         """Messages on parts that cannot be combined with this objective."""
         yield from ()
 
-
-def frozen(critic: nn.Module) -> Callable[..., Tensor]:
-    """`critic` as a function that passes gradients to its inputs, and none to its parameters."""
-    tensors = {name: p.detach() for name, p in critic.named_parameters()}
     @classmethod
     def training_conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         """Messages on what is refused of new trainings alone: older runs that have it are read."""
@@ -137,6 +137,10 @@ def too_small(key: str, size: int, cls: type[Objective]) -> str:
         f"each other. Use {cls.least_batch} at least."
     )
 
+
+def frozen(critic: nn.Module) -> Callable[..., Tensor]:
+    """`critic` as a function that passes gradients to its inputs, and none to its parameters."""
+    tensors = {name: p.detach() for name, p in critic.named_parameters()}
     return lambda *inputs: torch.func.functional_call(critic, tensors, inputs)
 
 

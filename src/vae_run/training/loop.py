@@ -243,8 +243,8 @@ class Loop:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.batches.load_state_dict(saved["batches"])
         self.meter.load_state_dict(saved["meter"], self.experiment.device)
-        self.validation.epoch_values = dict(saved["val"])
         if "compiles" in saved:
             self.compiles = bool(saved["compiles"])
         self.history.restore(self.progress.step)
+        self.validation.restore(saved["val"], self.progress, self.history.rows)
         self.step_log.begin_window(self.progress)

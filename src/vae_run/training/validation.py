@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vae_run.evaluation.codes import calibrate
 from vae_run.runs.run_directory import RunDirectory
@@ -70,6 +70,23 @@ class Validation:
             progress.best_step = progress.step
             self._checkpoints.keep_best(experiment.model.state_dict(), progress.step, epoch)
         return values
+
+    def restore(
+        self,
+        epoch_values: Mapping[str, float],
+        progress: Progress,
+        rows: Iterable[Mapping[str, float]],
+    ) -> None:
+        """Continue a training that stands at `progress`, with the `rows` of its history.
+
+        The value of the best weights is taken from their row, if there is one: an earlier version
+        may have judged by another quantity, which later values cannot be compared with.
+        """
+        self.epoch_values = dict(epoch_values)
+        for row in rows:
+            values = {k.removeprefix("val/"): v for k, v in row.items() if k.startswith("val/")}
+            if values and row.get("step") == progress.best_step and progress.best_value is not None:
+                progress.best_value = self._experiment.objective.merit(values)
 
     def conclude(self, progress: Progress) -> None:
         """Judge the training, which has ended at `progress`.
