@@ -44,8 +44,7 @@ class LevelCategorical(Distribution):
     @property
     def mean(self) -> Tensor:
         levels = torch.arange(self.top + 1, device=self.indices.logits.device) / self.top
-        with torch.autocast(levels.device.type, enabled=False):  # it would round the mean
-            return self.indices.probs @ levels
+        return self.indices.probs @ levels
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         index: Tensor = self.indices.sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]
