@@ -18,11 +18,12 @@ from written_runs import build
 from vae_run.comparison import pictures as comparison_pictures
 from vae_run.comparison import tables
 from vae_run.comparison.candidates import find, read
+from vae_run.comparison.markup import markdown
 from vae_run.comparison.ranking import Comparison, compare
 from vae_run.comparison.statistics import ALL_PAIRS, estimate, paired_differences
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.reports.comparison import MOST_ROWS, write_page
-from vae_run.tasks.compare import run_rows
+from vae_run.tasks.compare import group_rows, run_rows
 
 if TYPE_CHECKING:
     from conftest import Finished, Run
@@ -467,3 +468,30 @@ def test_a_page_of_many_runs_is_short_and_fits_its_window(tmp_path: Path) -> Non
     seen = opened(tmp_path / "compare.html", tmp_path, width=1280)
     assert seen["overflow"] <= 0
     assert seen["scrolled"] <= 0
+
+
+def test_seeds_that_lack_the_metric_are_not_counted(tmp_path: Path) -> None:
+    """The interval of two finite values of five runs is that of two."""
+    one = [1.0, 3.0, math.nan, math.nan, math.inf]
+    comparison = of(
+        *seeds(tmp_path, "one", one), *seeds(tmp_path, "two", [7.0, 8.0], objective__beta=2.0)
+    )
+    counted = {
+        group.written("objective.beta"): comparison.seeds(group) for group in comparison.groups
+    }
+    assert counted == {"1": "2 of 5", "2": "2"}
+    told = "Seeds: n of m have a finite elbo on val and test."
+    assert told in tables.told(comparison)
+    assert "| 2 of 5 |" in markdown(comparison)
+    assert told in markdown(comparison)
+    write_page(comparison, tmp_path, "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ">2 of 5</td>" in page
+    assert told in page
+    found = {
+        row["objective.beta"]: (row["seeds"], row["seeds_counted"])
+        for row in group_rows(comparison)
+    }
+    assert found == {"1": (5, 2), "2": (2, 2)}
+    whole = of(*seeds(tmp_path, "three", [1.0, 2.0], objective__beta=3.0))
+    assert whole.incomplete is None

@@ -69,6 +69,11 @@ REFUSED = [
         "objective.orthonormality: is for a decoder whose last layer is linear; found network",
         "network=mlp",
     ),
+    (
+        "objective=reweighted_wake_sleep prior=vamp",
+        "objective=reweighted_wake_sleep: VampPrior has the encoder's parameters in it",
+        "objective=iwae",
+    ),
 ]
 
 
@@ -125,6 +130,10 @@ TAKEN = {
         "posterior=delta objective=regularized prior=fitted_gaussian",
     ],
     "objective=iwae prior=flat": ["objective=elbo prior=flat", "objective=iwae"],
+    "objective=reweighted_wake_sleep prior=vamp": [
+        "objective=iwae prior=vamp",
+        "objective=reweighted_wake_sleep prior=mixture",
+    ],
 }
 """For each refused pair what its message tells to do, and each of its parts beside another."""
 

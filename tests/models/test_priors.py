@@ -13,11 +13,13 @@ from scipy import stats
 from torch.distributions import Independent, Normal
 
 from vae_run.config.check import check
+from vae_run.config.renamed import updated
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.models.build import build_model
 from vae_run.models.distributions.kl import kl
 from vae_run.models.posteriors import FlowPosterior, FullNormalPosterior, NormalPosterior
-from vae_run.models.priors import FittedGaussian, FlatPrior, StandardNormal
+from vae_run.models.priors import FittedGaussian, FlatPrior, StandardNormal, VampPrior
+from vae_run.runs.identity import identity
 
 D = 3
 
@@ -253,3 +255,39 @@ def test_the_flat_prior_is_refused_by_name_where_a_bound_or_samples_are_needed(o
     else:
         with pytest.raises(ConfigError, match=r"prior=flat is improper|prior=standard_normal"):
             check(composed(f"objective={option}", "prior=flat"))
+
+
+def test_free_pseudo_inputs_leave_the_unit_interval_and_start_at_the_data():
+    words = ("prior=vamp", "prior.pseudo_inputs=free", "likelihood=gaussian")
+    made = experiment(*words, "prior.components=400")
+    free = made.model.prior.free_inputs.detach()
+    x = made.splits.train.images
+    assert free.shape == (400, 1, 4, 5)
+    torch.testing.assert_close(free.mean(0), x.mean(0), rtol=0, atol=0.1)
+    torch.testing.assert_close(free.std(0), x.std(0), rtol=0.2, atol=0)
+    with torch.no_grad():
+        made.model.prior.free_inputs.fill_(-2.0)
+        z, q = torch.randn(5, 3), made.model.encode(torch.full((1, 1, 4, 5), -2.0))
+        torch.testing.assert_close(made.model.latent_prior().log_prob(z), q.log_prob(z))
+
+
+def test_pseudo_inputs_of_pixels_are_refused_for_data_that_are_none():
+    prior = VampPrior(event_shape=(2,), encode=encode)
+    mean, spread = torch.zeros(2), torch.ones(2)
+    prior.start_at(mean, spread, (0.0, 1.0))
+    for extent in ((-2.1, 3.0), (0.0, 255.0)):
+        with pytest.raises(ConfigError, match=r"prior=vamp: .*prior\.pseudo_inputs=free"):
+            prior.start_at(mean, spread, extent)
+    free = VampPrior(event_shape=(2,), encode=encode, pseudo_inputs="free")
+    free.start_at(mean, spread, (-2.1, 3.0))
+    assert prior.state_dict().keys().isdisjoint(free.state_dict()), "never taken for each other"
+
+
+def test_a_vamp_prior_of_an_earlier_run_keeps_its_sigmoid_and_its_identity():
+    now = composed("prior=vamp")
+    earlier = copy.deepcopy(now)
+    del earlier["prior"]["pseudo_inputs"]
+    assert identity(earlier) == identity(now)
+    assert identity(composed("prior=vamp", "prior.pseudo_inputs=free")) != identity(now)
+    model = build_model(check(updated(earlier)), (1, 4, 5))
+    assert not model.prior.free

@@ -216,3 +216,15 @@ def test_a_linear_sparse_autoencoder_begins_as_a_transposed_dictionary_at_the_me
 def test_what_would_mean_nothing_is_refused(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace(".", r"\.")):
         check(composed(*words))
+
+
+def test_the_threshold_weighs_batches_by_their_images() -> None:
+    """50 images as 48 and 2: the last batch counts 1/25, not a half."""
+    units, raw = BatchTopK(12, 3, 0.1, 0.1), RAW.abs() + 0.1
+    units.calibrate(iter([raw[:48], raw[48:]]))
+    first, last = (
+        float(part.flatten().sort(descending=True).values[3 * len(part) - 1])
+        for part in (raw[:48], raw[48:])
+    )
+    assert abs(first - last) > 0.05
+    assert float(units.threshold) == pytest.approx(0.96 * first + 0.04 * last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from vae_run.objectives.aggregate_posterior import (
     stratified_log_weights,
     total_correlation_terms,
 )
+from vae_run.objectives.reconstruction import distance_from_orthonormal
 
 N, D = 48, 3
 
@@ -299,3 +301,36 @@ def test_info_vae_compares_samples_and_weighs_the_kl(encoded):
 def test_parts_that_lack_what_an_objective_needs_are_refused_by_name(words, named):
     with pytest.raises(ConfigError, match=named):
         check(composed(*words))
+
+
+def test_products_of_codes_are_not_rounded_under_autocast():
+    """bfloat16 has 8 bits, with which the penalty of a covariance near I is noise."""
+    z = torch.randn(400, D)
+    q = diagonal(z, torch.full_like(z, 0.1))
+    model = SimpleNamespace(
+        encode=lambda x: q,
+        latent_prior=standard,
+        posterior=SimpleNamespace(sample=lambda q, noise: z),
+        decode=lambda z: diagonal(z, torch.ones_like(z)),
+    )
+    for objective in (DIP(kind=1, off_diagonal=1e4), DIP(kind=2, off_diagonal=1e4)):
+        batch = Batch(z, z, torch.zeros(1, 400, D))
+        expected = objective(model, batch, 0.0)["loss"]
+        with torch.autocast("cpu", torch.bfloat16):
+            found = objective(model, batch, 0.0)["loss"]
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-4)
+    columns = torch.linalg.qr(torch.randn(50, 4)).Q
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(distance_from_orthonormal(columns)) < 1e-10
+
+
+def test_covariances_of_full_posteriors_are_not_rounded_under_autocast():
+    made = experiment("objective=dip", "posterior=full_normal", "objective.off_diagonal=1000")
+    batch = next(made.view(made.splits.val).batches())
+    q = made.model.encode(batch.input)
+    made.model.encode = lambda x: MultivariateNormal(q.mean, scale_tril=q.scale_tril)
+    expected = made.objective(made.model, batch, 0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = made.objective(made.model, batch, 0.0)
+    penalties = [t["loss"] - t["reconstruction"] - t["kl"] for t in (found, expected)]
+    torch.testing.assert_close(*penalties, rtol=1e-4, atol=1e-4)

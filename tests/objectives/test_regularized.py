@@ -141,3 +141,18 @@ def test_evaluation_leaves_the_power_iteration_alone() -> None:
 def test_what_would_mean_nothing_is_refused(words: tuple[str, ...], key: str) -> None:
     with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
         check(composed(*words, "network.spectral_norm=true"))
+
+
+def test_the_norm_of_a_tied_decoder_counts_the_weights_that_it_takes_from_the_encoder() -> None:
+    words = ("model=rae", "objective.decoder_weight=0.5", "objective.code_weight=0")
+    for more in (("network.tied=true", "likelihood=mse"), ("likelihood=mse",)):
+        made = experiment(*words, *more)
+        batch = first_batch(made)
+        with torch.no_grad():
+            layers = (made.model.decoder[0], made.model.likelihood.projection[0])
+            layers[0].bias.fill_(2.0)
+            terms = made.objective(made.model, batch, 0.0)
+            found = terms["loss"] - terms["reconstruction"]
+        norms = [w.square().sum() for layer in layers for w in (layer.weight, layer.bias)]
+        expected = 0.5 * float(torch.stack(norms).sum())
+        torch.testing.assert_close(found, torch.full_like(found, expected))

@@ -15,12 +15,15 @@ from torch.distributions import MultivariateNormal
 from vae_run import load
 from vae_run.config.check import check
 from vae_run.data.datasets.digits import Digits
-from vae_run.errors import ConfigError
+from vae_run.errors import ConfigError, DivergedError
 from vae_run.evaluation.evaluation import Evaluation
 from vae_run.evaluation.principal_components import spectrum
 from vae_run.objectives.reconstruction import distance_from_orthonormal, last_weight
-from vae_run.training.closed_form import set_linear_maps
+from vae_run.runs.run_directory import RunDirectory
+from vae_run.training.closed_form import _save, set_linear_maps
 from vae_run.training.experiment import Experiment
+from vae_run.training.nonfinite import finite
+from vae_run.training.progress import Progress
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -163,3 +166,27 @@ def test_the_sigma_of_a_run_is_the_closed_forms(sigma: str, vae_run: Run, tmp_pa
     assert float(load(tmp_path / "run").likelihood.sigma) == pytest.approx(
         float(discarded), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("sigma", ["learned", "optimal"])
+def test_ppca_with_as_many_dimensions_as_pixels_has_the_least_sigma(sigma: str) -> None:
+    """Nothing is discarded, whose mean would be the variance; the maps are then near PCA's."""
+    made = linear("model=ppca", "latent_dim=12", f"likelihood.sigma={sigma}")
+    assert set_linear_maps(made.model, spectrum(made.splits.train), 12) == pytest.approx(1e-6)
+    assert finite(made.model)
+    x = made.splits.train.images
+    assert float(made.model.likelihood.sigma.detach()) == pytest.approx(1e-3, rel=1e-4)
+    assert float((made.model.reconstruct(x) - x).abs().max()) < 1e-3
+    weight = made.model.likelihood.projection[0].weight.detach().double()
+    covariance = weight @ weight.T + 1e-6 * torch.eye(12, dtype=torch.double)
+    expected = torch.from_numpy(np.cov(flat(made).T, bias=True))
+    torch.testing.assert_close(covariance, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    made = solved("model=pca")
+    made.model.posterior.projection.bias.data[0] = torch.nan
+    run = RunDirectory(tmp_path)
+    with pytest.raises(DivergedError, match=r"^trainer=closed_form: .*not finite"):
+        _save(made, run, Progress(step=1))
+    assert not run.best.exists()

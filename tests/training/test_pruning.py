@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import zuko
 from parts import composed, experiment
 from torch import nn
 
 from vae_run.config.check import check
 from vae_run.errors import ConfigError
-from vae_run.evaluation.metrics.nonzero_weights import weights
+from vae_run.evaluation.metrics.nonzero_weights import nonzero_weights, weights
 from vae_run.runs import checkpoint_file
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tracking.tracker import NoTracker
@@ -146,3 +147,37 @@ def test_too_few_steps_are_refused(vae_run: Run) -> None:
     found = vae_run(*PRUNED, "trainer.steps=21", "device=cpu")
     assert found.code == 1
     assert "which are 22 steps, longer than the training of 21 steps" in found.said
+
+
+MASKED = ("posterior=flow", "posterior.hidden=[6]", "posterior.transforms=2")
+
+
+def test_weights_that_a_mask_excludes_do_not_count_and_are_not_pruned(tmp_path: Path) -> None:
+    made = experiment(*MASKED, "trainer=pruning", "trainer.epochs=2", "trainer.prune_until=1",
+                      "trainer.sparsity=0.5")  # fmt: skip
+    masks = {
+        f"{name}.weight": layer.mask
+        for name, layer in made.model.named_modules()
+        if isinstance(layer, zuko.nn.MaskedLinear)
+    }
+    assert masks
+    excluded = sum(int((~mask).sum()) for mask in masks.values())
+    assert excluded > 10
+    total = sum(weight.numel() for weight in weights(made.model).values())
+    view = made.view(made.splits.val)
+    assert nonzero_weights(view) == {"nonzero_weights": total - excluded}
+    loop = made.settings.build("trainer").loop(made, RunDirectory(tmp_path), NoTracker())
+    assert loop.size == total - excluded
+    for record in loop.steps():
+        loop.take(record)
+    left = round(0.5 * loop.size)
+    assert loop.size - left == pytest.approx(nonzero_weights(view)["nonzero_weights"], abs=1)
+    assert all(bool((weights(made.model)[name][~mask] != 0).all()) for name, mask in masks.items())
+
+
+def test_weights_are_counted_as_a_parametrisation_gives_them() -> None:
+    made = experiment("model=sparse_ae", "latent_dim=6", "network.widths=[]")
+    assert nonzero_weights(made.view(made.splits.val)) == {"nonzero_weights": 2 * 6 * 20}
+    raw = made.model.likelihood.projection[0].parametrizations.weight.original
+    raw.data[:4] = 0.0
+    assert nonzero_weights(made.view(made.splits.val)) == {"nonzero_weights": 6 * 20 + 6 * 16}

@@ -13,6 +13,7 @@ from torch import nn
 
 from vae_run.config.check import check
 from vae_run.errors import ConfigError
+from vae_run.evaluation.codes import calibrate
 from vae_run.evaluation.metrics.nonzero_weights import weights
 from vae_run.runs import checkpoint_file
 from vae_run.runs.identity import identity
@@ -223,3 +224,30 @@ def test_jobs_of_earlier_sweeps_are_known_and_gradients_in_parts_train_alone() -
     assert identity({**config, "trainer": earlier}) == identity(config)
     assert identity(composed("trainer.ema=0.9")) != identity(config)
     assert "trainer.accumulate" in str(refusal(check(composed("trainer.accumulate=2"))))
+
+
+@pytest.mark.parametrize("ema", ["null", "0.9"])
+def test_what_is_taken_from_the_train_split_belongs_to_the_last_weights(
+    ema: str, tmp_path: Path
+) -> None:
+    """Training may end between two evaluations; a signal's checkpoint is left as it is."""
+    words = ("likelihood=gaussian", "likelihood.sigma=optimal", f"trainer.ema={ema}")
+    loop = loop_of(tmp_path, *words, "trainer.max_time=1000.0", "optimizer.lr=0.1")
+    take(loop, 4)  # the third step ends an epoch
+    stale = float(loop.experiment.model.likelihood.sigma)
+    loop.finish("1000 s of training are over", StopRequests())
+    saved = checkpoint_file.read(tmp_path / "checkpoints" / "last.pt")["model"]
+    made = experiment(*TRAINER, *words)
+    made.model.load_state_dict(saved)
+    calibrate(made.view(made.splits.train, loop.progress.epoch))
+    found = float(saved["likelihood.stored"])
+    assert found == pytest.approx(float(made.model.likelihood.sigma), rel=1e-6)
+    assert found != pytest.approx(stale, rel=1e-3)
+    longer = (*words, "trainer.max_time=2000.0", "optimizer.lr=0.1")
+    again = loop_of(tmp_path, *longer, saved=tmp_path / "checkpoints" / "last.pt")
+    take(again, 8)
+    whole = loop_of(tmp_path / "whole", *longer)
+    take(whole, 12)
+    expected = whole.experiment.model.state_dict()
+    for name, tensor in again.experiment.model.state_dict().items():
+        assert torch.equal(tensor, expected[name]), f"{name}: it goes on as if it had not ended"

@@ -47,7 +47,9 @@ class Compared:
         tags = (f"val/{own.metric}", f"test/{own.metric}")
         for index, group in enumerate(own.groups):
             row: dict[str, Any] = {"rank": index + 1} if own.ranked else {}
-            row |= {**own.label(group), "seeds": len(group.runs)}
+            complete = own.counted(group) == len(group.runs)
+            seeds: int | str = len(group.runs) if complete else own.seeds(group)
+            row |= {**own.label(group), "seeds": seeds}
             row |= {tag: interval(group.estimate(tag)) for tag in tags}
             if own.ranked and len(own.groups) > 1:
                 row["better than"] = ranges([other + 1 for other in own.better_than(index)])

@@ -65,7 +65,7 @@ def latex(comparison: Comparison) -> str:
     ]
     for place, group in enumerate(comparison.groups):
         cells = [latex_text(comparison.label(group)[key]) for key in keys]
-        cells += [str(len(group.runs)), *(_latex_cell(c, place) for c in columns)]
+        cells += [comparison.seeds(group), *(_latex_cell(c, place) for c in columns)]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
@@ -80,7 +80,7 @@ def markdown(comparison: Comparison) -> str:
     rows = [heads, rules]
     for place, group in enumerate(comparison.groups):
         cells = [markdown_text(comparison.label(group)[key]) for key in keys]
-        rows.append([*cells, str(len(group.runs)), *(_markdown_cell(c, place) for c in columns)])
+        rows.append([*cells, comparison.seeds(group), *(_markdown_cell(c, place) for c in columns)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*lines, "", *(f"{line}  " for line in _notes(comparison, columns)), ""])
 
@@ -139,6 +139,8 @@ def _notes(comparison: Comparison, columns: Sequence[_Column]) -> list[str]:
     lines = []
     if any(len(group.runs) > 1 for group in comparison.groups):
         lines.append("Mean over seeds ± half its 95 % Student-t interval.")
+    if comparison.incomplete is not None:
+        lines.append(comparison.incomplete)
     units: dict[str, list[str]] = {}
     for column in columns:
         if column.unit and column.name not in units.setdefault(column.unit, []):

@@ -79,11 +79,31 @@ class Comparison:
         """The settings that differ, as text; "" where the group has no such key."""
         return {key: group.written(key) for key in self.keys}
 
+    def counted(self, group: Group) -> int:
+        """How many runs of `group` have the metric that ranks: what its interval rests on."""
+        return min((len(group.values(tag)) for tag in self._tags), default=len(group.runs))
+
+    @cached_property
+    def _tags(self) -> list[str]:
+        """The metric on val and test, where any group has it."""
+        tags = (f"{split}/{self.metric}" for split in ("val", "test"))
+        return [tag for tag in tags if any(group.values(tag) for group in self.groups)]
+
+    def seeds(self, group: Group) -> str:
+        """The number of seeds of `group`, and how many of them have the metric if not all do."""
+        counted, total = self.counted(group), len(group.runs)
+        return str(total) if counted == total else f"{counted} of {total}"
+
+    @cached_property
+    def incomplete(self) -> str | None:
+        """A sentence on how to read `seeds`, where a run lacks the metric; else None."""
+        whole = all(self.counted(group) == len(group.runs) for group in self.groups)
+        return None if whole else f"Seeds: n of m have a finite {self.metric} on val and test."
+
     def short_keys(self) -> list[str]:
         """As few of the keys as tell all groups apart."""
         labels = [self.label(group) for group in self.groups]
-        chosen: list[str] = []
-        told = 1
+        chosen, told = list[str](), 1
         while told < len(labels):
             counts = {
                 key: len({(*(label[k] for k in chosen), label[key]) for label in labels})
@@ -192,11 +212,9 @@ def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[s
             "such as elbo, mse or loss."
         )
     found = []
-    lacking = sum(not group.values(tag) for group in groups)
-    if lacking:
+    if lacking := sum(not group.values(tag) for group in groups):
         found.append(f"{lacking} of {len(groups)} settings have no {tag}")
-    data = {run.data for group in groups for run in group.runs.values()}
-    if len(data) > 1:
+    if len({run.data for group in groups for run in group.runs.values()}) > 1:
         found.append(f"the data differ ({_named(groups, 'dataset') or 'their fingerprints'})")
     if keys := _named(groups, "corruption"):
         found.append(f"the encoder sees other inputs ({keys})")
@@ -207,8 +225,8 @@ def obstacles(groups: Sequence[Group], metric: str, table: Quantities) -> list[s
         found.append(f"different losses were minimised ({keys})")
     samples = {run.importance_samples for group in groups for run in group.runs.values()}
     if metric == "log_likelihood" and len(samples) > 1:
-        counts = ", ".join(str(count) for count in sorted(samples))
-        found.append(f"the bounds have different evaluation.importance_samples ({counts})")
+        counts = f"({', '.join(map(str, sorted(samples)))})"
+        found.append(f"the bounds have different evaluation.importance_samples {counts}")
     return found
 
 
@@ -226,7 +244,7 @@ def _named(groups: Sequence[Group], part: str) -> str:
 def written(value: Any) -> str:
     """A setting as one would type it."""
     if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
+        return "null" if value is None else str(value).lower()
     if isinstance(value, list):
         return f"[{','.join(written(item) for item in value)}]"
     return str(value)

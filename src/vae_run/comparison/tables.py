@@ -57,7 +57,7 @@ def groups_table(
     for index, group in enumerate(comparison.groups[:most]):
         label = comparison.label(group)
         cells = [str(index + 1) if comparison.ranked else "-", *(label[key] for key in first)]
-        cells += [str(len(group.runs)), *(interval(group.estimate(tag)) for tag in tags)]
+        cells += [comparison.seeds(group), *(interval(group.estimate(tag)) for tag in tags)]
         if said:
             cells.append(ranges([other + 1 for other in comparison.better_than(index)]))
         table.add_row(*cells, *(label[key] for key in last or ()))
@@ -90,6 +90,8 @@ def told(comparison: Comparison) -> list[str]:
     lines, metric = [], comparison.metric
     if any(len(group.runs) > 1 for group in comparison.groups):
         lines.append("± is half the 95 % Student-t interval over seeds.")
+    if comparison.incomplete is not None:
+        lines.append(comparison.incomplete)
     pairs = max((d.comparisons for d in comparison.differences if len(d.seeds) > 1), default=0)
     if comparison.ranked and pairs:
         lines.append(

@@ -67,7 +67,7 @@ def check(
             settings.build(group)
         if trained and group in ("trainer", "schedule"):
             continue
-        for message in refusals(group, cls, settings, parts[group]):
+        for message in refusals(group, cls, settings, parts[group], trained=trained):
             raise ConfigError(message)
     return settings
 

@@ -4,6 +4,9 @@
 combination with other parts that the class refuses. It is looked up by name, since the base class
 of one group, `torch.optim.Optimizer`, is not ours to give it to. A lookup by name would pass over a
 misspelt method in silence, so `refusals` also refuses names that are nearly `conflicts`.
+
+`training_conflicts`, alike, yields what is refused of new trainings alone, so that older runs that
+were trained so are still read.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from vae_run.config.schema import Settings, parameters
 from vae_run.errors import ConfigError
 
 METHOD = "conflicts"
+OF_TRAININGS = "training_conflicts"
 NEAR = 0.8
 """Names at least this similar to `conflicts` (difflib's ratio, in [0, 1]) are taken for typos."""
 
@@ -46,29 +50,39 @@ def defaults(cls: Any) -> dict[str, Any]:
     return found
 
 
-def refusals(group: str, cls: Any, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+def refusals(
+    group: str, cls: Any, settings: Settings, options: Mapping[str, Any], *, trained: bool = False
+) -> Iterator[str]:
     """The messages of `cls.conflicts(settings, options)`; none where the class has no such method.
 
+    Unless the run is `trained`, those of `training_conflicts` too.
+
     Raises:
-        ConfigError: the method is misspelt, takes other arguments, or returns something other than
+        ConfigError: a method is misspelt, takes other arguments, or returns something other than
             messages.
     """
+    for name in (METHOD,) if trained else (METHOD, OF_TRAININGS):
+        yield from _messages(group, cls, name, settings, options)
+
+
+def _messages(
+    group: str, cls: Any, name: str, settings: Settings, options: Mapping[str, Any]
+) -> Iterator[str]:
+    """The messages of the classmethod `name`."""
     where = f"{group}._target_: {cls.__module__}.{cls.__qualname__}"
-    wanted = "expected a classmethod conflicts(cls, settings, options) that yields messages"
+    wanted = f"expected a classmethod {name}(cls, settings, options) that yields messages"
     if (misspelt := _misspelt(cls)) is not None:
         raise ConfigError(f"{where} defines {misspelt}, which nothing calls; {wanted}.")
-    method = getattr(cls, METHOD, None)
+    method = getattr(cls, name, None)
     if method is None:
         return
     try:
         inspect.signature(method).bind(settings, options)
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{where}: its conflicts cannot be called ({error}); {wanted}."
-        ) from error
+        raise ConfigError(f"{where}: its {name} cannot be called ({error}); {wanted}.") from error
     messages = method(settings, options)
     if isinstance(messages, str) or not isinstance(messages, Iterable):
-        raise ConfigError(f"{where}: its conflicts returned {messages!r}; {wanted}.")
+        raise ConfigError(f"{where}: its {name} returned {messages!r}; {wanted}.")
     yield from messages
 
 

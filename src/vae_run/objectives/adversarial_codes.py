@@ -93,6 +93,7 @@ class FactorVAE(CriticOfCodes, Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    least_batch: ClassVar[int] = 2
     batched: ClassVar[tuple[str, ...]] = ("gamma",)
     gamma: NonNegative = 10.0
 

@@ -74,6 +74,7 @@ class BetaTC(Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    least_batch: ClassVar[int] = 2
     batched: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma")
     train_size: int
     alpha: NonNegative = 1.0
@@ -109,6 +110,7 @@ class DIP(Bound):
     """
 
     shares_batches: ClassVar[bool] = False
+    least_batch: ClassVar[int] = 2
     batched: ClassVar[tuple[str, ...]] = ("off_diagonal", "diagonal")
     kind: Literal[1, 2] = 2
     off_diagonal: NonNegative = 10.0
@@ -117,9 +119,10 @@ class DIP(Bound):
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
         q, _, reconstruction, divergence = elbo_terms(model, batch)
         centred = q.mean - q.mean.mean(0)
-        covariance = centred.T @ centred / len(centred)
-        if self.kind == 2:
-            covariance = covariance + covariances(q).mean(0)
+        with torch.autocast(centred.device.type, enabled=False):  # it would round the products
+            covariance = centred.T @ centred / len(centred)
+            if self.kind == 2:
+                covariance = covariance + covariances(q).mean(0)
         on = covariance.diagonal()
         off = covariance.square().sum() - on.square().sum()
         penalty = self.off_diagonal * off + self.diagonal * (on - 1).square().sum()
@@ -179,6 +182,7 @@ class MMD(Objective):
     """
 
     shares_batches: ClassVar[bool] = False
+    least_batch: ClassVar[int] = 2
     batched: ClassVar[tuple[str, ...]] = ("weight", "kl_weight")
     weight: NonNegative = 100.0
     kl_weight: NonNegative = 0.0
@@ -197,6 +201,10 @@ class MMD(Objective):
             loss = loss + self.kl_weight * terms["kl"]
         penalties = model.posterior.penalties(q)
         return {"loss": sum(penalties.values(), loss), **terms, **penalties}
+
+    def merit(self, values: Mapping[str, float]) -> float:
+        """Minus the loss: a KL is reported also where `kl_weight` is 0, and nothing trains it."""
+        return -values["loss"]
 
     @classmethod
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:

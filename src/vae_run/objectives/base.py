@@ -50,6 +50,8 @@ class Objective(ABC):
     """The key that sets `warmup_epochs`."""
     shares_batches: ClassVar[bool] = True
     """Whether an image's terms do not depend on the batch, so that processes can divide it."""
+    least_batch: ClassVar[int] = 1
+    """Images of the smallest batch whose terms mean something."""
     restores: ClassVar[bool] = False
     """Whether the decoder may see the encoder's input: no bound and no code is asked for."""
     batched: ClassVar[tuple[str, ...]] = ()
@@ -103,7 +105,11 @@ class Objective(ABC):
         return
 
     def merit(self, values: Mapping[str, float]) -> float:
-        """What the best checkpoint has the highest of, given the metrics `values` on val."""
+        """What the best checkpoint has the highest of, given the metrics `values` on val.
+
+        The ELBO is a measure that does not change with weights and warm-ups. An objective that does
+        not train the KL, or whose loss is a bound of its own, overrides this.
+        """
         return values.get("elbo", -values["loss"])
 
     @abstractmethod
@@ -114,6 +120,22 @@ class Objective(ABC):
     def conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
         """Messages on parts that cannot be combined with this objective."""
         yield from ()
+
+    @classmethod
+    def training_conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        """Messages on what is refused of new trainings alone: older runs that have it are read."""
+        for group in ("trainer", "evaluation"):
+            size = settings.parts[group].get("batch_size", cls.least_batch)
+            if size < cls.least_batch:
+                yield too_small(f"{group}.batch_size", size, cls)
+
+
+def too_small(key: str, size: int, cls: type[Objective]) -> str:
+    """The message on batches of `size` images, at `key`, which are too small for `cls`."""
+    return (
+        f"{key}: found {size}, but objective {cls.__name__} compares the images of a batch with "
+        f"each other. Use {cls.least_batch} at least."
+    )
 
 
 def frozen(critic: nn.Module) -> Callable[..., Tensor]:

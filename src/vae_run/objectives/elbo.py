@@ -84,6 +84,16 @@ class ELBO(Bound):
         name = "kl" if model.prior.proper else "negative_entropy"
         return {"loss": loss, "reconstruction": reconstruction, name: divergence}
 
+    def merit(self, values: Mapping[str, float]) -> float:
+        """The ELBO; minus the reconstruction term where beta is 0, and nothing trains the KL.
+
+        Under an improper prior, where there is no ELBO, minus the loss with the final beta: with
+        the beta of each epoch, the first epochs of a warm-up would have the lowest.
+        """
+        if "negative_entropy" in values:
+            return -(values["reconstruction"] + self.beta * values["negative_entropy"])
+        return super().merit(values) if self.beta else -values["reconstruction"]
+
     def beta_at(self, epoch: Epoch) -> Epoch:
         """The weight of the KL term at `epoch`."""
         return self.beta * warmed(in_cycle(epoch, self.cycle_epochs), self.warmup_epochs)

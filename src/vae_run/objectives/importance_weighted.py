@@ -48,8 +48,19 @@ class _Joint(nn.Module):
         return likelihood, likelihood + self.model.latent_prior().log_prob(z)
 
 
+class _Weighted(Bound):
+    """An objective whose `loss` is minus a bound on log p(x) of several samples an image.
+
+    Its best checkpoint has the highest such bound, not the highest ELBO, which falls where the
+    posterior is trained to be wider than the ELBO's.
+    """
+
+    def merit(self, values: Mapping[str, float]) -> float:
+        return -values["loss"]
+
+
 @dataclass(kw_only=True)
-class IWAE(Bound):
+class IWAE(_Weighted):
     """loss = -E log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al. 2015, eq. 8), and variants.
 
     `groups` = M > 1 averages M such bounds of K samples (MIWAE, Rainforth et al. 2018, eq. 9).
@@ -156,7 +167,7 @@ class IWAE(Bound):
 
 
 @dataclass(kw_only=True)
-class ReweightedWakeSleep(Bound):
+class ReweightedWakeSleep(_Weighted):
     """The wake phases of reweighted wake-sleep (Bornschein & Bengio 2015, eqs. 7 and 9).
 
     Decoder and prior maximise the importance-weighted bound; the encoder minimises
@@ -178,6 +189,17 @@ class ReweightedWakeSleep(Bound):
                 f"objective=reweighted_wake_sleep: {posterior.__name__} has the prior's parameters "
                 "in it, and encoder and prior are trained by different losses. Use "
                 "posterior=hierarchical, or objective=iwae."
+            )
+
+    @classmethod
+    def training_conflicts(cls, settings: Settings, options: Mapping[str, Any]) -> Iterator[str]:
+        yield from super().training_conflicts(settings, options)
+        prior = settings.classes["prior"]
+        if prior.shares_posterior:
+            yield (
+                f"objective=reweighted_wake_sleep: {prior.__name__} has the encoder's parameters "
+                "in it, and encoder and prior are trained by different losses. Use "
+                "prior=standard_normal, mixture or flow, or objective=iwae."
             )
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:

@@ -71,5 +71,6 @@ def last_weight(model: LatentVariableModel) -> Tensor:
 
 def distance_from_orthonormal(columns: Tensor) -> Tensor:
     """|U^T U - I|^2 of U [P, H]; U U^T = I would be impossible for H < P."""
-    gram = columns.T @ columns
+    with torch.autocast(columns.device.type, enabled=False):  # it would round the products
+        gram = columns.T @ columns
     return (gram - torch.eye(len(gram), device=gram.device)).square().sum()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vae_run.data.batches import Batch
 from vae_run.models.latent_variable_model import LatentVariableModel
+from vae_run.models.weight_constraints import TiedLinear
 from vae_run.objectives.base import Epoch, NonNegative, Objective, Terms, unless_trained
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class RegularizedReconstruction(Objective):
         reconstruction = -model.decode(z).log_prob(batch.target)
         loss = reconstruction + self.code_weight * 0.5 * z.square().sum(-1)
         if self.regularizer == "l2":
-            weights = [*model.decoder.parameters(), *model.likelihood.projection.parameters()]
+            weights = decoder_weights(model)
             loss = (
                 loss + self.decoder_weight * torch.stack([w.square().sum() for w in weights]).sum()
             )
@@ -63,6 +64,16 @@ class RegularizedReconstruction(Objective):
         penalties = model.posterior.penalties(q)
         loss = sum(penalties.values(), loss)
         return {"loss": loss, "reconstruction": reconstruction, **penalties}
+
+
+def decoder_weights(model: LatentVariableModel) -> list[Tensor]:
+    """The decoder's weights and biases, those that `network.tied` takes from the encoder included.
+
+    These are no parameters of the decoder's modules.
+    """
+    parts = (model.decoder, model.likelihood.projection)
+    tied = [m.weight for part in parts for m in part.modules() if isinstance(m, TiedLinear)]
+    return [*(parameter for part in parts for parameter in part.parameters()), *tied]
 
 
 def directional_derivative(model: LatentVariableModel, z: Tensor, direction: Tensor) -> Tensor:

@@ -100,6 +100,7 @@ def _row(comparison: Comparison, index: int) -> dict[str, Any]:
         "label": comparison.label(group),
         "seeds": ", ".join(str(seed) for seed in sorted(group.runs)),
         "count": len(group.runs),
+        "counted": comparison.seeds(group),
         "runs": [group.runs[seed].name for seed in sorted(group.runs)[:MOST_NAMED]],
         "val": _cell(group.estimate(f"val/{comparison.metric}")),
         "test": {name: _cell(group.estimate(f"test/{name}")) for name in figures},

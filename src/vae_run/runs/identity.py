@@ -80,6 +80,7 @@ ADDED_SINCE: Mapping[str, Any] = {
     "objective.partial": False,
     "posterior.kind": "spline",
     "prior.kind": "spline",
+    "prior.pseudo_inputs": "unit",
     "sampler.kind": "spline",
 }
 """Keys that earlier configurations lack, with the value that leaves a job what it was."""

@@ -108,6 +108,7 @@ def group_rows(comparison: Comparison) -> list[dict[str, Any]]:
     for index, group in enumerate(comparison.groups):
         row: dict[str, Any] = {"group": index + 1, "rank": index + 1 if comparison.ranked else ""}
         row |= {**comparison.label(group), "seeds": len(group.runs)}
+        row["seeds_counted"] = comparison.counted(group)
         for tag in dict.fromkeys(tag for run in group.runs.values() for tag in run.metrics):
             found = group.estimate(tag)
             row |= {tag: found.mean, f"{tag} half_interval": found.half}

@@ -35,6 +35,11 @@ class History:
         self._columns: list[str] = []
         self._whole = False
 
+    @property
+    def rows(self) -> Sequence[Mapping[str, float]]:
+        """The rows so far."""
+        return self._rows
+
     def restore(self, step: int) -> None:
         """Take over the rows that the file has up to `step`, and remove later ones from it."""
         if self._path.exists():
@@ -133,7 +138,8 @@ def best_epoch(rows: Sequence[Mapping[str, float]], metrics: Mapping[str, Any]) 
     """The epoch whose weights were kept, by the `metrics` of the run.
 
     Where these do not say, in a run that is not complete or of an earlier version, it is that of
-    the highest val ELBO, or the lowest val loss, in the `rows` of the history.
+    the highest val ELBO, or the lowest val loss, in the `rows` of the history: most objectives
+    choose by these.
     """
     kept = (metrics.get("train") or {}).get("best_epoch")
     if kept is not None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from vae_run.config.schema import Settings
 from vae_run.corruptions import NoCorruption
-from vae_run.errors import ConfigError
+from vae_run.errors import ConfigError, DivergedError
 from vae_run.evaluation.codes import calibrate
 from vae_run.evaluation.principal_components import Spectrum, spectrum
 from vae_run.models.latent_variable_model import LatentVariableModel
@@ -27,7 +27,10 @@ from vae_run.runs.run_directory import RunDirectory
 from vae_run.system.signals import StopRequests
 from vae_run.tracking.history import History
 from vae_run.tracking.tracker import Tracker
+from vae_run.training.data_support import scalable
 from vae_run.training.experiment import Experiment
+from vae_run.training.moments import advice_on_scales
+from vae_run.training.nonfinite import finite
 from vae_run.training.progress import Progress
 from vae_run.training.trainer import Trainer
 
@@ -41,7 +44,8 @@ def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int
     PCA: z = U^T (x - mu), x = U z + mu. Probabilistic PCA (Tipping & Bishop 1999, eqs. 7 and 8):
     W = U (L - s^2)^(1/2), s^2 the mean of the discarded eigenvalues, or the variance that was given
     as a number; the posterior has the mean L^-1 W^T (x - mu) and the covariance s^2 L^-1, which is
-    diagonal. Directions of less variance than a given s^2 have no loadings, and there L = s^2.
+    diagonal. Directions of less variance than a given s^2 have no loadings, and there L = s^2. With
+    as many latent dimensions as pixels nothing is discarded, and s^2 is the least that is allowed.
 
     Returns:
         The variance of a pixel, which the likelihood has taken if it is not given.
@@ -54,7 +58,8 @@ def set_linear_maps(model: LatentVariableModel, found: Spectrum, latent_dim: int
     assert isinstance(last, nn.Linear)
     if model.posterior.stochastic:
         assert isinstance(model.likelihood, GaussianLikelihood)
-        variance = discarded.mean().clamp(min=GaussianLikelihood.floor**2)
+        mean = discarded.sum() / max(1, len(discarded))
+        variance = mean.clamp(min=GaussianLikelihood.floor**2)
         if model.likelihood.kind == "fixed":
             variance = model.likelihood.sigma.double().square().to(variance)
         kept = kept.clamp(min=float(variance) * (1 + 1e-9))
@@ -148,7 +153,17 @@ class ClosedForm(Trainer):
 
 
 def _save(experiment: Experiment, run: RunDirectory, progress: Progress) -> None:
-    """Write both checkpoints, which are alike."""
+    """Write both checkpoints, which are alike.
+
+    Raises:
+        DivergedError: a weight is not finite.
+    """
+    if not finite(experiment.model):
+        advice = advice_on_scales(experiment.moments, scalable=scalable(experiment.settings))
+        raise DivergedError(
+            "trainer=closed_form: the covariance of the training data gives weights that are not "
+            f"finite. {advice or 'Look for extreme values in the data (task=check).'}"
+        )
     run.stepped = True
     run.status(epoch=1.0, step=1)
     run.best.parent.mkdir(exist_ok=True)

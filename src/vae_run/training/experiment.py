@@ -149,6 +149,7 @@ class Experiment:
         """
         found, network = self.moments, self.settings.build("network")
         self.model.likelihood.start_scale(found.deviation)
+        self.model.prior.start_at(found.mean, found.spread, self.extent)
         posterior = self.model.posterior
         drawn = network.by_activation and (network.small_heads or not posterior.stochastic)
         if drawn or posterior.saturates:

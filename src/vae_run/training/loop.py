@@ -197,7 +197,8 @@ class Loop:
             no_val = len(self.experiment.splits.val) == 0  # then the last weights are the best
             if no_val or not self.checkpoints.has_best:
                 self.evaluate(final=True)
-        self.validation.conclude()
+        with self.average.in_use():
+            self.validation.conclude(self.progress)
         self.save()
         self.history.finish()
 
@@ -242,8 +243,8 @@ class Loop:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.batches.load_state_dict(saved["batches"])
         self.meter.load_state_dict(saved["meter"], self.experiment.device)
-        self.validation.epoch_values = dict(saved["val"])
         if "compiles" in saved:
             self.compiles = bool(saved["compiles"])
         self.history.restore(self.progress.step)
+        self.validation.restore(saved["val"], self.progress, self.history.rows)
         self.step_log.begin_window(self.progress)

@@ -17,6 +17,11 @@ from vae_run.training.moments import advice_on_scales, moments
 log = logging.getLogger("vae_run")
 
 
+def finite(model: nn.Module) -> bool:
+    """Whether all parameters of `model` are finite."""
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
 class DivergenceCheck:
     """Ends a training whose numbers are not finite, other than in a few steps that may be skipped.
 
@@ -72,7 +77,7 @@ class DivergenceCheck:
         Raises:
             DivergedError: one is not finite.
         """
-        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        if not finite(model):
             raise self._diverged(f"by step {step}: a weight is not finite")
 
     def _diverged(self, what: str) -> DivergedError:

@@ -13,7 +13,7 @@ class Progress:
         step: optimiser steps done.
         seconds: spent in steps so far, evaluation and saving excluded.
         examples: images trained on so far.
-        best_value: the highest val ELBO (or negative val loss) so far; None before the first.
+        best_value: the highest `Objective.merit` on val so far; None before the first.
         best_step: the step of `best_value`.
         stale: evaluations since then.
         skipped: steps whose loss or gradient was not finite, and which changed nothing.

@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 
 from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError
-from vae_run.evaluation.metrics.nonzero_weights import weights
+from vae_run.evaluation.metrics.nonzero_weights import connections, layers, weights
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tracking.tracker import Tracker
 from vae_run.training.experiment import Experiment
@@ -52,7 +52,8 @@ class Pruning(Gradient):
     The share of zeros rises from 0 after `prune_from` epochs to `sparsity` after `prune_until`,
     with new masks every `prune_every` steps; what is left is then trained to the end (Zhu & Gupta
     2017, "To prune, or not to prune"). Layers compete: the smallest weights of all of them go,
-    biases stay. The best checkpoint is the best of those with all of `sparsity`.
+    biases stay, and what the masks of a flow exclude does not count. The best checkpoint is the
+    best of those with all of `sparsity`.
     """
 
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.8
@@ -113,8 +114,15 @@ class PruningLoop(Loop):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.weights = list(weights(self.experiment.model).values())
-        self.size = sum(weight.numel() for weight in self.weights)
+        model = self.experiment.model
+        named, found = layers(model), weights(model)
+        self.weights = list(found.values())
+        used = [connections(named[name.removesuffix(".weight")]) for name in found]
+        self.used = [
+            torch.ones_like(weight, dtype=torch.bool) if mask is None else mask
+            for weight, mask in zip(self.weights, used, strict=True)
+        ]
+        self.size = sum(int(mask.sum()) for mask in self.used)
         self.begin = round(self.trainer.prune_from * self.steps_per_epoch)
         self.end = max(1, round(self.trainer.prune_until * self.steps_per_epoch))
         if self.end > self.total:
@@ -139,7 +147,9 @@ class PruningLoop(Loop):
             0 <= since < self.end - self.begin and since % self.trainer.prune_every == 0
         ):
             self._zeros = self.count(record.step)
-            self._zero = smallest(self.weights, self._zeros)
+            pairs = zip(self.weights, self.used, strict=True)
+            ranked = [weight.detach().masked_fill(~mask, torch.inf) for weight, mask in pairs]
+            self._zero = smallest(ranked, self._zeros)
         if self._zero:
             with torch.no_grad():
                 averages = self.average.of(self.weights)
@@ -165,4 +175,5 @@ class PruningLoop(Loop):
     def restore(self, saved: Mapping[str, Any]) -> None:
         super().restore(saved)
         self._zero = [zero.to(self.experiment.device) for zero in saved["pruned"]]
-        self._zeros = sum(int(zero.sum()) for zero in self._zero)
+        pairs = zip(self._zero, self.used, strict=False)  # there are no masks before pruning begins
+        self._zeros = sum(int((zero & mask).sum()) for zero, mask in pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vae_run.evaluation.codes import calibrate
 from vae_run.runs.run_directory import RunDirectory
@@ -36,6 +36,7 @@ class Validation:
         self._pictures = ProgressPictures(experiment, run, tracker)
         self.epoch_values: dict[str, float] = {}
         """The latest metrics of the present epoch, for its row of the history."""
+        self._calibrated_at: int | None = None
 
     def take_epoch_values(self) -> dict[str, float]:
         """`epoch_values`, which are empty from then on."""
@@ -54,6 +55,7 @@ class Validation:
         """
         experiment, epoch = self._experiment, progress.epoch
         calibrate(experiment.view(experiment.splits.train, epoch))
+        self._calibrated_at = progress.step
         values: dict[str, float] = {}
         if len(experiment.splits.val):
             view = experiment.view(experiment.splits.val, epoch)
@@ -69,8 +71,31 @@ class Validation:
             self._checkpoints.keep_best(experiment.model.state_dict(), progress.step, epoch)
         return values
 
-    def conclude(self) -> None:
-        """Judge the training, which has ended."""
+    def restore(
+        self,
+        epoch_values: Mapping[str, float],
+        progress: Progress,
+        rows: Iterable[Mapping[str, float]],
+    ) -> None:
+        """Continue a training that stands at `progress`, with the `rows` of its history.
+
+        The value of the best weights is taken from their row, if there is one: an earlier version
+        may have judged by another quantity, which later values cannot be compared with.
+        """
+        self.epoch_values = dict(epoch_values)
+        for row in rows:
+            values = {k.removeprefix("val/"): v for k, v in row.items() if k.startswith("val/")}
+            if values and row.get("step") == progress.best_step and progress.best_value is not None:
+                progress.best_value = self._experiment.objective.merit(values)
+
+    def conclude(self, progress: Progress) -> None:
+        """Judge the training, which has ended at `progress`.
+
+        If it ended between two evaluations, the model is calibrated once more, so that what it
+        takes from the train split belongs to its last weights.
+        """
+        if self._calibrated_at != progress.step:
+            calibrate(self._experiment.view(self._experiment.splits.train, progress.epoch))
         self._collapse.judge()
 
     def _is_best(self, values: Mapping[str, float], progress: Progress) -> bool:

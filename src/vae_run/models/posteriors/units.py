@@ -82,7 +82,7 @@ class BatchTopK(Units):
     Bussmann et al. 2024. Outside of training an image must not depend on its batch: a unit is
     active where it receives at least `threshold`, the mean over batches of the training split of
     the least activation that such a batch keeps (their eq. 7), measured whenever the model is
-    evaluated.
+    evaluated. Batches are weighed by their images, since the last one may have few.
     """
 
     threshold: Tensor
@@ -103,8 +103,12 @@ class BatchTopK(Units):
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Set the threshold from what the units receive of training images, each [B, D]."""
-        least = [relu(raw).flatten().topk(self.k * len(raw)).values[-1] for raw in batches]
-        self.threshold.copy_(torch.stack(least).mean())
+        least, sizes = [], list[int]()
+        for raw in batches:
+            least.append(relu(raw).flatten().topk(self.k * len(raw)).values[-1])
+            sizes.append(len(raw))
+        shares = torch.tensor(sizes, dtype=least[0].dtype, device=least[0].device) / sum(sizes)
+        self.threshold.copy_((torch.stack(least) * shares).sum())
 
 
 class JumpReLU(Units):

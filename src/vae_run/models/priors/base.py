@@ -71,6 +71,17 @@ class Prior(nn.Module, ABC):
         """
         return z
 
+    def start_at(self, mean: Tensor, spread: Tensor, extent: tuple[float, float]) -> None:
+        """Begin at the training data, before the first step; most priors do nothing.
+
+        Args:
+            mean, spread: means and standard deviations of the pixels, [*E] each, on any device.
+            extent: the least and the greatest value.
+
+        Raises:
+            ConfigError: the prior is not for data of this range.
+        """
+
     def fit(self, codes: Tensor) -> None:
         """Fit p(z) to `codes` [N, D]."""
         raise NotImplementedError

@@ -6,7 +6,7 @@ Letters: C components, D latent dimensions, E event shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.distributions import (
 )
 from torch.nn.functional import softplus
 
+from vae_run.errors import ConfigError
 from vae_run.models.distributions.flow_kind import FlowKind
 from vae_run.models.priors.base import HIDDEN, Count, Prior, slow_density
 
@@ -50,7 +51,9 @@ class MixturePrior(Prior):
 class VampPrior(Prior):
     """1/C sum_c q(z|u_c), with C trained pseudo-inputs u (Tomczak & Welling 2018).
 
-    Pseudo-inputs [C, *E] are kept in (0, 1) by a sigmoid.
+    `pseudo_inputs` [C, *E] are, by that key, of the `unit` interval, kept in (0, 1) by a sigmoid,
+    or `free`, for data that are not pixels in [0, 1]. Free ones start at normal numbers, brought to
+    the mean and the standard deviation of the training data.
     """
 
     learned = True
@@ -64,9 +67,16 @@ class VampPrior(Prior):
         event_shape: tuple[int, ...],
         encode: Callable[[Tensor], Distribution],
         components: Count = 100,
+        pseudo_inputs: Literal["unit", "free"] = "unit",
     ) -> None:
         super().__init__()
-        self.pseudo_inputs = nn.Parameter(torch.randn(components, *event_shape))
+        drawn = nn.Parameter(torch.randn(components, *event_shape))
+        self.free = pseudo_inputs == "free"
+        # Under two names, so that weights of the one kind are not taken for those of the other.
+        if self.free:
+            self.free_inputs = drawn
+        else:
+            self.pseudo_inputs = drawn
         self._encode = (
             encode  # a function, so that the encoder is not registered as a submodule here
         )
@@ -84,8 +94,19 @@ class VampPrior(Prior):
                 "no density. Use posterior=normal, or another prior."
             )
 
+    @torch.no_grad()
+    def start_at(self, mean: Tensor, spread: Tensor, extent: tuple[float, float]) -> None:
+        if self.free:
+            self.free_inputs.mul_(spread.to(self.free_inputs)).add_(mean.to(self.free_inputs))
+        elif extent[0] < 0 or extent[1] > 1:
+            raise ConfigError(
+                f"prior=vamp: the training data lie in [{extent[0]:.4g}, {extent[1]:.4g}], and "
+                "pseudo-inputs are kept in (0, 1), which is for pixels. Use "
+                "prior.pseudo_inputs=free, or another prior."
+            )
+
     def forward(self) -> Distribution:
-        parts = self._encode(self.pseudo_inputs.sigmoid())
+        parts = self._encode(self.free_inputs if self.free else self.pseudo_inputs.sigmoid())
         weights = Categorical(logits=torch.zeros_like(parts.mean[:, 0]), validate_args=False)
         return MixtureSameFamily(weights, parts, validate_args=False)
 
