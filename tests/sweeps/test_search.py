@@ -348,6 +348,37 @@ def test_other_storages_hold_several_searches(tmp_path):
         assert Study(tmp_path / "b", plan, AXES).count("COMPLETE") == 1
 
 
+@pytest.mark.parametrize("ends", [("COMPLETE",), ("PRUNED",), ("FAIL",), ()])
+def test_a_search_goes_on_with_its_own_keys_alone(tmp_path, ends):
+    plan = Plan(("val/elbo",), ("maximize",))
+    study = Study(tmp_path, plan, AXES)
+    for state in ends:
+        values = [1.0] if state == "COMPLETE" else None
+        study._study.tell(study.ask().number, values, state=optuna.trial.TrialState[state])
+    with pytest.raises(ConfigError, match="^d: is given a range or choices, but the search in"):
+        Study(tmp_path, plan, {**AXES, "d": Numbers(1, 2)})
+    with pytest.raises(ConfigError, match="^c: the search in sweep.dir searches it, but"):
+        Study(tmp_path, plan, {key: AXES[key] for key in "ab"})
+    assert Study(tmp_path, plan, AXES).asked == len(ends)
+
+
+def test_the_keys_of_a_search_of_an_earlier_version_are_those_of_its_trials(tmp_path, monkeypatch):
+    plan = Plan(("val/elbo",), ("maximize",))
+    stored = optuna.study.Study.set_user_attr
+    monkeypatch.setattr(
+        optuna.study.Study,
+        "set_user_attr",
+        lambda self, key, value: None if key == "axes" else stored(self, key, value),
+    )
+    study = Study(tmp_path, plan, AXES)
+    study._study.ask({"a": study._axes["a"]})  # killed there
+    assert Study(tmp_path, plan, AXES).asked == 0, "one that lacks keys proves nothing"
+    study.complete(study.ask(), [1.0])
+    with pytest.raises(ConfigError, match="^d: is given a range or choices"):
+        Study(tmp_path, plan, {**AXES, "d": Numbers(1, 2)})
+    assert Study(tmp_path, plan, AXES).asked == 1
+
+
 def test_one_that_was_killed_while_it_was_asked_for_does_not_count(tmp_path):
     plan = Plan(("val/elbo",), ("maximize",))
     study = Study(tmp_path, plan, AXES)

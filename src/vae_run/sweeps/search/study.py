@@ -89,12 +89,10 @@ class Study:
                 f"sweep.dir is of {' and '.join(about)} ({', '.join(ways)}). Choose another "
                 "sweep.dir."
             )
+        self._refuse_other_keys()
         study.set_user_attr("objective", objective)
+        study.set_user_attr("axes", sorted(self._axes))
         for trial in self._trials():
-            if trial.params and set(trial.params) - set(self._axes):
-                one = sorted(set(trial.params) - set(self._axes))[0]
-                raise ConfigError(f"{one}: the search in sweep.dir searches it, but it is given no "
-                                  "range or choices. Choose another sweep.dir.")  # fmt: skip
             for key, distribution in trial.distributions.items():
                 try:
                     check_distribution_compatibility(distribution, self._axes[key])
@@ -103,6 +101,27 @@ class Study:
                         f"{key}: the search in sweep.dir was begun with other choices, or another "
                         "kind of numbers. Choose another sweep.dir."
                     ) from error
+
+    def _refuse_other_keys(self) -> None:
+        """Refuse to continue a search of other keys: its trials have no value for a new one.
+
+        A study of an earlier version has not stored its keys; they are those of its trials, of
+        which one that was killed while it was asked for may lack some.
+        """
+        ended, trials = (TrialState.COMPLETE, TrialState.PRUNED), self._trials()
+        seen = {key for trial in trials for key in trial.params}
+        whole = {key for trial in trials if trial.state in ended for key in trial.params}
+        begun = set(self._study.user_attrs.get("axes", whole))
+        for key in sorted((begun | seen) - set(self._axes)):
+            raise ConfigError(
+                f"{key}: the search in sweep.dir searches it, but it is given no range or choices. "
+                "Choose another sweep.dir."
+            )
+        for key in sorted(set(self._axes) - begun if begun else ()):
+            raise ConfigError(
+                f"{key}: is given a range or choices, but the search in sweep.dir does not search "
+                "it, so that its trials have no value for it. Choose another sweep.dir."
+            )
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
