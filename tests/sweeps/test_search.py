@@ -348,6 +348,37 @@ def test_other_storages_hold_several_searches(tmp_path):
         assert Study(tmp_path / "b", plan, AXES).count("COMPLETE") == 1
 
 
+def test_the_same_folder_name_in_other_working_directories_is_another_search(
+    tmp_path, monkeypatch
+):
+    plan = Plan(("val/elbo",), ("maximize",), storage=str(tmp_path / "all.journal"))
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        study = Study(Path("s"), plan, AXES)
+        assert study.asked == 0, place
+        study.complete(study.ask(), [1.0])
+        assert Study(Path("s"), plan, AXES).asked == 1
+        assert Study(Path("s").absolute(), plan, AXES).asked == 1, "however the folder is typed"
+
+
+def test_a_search_that_an_earlier_version_named_by_its_relative_folder_goes_on(
+    tmp_path, monkeypatch
+):
+    plan = Plan(("val/elbo",), ("maximize",), storage=str(tmp_path / "all.journal"))
+    monkeypatch.setattr(Plan, "study_name", Plan.earlier_name)
+    study = Study(Path("s"), plan, AXES)
+    trial = study.ask()
+    study.note(trial, "000-a=1")
+    study.complete(trial, [1.0])
+    monkeypatch.undo()
+    for place, known in (("here", 1), ("there", 0)):
+        monkeypatch.chdir(tmp_path)
+        Path(place, "s", *(["000-a=1"] if known else [])).mkdir(parents=True)
+        monkeypatch.chdir(place)
+        assert Study(Path("s"), plan, AXES).asked == known, place
+
+
 @pytest.mark.parametrize("ends", [("COMPLETE",), ("PRUNED",), ("FAIL",), ()])
 def test_a_search_goes_on_with_its_own_keys_alone(tmp_path, ends):
     plan = Plan(("val/elbo",), ("maximize",))

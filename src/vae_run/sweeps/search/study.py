@@ -20,6 +20,7 @@ from optuna.distributions import (
     check_distribution_compatibility,
 )
 from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -62,9 +63,10 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             with quiet():
+                storage = plan.open_storage(folder)
                 self._study = optuna.create_study(
-                    storage=plan.open_storage(folder),
-                    study_name=plan.study_name(folder),
+                    storage=storage,
+                    study_name=_name_in(storage, plan, folder),
                     directions=list(plan.directions),
                     pruner=plan.make_pruner(),
                     sampler=plan.make_sampler(0),
@@ -215,6 +217,22 @@ class Study:
 
     def _words(self, point: Point) -> str:
         return " ".join(f"{key}={axis.text(point[key])}" for key, axis in self._drawn.items())
+
+
+def _name_in(storage: BaseStorage, plan: Plan, folder: Path) -> str:
+    """The name of the study of the search in `folder`.
+
+    The earlier name, of the folder as it was typed, may be another folder's, typed in another
+    working directory: the study is that of `folder` if the run directory of a trial lies there.
+    """
+    name, earlier = plan.study_name(folder), plan.earlier_name(folder)
+    names = optuna.get_all_study_names(storage) if name != earlier else []
+    if earlier in names and name not in names:
+        trials = optuna.load_study(study_name=earlier, storage=storage).get_trials(deepcopy=False)
+        places = (trial.user_attrs.get("directory") for trial in trials)
+        if any(place is not None and (folder / place).is_dir() for place in places):
+            return earlier
+    return name
 
 
 def _distribution(axis: Axis) -> BaseDistribution:
