@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from vae_run.errors import CheckpointError, ConfigError
+from vae_run.api import sweeping
+from vae_run.errors import CheckpointError, ConfigError, JobsFailedError
+from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.sweeps.search.settings import SearchSettings
 from vae_run.sweeps.settings import checked
 
@@ -22,6 +24,7 @@ optuna = pytest.importorskip("optuna")
 
 from vae_run.sweeps.search.plan import JOURNAL, Plan  # noqa: E402
 from vae_run.sweeps.search.space import Choice, Numbers, check_ends  # noqa: E402
+from vae_run.sweeps.search.results import conclude  # noqa: E402
 from vae_run.sweeps.search.study import Study  # noqa: E402
 
 SEARCH = (
@@ -408,6 +411,27 @@ def test_the_keys_of_a_search_of_an_earlier_version_are_those_of_its_trials(tmp_
     with pytest.raises(ConfigError, match="^d: is given a range or choices"):
         Study(tmp_path, plan, {**AXES, "d": Numbers(1, 2)})
     assert Study(tmp_path, plan, AXES).asked == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("failed", "1 of the search's jobs failed"),
+        ("interrupted", "1 of the search's jobs were stopped"),
+        ("diverged", "no trial has a value"),
+    ],
+)
+def test_a_search_whose_jobs_have_no_result_leaves_a_sweep_to_python(tmp_path, state, message):
+    study = Study(tmp_path, Plan(("val/elbo",), ("maximize",)), AXES)
+    trial = study.ask()
+    study.note(trial, "000-a=1")
+    study.fail(trial, state)
+    found = Ledger(tmp_path, {"one": Entry("000-a=1", ["a=1"], state)})
+    with pytest.raises(JobsFailedError, match=message) as raised:
+        conclude(found, study)
+    assert raised.value.exit_code == 1
+    told = {"kind": type(raised.value).__name__, "message": message, "code": 1}
+    assert sweeping._raise(told) is None, "vae_run.sweep returns the sweep"
 
 
 def test_one_that_was_killed_while_it_was_asked_for_does_not_count(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_run.config.commands import shell_word
-from vae_run.errors import ConfigError, RunError
+from vae_run.errors import ConfigError, JobsFailedError
 from vae_run.runs.identity import telling
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.ledger import Ledger
@@ -44,7 +44,7 @@ def conclude(ledger: Ledger, study: Study) -> None:
     """Print how many trials ended in which way, and the best ones.
 
     Raises:
-        RunError: jobs failed or were stopped, or no trial has a value.
+        JobsFailedError: jobs failed or were stopped, or no trial has a value.
     """
     words = {"COMPLETE": "completed", "PRUNED": "given up", "FAIL": "without a value"}
     counts = {word: study.count(state) for state, word in words.items()}  # type: ignore[arg-type]
@@ -61,16 +61,16 @@ def conclude(ledger: Ledger, study: Study) -> None:
     tried = {directory for directory, _ in study.directories()}
     states = [entry.state for entry in ledger.jobs.values() if entry.directory in tried]
     if failed := states.count("failed"):
-        raise RunError(
+        raise JobsFailedError(
             f"{failed} of the search's jobs failed; they count as trials without a value."
         )
     if stopped := states.count("interrupted"):
-        raise RunError(
+        raise JobsFailedError(
             f"{stopped} of the search's jobs were stopped; the same command with "
             f"{shell_word('sweep.dir', ledger.folder)} goes on with them."
         )
     if not best:
-        raise RunError("no trial has a value of the objective: there is no best one.")
+        raise JobsFailedError("no trial has a value of the objective: there is no best one.")
 
 
 def refuse_another(ledger: Ledger, directory: str, config: Mapping[str, Any]) -> None:
