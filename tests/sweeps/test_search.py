@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from parts import composed
 
 from vae_run.api import sweeping
+from vae_run.config.check import check
 from vae_run.errors import CheckpointError, ConfigError, JobsFailedError
 from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.sweeps.search.settings import SearchSettings
@@ -24,7 +26,7 @@ optuna = pytest.importorskip("optuna")
 
 from vae_run.sweeps.search.plan import JOURNAL, Plan  # noqa: E402
 from vae_run.sweeps.search.space import Choice, Numbers, check_ends  # noqa: E402
-from vae_run.sweeps.search.results import conclude  # noqa: E402
+from vae_run.sweeps.search.results import conclude, refuse_another  # noqa: E402
 from vae_run.sweeps.search.study import Study  # noqa: E402
 
 SEARCH = (
@@ -411,6 +413,24 @@ def test_the_keys_of_a_search_of_an_earlier_version_are_those_of_its_trials(tmp_
     with pytest.raises(ConfigError, match="^d: is given a range or choices"):
         Study(tmp_path, plan, {**AXES, "d": Numbers(1, 2)})
     assert Study(tmp_path, plan, AXES).asked == 1
+
+
+def begun(folder, config, fingerprint="none"):
+    """A run directory as a job leaves it that has begun."""
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
+    (folder / "environment.json").write_text(json.dumps({"dataset_fingerprint": fingerprint}))
+
+
+def test_the_first_job_with_a_directory_guards_a_search_against_other_settings(tmp_path):
+    begun(tmp_path / "001", composed("seed=1"))
+    found, trials = Ledger(tmp_path), [("000", {"seed": 0}), ("001", {"seed": 1})]
+    refuse_another(found, trials, lambda point: check(composed(f"seed={point['seed']}")))
+    with pytest.raises(ConfigError, match=r"^latent_dim: found 3, .* was begun with 16"):
+        refuse_another(
+            found, trials, lambda point: check(composed(f"seed={point['seed']}", "latent_dim=3"))
+        )
+    refuse_another(found, trials[:1], lambda point: pytest.fail("nothing has begun"))
 
 
 @pytest.mark.parametrize(

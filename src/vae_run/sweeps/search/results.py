@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 from vae_run.config.commands import shell_word
+from vae_run.config.schema import Settings
 from vae_run.errors import ConfigError, JobsFailedError
 from vae_run.runs.identity import telling
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.ledger import Ledger
-from vae_run.sweeps.search.space import Axis
+from vae_run.sweeps.search.space import Axis, Point
 from vae_run.sweeps.search.study import Study
 from vae_run.system.console import console, numbers
 
@@ -73,21 +73,29 @@ def conclude(ledger: Ledger, study: Study) -> None:
         raise JobsFailedError("no trial has a value of the objective: there is no best one.")
 
 
-def refuse_another(ledger: Ledger, directory: str, config: Mapping[str, Any]) -> None:
+def refuse_another(
+    ledger: Ledger,
+    trials: Iterable[tuple[str, Point]],
+    job_at: Callable[[Point], Settings],
+) -> None:
     """Refuse to continue a search whose jobs had another configuration.
+
+    The first job that has left a run directory stands for all of them.
 
     Args:
         ledger: of the sweep.
-        directory: of one of its jobs.
-        config: of a job at the same point, as it is composed now.
+        trials: the directory of the job of each, and its point.
+        job_at: the job at a point, as it is composed now.
 
     Raises:
         ConfigError: the configurations differ; names the first key that does.
     """
-    run = RunDirectory(ledger.folder / directory)
-    if not run.config_file.is_file():
+    runs = ((RunDirectory(ledger.folder / name), point) for name, point in trials)
+    begun = next(((run, point) for run, point in runs if run.config_file.is_file()), None)
+    if begun is None:
         return
-    before, now = telling(run.config()), telling(config)
+    run, point = begun
+    before, now = telling(run.config()), telling(job_at(point).raw)
     for key in [*now, *before]:
         if before.get(key) != now.get(key):
             raise ConfigError(
