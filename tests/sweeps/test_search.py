@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
@@ -25,9 +26,10 @@ from vae_run.sweeps.settings import checked
 optuna = pytest.importorskip("optuna")
 
 from vae_run.sweeps.search.plan import JOURNAL, Plan  # noqa: E402
-from vae_run.sweeps.search.space import Choice, Numbers, check_ends  # noqa: E402
 from vae_run.sweeps.search.results import conclude, refuse_another  # noqa: E402
+from vae_run.sweeps.search.space import Choice, Numbers, check_ends  # noqa: E402
 from vae_run.sweeps.search.study import Study  # noqa: E402
+from vae_run.sweeps.search.trials import Trials  # noqa: E402
 
 SEARCH = (
     *("-m", "hydra/sweeper=optuna", "device=cpu", "network.widths=[8]", "evaluation.figures=[]"),
@@ -328,6 +330,49 @@ def test_trials_that_were_running_are_found_again_and_half_a_line_is_nothing(tmp
     assert trials(tmp_path)[1].intermediate_values == {1: -3.0, 2: -2.0, 3: -1.5}
 
 
+BAD = {1: -9.0, 2: -9.0, 3: 5.0, 4: -9.0}
+"""Values by epoch of a trial that is below the median of 0 until its third epoch."""
+
+
+@pytest.mark.parametrize("state", ["completed", "diverged", "pruned"])
+@pytest.mark.parametrize("parts", [[4], [1, 2, 4], [3, 4], []])
+def test_the_verdict_on_a_trial_does_not_depend_on_how_often_it_is_looked_at(
+    tmp_path, state, parts
+):
+    """`parts` are the last epochs that the history has whenever it is read of the running job."""
+    plan = Plan(("val/elbo",), ("maximize",), pruner="median", startup=1, warmup=2)
+    study = Study(tmp_path, plan, AXES)
+    first = study.ask()
+    study.report(first, dict.fromkeys(BAD, 0.0))
+    study.complete(first, [0.0])
+    jobs = [Entry("001", []), Entry("001", [], state)]
+    search = Trials(study, tmp_path, lambda point: jobs.pop(0), limit=3)
+    entries = search.entries()
+    entry = next(entries)
+    stops = []
+    running = SimpleNamespace(stop=None, ask_to_stop=lambda cause, why: stops.append(why))
+
+    def write(last):
+        (tmp_path / "001").mkdir(exist_ok=True)
+        rows = [f"{epoch},{value}" for epoch, value in BAD.items() if epoch <= last]
+        text = "\n".join(["epoch,val/elbo", *rows, ""])
+        (tmp_path / "001" / "history.csv").write_text(text, encoding="utf-8")
+
+    for last in parts:
+        write(last)
+        running.stop = stops[0] if stops else None
+        search.tick({"001": running})
+    write(4)
+    entry.state = state
+    search.ended(entry)
+    assert next(entries, None) is None, "the third trial is as the second, and takes its result"
+    _, second, third = trials(tmp_path)
+    for trial in (second, third):
+        assert trial.state.name == "PRUNED"
+        assert trial.intermediate_values == {1: -9.0, 2: -9.0}, "up to the verdict"
+    assert stops == (["given up at epoch 2"] if parts else [])
+
+
 def test_a_damaged_journal_or_a_strange_storage_is_named(tmp_path):
     plan = Plan(("val/elbo",), ("maximize",))
     study = Study(tmp_path, plan, AXES)
@@ -353,9 +398,7 @@ def test_other_storages_hold_several_searches(tmp_path):
         assert Study(tmp_path / "b", plan, AXES).count("COMPLETE") == 1
 
 
-def test_the_same_folder_name_in_other_working_directories_is_another_search(
-    tmp_path, monkeypatch
-):
+def test_the_same_folder_name_in_other_working_directories_is_another_search(tmp_path, monkeypatch):
     plan = Plan(("val/elbo",), ("maximize",), storage=str(tmp_path / "all.journal"))
     for place in ("here", "there"):
         (tmp_path / place).mkdir()

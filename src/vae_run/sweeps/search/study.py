@@ -185,12 +185,36 @@ class Study:
                 yield trial.user_attrs["directory"], trial.params
 
     def report(self, trial: Trial, values: Mapping[int, float]) -> bool:
-        """Report the values of a trial by epoch; whether to give up on it."""
-        new = [epoch for epoch in sorted(values) if epoch not in trial.reported]
-        for epoch in new:
+        """Report the values of a trial by epoch, until the pruner gives up on it; whether it does.
+
+        Every epoch is judged by itself, so that the verdict does not depend on how many epochs the
+        job has done since the last time; later epochs are not reported.
+        """
+        for epoch in sorted(set(values) - trial.reported):
             trial.handle.report(values[epoch], epoch)
             trial.reported.add(epoch)
-        return bool(new) and trial.handle.should_prune()
+            if trial.handle.should_prune():
+                return True
+        return False
+
+    def take_result(self, trial: Trial, directory: str) -> bool:
+        """End `trial` as the first one of the job in `directory` did, if that one has a result.
+
+        How many epochs a job did before it was stopped depends on time, but not what the pruner
+        was told of it.
+        """
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        known = (one for one in self._whole() if one.user_attrs.get("directory") == directory)
+        twin = next((one for one in known if one.state in ended), None)
+        if twin is None:
+            return False
+        for epoch in sorted(set(twin.intermediate_values) - trial.reported):
+            trial.handle.report(twin.intermediate_values[epoch], epoch)
+        if twin.state == TrialState.PRUNED:
+            self.prune(trial)
+        else:
+            self.complete(trial, list(twin.values or ()))
+        return True
 
     def give_up(self, trial: Trial) -> None:
         """Store that the trial was asked to stop."""
