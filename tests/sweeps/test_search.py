@@ -434,9 +434,9 @@ def test_a_search_goes_on_with_its_own_keys_alone(tmp_path, ends):
     for state in ends:
         values = [1.0] if state == "COMPLETE" else None
         study._study.tell(study.ask().number, values, state=optuna.trial.TrialState[state])
-    with pytest.raises(ConfigError, match="^d: is given a range or choices, but the search in"):
+    with pytest.raises(ConfigError, match=r"^d: is given a range or choices, but the search in"):
         Study(tmp_path, plan, {**AXES, "d": Numbers(1, 2)})
-    with pytest.raises(ConfigError, match="^c: the search in sweep.dir searches it, but"):
+    with pytest.raises(ConfigError, match=r"^c: the search in sweep\.dir searches it, but"):
         Study(tmp_path, plan, {key: AXES[key] for key in "ab"})
     assert Study(tmp_path, plan, AXES).asked == len(ends)
 
@@ -453,7 +453,7 @@ def test_the_keys_of_a_search_of_an_earlier_version_are_those_of_its_trials(tmp_
     study._study.ask({"a": study._axes["a"]})  # killed there
     assert Study(tmp_path, plan, AXES).asked == 0, "one that lacks keys proves nothing"
     study.complete(study.ask(), [1.0])
-    with pytest.raises(ConfigError, match="^d: is given a range or choices"):
+    with pytest.raises(ConfigError, match=r"^d: is given a range or choices"):
         Study(tmp_path, plan, {**AXES, "d": Numbers(1, 2)})
     assert Study(tmp_path, plan, AXES).asked == 1
 
