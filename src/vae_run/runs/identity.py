@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
 
-from vae_run.config.keys import flat
+from vae_run.config.keys import flat, split_files
 from vae_run.config.renamed import first
 
 
@@ -47,7 +47,8 @@ EFFECTS: Mapping[str, Effect] = {
 """Keys and groups with a limited effect; what is not listed can change the weights."""
 
 PLACES = ("dataset.path", "dataset.attributes", *HELD)
-"""Keys that `task=resume` may change, as long as the data have the run's own fingerprint."""
+"""Keys that `task=resume` may change, as long as the data have the run's own fingerprint;
+`place_keys` has those of the files of single splits too."""
 
 HASHED_AS: Mapping[str, Any] = {
     "dataset.cache": "auto",
@@ -90,6 +91,17 @@ def keys_with(*effects: Effect) -> tuple[str, ...]:
 def has_effect(key: str, *effects: Effect) -> bool:
     """Whether the full `key`, or a group that it belongs to, has one of `effects`."""
     return any(key == name or key.startswith(f"{name}.") for name in keys_with(*effects))
+
+
+def location_keys(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """The full keys of where the data are read from, of a configuration's section `dataset`."""
+    files = (f"dataset.{name}" for name in split_files(dataset))
+    return (*keys_with(Effect.LOCATION), *files)
+
+
+def place_keys(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """`PLACES`, and the full keys of the files of single splits that the section `dataset` has."""
+    return tuple(dict.fromkeys((*PLACES, *location_keys(dataset))))
 
 
 def identity(config: Mapping[str, Any]) -> str:
