@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from parts import composed
@@ -20,6 +21,7 @@ from vae_run.api import sweeping
 from vae_run.config.check import check
 from vae_run.errors import CheckpointError, ConfigError, JobsFailedError
 from vae_run.sweeps.ledger import Entry, Ledger
+from vae_run.sweeps.same_data import fingerprint_of
 from vae_run.sweeps.search.settings import SearchSettings
 from vae_run.sweeps.settings import checked
 
@@ -474,6 +476,25 @@ def test_the_first_job_with_a_directory_guards_a_search_against_other_settings(t
             found, trials, lambda point: check(composed(f"seed={point['seed']}", "latent_dim=3"))
         )
     refuse_another(found, trials[:1], lambda point: pytest.fail("nothing has begun"))
+
+
+def test_a_search_knows_its_own_data_where_they_lie_now(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 3, 3), dtype=np.uint8)
+    for name, held in (("a", images), ("b", images), ("c", images[::-1])):
+        np.savez(tmp_path / f"{name}.npz", train=held)
+
+    def job(name, *words):
+        return check(composed("dataset=arrays", f"dataset.path={tmp_path / name}.npz", *words))
+
+    begun(tmp_path / "000", job("a").raw, fingerprint_of(job("a")))
+    found = Ledger(tmp_path)
+    refuse_another(found, [("000", {})], lambda point: job("b"))
+    with pytest.raises(ConfigError, match=r"^dataset\.path: found .*c\.npz, but"):
+        refuse_another(found, [("000", {})], lambda point: job("c"))
+    with pytest.raises(ConfigError, match=r"^latent_dim: found 3, but"):
+        refuse_another(found, [("000", {})], lambda point: job("b", "latent_dim=3"))
+    with pytest.raises(ConfigError, match=r"^dataset\.path: found .*gone\.npz, but"):
+        refuse_another(found, [("000", {})], lambda point: job("gone"))
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from vae_run.config.commands import shell_word
 from vae_run.config.schema import Settings
-from vae_run.errors import ConfigError, JobsFailedError
-from vae_run.runs.identity import telling
+from vae_run.errors import CheckpointError, ConfigError, JobsFailedError
+from vae_run.runs.identity import location_keys, telling
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.ledger import Ledger
+from vae_run.sweeps.same_data import fingerprint_of
 from vae_run.sweeps.search.space import Axis, Point
 from vae_run.sweeps.search.study import Study
 from vae_run.system.console import console, numbers
@@ -80,7 +81,8 @@ def refuse_another(
 ) -> None:
     """Refuse to continue a search whose jobs had another configuration.
 
-    The first job that has left a run directory stands for all of them.
+    The first job that has left a run directory stands for all of them. Its data may have moved
+    since: where they lie does not count if they have the same fingerprint.
 
     Args:
         ledger: of the sweep.
@@ -95,11 +97,22 @@ def refuse_another(
     if begun is None:
         return
     run, point = begun
-    before, now = telling(run.config()), telling(job_at(point).raw)
-    for key in [*now, *before]:
-        if before.get(key) != now.get(key):
-            raise ConfigError(
-                f"{key}: found {now.get(key)}, but the search in {ledger.folder} was begun with "
-                f"{before.get(key)}. Values under both cannot be compared: choose another "
-                "sweep.dir."
-            )
+    job = job_at(point)
+    before, now = telling(run.config()), telling(job.raw)
+    places = location_keys(job.raw["dataset"])
+    others = [key for key in [*now, *before] if before.get(key) != now.get(key)]
+    for key in sorted(others, key=lambda key: key in places):  # the data are read for these alone
+        if key in places and _has_data_of(run, job):
+            return
+        raise ConfigError(
+            f"{key}: found {now.get(key)}, but the search in {ledger.folder} was begun with "
+            f"{before.get(key)}. Values under both cannot be compared: choose another sweep.dir."
+        )
+
+
+def _has_data_of(run: RunDirectory, job: Settings) -> bool:
+    """Whether `run` was begun with the data that `job` names."""
+    try:
+        return run.fingerprint() == fingerprint_of(job)
+    except CheckpointError:
+        return False  # it had not read its data
