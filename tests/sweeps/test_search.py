@@ -348,7 +348,7 @@ def test_the_verdict_on_a_trial_does_not_depend_on_how_often_it_is_looked_at(
     study.report(first, dict.fromkeys(BAD, 0.0))
     study.complete(first, [0.0])
     jobs = [Entry("001", []), Entry("001", [], state)]
-    search = Trials(study, tmp_path, lambda point: jobs.pop(0), limit=3)
+    search = Trials(study, tmp_path, lambda point: jobs.pop(0), limit=6)
     entries = search.entries()
     entry = next(entries)
     stops = []
@@ -367,9 +367,13 @@ def test_the_verdict_on_a_trial_does_not_depend_on_how_often_it_is_looked_at(
     write(4)
     entry.state = state
     search.ended(entry)
-    assert next(entries, None) is None, "the third trial is as the second, and takes its result"
-    _, second, third = trials(tmp_path)
-    for trial in (second, third):
+    for _ in range(3):  # beside these it would not have been given up
+        low = study.ask()
+        study.report(low, dict.fromkeys(BAD, -20.0))
+        study.complete(low, [-20.0])
+    assert next(entries, None) is None, "the last trial is as the second, and takes its result"
+    told = trials(tmp_path)
+    for trial in (told[1], told[-1]):
         assert trial.state.name == "PRUNED"
         assert trial.intermediate_values == {1: -9.0, 2: -9.0}, "up to the verdict"
     assert stops == (["given up at epoch 2"] if parts else [])
