@@ -49,6 +49,14 @@ class DivergedError(RunError):
     exit_code = 4
 
 
+class JobsFailedError(RunError):
+    """Jobs of a sweep have no result, each of which was reported; the sweep itself has ended."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Interrupted(RunError):
     """A signal ended the run at a step boundary, after its checkpoint was written."""
 

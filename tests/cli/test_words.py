@@ -39,6 +39,11 @@ PATHS = (
 )
 
 
+def test_a_file_of_a_split_is_taken_as_it_is_typed() -> None:
+    (word,) = understood(["dataset.test=a b(1), c.csv"], multirun=False)
+    assert text_of([word], "dataset.test") == "a b(1), c.csv"
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("key", ["run", "hydra.run.dir", "+output", "dataset.path"])
 def test_a_path_is_taken_as_it_is_typed(key: str, path: str) -> None:
@@ -62,6 +67,8 @@ def test_a_path_is_taken_as_it_is_typed(key: str, path: str) -> None:
         ("init_from=a,b", True),
         ("dataset.cache=false", False),
         ("dataset.root=null", False),
+        ("dataset.test=0.2", False),
+        ("dataset.test=[a.tar,b.tar]", False),
         ("hydra.run.dir=${now:%Y}/a", False),
         ("hydra.launcher.runs=4", True),
         ("likelihood=a=b", False),

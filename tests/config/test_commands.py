@@ -41,6 +41,7 @@ def test_a_plain_path_has_no_quotes() -> None:
     [
         *((key, True) for key in ("run", "runs", "init_from", "input", "output", "sweep.dir")),
         *((key, True) for key in ("dataset.path", "dataset.cache", "hydra.run.dir", "tracker.dir")),
+        *((key, True) for key in ("dataset.val", "dataset.test")),  # files of a table
         *((key, False) for key in ("hydra.launcher.runs", "path", "dataset", "latent_dim")),
     ],
 )

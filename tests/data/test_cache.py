@@ -5,8 +5,10 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -198,6 +200,37 @@ def test_sizes_and_folders_do_not_share_a_cache(photos: Path, tmp_path: Path) ->
     assert len(set(prints)) == 4
     assert len([path for path in Path(together).iterdir() if path.is_dir()]) == 4
     assert [load().fingerprint() for load in loads] == prints
+
+
+def test_backgrounds_do_not_share_a_cache(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear = Image.new("RGBA", (9, 9), (255, 0, 0, 0))  # transparent: the background shows
+    clear.save(photos / "a" / "0001.png")
+    prints = [folder(photos, background=name).load().fingerprint() for name in ("white", "black")]
+    assert len(set(prints)) == len(caches(photos)) == 2
+    monkeypatch.setattr(cache, "decode_to_files", None)  # both are still there
+    again = [folder(photos, background=name).load().fingerprint() for name in ("white", "black")]
+    assert again == prints
+
+
+def test_a_cache_that_is_removed_as_soon_as_it_may_be_was_read_before(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process, whose source differs, may remove it once the lock is free."""
+    real = cache._locked
+
+    @contextmanager
+    def followed(path: Path, what: str) -> Iterator[None]:
+        with real(path, what):
+            yield
+        for place in caches(photos):
+            shutil.rmtree(place)
+
+    monkeypatch.setattr(cache, "_locked", followed)
+    splits = folder(photos).load()
+    assert splits.fingerprint() == folder(photos, cache="none").load().fingerprint()
+    assert caches(photos) == []
 
 
 def test_a_moved_folder_takes_the_cache_beside_it_along(

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from parts import composed
 from PIL import Image
 
+from vae_run.config.check import check
 from vae_run.errors import ConfigError
 from vae_run.runs import checkpoint_file
+from vae_run.runs.identity import identity
 from vae_run.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -279,3 +282,18 @@ def test_a_status_that_a_power_failure_has_emptied_counts_as_none(
     (tmp_path / "status.json").write_text('{"state": "comp')
     with run.locked(), pytest.raises(ConfigError, match=r"process \(unknown\)"):
         run.refuse_while_running()
+
+
+@pytest.mark.parametrize(("shape", "size", "kept"), [("[8,2,2]", 32, [8, 2, 2]), ("[5]", 5, None)])
+def test_the_configuration_has_the_size_of_the_code_that_the_check_found(
+    tmp_path: Path, shape: str, size: int, kept: list[int] | None
+) -> None:
+    config = composed("network=conv", f"latent_shape={shape}")
+    run = RunDirectory(tmp_path)
+    run.config_file.parent.mkdir()
+    run.config_file.write_text(json.dumps(config))  # as it was composed
+    found = run.config()
+    assert (found["latent_dim"], found["latent_shape"]) == (size, kept)
+    assert identity(found) == identity(check(config).raw), "by this the ledger of a sweep knows it"
+    run.config_file.write_text(json.dumps({**config, "latent_dim": 7}))
+    assert run.config()["latent_dim"] == 7, "a contradiction is for `check` to refuse"

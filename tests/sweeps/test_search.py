@@ -10,19 +10,28 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from parts import composed
 
-from vae_run.errors import CheckpointError, ConfigError
+from vae_run.api import sweeping
+from vae_run.config.check import check
+from vae_run.errors import CheckpointError, ConfigError, JobsFailedError
+from vae_run.sweeps.ledger import Entry, Ledger
+from vae_run.sweeps.same_data import fingerprint_of
 from vae_run.sweeps.search.settings import SearchSettings
 from vae_run.sweeps.settings import checked
 
 optuna = pytest.importorskip("optuna")
 
 from vae_run.sweeps.search.plan import JOURNAL, Plan  # noqa: E402
+from vae_run.sweeps.search.results import conclude, refuse_another  # noqa: E402
 from vae_run.sweeps.search.space import Choice, Numbers, check_ends  # noqa: E402
 from vae_run.sweeps.search.study import Study  # noqa: E402
+from vae_run.sweeps.search.trials import Trials  # noqa: E402
 
 SEARCH = (
     *("-m", "hydra/sweeper=optuna", "device=cpu", "network.widths=[8]", "evaluation.figures=[]"),
@@ -323,6 +332,53 @@ def test_trials_that_were_running_are_found_again_and_half_a_line_is_nothing(tmp
     assert trials(tmp_path)[1].intermediate_values == {1: -3.0, 2: -2.0, 3: -1.5}
 
 
+BAD = {1: -9.0, 2: -9.0, 3: 5.0, 4: -9.0}
+"""Values by epoch of a trial that is below the median of 0 until its third epoch."""
+
+
+@pytest.mark.parametrize("state", ["completed", "diverged", "pruned"])
+@pytest.mark.parametrize("parts", [[4], [1, 2, 4], [3, 4], []])
+def test_the_verdict_on_a_trial_does_not_depend_on_how_often_it_is_looked_at(
+    tmp_path, state, parts
+):
+    """`parts` are the last epochs that the history has whenever it is read of the running job."""
+    plan = Plan(("val/elbo",), ("maximize",), pruner="median", startup=1, warmup=2)
+    study = Study(tmp_path, plan, AXES)
+    first = study.ask()
+    study.report(first, dict.fromkeys(BAD, 0.0))
+    study.complete(first, [0.0])
+    jobs = [Entry("001", []), Entry("001", [], state)]
+    search = Trials(study, tmp_path, lambda point: jobs.pop(0), limit=6)
+    entries = search.entries()
+    entry = next(entries)
+    stops = []
+    running = SimpleNamespace(stop=None, ask_to_stop=lambda cause, why: stops.append(why))
+
+    def write(last):
+        (tmp_path / "001").mkdir(exist_ok=True)
+        rows = [f"{epoch},{value}" for epoch, value in BAD.items() if epoch <= last]
+        text = "\n".join(["epoch,val/elbo", *rows, ""])
+        (tmp_path / "001" / "history.csv").write_text(text, encoding="utf-8")
+
+    for last in parts:
+        write(last)
+        running.stop = stops[0] if stops else None
+        search.tick({"001": running})
+    write(4)
+    entry.state = state
+    search.ended(entry)
+    for _ in range(3):  # beside these it would not have been given up
+        low = study.ask()
+        study.report(low, dict.fromkeys(BAD, -20.0))
+        study.complete(low, [-20.0])
+    assert next(entries, None) is None, "the last trial is as the second, and takes its result"
+    told = trials(tmp_path)
+    for trial in (told[1], told[-1]):
+        assert trial.state.name == "PRUNED"
+        assert trial.intermediate_values == {1: -9.0, 2: -9.0}, "up to the verdict"
+    assert stops == (["given up at epoch 2"] if parts else [])
+
+
 def test_a_damaged_journal_or_a_strange_storage_is_named(tmp_path):
     plan = Plan(("val/elbo",), ("maximize",))
     study = Study(tmp_path, plan, AXES)
@@ -346,6 +402,124 @@ def test_other_storages_hold_several_searches(tmp_path):
                 study.complete(study.ask(), [-1.0])
         assert Study(tmp_path / "a", plan, AXES).count("COMPLETE") == 2
         assert Study(tmp_path / "b", plan, AXES).count("COMPLETE") == 1
+
+
+def test_the_same_folder_name_in_other_working_directories_is_another_search(tmp_path, monkeypatch):
+    plan = Plan(("val/elbo",), ("maximize",), storage=str(tmp_path / "all.journal"))
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        study = Study(Path("s"), plan, AXES)
+        assert study.asked == 0, place
+        study.complete(study.ask(), [1.0])
+        assert Study(Path("s"), plan, AXES).asked == 1
+        assert Study(Path("s").absolute(), plan, AXES).asked == 1, "however the folder is typed"
+
+
+def test_a_search_that_an_earlier_version_named_by_its_relative_folder_goes_on(
+    tmp_path, monkeypatch
+):
+    plan = Plan(("val/elbo",), ("maximize",), storage=str(tmp_path / "all.journal"))
+    monkeypatch.setattr(Plan, "study_name", Plan.earlier_name)
+    study = Study(Path("s"), plan, AXES)
+    trial = study.ask()
+    study.note(trial, "000-a=1")
+    study.complete(trial, [1.0])
+    monkeypatch.undo()
+    for place, known in (("here", 1), ("there", 0)):
+        monkeypatch.chdir(tmp_path)
+        Path(place, "s", *(["000-a=1"] if known else [])).mkdir(parents=True)
+        monkeypatch.chdir(place)
+        assert Study(Path("s"), plan, AXES).asked == known, place
+
+
+@pytest.mark.parametrize("ends", [("COMPLETE",), ("PRUNED",), ("FAIL",), ()])
+def test_a_search_goes_on_with_its_own_keys_alone(tmp_path, ends):
+    plan = Plan(("val/elbo",), ("maximize",))
+    study = Study(tmp_path, plan, AXES)
+    for state in ends:
+        values = [1.0] if state == "COMPLETE" else None
+        study._study.tell(study.ask().number, values, state=optuna.trial.TrialState[state])
+    with pytest.raises(ConfigError, match=r"^d: is given a range or choices, but the search in"):
+        Study(tmp_path, plan, {**AXES, "d": Numbers(1, 2)})
+    with pytest.raises(ConfigError, match=r"^c: the search in sweep\.dir searches it, but"):
+        Study(tmp_path, plan, {key: AXES[key] for key in "ab"})
+    assert Study(tmp_path, plan, AXES).asked == len(ends)
+
+
+def test_the_keys_of_a_search_of_an_earlier_version_are_those_of_its_trials(tmp_path, monkeypatch):
+    plan = Plan(("val/elbo",), ("maximize",))
+    stored = optuna.study.Study.set_user_attr
+    monkeypatch.setattr(
+        optuna.study.Study,
+        "set_user_attr",
+        lambda self, key, value: None if key == "axes" else stored(self, key, value),
+    )
+    study = Study(tmp_path, plan, AXES)
+    study._study.ask({"a": study._axes["a"]})  # killed there
+    assert Study(tmp_path, plan, AXES).asked == 0, "one that lacks keys proves nothing"
+    study.complete(study.ask(), [1.0])
+    with pytest.raises(ConfigError, match=r"^d: is given a range or choices"):
+        Study(tmp_path, plan, {**AXES, "d": Numbers(1, 2)})
+    assert Study(tmp_path, plan, AXES).asked == 1
+
+
+def begun(folder, config, fingerprint="none"):
+    """A run directory as a job leaves it that has begun."""
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
+    (folder / "environment.json").write_text(json.dumps({"dataset_fingerprint": fingerprint}))
+
+
+def test_the_first_job_with_a_directory_guards_a_search_against_other_settings(tmp_path):
+    begun(tmp_path / "001", composed("seed=1"))
+    found, trials = Ledger(tmp_path), [("000", {"seed": 0}), ("001", {"seed": 1})]
+    refuse_another(found, trials, lambda point: check(composed(f"seed={point['seed']}")))
+    with pytest.raises(ConfigError, match=r"^latent_dim: found 3, .* was begun with 16"):
+        refuse_another(
+            found, trials, lambda point: check(composed(f"seed={point['seed']}", "latent_dim=3"))
+        )
+    refuse_another(found, trials[:1], lambda point: pytest.fail("nothing has begun"))
+
+
+def test_a_search_knows_its_own_data_where_they_lie_now(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 3, 3), dtype=np.uint8)
+    for name, held in (("a", images), ("b", images), ("c", images[::-1])):
+        np.savez(tmp_path / f"{name}.npz", train=held)
+
+    def job(name, *words):
+        return check(composed("dataset=arrays", f"dataset.path={tmp_path / name}.npz", *words))
+
+    begun(tmp_path / "000", job("a").raw, fingerprint_of(job("a")))
+    found = Ledger(tmp_path)
+    refuse_another(found, [("000", {})], lambda point: job("b"))
+    with pytest.raises(ConfigError, match=r"^dataset\.path: found .*c\.npz, but"):
+        refuse_another(found, [("000", {})], lambda point: job("c"))
+    with pytest.raises(ConfigError, match=r"^latent_dim: found 3, but"):
+        refuse_another(found, [("000", {})], lambda point: job("b", "latent_dim=3"))
+    with pytest.raises(ConfigError, match=r"^dataset\.path: found .*gone\.npz, but"):
+        refuse_another(found, [("000", {})], lambda point: job("gone"))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("failed", "1 of the search's jobs failed"),
+        ("interrupted", "1 of the search's jobs were stopped"),
+        ("diverged", "no trial has a value"),
+    ],
+)
+def test_a_search_whose_jobs_have_no_result_leaves_a_sweep_to_python(tmp_path, state, message):
+    study = Study(tmp_path, Plan(("val/elbo",), ("maximize",)), AXES)
+    trial = study.ask()
+    study.note(trial, "000-a=1")
+    study.fail(trial, state)
+    found = Ledger(tmp_path, {"one": Entry("000-a=1", ["a=1"], state)})
+    with pytest.raises(JobsFailedError, match=message) as raised:
+        conclude(found, study)
+    assert raised.value.exit_code == 1
+    told = {"kind": type(raised.value).__name__, "message": message, "code": 1}
+    assert sweeping._raise(told) is None, "vae_run.sweep returns the sweep"
 
 
 def test_one_that_was_killed_while_it_was_asked_for_does_not_count(tmp_path):

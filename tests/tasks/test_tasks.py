@@ -124,7 +124,8 @@ def test_other_conditions_go_into_a_folder_of_their_own(
     after = snapshot(copy)
     assert {n: after[n] for n in files} == files, "nothing of the run itself may change"
     folder = f"evaluations/{name}"
-    names = ("metrics.json", "report.html", "figures/samples.png")
+    data = ["environment.json"] if name.startswith("dataset") else []  # whose fingerprint
+    names = ("metrics.json", "report.html", "figures/samples.png", *data)
     assert set(after) - set(files) == {f"{folder}/{name}" for name in names}
     own, other = (read(copy / place / "metrics.json")["test"] for place in (".", folder))
     assert own.keys() == other.keys()

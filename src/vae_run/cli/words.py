@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 
 from vae_run.config.commands import quoted
-from vae_run.config.keys import is_path
+from vae_run.config.keys import SPLIT_KEYS, is_path
 from vae_run.config.options import CONF, options
 from vae_run.errors import ConfigError
 
@@ -83,6 +83,8 @@ def _is_misread_path(word: str, multirun: bool) -> bool:
     read = found.value()
     if name in ONE_PATH:
         return not (read is None or isinstance(read, str))
+    if name in SPLIT_KEYS:
+        return False  # a number may be meant as one, since not every dataset has a path there
     return isinstance(read, (int, float)) and not isinstance(read, bool)
 
 

@@ -14,7 +14,7 @@ from vae_run.config.commands import quoted
 from vae_run.config.keys import flat
 from vae_run.errors import CheckpointError, ConfigError
 from vae_run.evaluation.quantity import Declared, declared
-from vae_run.runs.identity import ADDED_SINCE, Effect, has_effect
+from vae_run.runs.identity import ADDED_SINCE, Effect, has_effect, location_keys
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.tracking.history import history
 
@@ -121,7 +121,8 @@ def _read(run: RunDirectory, name: str) -> Candidate:
         data = str(run.environment().get("dataset_fingerprint") or "")
         settings = {**decisive(config, run), "data": data[:12]}
         if data:  # where they lie does not matter
-            settings = {k: v for k, v in settings.items() if not has_effect(k, Effect.LOCATION)}
+            where = location_keys(config.get("dataset") or {})
+            settings = {k: v for k, v in settings.items() if k not in where}
         own = declared(run.path)
     except (CheckpointError, ValueError) as error:
         return Candidate(name, "unreadable", str(error), {}, 0, {}, "", 0, path=run.path)

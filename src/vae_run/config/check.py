@@ -49,7 +49,8 @@ def check(
         ConfigError: a key is unknown, of a wrong type or out of range, or two parts exclude each
             other; the message is about the first one found.
     """
-    config = _with_size_of_code(config)
+    config = with_size_of_code(config)
+    _refuse_other_size(config)
     fixed = _check_fixed({k: v for k, v in config.items() if k not in (*GROUPS, *OPTIONAL)})
     classes, parts = {}, {}
     chosen = [name for name in OPTIONAL if config.get(name) not in (None, {"_target_": None})]
@@ -91,21 +92,36 @@ def _check_fixed(own: Mapping[str, Any]) -> Common:
         raise invalid(error, "", list(schema.model_fields)) from error
 
 
-def _with_size_of_code(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_size_of_code(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """`config` with the `latent_dim` that follows from `latent_shape`, if this is given.
 
-    `latent_shape=[D]` is `latent_dim=D`, a code without maps.
+    `latent_shape=[D]` is `latent_dim=D`, a code without maps. Where the two keys contradict each
+    other, or `latent_shape` is no list of positive integers, `config` is returned as it is: `check`
+    refuses it.
     """
-    shape = config.get("latent_shape")
-    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
-        return config  # the schema refuses what is wrong
-    size, given = math.prod(shape), config.get("latent_dim")
-    if given not in (size, DEFAULT_LATENT_DIM):
+    shape, size = config.get("latent_shape"), _size_of_code(config)
+    if size is None or config.get("latent_dim") not in (size, DEFAULT_LATENT_DIM):
+        return config
+    one = isinstance(shape, list) and len(shape) == 1
+    return {**config, "latent_dim": size, "latent_shape": None if one else shape}
+
+
+def _refuse_other_size(config: Mapping[str, Any]) -> None:
+    """Refuse a `latent_dim` other than the number of entries of `latent_shape`."""
+    shape, size, given = config.get("latent_shape"), _size_of_code(config), config.get("latent_dim")
+    if size is not None and given != size:
         raise ConfigError(
             f"latent_dim: found {given}, but latent_shape={shape} has {size} entries. Leave out "
             "latent_dim, which follows from latent_shape."
         )
-    return {**config, "latent_dim": size, "latent_shape": None if len(shape) == 1 else shape}
+
+
+def _size_of_code(config: Mapping[str, Any]) -> int | None:
+    """The number of entries of `latent_shape`; None where it is not given, or is no shape."""
+    shape = config.get("latent_shape")
+    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+        return None  # the schema refuses what is wrong
+    return math.prod(shape)
 
 
 def part_class(group: str, config: Mapping[str, Any], trust: Iterable[str] | None) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from vae_run.config.renamed import current
+
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The message for a key that does not exist, with the most similar one that does."""
@@ -45,16 +47,31 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 PATHS = ("run", "runs", "init_from", "input", "output")
 """Keys outside of groups whose values are paths, or lists of paths."""
 
+DATA_PATHS = ("path", "root", "cache")
+"""Keys of every dataset whose values are paths."""
+
+SPLIT_FILES: Mapping[str, tuple[str, ...]] = {"vae_run.data.datasets.table.Table": ("val", "test")}
+"""Keys of datasets, by their class, that are paths as well; of others they name splits."""
+
+SPLIT_KEYS = frozenset(f"dataset.{name}" for names in SPLIT_FILES.values() for name in names)
+"""The full keys that are paths with some datasets alone."""
+
+
+def split_files(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of the section `dataset` of a configuration that name a file for each split."""
+    return SPLIT_FILES.get(current(str(dataset.get("_target_"))), ())
+
 
 def is_path(key: str) -> bool:
     """Whether the value of the full `key` is a path of the user's, or a list of such paths.
 
     In a group or a section it is told by the last part of its name, so that parts from outside the
-    package are included: `dataset.root`, `sweep.dir`, `hydra.run.dir`.
+    package are included: `dataset.root`, `sweep.dir`, `hydra.run.dir`. It is also true for
+    `dataset.val` and `dataset.test`, which only some datasets have as paths (`split_files`).
     """
     section, _, name = key.rpartition(".")
     places = ("path", "root", "cache", "dir", "directory", "folder", "file", "attributes")
-    return key in PATHS or (bool(section) and name in places)
+    return key in PATHS or key in SPLIT_KEYS or (bool(section) and name in places)
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

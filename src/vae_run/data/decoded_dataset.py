@@ -12,9 +12,10 @@ from pydantic import Field
 from torch import Tensor
 
 from vae_run.data.dataset import Dataset
-from vae_run.data.images.cache import Source, cached, mapped
+from vae_run.data.images.cache import cached
 from vae_run.data.images.decode_pool import decode_images
 from vae_run.data.images.decoder import Decoder
+from vae_run.data.images.source import Source
 from vae_run.data.mapped import Mapped
 from vae_run.data.splits import Split
 from vae_run.errors import DataError
@@ -80,16 +81,16 @@ class Decoded(Dataset):
                 )
                 for part, paths in parts.items()
             }
-        files = cached(source, fingerprint, None if self.cache == "auto" else self.cache)
+        kept = cached(source, fingerprint, None if self.cache == "auto" else self.cache)
         return {
             part: Split(
-                mapped(file),
+                one.images,
                 labels[part],
                 scale=255.0,
-                mapped=Mapped(file, torch.arange(len(parts[part]))),
+                mapped=Mapped(one.file, torch.arange(len(parts[part]))),
                 names=names[part],
             )
-            for part, file in files.items()
+            for part, one in kept.items()
         }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vae_run.config.keys import DATA_PATHS, split_files
 from vae_run.corruptions import NoCorruption
 from vae_run.data.columns import Columns
 from vae_run.exports.graph import Part, examples, expected
@@ -21,9 +22,6 @@ from vae_run.models.priors import StandardNormal
 from vae_run.system.array_archive import MARK
 from vae_run.system.files import json_text
 from vae_run.version import __version__
-
-PATHS = ("path", "root", "cache")
-"""Keys of a dataset whose values are paths; a file for others has only their last component."""
 
 
 @dataclass(frozen=True)
@@ -229,9 +227,11 @@ def configuration(source: Source) -> dict[str, Any]:
     """The run's configuration without what belongs to the machine: of paths the last component."""
     left_out = ("init_from", "tracker", "trust")
     kept = {key: value for key, value in source.config.items() if key not in left_out}
+    dataset = dict(source.config["dataset"])
+    paths = (*DATA_PATHS, "attributes", *split_files(dataset))
     kept["dataset"] = {
-        key: _last(value) if key in PATHS and isinstance(value, str) else value
-        for key, value in dict(source.config["dataset"]).items()
+        key: _last(value) if key in paths and isinstance(value, str) else value
+        for key, value in dataset.items()
     }
     shortened: dict[str, Any] = _without_folders(kept)
     return shortened

@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vae_run.config.keys import DATA_PATHS, SPLIT_KEYS, split_files
 from vae_run.data.given import MEMORY
 from vae_run.errors import CheckpointError
-from vae_run.runs.identity import PLACES
+from vae_run.runs.identity import PLACES, place_keys
 from vae_run.runs.saved_json import read_if_whole
 from vae_run.runs.saved_yaml import read_yaml
 from vae_run.system.files import write_json
 
 FILE = "data.json"
-NAMES = tuple(key.removeprefix("dataset.") for key in PLACES)
-PATHS = ("path", "root", "cache")
-"""Keys of a dataset whose values are paths."""
+NAMES = tuple(key.removeprefix("dataset.") for key in (*PLACES, *sorted(SPLIT_KEYS)))
+"""Keys of places that can be kept; those of splits are given only where they are paths."""
 NO_PATHS = ("auto", "none", MEMORY)
 """Values of theirs that are none: words of `cache`, and what stands for data in memory."""
 
@@ -36,9 +36,10 @@ def located(config: Mapping[str, Any], run: Path) -> dict[str, Any]:
     if not isinstance(dataset, Mapping):
         return dict(config)
     recorded = read_if_whole(run / FILE)
-    kept = {name: recorded[name] for name in NAMES if name in recorded and name in dataset}
+    names = [key.removeprefix("dataset.") for key in place_keys(dataset)]
+    kept = {name: recorded[name] for name in names if name in recorded and name in dataset}
     found = {**dataset, **kept}
-    found |= {name: _opened(found[name], run) for name in PATHS if name in found}
+    found |= {name: _opened(found[name], run) for name in _paths(dataset) if name in found}
     whole = {**config, "dataset": found}
     if "init_from" in config:
         whole["init_from"] = _opened(config["init_from"], run)
@@ -55,7 +56,7 @@ def told(config: Mapping[str, Any], run: Path) -> list[str]:
         f"dataset.{name}={now[name]}, where the run was last resumed"
         if name in recorded
         else f"dataset.{name}={before[name]} is relative to {begun}, where the run was begun"
-        for name in PATHS
+        for name in _paths(before)
         if now.get(name) != before.get(name)
     ]
 
@@ -66,9 +67,16 @@ def record(run: Path, dataset: Mapping[str, Any]) -> None:
     kept |= {
         name: os.path.abspath(os.path.expanduser(value))
         for name, value in kept.items()
-        if name in PATHS and isinstance(value, str) and value not in NO_PATHS
+        if (name in DATA_PATHS or f"dataset.{name}" in SPLIT_KEYS)
+        and isinstance(value, str)
+        and value not in NO_PATHS
     }
     write_json(run / FILE, {**read_if_whole(run / FILE), **kept})
+
+
+def _paths(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of `dataset` whose values are paths that are relative to the working directory."""
+    return (*DATA_PATHS, *split_files(dataset))
 
 
 def begun_in(run: Path) -> Path | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from vae_run.config.keys import flat
+from vae_run.config.keys import flat, split_files
 from vae_run.config.renamed import first
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ EFFECTS: Mapping[str, Effect] = {
 """Keys and groups with a limited effect; what is not listed can change the weights."""
 
 PLACES = ("dataset.path", "dataset.attributes", *HELD)
-"""Keys that `task=resume` may change, as long as the data have the run's own fingerprint."""
+"""Keys that `task=resume` may change, as long as the data have the run's own fingerprint;
+`place_keys` has those of the files of single splits too."""
 
 HASHED_AS: Mapping[str, Any] = {
     "dataset.cache": "auto",
@@ -98,6 +99,17 @@ def has_effect(key: str, *effects: Effect) -> bool:
             return True
         key = key.rpartition(".")[0]
     return False
+
+
+def location_keys(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """The full keys of where the data are read from, of a configuration's section `dataset`."""
+    files = (f"dataset.{name}" for name in split_files(dataset))
+    return (*keys_with(Effect.LOCATION), *files)
+
+
+def place_keys(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """`PLACES`, and the full keys of the files of single splits that the section `dataset` has."""
+    return tuple(dict.fromkeys((*PLACES, *location_keys(dataset))))
 
 
 def identity(config: Mapping[str, Any]) -> str:

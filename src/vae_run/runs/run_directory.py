@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from vae_run.config.check import check
+from vae_run.config.check import check, with_size_of_code
 from vae_run.config.commands import command, override
 from vae_run.config.renamed import ADDED, updated
 from vae_run.config.schema import Settings
@@ -83,7 +83,7 @@ class RunDirectory:
         return self.path / "figures"
 
     def config(self) -> dict[str, Any]:
-        """The run's own configuration, with interpolations resolved, as today's version has it.
+        """The run's own configuration, resolved, as today's version has it and as `check` reads it.
 
         Raises:
             CheckpointError: the file is missing or damaged.
@@ -91,7 +91,8 @@ class RunDirectory:
         resolved = read_yaml(self.config_file)
         if not isinstance(resolved, dict):
             raise CheckpointError(f"{self.config_file}: is no configuration of a run.")
-        return {**ADDED, **updated({str(key): value for key, value in resolved.items()})}
+        config = updated({str(key): value for key, value in resolved.items()})
+        return {**ADDED, **with_size_of_code(config)}
 
     def settings(self, trust: Iterable[str] = ()) -> Settings:
         """The run's own configuration, checked, for what uses the model but does not train it.

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_run.config.schema import Settings
+from vae_run.data.splits import Splits
 from vae_run.errors import CheckpointError, ConfigError, DataError
-from vae_run.runs.identity import identity
+from vae_run.runs.identity import identity, location_keys
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.sweeps.ledger import Entry, Ledger
 from vae_run.sweeps.partial_keys import Axes
@@ -35,7 +36,7 @@ def refuse_several_roots(axes: Axes) -> None:
 class MovedJobs:
     """The begun jobs of a ledger, found by their configuration and the fingerprint of their data.
 
-    Data are read only where a new job is, apart from `dataset.path`, one that was begun.
+    Data are read only where a new job is, apart from where they lie, one that was begun.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -48,19 +49,19 @@ class MovedJobs:
         config, jobs = settings.raw, self._ledger.jobs
         if not jobs or not config["dataset"].get("path") or identity(config) in jobs:
             return None
-        for name, fingerprint in self._alike().get(_without_path(config), ()):
+        for name, fingerprint in self._alike().get(_without_places(config), ()):
             if self._fingerprint(settings) == fingerprint:
                 return name, jobs[name]
         return None
 
     def _alike(self) -> dict[str, list[tuple[str, str]]]:
-        """(identity, fingerprint) of each begun job, by its configuration without the path."""
+        """(identity, fingerprint) of each begun job, by its configuration without places."""
         if self._begun is None:
             self._begun = {}
             for name, entry in self._ledger.jobs.items():
                 run = RunDirectory(self._ledger.folder / entry.directory)
                 try:
-                    key, fingerprint = _without_path(run.config()), run.fingerprint()
+                    key, fingerprint = _without_places(run.config()), run.fingerprint()
                 except CheckpointError:
                     continue  # it has not begun
                 self._begun.setdefault(key, []).append((name, fingerprint))
@@ -71,12 +72,24 @@ class MovedJobs:
         conditions = settings.fixed.vector_conditions
         key = json.dumps([settings.raw["dataset"], conditions], sort_keys=True, default=str)
         if key not in self._fingerprints:
-            try:
-                self._fingerprints[key] = settings.build("dataset").load(conditions).fingerprint()
-            except DataError:  # the job itself will say so
-                self._fingerprints[key] = None
+            self._fingerprints[key] = fingerprint_of(settings)
         return self._fingerprints[key]
 
 
-def _without_path(config: Mapping[str, Any]) -> str:
-    return identity({**config, "dataset": {**config["dataset"], "path": None}})
+def fingerprint_of(settings: Settings) -> str | None:
+    """The fingerprint of the data of `settings`; None if they cannot be read."""
+    try:
+        data: Splits = settings.build("dataset").load(settings.fixed.vector_conditions)
+        return data.fingerprint()
+    except DataError:  # the job itself will say so
+        return None
+
+
+def _without_places(config: Mapping[str, Any]) -> str:
+    """The identity of `config` without the paths of its data; only whether one is given counts."""
+    dataset = dict(config["dataset"])
+    for key in location_keys(dataset):
+        name = key.removeprefix("dataset.")
+        if isinstance(dataset.get(name), str):
+            dataset[name] = ""
+    return identity({**config, "dataset": dataset})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from vae_run.config.invocation import Call
 from vae_run.errors import ConfigError
 from vae_run.reports.run import write_report
-from vae_run.tasks.evaluate import evaluation_name, opened
+from vae_run.tasks.evaluate import opened
+from vae_run.tasks.evaluation_place import evaluation_name
 from vae_run.tasks.final_evaluation import drawn
 from vae_run.tasks.train import refuse_other_data
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,7 +15,6 @@ from vae_run.config.check import check
 from vae_run.config.invocation import Call
 from vae_run.config.schema import OnCheckpoint
 from vae_run.data.conditions import Conditions
-from vae_run.data.given import MEMORY
 from vae_run.data.scaled_splits import restated
 from vae_run.data.splits import Splits
 from vae_run.data.white import BYTE, nearly_black
@@ -30,6 +28,7 @@ from vae_run.system.console import console
 from vae_run.system.device import choose_device
 from vae_run.system.places import try_place
 from vae_run.tasks.checkpoint_evaluation import draw_all, measure, use_checkpoint
+from vae_run.tasks.evaluation_place import CONDITIONS, evaluation_place, write_data
 from vae_run.tasks.final_evaluation import draw_training
 from vae_run.tasks.run_data import read_data, refuse_other_shape
 from vae_run.tracking.confirmation import confirmed
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vae_run")
 
-CONDITIONS = ("dataset", "corruption")
-"""Groups that, when changed, give other metrics than the run's own."""
 ALLOWED = (*CONDITIONS, "evaluation", "checkpoint", "device", "precision", "tracker", "figures")
 WHY = (
     "task=evaluate rebuilds the run from its own configuration; only "
@@ -110,17 +107,18 @@ def main(call: Call, *, draw: bool = True) -> Path:
     """Evaluate the run that `run` names, and `draw` the pictures; returns where results are."""
     found = opened(call)
     run, experiment, epoch = found.run, found.experiment, found.epoch
-    name = evaluation_name(call, found.other)
-    place = run.path if name is None else run.path / "evaluations" / name
+    place = evaluation_place(run, call, found.other)
+    own = place == run.path
     try_place(place / "metrics.json")
+    place.mkdir(parents=True, exist_ok=True)
     metrics = measure(experiment, epoch)
     pictures = draw_all(experiment, epoch) if draw else {}
     declared = experiment.declared()
-    if name is None:
+    if own:
         pictures |= draw_training(experiment, run) if draw else {}
         add_to_run(found, metrics, pictures)
     else:
-        place.mkdir(parents=True, exist_ok=True)
+        write_data(place, found.other)
         RunDirectory(place).write_metrics(metrics)
         declared.write(place)
         look = experiment.settings.fixed.figures
@@ -206,31 +204,6 @@ def add_to_run(
             sending.scalars(split, {k: v for k, v in values.items() if known.get(k) != v}, step)
         sending.pictures(pictures, step)
     write_report(run)
-
-
-def evaluation_name(call: Call, other: str | None) -> str | None:
-    """The folder below `evaluations/`, or None where the results are the run's own.
-
-    Args:
-        call: of the task; it is named by the words that change what is measured. Words on a
-            dataset count only where they name other data than the run's own.
-        other: the fingerprint of the data, if it is not that of the run's own. Without such words
-            it is the name.
-    """
-    conditions = [word for word in call.overrides if _group(word) in CONDITIONS]
-    if other is None or call.settings.raw["dataset"].get("path") == MEMORY:
-        conditions = [word for word in conditions if _group(word) != "dataset"]
-    if other is not None and not any(_group(word) == "dataset" for word in conditions):
-        conditions.append(f"data-{other[:8]}")
-    if call.settings.of(OnCheckpoint).checkpoint == "last":
-        conditions.append("last")
-    name = re.sub(r"[^\w.=,+-]+", "_", ",".join(sorted(conditions)))
-    return name[:120] or None
-
-
-def _group(word: str) -> str:
-    """The group that the override `word` belongs to."""
-    return word.lstrip("+~").split("=")[0].split(".")[0]
 
 
 def show(metrics: dict[str, dict[str, float]]) -> None:

@@ -14,7 +14,7 @@ from vae_run.config.schema import Resume, Settings
 from vae_run.data.splits import Splits
 from vae_run.errors import DivergedError, Interrupted
 from vae_run.runs import checkpoint_file, data_location
-from vae_run.runs.identity import PLACES, Effect, keys_with
+from vae_run.runs.identity import PLACES, Effect, keys_with, place_keys
 from vae_run.runs.load import load_weights, refuse_other_model
 from vae_run.runs.run_directory import RunDirectory
 from vae_run.runs.run_log import logged
@@ -116,7 +116,8 @@ def extended(
             progress = Progress(**saved["progress"])
     places = newly_typed(call, config["dataset"])
     if call.settings.fixed.task == "resume":
-        config = call.on_top_of(config, allowed=ALLOWED, why=WHY, before=run.choices())
+        allowed = (*ALLOWED, *place_keys(config["dataset"]))
+        config = call.on_top_of(config, allowed=allowed, why=WHY, before=run.choices())
     else:  # a job of a sweep
         config["dataset"] = {**config["dataset"], **places}
         config["tracker"] = call.settings.raw["tracker"]
@@ -126,7 +127,8 @@ def extended(
 def newly_typed(call: Call, dataset: Mapping[str, Any]) -> dict[str, Any]:
     """What `call` says of where the data lie, where that is not what `dataset` has."""
     typed = call.settings.raw["dataset"]
-    names = {key.removeprefix("dataset.") for key in call.typed_keys if key in PLACES}
+    wanted = place_keys(dataset)
+    names = {key.removeprefix("dataset.") for key in call.typed_keys if key in wanted}
     return {
         name: typed[name] for name in sorted(names & set(typed)) if typed[name] != dataset.get(name)
     }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vae_run.config.keys import split_files
 from vae_run.config.schema import Settings
 from vae_run.data.given import MEMORY
 from vae_run.data.splits import Splits
@@ -60,7 +61,8 @@ def load_moved(settings: Settings, run: RunDirectory, white: int | None = None) 
         return load(settings, white)
     except DataError as error:
         kept = settings.parts["dataset"]
-        places = {key: kept[key] for key in ("path", "root") if isinstance(kept.get(key), str)}
+        keys = ("path", "root", *split_files(settings.raw["dataset"]))
+        places = {key: kept[key] for key in keys if isinstance(kept.get(key), str)}
         gone = [
             key for key, at in places.items() if at != MEMORY and not Path(at).expanduser().exists()
         ]
@@ -68,7 +70,7 @@ def load_moved(settings: Settings, run: RunDirectory, white: int | None = None) 
             raise
         raise DataError(
             f"{error}. If the data of {run.path} have moved, name where they are now: "
-            f"dataset.{gone[0]}=NEW"
+            f"{' '.join(f'dataset.{key}=NEW' for key in gone)}"
         ) from error
 
 

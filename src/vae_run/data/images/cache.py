@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,9 @@ from filelock import Timeout
 from torch import Tensor
 
 from vae_run.data.images.decode_pool import Job, decode_to_files
-from vae_run.data.images.decoder import Decoder
 from vae_run.data.images.progress import decoding_progress
+from vae_run.data.images.source import Source
+from vae_run.data.images.transparency import BACKGROUNDS
 from vae_run.errors import DataError
 from vae_run.system.lock_files import acquire, lock_file
 
@@ -39,57 +40,27 @@ _CHUNK_BYTES = 2**21
 _MOST_IN_CHUNK = 64
 
 
-@dataclass(frozen=True)
-class Source:
-    """Image files and how they are decoded.
-
-    Attributes:
-        base: the folder of the dataset.
-        parts: the files of each split.
-        decoder: decodes a file to pixels.
-    """
-
-    base: Path
-    parts: Mapping[str, Sequence[Path]]
-    decoder: Decoder
-
-    @property
-    def images(self) -> int:
-        return sum(len(paths) for paths in self.parts.values())
-
-    @property
-    def decoded_bytes(self) -> int:
-        return self.images * self.decoder.size
-
-    def stat(self) -> tuple[str, int]:
-        """A hash of the names, sizes and modification times of all files, and their size in bytes.
-
-        Raises:
-            DataError: a file does not exist.
-        """
-        digest, total = hashlib.sha256(str(self.decoder).encode()), 0
-        for name, paths in self.parts.items():
-            digest.update(repr((name, len(paths))).encode())
-            for path in paths:
-                try:
-                    found = os.stat(path)
-                except OSError as error:
-                    raise DataError(
-                        f"cannot read the image {path}: {error.strerror}; replace or remove it"
-                    ) from error
-                entry = (os.path.relpath(path, self.base), found.st_size, found.st_mtime_ns)
-                digest.update(repr(entry).encode())
-                total += found.st_size
-        return digest.hexdigest(), total
-
-
 def user_cache() -> Path:
     """The folder of caches of data in read-only folders."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae-run" / "decoded"
 
 
-def cached(source: Source, fingerprint: str, folder: str | None) -> dict[str, Path]:
-    """The file of decoded images of each split; they are decoded now if there is no cache.
+@dataclass(frozen=True)
+class Kept:
+    """The decoded images of a split in a cache.
+
+    Attributes:
+        file: the .npy file.
+        images: uint8 [N, C, H, W], the file memory-mapped and read-only. They stay readable where
+            another process, whose source has changed, removes the file.
+    """
+
+    file: Path
+    images: Tensor
+
+
+def cached(source: Source, fingerprint: str, folder: str | None) -> dict[str, Kept]:
+    """The decoded images of each split; they are decoded now if there is no cache.
 
     Args:
         source: the images to decode.
@@ -104,9 +75,9 @@ def cached(source: Source, fingerprint: str, folder: str | None) -> dict[str, Pa
     else:
         places = [source.base.parent / FOLDER, user_cache()]
     for place in places:
-        cache = _Cache(source, fingerprint, place)
-        if cache.complete():
-            return cache.files()
+        found = _Cache(source, fingerprint, place).opened()
+        if found is not None:
+            return found
     error: OSError | None = None
     for place in places:
         try:
@@ -123,12 +94,19 @@ def cached(source: Source, fingerprint: str, folder: str | None) -> dict[str, Pa
 
 
 class _Cache:
-    """The cache of one source below `folder`; all versions of it over time share `stem`."""
+    """The cache of one source below `folder`; all versions of it over time share `stem`.
+
+    Caches of the same source that are decoded in different ways have different stems, because the
+    earlier versions are removed where a new one is written.
+    """
 
     def __init__(self, source: Source, fingerprint: str, folder: Path) -> None:
         self.source, self.fingerprint, self.folder = source, fingerprint, folder
-        where = f"{os.path.relpath(source.base, folder)} {source.decoder.crop}"
-        size = "x".join(str(number) for number in source.decoder.shape)
+        decoder = source.decoder
+        where = f"{os.path.relpath(source.base, folder)} {decoder.crop}"
+        if decoder.background != BACKGROUNDS["white"]:  # whose caches were always named without it
+            where += f" {decoder.background}"
+        size = "x".join(str(number) for number in decoder.shape)
         key = hashlib.sha256(os.fsencode(where)).hexdigest()[:8]
         self.stem = f"{source.base.name[:100]}-{size}-{key}"
         self.home = folder / f"{self.stem}-{fingerprint[:16]}"
@@ -136,27 +114,40 @@ class _Cache:
     def files(self) -> dict[str, Path]:
         return {name: self.home / f"{name}.npy" for name in self.source.parts}
 
-    def complete(self) -> bool:
-        """Whether all files exist and have the expected size."""
+    def opened(self) -> dict[str, Kept] | None:
+        """The images of all splits; None unless all files exist and have the expected size."""
+        kept = dict[str, Kept]()
         for name, path in self.files().items():
             try:
                 found = mapped(path)
             except (OSError, ValueError, EOFError):
-                return False
+                return None
             shape = (len(self.source.parts[name]), *self.source.decoder.shape)
             if found.dtype != torch.uint8 or tuple(found.shape) != shape:
-                return False
-        return True
+                return None
+            kept[name] = Kept(path, found)
+        return kept
 
-    def ensure(self) -> dict[str, Path]:
-        """The files; this process writes them, unless another one has."""
+    def ensure(self) -> dict[str, Kept]:
+        """The images; this process writes them, unless another one has.
+
+        They are mapped while the lock is held: after it, another process, whose source differs,
+        may remove the files.
+        """
         with _locked(self.folder / f"{self.stem}.lock", self.stem):
-            if not self.complete():
+            found = self.opened()
+            if found is None:
                 if self.home.exists():
                     log.warning("%s: is damaged; decoding anew", self.home)
                 self._remove_outdated()
                 self._write()
-        return self.files()
+                found = self.opened()
+        if found is None:
+            raise DataError(
+                f"{self.home}: cannot be read although it was just written; set dataset.cache to a "
+                "folder on another disk"
+            )
+        return found
 
     def _remove_outdated(self) -> None:
         """Remove caches of earlier versions of the source, and those of killed processes."""

@@ -1,5 +1,5 @@
 """Hyperparameter search: the space, the study, and the trials as jobs of a sweep.
 
 May import config, evaluation, runs, sweeps.executors, sweeps.ledger, sweeps.ranges,
-system, tracking.
+sweeps.same_data, system, tracking.
 """

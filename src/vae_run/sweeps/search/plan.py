@@ -5,6 +5,7 @@ Imports Optuna: only a search imports this module.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import numpy as np
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from vae_run.sweeps.search.settings import Direction, Pruner
@@ -88,12 +89,18 @@ class Plan:
 
     def study_name(self, folder: Path) -> str:
         """A name that distinguishes the search in `folder` from others in the same storage."""
+        return NAME if self.storage is None else f"{NAME} {os.path.abspath(folder)}"
+
+    def earlier_name(self, folder: Path) -> str:
+        """The name that earlier versions gave it: that of the folder as it was typed."""
         return NAME if self.storage is None else f"{NAME} {folder}"
 
-    def open_storage(self, folder: Path) -> BaseStorage | str:
-        """The storage at `place`: an open journal, or a URL for Optuna to open."""
+    def open_storage(self, folder: Path) -> BaseStorage:
+        """The storage at `place`, opened."""
         place = self.place(folder)
-        return place if "://" in place else _journal(Path(place), alone=self.storage is None)
+        if "://" in place:
+            return RDBStorage(place)
+        return _journal(Path(place), alone=self.storage is None)
 
 
 @contextmanager

@@ -17,13 +17,10 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
-    check_distribution_compatibility,
 )
-from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
-from vae_run.errors import CheckpointError, ConfigError
+from vae_run.sweeps.search.opening import open_study
 from vae_run.sweeps.search.plan import Plan, quiet
 from vae_run.sweeps.search.space import Axis, Choice, Point
 
@@ -59,50 +56,7 @@ class Study:
         """
         self.plan, self._drawn = plan, axes
         self._axes = {key: _distribution(axis) for key, axis in axes.items()}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        try:
-            with quiet():
-                self._study = optuna.create_study(
-                    storage=plan.open_storage(folder),
-                    study_name=plan.study_name(folder),
-                    directions=list(plan.directions),
-                    pruner=plan.make_pruner(),
-                    sampler=plan.make_sampler(0),
-                    load_if_exists=True,
-                )
-        except (ValueError, KeyError, OSError, ImportError, OptunaError, SQLAlchemyError) as error:
-            why = str(error).split("\n")[0]
-            raise CheckpointError(
-                f"{plan.place(folder)}: Optuna cannot read the search's trials ({why}). Without it "
-                "the same command starts a new search, and reuses the completed jobs of the ledger."
-            ) from error
-        self._refuse_another()
-
-    def _refuse_another(self) -> None:
-        """Refuse to continue a search with another objective or space."""
-        study, objective = self._study, list(self.plan.objective)
-        about = study.user_attrs.setdefault("objective", objective)
-        ways = [direction.name.lower() for direction in study.directions]
-        if (about, ways) != (objective, list(self.plan.directions)):
-            raise ConfigError(
-                f"hydra.sweeper.objective: found {' and '.join(objective)}, but the search in "
-                f"sweep.dir is of {' and '.join(about)} ({', '.join(ways)}). Choose another "
-                "sweep.dir."
-            )
-        study.set_user_attr("objective", objective)
-        for trial in self._trials():
-            if trial.params and set(trial.params) - set(self._axes):
-                one = sorted(set(trial.params) - set(self._axes))[0]
-                raise ConfigError(f"{one}: the search in sweep.dir searches it, but it is given no "
-                                  "range or choices. Choose another sweep.dir.")  # fmt: skip
-            for key, distribution in trial.distributions.items():
-                try:
-                    check_distribution_compatibility(distribution, self._axes[key])
-                except ValueError as error:
-                    raise ConfigError(
-                        f"{key}: the search in sweep.dir was begun with other choices, or another "
-                        "kind of numbers. Choose another sweep.dir."
-                    ) from error
+        self._study = open_study(folder, plan, self._axes)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -164,12 +118,36 @@ class Study:
                 yield trial.user_attrs["directory"], trial.params
 
     def report(self, trial: Trial, values: Mapping[int, float]) -> bool:
-        """Report the values of a trial by epoch; whether to give up on it."""
-        new = [epoch for epoch in sorted(values) if epoch not in trial.reported]
-        for epoch in new:
+        """Report the values of a trial by epoch, until the pruner gives up on it; whether it does.
+
+        Every epoch is judged by itself, so that the verdict does not depend on how many epochs the
+        job has done since the last time; later epochs are not reported.
+        """
+        for epoch in sorted(set(values) - trial.reported):
             trial.handle.report(values[epoch], epoch)
             trial.reported.add(epoch)
-        return bool(new) and trial.handle.should_prune()
+            if trial.handle.should_prune():
+                return True
+        return False
+
+    def take_result(self, trial: Trial, directory: str) -> bool:
+        """End `trial` as the first one of the job in `directory` did, if that one has a result.
+
+        How many epochs a job did before it was stopped depends on time, but not what the pruner
+        was told of it.
+        """
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        known = (one for one in self._whole() if one.user_attrs.get("directory") == directory)
+        twin = next((one for one in known if one.state in ended), None)
+        if twin is None:
+            return False
+        for epoch in sorted(set(twin.intermediate_values) - trial.reported):
+            trial.handle.report(twin.intermediate_values[epoch], epoch)
+        if twin.state == TrialState.PRUNED:
+            self.prune(trial)
+        else:
+            self.complete(trial, list(twin.values or ()))
+        return True
 
     def give_up(self, trial: Trial) -> None:
         """Store that the trial was asked to stop."""

@@ -72,7 +72,7 @@ class Trials:
         elif entry.state in ("pending", "running", "interrupted"):
             self._running[entry.directory] = [trial]
             return entry
-        else:
+        elif not self.study.take_result(trial, entry.directory):
             self._report_end(trial, entry)
         if news:
             name = entry.directory
@@ -87,9 +87,10 @@ class Trials:
                 self._report_end(trial, entry)
 
     def _report_end(self, trial: Trial, entry: Entry) -> None:
-        if self._prunes and entry.state in ("completed", "pruned"):
-            self.study.report(trial, self._values(entry.directory))
-        if entry.state == "pruned":
+        if self._prunes and not trial.given_up:
+            # A job can end before it is judged by its last epochs, or can be stopped.
+            trial.given_up = self.study.report(trial, self._values(entry.directory))
+        if trial.given_up or entry.state == "pruned":
             self.study.prune(trial)
         elif entry.state != "completed":
             self.study.fail(trial, f"{entry.state}: {entry.message}")
@@ -130,11 +131,11 @@ class Trials:
     def _judge(self, directory: str, one: Running) -> None:
         """Report new values of a job; stop it if the pruner gives up on it."""
         trials, values = self._running[directory], self._values(directory)
-        verdicts = [self.study.report(trial, values) for trial in trials]
-        if any(verdicts):
+        given_up = [max(trial.reported) for trial in trials if self.study.report(trial, values)]
+        if given_up:
             for trial in trials:
                 self.study.give_up(trial)
-            one.ask_to_stop(Cause.PRUNED, f"given up at epoch {max(values)}")
+            one.ask_to_stop(Cause.PRUNED, f"given up at epoch {min(given_up)}")
 
     def _has_grown(self, directory: str) -> bool:
         """Whether the history of a job has changed since the last time."""

@@ -14,7 +14,7 @@ from vae_run.cli.callbacks import refuse_unknown_source
 from vae_run.config.check import check
 from vae_run.config.commands import shell_word
 from vae_run.config.schema import Settings
-from vae_run.errors import ConfigError, DivergedError, Interrupted, RunError
+from vae_run.errors import ConfigError, DivergedError, Interrupted, JobsFailedError
 from vae_run.runs.identity import as_checked, identity
 from vae_run.sweeps.composer import Composer
 from vae_run.sweeps.jobs import Application
@@ -221,7 +221,7 @@ def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:
     """Raise an error if any of `entries` has not completed after a sweep.
 
     Raises:
-        RunError: with the greatest exit code of the jobs that did not complete.
+        JobsFailedError: with the greatest exit code of the jobs that did not complete.
     """
     wrong = [entry for entry in entries if entry.state not in ("completed", "pruned")]
     again = len(unfinished(wrong))
@@ -234,14 +234,6 @@ def refuse_failures(ledger: Ledger, entries: Iterable[Entry]) -> None:
             f"{len(wrong)} of the sweep's jobs did not complete.{hint if again else ''}",
             max(code if 1 <= code <= 4 else 1 for code in codes),
         )
-
-
-class JobsFailedError(RunError):
-    """Jobs of a sweep failed; each was reported when it did."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def unfinished(entries: Iterable[Entry]) -> list[Entry]:

@@ -101,9 +101,11 @@ class OptunaSweep:
 
         self.jobs.enter(ledger, (), ())  # from now on the folder is a sweep's, which has a ledger
         study = Study(ledger.folder, self._plan(ends), space.axes)
-        for directory, point in islice(study.directories(), 1):
-            job = self._check(space.overrides(point))
-            results.refuse_another(ledger, directory, job.settings.raw)
+        results.refuse_another(
+            ledger,
+            study.directories(),
+            lambda point: self._check(space.overrides(point)).settings,
+        )
 
         def place(point: Point) -> Entry:
             job = self._check(space.overrides(point))
