@@ -148,6 +148,7 @@ def test_the_stages_of_a_run_add_up(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "metrics.json").exists()
 
 
+@pytest.mark.scale
 def test_removing_the_tricks_changes_no_result(tmp_path: Path, vae_run: Run) -> None:
     """A run without the trick is one of the pair that `tricks.py` compares."""
     quick = ("device=cpu", "network.widths=[8]", "trainer.steps=9", "evaluation.figures=[]")

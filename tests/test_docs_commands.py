@@ -99,6 +99,7 @@ def real(words: list[str]) -> list[str]:
     """A command's words, with a run that exists in the place of DIR, without placeholders."""
     left = re.compile(r"\.\.\.|\w+=GROUP|hydra\.run\.dir=.*|device=.*")
     words = words[: words.index("|")] if "|" in words else words
+    words = [word.replace("range(2000)", "range(20)") for word in words]  # jobs differ by the seed
     kept = [word.replace("SHELL", "bash") for word in words if not left.fullmatch(word)]
     return [re.sub(r"^(run|init_from)=.*", r"\1=outputs/run", word) for word in kept]
 

@@ -53,6 +53,7 @@ def test_alone_it_is_one_run_and_says_that_it_could_be_a_sweep(
     assert "with -m" not in vae_run("experiment=bottleneck", "task=check", "device=cpu").out
 
 
+@pytest.mark.scale
 def test_what_is_typed_replaces_what_the_experiment_sweeps(vae_run: Run, tmp_path: Path) -> None:
     typed = ("-m", "experiment=bottleneck", "latent_dim=3,5", "sweep.dir=both")
     finished = vae_run(*typed, *QUICK)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import torch
 from parts import experiment
 
 from vae_run.data.splits import Split
-from vae_run.evaluation.few_images import encoded, few_batch, in_turn, shown_batch
+from vae_run.evaluation.few_images import active, encoded, few_batch, in_turn, shown_batch
 from vae_run.evaluation.view import spaced
 
 
@@ -57,3 +58,12 @@ def test_a_limited_view_is_spread_over_the_split() -> None:
     labels = torch.cat([batch.label for batch in view.batches()])
     assert labels.tolist() == [0, 0, 1, 1]
     assert view.visited.labels.tolist() == labels.tolist()
+
+
+def test_over_one_image_no_dimension_is_active_and_nothing_is_warned_of() -> None:
+    means = torch.tensor([[0.0, 0.3, 5.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert active(means).tolist() == [False, False, False]
+        assert active(torch.cat([means, means + 0.15])).tolist() == [True, True, True]
+        assert active(torch.cat([means, means + 0.14])).tolist() == [False, False, False]

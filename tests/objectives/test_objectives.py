@@ -277,6 +277,7 @@ def trained(objective, model, steps=400, rate=0.1, images=32):
     return float(q.mean), float(q.stddev)
 
 
+@pytest.mark.scale
 def test_wake_sleep_covers_both_modes_and_the_elbo_takes_one():
     near, second = exact_moments()
     settings = check(composed("objective=reweighted_wake_sleep", "objective.importance_samples=50"))

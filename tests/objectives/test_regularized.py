@@ -86,7 +86,7 @@ def norms(model: LatentVariableModel) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "network", ["mlp", "conv", pytest.param("resnet", marks=pytest.mark.scale)]
+    "network", ["mlp", *(pytest.param(n, marks=pytest.mark.scale) for n in ("conv", "resnet"))]
 )
 def test_spectral_norms_of_a_trained_decoder_are_one(
     network: str, train: Train, tmp_path: Path

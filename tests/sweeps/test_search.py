@@ -192,6 +192,7 @@ def test_one_killed_half_way_goes_on(tmp_path, python_environment):
         assert ("goes on at epoch" in log) == (int(name[:3]) not in completed)
 
 
+@pytest.mark.scale
 def test_of_two_objectives_the_pareto_front(vae_run):
     objective = "hydra.sweeper.objective=[val/reconstruction,val/kl]"
     finished = vae_run(*SHORT, "objective.beta=interval(0.1,20)", objective,
@@ -258,6 +259,7 @@ def test_nothing_to_search_is_refused(vae_run):
     assert "there is nothing to search" in finished.err
 
 
+@pytest.mark.scale
 def test_an_objective_that_runs_lack_ends_it_with_their_figures(vae_run):
     finished = vae_run(*SHORT, LR, "model=ae", "hydra.sweeper.trials=20")
     assert finished.code == 1

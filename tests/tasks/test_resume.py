@@ -154,7 +154,13 @@ STOPPED = {
 """Steps at which a run of 3 epochs of 11 is stopped, and what is run."""
 
 
-@pytest.mark.parametrize("name", STOPPED)
+LONG = ("image_critic", "flow", "spectral_norm")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.scale) if n in LONG else n for n in STOPPED],
+)
 def test_a_run_stopped_at_every_kind_of_step_ends_the_same(
     name: str, place: Path, vae_run: Run, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:

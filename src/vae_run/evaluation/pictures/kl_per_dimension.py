@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.few_images import ACTIVE, encoded
+from vae_run.evaluation.few_images import ACTIVE, active, encoded
 from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ def kl_per_dimension(view: View) -> Image | None:
     found = encoded(view)
     if found.nats is None:
         return None
-    active = found.means.var(0) > ACTIVE
+    varies = active(found.means)
     of = counted(len(found.means), view.noun)
     notes = [
         f"{float(found.nats.sum()):.2f} nats in all, mean over {of}",
-        f"{int(active.sum())} of {view.latent_dim} dimensions are active: "
+        f"{int(varies.sum())} of {view.latent_dim} dimensions are active: "
         f"Var of E_q[z] above {ACTIVE:g}",
     ]
-    return plots.kl_bars(found.nats.tolist(), active.tolist(), notes)
+    return plots.kl_bars(found.nats.tolist(), varies.tolist(), notes)

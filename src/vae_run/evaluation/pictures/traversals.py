@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.few_images import ACTIVE, few_batch, information, of_class
+from vae_run.evaluation.few_images import active, few_batch, information, of_class
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
@@ -67,7 +67,7 @@ def active_dimensions(view: View, q: Distribution) -> Tensor:
     """Which dimensions [D] of the codes `q` of some images vary with the image."""
     posterior = view.model.posterior
     if posterior.stochastic:
-        return posterior.expectation(q).double().var(0) > ACTIVE
+        return active(posterior.expectation(q))
     spread = q.mean.std(0, unbiased=False)
     return spread > IDLE_SPREAD * spread.max()
 
