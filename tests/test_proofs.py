@@ -53,6 +53,7 @@ def error(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).square().mean())
 
 
+@pytest.mark.scale
 def test_an_overcomplete_autoencoder_copies_and_a_denoising_one_does_not() -> None:
     copying = overcomplete()
     denoising = overcomplete("corruption=gaussian", "corruption.level=0.3")

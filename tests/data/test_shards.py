@@ -201,6 +201,7 @@ def test_an_epoch_has_every_image_once_in_an_order_of_seed_and_epoch(folder: Pat
     assert max(place - read.index(n) for place, n in enumerate(first)) > stream.buffer
 
 
+@pytest.mark.scale
 def test_a_buffer_of_all_images_shuffles_them_evenly(folder: Path) -> None:
     stream = dataset(folder, buffer=1000).load().stream
     assert stream is not None
@@ -328,7 +329,7 @@ def own(folder: Path, name: str, *more: str) -> list[str]:
     return [*COMMAND, f"dataset.path='{folder}'", f"hydra.run.dir={folder.parent / name}", *more]
 
 
-@pytest.mark.parametrize("val", ["null", "val-0000.tar"])
+@pytest.mark.parametrize("val", ["null", pytest.param("val-0000.tar", marks=pytest.mark.scale)])
 def test_a_run_stopped_amid_an_epoch_goes_on_as_if_never_stopped(
     folder: Path, vae_run: Run, monkeypatch: pytest.MonkeyPatch, val: str
 ) -> None:

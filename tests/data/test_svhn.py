@@ -30,6 +30,7 @@ def test_images_stand_upright_and_ten_means_zero(tmp_path: Path) -> None:
     assert splits.train.scale == 255.0
 
 
+@pytest.mark.scale
 def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
     write_mats(tmp_path)
     first = tmp_path / "train_32x32.mat"  # which is read before the other

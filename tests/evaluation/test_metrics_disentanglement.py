@@ -209,6 +209,7 @@ def test_the_metric_compares_each_image_with_its_own_factors(monkeypatch):
     assert fewer != found
 
 
+@pytest.mark.scale
 def test_the_same_twice_and_in_other_batches():
     made = view(300)
     assert measured(made) == measured(made) == measured(replace(made, batch_size=7))

@@ -82,6 +82,7 @@ def test_the_mixture_does_not_depend_on_the_unit_of_the_codes(scale):
     )
 
 
+@pytest.mark.scale
 def test_the_flow_follows_a_banana_and_a_gaussian_does_not():
     torch.manual_seed(0)
     train, test = banana(2000), banana(2000)

@@ -151,6 +151,7 @@ def trained(critic, draw, steps, rate=2e-3):
     return critic
 
 
+@pytest.mark.scale
 def test_a_critic_of_correlated_normal_codes_finds_their_total_correlation():
     """TC = -1/2 log det R of normal codes with the correlations R."""
     torch.manual_seed(0)

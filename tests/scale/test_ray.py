@@ -90,7 +90,7 @@ def test_a_sweep_survives_a_node_and_a_signal(sweep: Sweep, cluster: Cluster) ->
     words = (
         *launcher,
         "seed=range(3)",
-        "trainer.epochs=300",
+        "trainer.epochs=150",
         "trainer.evaluate_every=10",
         MEASURED,
         TRUSTED,

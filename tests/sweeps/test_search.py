@@ -147,7 +147,7 @@ def test_a_bad_trial_is_given_up_early(vae_run):
 
 @pytest.mark.scale
 def test_one_killed_half_way_goes_on(tmp_path, python_environment):
-    command = [sys.executable, "-m", "vae_run", *SEARCH, LR, "trainer.epochs=20",
+    command = [sys.executable, "-m", "vae_run", *SEARCH, LR, "trainer.epochs=10",
                "trainer.checkpoint_seconds=0", "hydra.sweeper.trials=3",
                "hydra.sweeper.pruner=none"]  # fmt: skip
     folder = tmp_path / "s"

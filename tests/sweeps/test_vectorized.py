@@ -137,6 +137,7 @@ def others(settings: Settings) -> list[str]:
 @pytest.mark.parametrize(
     ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
 )
+@pytest.mark.scale
 def test_runs_of_every_option_learn_together_as_alone(
     group: str, option: str, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def table(runs: Path, vae_run: Run, tmp_path_factory: pytest.TempPathFactory) ->
     return found
 
 
+@pytest.mark.scale
 def test_members_have_the_errors_that_their_runs_report(runs: Path, table: dict) -> None:
     for seed in SEEDS:
         name = f"seed-{seed}"

@@ -154,7 +154,7 @@ STOPPED = {
 """Steps at which a run of 3 epochs of 11 is stopped, and what is run."""
 
 
-LONG = ("image_critic", "flow", "spectral_norm")
+LONG = ("image_critic", "flow", "spectral_norm", "layers", "batch_topk")
 
 
 @pytest.mark.parametrize(
@@ -271,6 +271,7 @@ def test_an_extension_of_a_partial_epoch_replaces_its_row(
     assert same(states[0]["model"], states[1]["model"])
 
 
+@pytest.mark.scale
 def test_a_cosine_keeps_its_horizon_when_a_run_is_extended(
     place: Path, train: Train, vae_run: Run
 ) -> None:

@@ -260,6 +260,7 @@ def test_a_wrong_option_is_refused(
     assert not (at_home / "wrong").exists()
 
 
+@pytest.mark.scale
 def test_several_get_the_same(run: Path, at_home: Path, vae_run: Run) -> None:
     """Two of the user's own, whose files Hydra alone would merge; and both again when resumed."""
     other = at_home / "myconf" / "tracker" / "other.yaml"

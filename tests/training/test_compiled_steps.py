@@ -105,6 +105,7 @@ def test_each_optimiser_has_its_formula(optimizer: Any, traced: Any) -> None:
     assert len(traced) == 1
 
 
+@pytest.mark.scale
 def test_a_critic_is_compiled_by_an_optimiser_without_betas(traced: Any) -> None:
     """Also of a checkpoint that gives its group some."""
     alike("model=aae", "optimizer=sgd", "optimizer.lr=1e-3", steps=3)
@@ -115,6 +116,7 @@ def test_a_critic_is_compiled_by_an_optimiser_without_betas(traced: Any) -> None
     assert "betas" not in groups_of(optimizer, made.model)[1].options
 
 
+@pytest.mark.scale
 def test_runs_that_differ_in_seed_rate_and_beta_share_a_program(traced: Any) -> None:
     for words in ("seed=1", "optimizer.lr=0.1"), ("objective.beta=4",):
         alike(*words, steps=2)
