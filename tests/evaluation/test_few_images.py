@@ -9,7 +9,8 @@ import torch
 from parts import experiment
 
 from vae_run.data.splits import Split
-from vae_run.evaluation.few_images import active, encoded, few_batch, in_turn, shown_batch
+from vae_run.evaluation.codes import active
+from vae_run.evaluation.few_images import encoded, few_batch, in_turn, shown_batch
 from vae_run.evaluation.view import spaced
 
 

@@ -33,6 +33,17 @@ if TYPE_CHECKING:
 
 Points = NDArray[np.floating[Any]]
 
+ACTIVE = 0.01
+"""Variance over images of E_q[z_d] above which a dimension is active (Burda et al. 2015)."""
+
+
+def active(means: Tensor) -> Tensor:
+    """Which dimensions of the expected codes `means` [N, D] vary with the image, [D].
+
+    Their variance over images is above `ACTIVE` (Burda et al. 2015); over one image, none varies.
+    """
+    return means.double().var(0, correction=min(1, len(means) - 1)) > ACTIVE
+
 
 def few(view: View, most: int) -> View:
     """`view` of at most `most` of its images, a fixed random choice, in their order.

@@ -32,16 +32,6 @@ FEW = 512
 MANY = 2000
 """Images that `encoded` takes at most."""
 SAMPLES_SEED = 0
-ACTIVE = 0.01
-"""Variance over images of E_q[z_d] above which a dimension is active (Burda et al. 2015)."""
-
-
-def active(means: Tensor) -> Tensor:
-    """Which dimensions of the expected codes `means` [N, D] vary with the image, [D].
-
-    Their variance over images is above `ACTIVE` (Burda et al. 2015); over one image, none varies.
-    """
-    return means.double().var(0, correction=min(1, len(means) - 1)) > ACTIVE
 
 
 def few_batch(view: View, count: int = FEW) -> Batch:

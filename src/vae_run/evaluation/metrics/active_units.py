@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vae_run.evaluation.base import metric
+from vae_run.evaluation.codes import active
 
 if TYPE_CHECKING:
     from vae_run.evaluation.view import View
@@ -26,9 +27,9 @@ def active_units(view: View) -> dict[str, float]:
     means = torch.cat(
         [model.posterior.expectation(model.given(b.given).encode(b.input)) for b in view.batches()]
     )
-    active = means.cpu().double().var(0) > 0.01
-    found = {"active_units": float(active.sum())}
+    varies = active(means.cpu())
+    found = {"active_units": float(varies.sum())}
     if layers := model.posterior.layers:
-        for number, layer in enumerate(torch.split(active, list(layers)), 1):
+        for number, layer in enumerate(torch.split(varies, list(layers)), 1):
             found[f"active_units_layer_{number}"] = float(layer.sum())
     return found

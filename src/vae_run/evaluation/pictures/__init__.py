@@ -2,7 +2,7 @@
 
 Letters: N images, D latent dimensions, T columns, G grid points a side, E event shape.
 
-May import data, evaluation.base, evaluation.few_images, evaluation.metrics,
+May import data, evaluation.base, evaluation.codes, evaluation.few_images, evaluation.metrics,
 evaluation.principal_components, evaluation.quantities, evaluation.table_rows, evaluation.view,
 models, plots, system.
 """

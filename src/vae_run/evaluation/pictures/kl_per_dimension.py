@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.few_images import ACTIVE, active, encoded
+from vae_run.evaluation.codes import ACTIVE, active
+from vae_run.evaluation.few_images import encoded
 from vae_run.system.nouns import counted
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from torch.distributions import Distribution
 
 from vae_run import plots
 from vae_run.evaluation.base import picture
-from vae_run.evaluation.few_images import active, few_batch, information, of_class
+from vae_run.evaluation.codes import active
+from vae_run.evaluation.few_images import few_batch, information, of_class
 
 if TYPE_CHECKING:
     from vae_run.evaluation.base import Image
