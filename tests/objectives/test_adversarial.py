@@ -102,6 +102,41 @@ def test_a_frozen_critic_passes_gradients_to_its_inputs_alone_and_under_vmap():
         assert expected.abs().min() > 0
 
 
+@pytest.mark.parametrize("widths", [[], [4], [8, 6]], ids=str)
+def test_a_critic_of_codes_tells_its_slopes_with_its_logits(widths):
+    torch.manual_seed(0)
+    critics, z = [CodeCritic(3, widths).double() for _ in range(2)], torch.randn(2, 7, 3).double()
+    values = {
+        name: torch.stack([dict(c.named_parameters())[name].detach() for c in critics])
+        for name, _ in critics[0].named_parameters()
+    }
+
+    class Judge(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.critic = critics[0]
+
+        def forward(self, codes):
+            return self.critic.with_slopes(codes, 5)
+
+    def found(tensors, codes):
+        named = {f"critic.{name}": tensor for name, tensor in tensors.items()}
+        return torch.func.functional_call(Judge(), named, (codes,))
+
+    stacked = torch.func.vmap(found)(values, z)
+    for index, critic in enumerate(critics):
+        codes = z[index].clone().requires_grad_()
+        logits, slopes = critic.with_slopes(codes, 5)
+        torch.testing.assert_close(logits, critic(codes).float())
+        (expected,) = torch.autograd.grad(critic(codes).sum(), codes)
+        assert expected.abs().min() > 0
+        torch.testing.assert_close(slopes, expected[:5].float())
+        assert logits.requires_grad
+        assert not slopes.requires_grad
+        torch.testing.assert_close(stacked[0][index], logits)
+        torch.testing.assert_close(stacked[1][index], slopes)
+
+
 def test_the_critic_has_a_rate_and_betas_of_its_own():
     made = experiment(
         "model=factor_vae", "objective.critic_rate=0.3", "objective.critic_betas=[0.1,0.2]"

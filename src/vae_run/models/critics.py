@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from vae_run.models.networks.conv import group_norm
@@ -20,8 +21,15 @@ from vae_run.models.networks.initialisation import Layer, initialise, initialise
 class Leaky(nn.LeakyReLU):
     """Leaky ReLU of slope 0.2, which critics have in place of ReLU (Radford et al. 2016)."""
 
+    slope = 0.2
+
     def __init__(self) -> None:
-        super().__init__(0.2)
+        super().__init__(self.slope)
+
+    @classmethod
+    def pull(cls, slopes: Tensor, output: Tensor) -> Tensor:
+        """Slopes by the input, from those by the output."""
+        return torch.where(output > 0, slopes, cls.slope * slopes)
 
 
 def _hidden(layer: Layer) -> Layer:
@@ -52,6 +60,26 @@ class CodeCritic(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         logits: Tensor = self.layers(codes)
         return logits.float()
+
+    def with_slopes(self, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The logits [N] of codes [N, D]; the slopes of the first `count` by their codes.
+
+        The slopes [count, D] are detached. An item's logit depends on no other item, so the pass
+        that gives the logits serves for them too.
+        """
+        *hidden, last, _ = self.layers
+        assert isinstance(last, nn.Linear)
+        outputs, x = list[Tensor](), codes
+        for layer in hidden:
+            x = layer(x)
+            outputs.append(x.detach()[:count])
+        slopes = last.weight.detach()
+        for layer, output in zip(reversed(hidden), reversed(outputs), strict=True):
+            if isinstance(layer, nn.Linear):
+                slopes = slopes @ layer.weight.detach()
+            else:
+                slopes = Leaky.pull(slopes, output)
+        return last(x).flatten().float(), slopes.expand(count, -1).float()
 
 
 class PatchCritic(nn.Module):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from vae_run.data.batches import Batch
@@ -27,7 +27,6 @@ from vae_run.objectives.base import (
     Rate,
     Terms,
     elbo_terms,
-    frozen,
 )
 
 if TYPE_CHECKING:
@@ -45,9 +44,18 @@ def cross_entropy(first: Tensor, second: Tensor) -> Tensor:
     return 0.5 * (softplus(-first) + softplus(second))
 
 
-def told_apart(critic: nn.Module, first: Tensor, second: Tensor) -> Tensor:
-    """The cross-entropy [B] of the critic on two sets of codes [B, D], in one pass."""
-    return cross_entropy(*critic(torch.cat((first, second))).chunk(2))
+def judged(critic: CodeCritic, z: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The critic's logits [B] of the codes z and of `others` [B, D], in one pass.
+
+    Returns:
+        The logits of z with a gradient at z alone, for the model's loss; those of z and of the
+        others with a gradient at the critic's parameters alone, for the critic's.
+    """
+    codes = z.detach()
+    logits, slopes = critic.with_slopes(torch.cat((codes, others.detach())), len(codes))
+    own, other = logits.chunk(2)
+    moved = ((z - codes) * slopes).sum(-1)  # 0, with the gradient of the logit
+    return own.detach() + moved, own, other
 
 
 def permuted(z: Tensor, noise: Tensor) -> Tensor:
@@ -98,17 +106,15 @@ class FactorVAE(CriticOfCodes, Bound):
     gamma: NonNegative = 10.0
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
-        assert model.critic is not None
+        assert isinstance(model.critic, CodeCritic)
         _, z, reconstruction, divergence = elbo_terms(model, batch)
-        correlation = frozen(model.critic)(z)
-        codes = z.detach()
-        told = told_apart(model.critic, codes, permuted(codes, batch.noise[1]))
+        correlation, own, other = judged(model.critic, z, permuted(z, batch.noise[1]))
         return {
             "loss": reconstruction + divergence + self.gamma * correlation,
             "reconstruction": reconstruction,
             "kl": divergence,
             "tc_critic": correlation,
-            "critic_loss": told,
+            "critic_loss": cross_entropy(own, other),
         }
 
     @classmethod
@@ -139,17 +145,18 @@ class AAE(CriticOfCodes):
     critic_rate: Rate = 0.2  # a critic as fast as the encoder tells all codes from the prior
 
     def __call__(self, model: LatentVariableModel, batch: Batch, epoch: Epoch) -> Terms:
-        assert model.critic is not None
+        assert isinstance(model.critic, CodeCritic)
         q, p = model.encode(batch.input), model.latent_prior()
         z = model.posterior.sample(q, batch.noise[0])
         reconstruction = -model.decode(z).log_prob(batch.target)
-        word = softplus(-frozen(model.critic)(z))
-        drawn = (p.mean + p.stddev * batch.noise[1]).detach()
+        drawn = p.mean + p.stddev * batch.noise[1]
+        logit, own, other = judged(model.critic, z, drawn)
+        word = softplus(-logit)
         terms = {
             "loss": reconstruction + self.weight * word,
             "reconstruction": reconstruction,
             "adversarial": word,
-            "critic_loss": told_apart(model.critic, drawn, z.detach()),
+            "critic_loss": cross_entropy(other, own),
         }
         if model.posterior.stochastic:
             terms["kl"] = kl(q, p, z)

@@ -81,8 +81,8 @@ class Objective(ABC):
         """A new network of the objective's own, which becomes `model.critic`; None: it has none.
 
         It is trained in the same step as the model, by `critic_loss` of the terms. So that each
-        player has a gradient of its own loss alone, `loss` has to use `frozen(model.critic)`, and
-        `critic_loss` detached codes and images.
+        player has a gradient of its own loss alone, `loss` has to use the critic with its
+        parameters held fixed (`frozen`), and `critic_loss` detached codes and images.
         """
         return None
 
