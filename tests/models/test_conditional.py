@@ -242,7 +242,11 @@ def test_every_metric_is_measured_with_labels(name):
     except ConfigError as error:
         assert str(error).startswith(f"evaluation.metrics: {name}: ")  # noqa: PT017
         return
-    found = made.evaluation.measure(made.view(made.splits.val))
+    try:
+        found = made.evaluation.measure(made.view(made.splits.val))
+    except DataError as error:  # where the libraries of fid are installed without its weights
+        assert str(error).startswith("evaluation.metrics: fid: the weights")  # noqa: PT017
+        pytest.skip(str(error))
     assert found or name in IMAGES_ONLY
     assert all(math.isfinite(value) for value in found.values())
 

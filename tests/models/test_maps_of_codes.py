@@ -46,7 +46,7 @@ def made_with(*words, shape=(1, 7, 6)):
 
 
 def first_batch(made):
-    noise = (made.objective.samples, made.settings.fixed.latent_dim)
+    noise = (max(1, made.objective.samples), made.settings.fixed.latent_dim)
     return next(evaluation_batches(made.splits.val, made.corruption, batch_size=9, noise=noise))
 
 

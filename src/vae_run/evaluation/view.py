@@ -88,7 +88,7 @@ class View:
             self.visited,
             self.corruption,
             batch_size=self.batch_size,
-            noise=(self.objective.samples, self.latent_dim),
+            noise=(max(1, self.objective.samples), self.latent_dim),  # metrics use one
             first=self.first,
         )
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_run.config.schema import Settings
@@ -16,9 +16,10 @@ from vae_run.data.conditions import Conditions
 from vae_run.models.latent_variable_model import LatentVariableModel
 from vae_run.models.likelihoods import Likelihood
 from vae_run.models.networks import Decoder, Encoder, Network
+from vae_run.models.networks.active_units import CodeLinear
 from vae_run.models.posteriors import Posterior
 from vae_run.models.priors import Prior
-from vae_run.models.weight_constraints import normalise, tie, unit_columns
+from vae_run.models.weight_constraints import first_layer, normalise, tie, unit_columns
 
 
 def _encode(encoder: Encoder, posterior: Posterior, x: Tensor) -> Distribution:
@@ -93,8 +94,17 @@ def _prepare_weights(
         tie(encoder, posterior, decoder, likelihood.projection)
     if network.spectral_norm:
         normalise(decoder, likelihood.projection)
+    if posterior.sparse:
+        read_active_units(decoder, likelihood.projection)
     if posterior.unit_columns:
         unit_columns(decoder, likelihood.projection, latent_shape)
+
+
+def read_active_units(decoder: nn.Module, last: nn.Module) -> None:
+    """Let a linear layer that reads the code take `ActiveUnits` too."""
+    parent, name, first = first_layer(decoder, last)
+    if type(first) is nn.Linear:
+        setattr(parent, name, CodeLinear.of(first))
 
 
 def _halves(

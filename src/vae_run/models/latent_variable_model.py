@@ -17,6 +17,7 @@ from vae_run.data.conditions import LABEL, Conditions
 from vae_run.errors import ConfigError
 from vae_run.models.likelihoods import Likelihood
 from vae_run.models.networks import Decoder, Encoder, Network, flatten_samples
+from vae_run.models.networks.active_units import ActiveUnits, reads_units
 from vae_run.models.networks.skip import Seen, decoded, has_skips, seen
 from vae_run.models.posteriors import Posterior
 from vae_run.models.priors import Prior
@@ -67,6 +68,7 @@ class LatentVariableModel(nn.Module):
         examples = None if conditions is None else conditions.examples
         self.register_buffer("examples", examples, persistent=False)
         self.skips = has_skips(decoder)
+        self._reads_units = reads_units(decoder, likelihood.projection)
         self._join = join
         self._vector: Tensor | None = None
         self._seen: Seen | None = None
@@ -176,21 +178,26 @@ class LatentVariableModel(nn.Module):
         vector = self._condition(x.shape[:1])
         return x if vector is None else self._join(x, vector)
 
-    def decode(self, z: Tensor, label: Given | None = None) -> Distribution:
-        """p(x|z) over [*K, B, *E] of codes z [*K, B, D]; `label` [B] or one for all."""
+    def decode(self, z: Tensor | ActiveUnits, label: Given | None = None) -> Distribution:
+        """p(x|z) [*K, B, *E] of codes z [*K, B, D] or of few units; `label` [B] or one for all."""
         parameters = self.likelihood.projection(self.decoder_features(z, label))
         p: Distribution = self.likelihood(parameters.unflatten(0, z.shape[:-1]))
         return p
 
-    def decoder_features(self, z: Tensor, label: Given | None = None) -> Tensor:
+    def decoder_features(self, z: Tensor | ActiveUnits, label: Given | None = None) -> Tensor:
         """The decoder's features, that the likelihood's `projection` takes, [N, ...]; N = *K B."""
         vector = self.checked(label)._condition(z.shape[:-1])
+        if isinstance(z, ActiveUnits):
+            if vector is None and self._reads_units:
+                features: Tensor = self.decoder(z)
+                return features
+            z = z.codes()
         z = self.posterior.read(z)
         if vector is not None:
             z = torch.cat([z, vector], -1)
         if self.skips:
             return decoded(self.decoder, z, self._seen)
-        features: Tensor = self.decoder(flatten_samples(z))
+        features = self.decoder(flatten_samples(z))
         return features
 
     def _condition(self, shape: torch.Size) -> Tensor | None:

@@ -143,13 +143,24 @@ class UnitColumns(nn.Module):
         return unit
 
 
+def first_layer(decoder: nn.Module, last: nn.Module) -> tuple[nn.Module, str, nn.Module]:
+    """The layer by which `decoder`, or `last`, reads the code: its parent, its name and itself."""
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    return next(
+        (parent, name, child)
+        for part in (decoder, last)
+        for parent in part.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, kinds)
+    )
+
+
 def unit_columns(decoder: nn.Module, last: nn.Module, latent_shape: tuple[int, ...]) -> None:
     """Give norm 1 to the columns by which the first layer of `decoder`, or `last`, reads the code.
 
     The gradient then has no component along a column (Gao et al. 2024, section 2.1, remove it by
     hand). What a conditional model is given beside the code keeps its columns.
     """
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    first = next(m for part in (decoder, last) for m in part.modules() if isinstance(m, kinds))
+    _, _, first = first_layer(decoder, last)
     inputs = math.prod(latent_shape) if isinstance(first, nn.Linear) else latent_shape[0]
     register_parametrization(first, "weight", UnitColumns(inputs))

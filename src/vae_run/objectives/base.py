@@ -43,7 +43,10 @@ class Objective(ABC):
     """A function of a model, a batch and the epoch to `Terms`."""
 
     samples: int = 1
-    """K, the number of posterior samples per image: the noise of a batch is [K, B, D]."""
+    """K, the number of posterior samples per image: the noise of a batch is [K, B, D].
+
+    0 where the code is deterministic, so that training batches have no noise; others have a sample.
+    """
     warmup_epochs: float = 0.0
     """Epochs until the loss takes its final form."""
     warmup_key: ClassVar[str] = "warmup_epochs"

@@ -40,6 +40,7 @@ class Sparse(Objective):
     `l0`, the number of active units, is reported too. `k` is read by the posterior.
     """
 
+    samples = 0  # codes are deterministic
     shares_batches: ClassVar[bool] = False  # means over the batch, its largest units, its dead ones
     batched: ClassVar[tuple[str, ...]] = ("weight",)
     sparsity: Sparsity = "topk"
@@ -67,7 +68,7 @@ class Sparse(Objective):
             reconstruction, gain = with_dead_units(model, batch, q, most)
             added = self.aux_weight * gain
         else:
-            reconstruction = -model.decode(q.mean).log_prob(batch.target)
+            reconstruction = -model.decode(q.code).log_prob(batch.target)
             added = self._penalty(q).expand_as(reconstruction)
         return {
             "loss": reconstruction + added,
@@ -118,10 +119,7 @@ def with_dead_units(
     if most < added.shape[-1]:
         values, index = added.topk(most, dim=-1)
         added = torch.zeros_like(added).scatter(-1, index, values)
-    codes = (q.mean, q.mean.detach() + added)
-    if model.likelihood.calibrated:  # its scale may be that of all that is decoded at once
-        reconstruction, helped = (-model.decode(z).log_prob(batch.target) for z in codes)
-    else:
-        reconstruction, helped = -model.decode(torch.stack(codes)).log_prob(batch.target)
+    codes = (q.code, q.mean.detach() + added)
+    reconstruction, helped = (-model.decode(z).log_prob(batch.target) for z in codes)
     anyone = (added.detach().sum(-1) > 0).float()
     return reconstruction, anyone * (helped - reconstruction.detach())

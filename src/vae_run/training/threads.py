@@ -64,7 +64,7 @@ def threads_of(experiment: Experiment, recorded: Mapping[str, Any]) -> int:
         experiment.model,
         torch.zeros(1, *experiment.splits.event_shape),
         latent_dim=experiment.settings.fixed.latent_dim,
-        samples=experiment.objective.samples,
+        samples=max(1, experiment.objective.samples),
         images=images,
     )
     return by_arithmetic(flops, granted, flops_a_thread())

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_run.models.distributions.degenerate import Delta
+from vae_run.models.networks.active_units import ActiveUnits, worthwhile
 from vae_run.models.posteriors.base import Posterior, Project
-from vae_run.models.posteriors.units import UNITS, BatchTopK, Sparsity
+from vae_run.models.posteriors.units import UNITS, BatchTopK, Sparsity, TopK, active_of
 
 if TYPE_CHECKING:
     from vae_run.config.schema import Settings
@@ -26,10 +27,14 @@ class SparseCode(Delta):
     Attributes:
         raw: what the units receive, [B, D].
         active: 1.0 where a unit is active, else 0.0, [B, D].
+        code: the point, [B, D]; as its few units where these are decoded faster.
     """
 
-    def __init__(self, value: Tensor, raw: Tensor, active: Tensor) -> None:
+    def __init__(
+        self, value: Tensor, raw: Tensor, active: Tensor, few: ActiveUnits | None = None
+    ) -> None:
         self.raw, self.active = raw, active
+        self.code = value if few is None else few
         super().__init__(value, validate_args=False)
 
 
@@ -98,7 +103,12 @@ class SparsePosterior(Posterior):
 
     def forward(self, features: Tensor) -> SparseCode:
         raw = self.projection(features).float()
-        value, active = self.units(raw)
+        units = self.units
+        if isinstance(units, TopK) and worthwhile(units.k, raw.shape[-1], raw.device):
+            few = units.largest(raw)
+            value = few.codes()
+            return SparseCode(value, raw, active_of(value), few)
+        value, active = units(raw)
         return SparseCode(value, raw, active)
 
     def sample(self, q: Distribution, noise: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from vae_run.models.networks.active_units import ActiveUnits
+
 Sparsity = Literal["l1", "kl", "topk", "batch_topk", "jumprelu"]
 
 
@@ -66,10 +68,14 @@ class TopK(Units):
     units those are kept that torch.topk finds, so there are never more than k.
     """
 
-    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+    def largest(self, raw: Tensor) -> ActiveUnits:
+        """The k units of each image that receive most."""
         values, index = raw.topk(self.k, dim=-1, sorted=False)
-        active = torch.zeros_like(raw).scatter(-1, index, relu(values))
-        return active, (active.detach() > 0).to(raw.dtype)
+        return ActiveUnits(relu(values), index, raw.shape[-1])
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        value = self.largest(raw).codes()
+        return value, active_of(value)
 
     def nearest(self, z: Tensor) -> Tensor:
         nearest: Tensor = self(z)[0]
@@ -153,6 +159,11 @@ UNITS: Mapping[Sparsity, type[Units]] = {
     "batch_topk": BatchTopK,
     "jumprelu": JumpReLU,
 }
+
+
+def active_of(value: Tensor) -> Tensor:
+    """1.0 where a rectified unit is active, else 0.0; detached."""
+    return (value.detach() > 0).to(value.dtype)
 
 
 def largest(x: Tensor, k: int) -> Tensor:
