@@ -10,7 +10,7 @@ from parts import experiment
 from torch import Tensor, nn
 
 from vae_run.data.batches import Batch
-from vae_run.models.networks.active_units import ActiveUnits, CodeLinear
+from vae_run.models.networks.active_units import ActiveUnits, CodeLinear, found_by
 from vae_run.models.posteriors import SparseCode
 from vae_run.models.posteriors import sparse as sparse_posterior
 from vae_run.objectives import trained_loss
@@ -75,6 +75,58 @@ def test_stacked_models_read_their_own_units() -> None:
         expected = torch.autograd.grad(alone, (one.values, own.weight))
         for found, wanted in zip(slopes, expected, strict=True):
             torch.testing.assert_close(found[number], wanted)
+
+
+class Finds(nn.Module):
+    """The three largest outputs of a layer, by `found_by`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 9, device="meta")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return found_by(self.layer, x, *self.layer(x).topk(3))
+
+
+FINDS = Finds()
+
+
+def finds(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    named = {"layer.weight": weight, "layer.bias": bias}
+    return torch.func.functional_call(FINDS, named, (features,))
+
+
+def inputs(*stacked: int) -> list[Tensor]:
+    shapes = ((*stacked, 6, 5), (*stacked, 9, 5), (*stacked, 9))
+    return [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
+
+
+def chosen_outputs(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return (features @ weight.T + bias).topk(3)[0]
+
+
+def test_found_outputs_have_the_gradients_of_a_layer() -> None:
+    torch.manual_seed(3)
+    given = inputs()
+    found, expected = finds(*given), chosen_outputs(*given)
+    torch.testing.assert_close(found, expected)
+    upstream = torch.randn_like(found)
+    slopes = torch.autograd.grad(found, given, upstream)
+    for one, other in zip(slopes, torch.autograd.grad(expected, given, upstream), strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.any()
+
+
+def test_stacked_layers_find_their_own_outputs() -> None:
+    torch.manual_seed(4)
+    given = inputs(4)
+    found = torch.func.vmap(finds)(*given)
+    expected = torch.func.vmap(chosen_outputs)(*given)
+    torch.testing.assert_close(found, expected)
+    upstream = torch.randn_like(found)
+    slopes = torch.autograd.grad(found, given, upstream)
+    for one, other in zip(slopes, torch.autograd.grad(expected, given, upstream), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_layer_has_the_parameters_and_the_names_of_the_one_that_it_replaces() -> None:

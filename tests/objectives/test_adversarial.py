@@ -117,7 +117,7 @@ def test_a_critic_of_codes_tells_its_slopes_with_its_logits(widths):
             self.critic = critics[0]
 
         def forward(self, codes):
-            return self.critic.with_slopes(codes, 5)
+            return self.critic.with_slopes(codes)
 
     def found(tensors, codes):
         named = {f"critic.{name}": tensor for name, tensor in tensors.items()}
@@ -126,13 +126,20 @@ def test_a_critic_of_codes_tells_its_slopes_with_its_logits(widths):
     stacked = torch.func.vmap(found)(values, z)
     for index, critic in enumerate(critics):
         codes = z[index].clone().requires_grad_()
-        logits, slopes = critic.with_slopes(codes, 5)
-        torch.testing.assert_close(logits, critic(codes).float())
-        (expected,) = torch.autograd.grad(critic(codes).sum(), codes)
+        logits, slopes = critic.with_slopes(codes)
+        usual = critic(codes)
+        torch.testing.assert_close(logits, usual.float())
+        (expected,) = torch.autograd.grad(usual.sum(), codes, retain_graph=True)
         assert expected.abs().min() > 0
-        torch.testing.assert_close(slopes, expected[:5].float())
-        assert logits.requires_grad
+        torch.testing.assert_close(slopes, expected.float())
         assert not slopes.requires_grad
+        own = torch.autograd.grad(
+            logits.sin().sum(), [*critic.parameters(), codes], allow_unused=True
+        )
+        assert own[-1] is None
+        theirs = torch.autograd.grad(usual.sin().sum(), [*critic.parameters()])
+        for found_one, wanted in zip(own, theirs, strict=False):
+            torch.testing.assert_close(found_one, wanted, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(stacked[0][index], logits)
         torch.testing.assert_close(stacked[1][index], slopes)
 

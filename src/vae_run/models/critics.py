@@ -10,26 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import leaky_relu, linear
 
 from vae_run.models.networks.conv import group_norm
 from vae_run.models.networks.initialisation import Layer, initialise, initialise_head
 
+SLOPE = 0.2
+"""Of leaky ReLU below 0, which critics have in place of ReLU (Radford et al. 2016)."""
+
 
 class Leaky(nn.LeakyReLU):
-    """Leaky ReLU of slope 0.2, which critics have in place of ReLU (Radford et al. 2016)."""
-
-    slope = 0.2
+    """Leaky ReLU of that slope."""
 
     def __init__(self) -> None:
-        super().__init__(self.slope)
-
-    @classmethod
-    def pull(cls, slopes: Tensor, output: Tensor) -> Tensor:
-        """Slopes by the input, from those by the output."""
-        return torch.where(output > 0, slopes, cls.slope * slopes)
+        super().__init__(SLOPE)
 
 
 def _hidden(layer: Layer) -> Layer:
@@ -61,25 +61,57 @@ class CodeCritic(nn.Module):
         logits: Tensor = self.layers(codes)
         return logits.float()
 
-    def with_slopes(self, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The logits [N] of codes [N, D]; the slopes of the first `count` by their codes.
+    def with_slopes(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits [N] of codes [N, D], and their slopes by the codes [N, D], detached.
 
-        The slopes [count, D] are detached. An item's logit depends on no other item, so the pass
-        that gives the logits serves for them too.
+        The logits have gradients at the parameters alone.
         """
-        *hidden, last, _ = self.layers
-        assert isinstance(last, nn.Linear)
-        outputs, x = list[Tensor](), codes
-        for layer in hidden:
-            x = layer(x)
-            outputs.append(x.detach()[:count])
-        slopes = last.weight.detach()
-        for layer, output in zip(reversed(hidden), reversed(outputs), strict=True):
-            if isinstance(layer, nn.Linear):
-                slopes = slopes @ layer.weight.detach()
-            else:
-                slopes = Leaky.pull(slopes, output)
-        return last(x).flatten().float(), slopes.expand(count, -1).float()
+        linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        parameters = (each for layer in linear for each in (layer.weight, layer.bias))
+        logits, slopes, *_ = _WithSlopes.apply(codes.detach(), *parameters)
+        return logits.float(), slopes.float()
+
+
+class _WithSlopes(Function):
+    """The logits of linear layers with leaky ReLU between them, and their slopes by the input.
+
+    An item's logit depends on no other item. So its slopes by what each layer gives, times what the
+    loss has as slope by the logit, are the gradients by what the layer gives: one pass back serves
+    for the slopes by the codes and for the gradients of the parameters, where two losses would need
+    one each.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(codes: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        """Logits [N], slopes [N, D]; of each layer its input [N, F] and slopes by its output."""
+        weights, biases = parameters[::2], parameters[1::2]
+        inputs = [codes]
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            inputs.append(leaky_relu(linear(inputs[-1], weight, bias), SLOPE))
+        logits = linear(inputs[-1], weights[-1], biases[-1])
+        slopes, by_output = weights[-1], [torch.ones_like(logits)]
+        for weight, x in zip(reversed(weights[:-1]), reversed(inputs[1:]), strict=True):
+            by_output.insert(0, torch.where(x > 0, slopes, SLOPE * slopes))
+            slopes = by_output[0] @ weight
+        return logits[:, 0], slopes.expand_as(codes).clone(), *inputs[1:], *by_output
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(inputs[0], *output[2:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_logits: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        count = len(saved) // 2
+        found = list[Tensor | None]([None])
+        for x, slopes in zip(saved[:count], saved[count:], strict=True):
+            of_output = of_logits[:, None] * slopes
+            found += [of_output.T @ x.to(of_output.dtype), of_output.sum(0)]
+        return tuple(found)
 
 
 class PatchCritic(nn.Module):

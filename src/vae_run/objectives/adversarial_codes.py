@@ -51,10 +51,9 @@ def judged(critic: CodeCritic, z: Tensor, others: Tensor) -> tuple[Tensor, Tenso
         The logits of z with a gradient at z alone, for the model's loss; those of z and of the
         others with a gradient at the critic's parameters alone, for the critic's.
     """
-    codes = z.detach()
-    logits, slopes = critic.with_slopes(torch.cat((codes, others.detach())), len(codes))
+    logits, slopes = critic.with_slopes(torch.cat((z, others)))
     own, other = logits.chunk(2)
-    moved = ((z - codes) * slopes).sum(-1)  # 0, with the gradient of the logit
+    moved = ((z - z.detach()) * slopes[: len(z)]).sum(-1)  # 0, with the gradient of the logit
     return own.detach() + moved, own, other
 
 

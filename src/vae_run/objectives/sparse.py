@@ -119,7 +119,7 @@ def with_dead_units(
     if most < added.shape[-1]:
         values, index = added.topk(most, dim=-1)
         added = torch.zeros_like(added).scatter(-1, index, values)
-    codes = (q.code, q.mean.detach() + added)
+    codes = (q.beside_raw, q.mean.detach() + added)
     reconstruction, helped = (-model.decode(z).log_prob(batch.target) for z in codes)
     anyone = (added.detach().sum(-1) > 0).float()
     return reconstruction, anyone * (helped - reconstruction.detach())

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.functional import relu
 
 from vae_run.models.distributions.degenerate import Delta
-from vae_run.models.networks.active_units import ActiveUnits, worthwhile
+from vae_run.models.networks.active_units import ActiveUnits, found_by, worthwhile
 from vae_run.models.posteriors.base import Posterior, Project
 from vae_run.models.posteriors.units import UNITS, BatchTopK, Sparsity, TopK, active_of
 
@@ -27,14 +28,22 @@ class SparseCode(Delta):
     Attributes:
         raw: what the units receive, [B, D].
         active: 1.0 where a unit is active, else 0.0, [B, D].
-        code: the point, [B, D]; as its few units where these are decoded faster.
+        code: the point, [B, D], to decode; as its few units where these are decoded faster.
+        beside_raw: the same, for a loss that uses `raw` too: then one gradient of the layer that
+            makes `raw` serves for both. That of `code` is one of the active units alone.
     """
 
     def __init__(
-        self, value: Tensor, raw: Tensor, active: Tensor, few: ActiveUnits | None = None
+        self,
+        value: Tensor,
+        raw: Tensor,
+        active: Tensor,
+        code: ActiveUnits | None = None,
+        beside_raw: ActiveUnits | None = None,
     ) -> None:
         self.raw, self.active = raw, active
-        self.code = value if few is None else few
+        self.code = value if code is None else code
+        self.beside_raw = self.code if beside_raw is None else beside_raw
         super().__init__(value, validate_args=False)
 
 
@@ -103,13 +112,15 @@ class SparsePosterior(Posterior):
 
     def forward(self, features: Tensor) -> SparseCode:
         raw = self.projection(features).float()
-        units = self.units
-        if isinstance(units, TopK) and worthwhile(units.k, raw.shape[-1], raw.device):
-            few = units.largest(raw)
-            value = few.codes()
-            return SparseCode(value, raw, active_of(value), few)
-        value, active = units(raw)
-        return SparseCode(value, raw, active)
+        layer, units = self.projection, self.units
+        if not isinstance(units, TopK) or not worthwhile(units.k, raw.shape[-1], raw.device):
+            value, active = units(raw)
+            return SparseCode(value, raw, active)
+        code = few = units.largest(raw)
+        value = few.codes()
+        if isinstance(layer, nn.Linear):
+            code = few.having(relu(found_by(layer, features.float(), few.values, few.index)))
+        return SparseCode(value, raw, active_of(value), code, few)
 
     def sample(self, q: Distribution, noise: Tensor) -> Tensor:
         return q.mean.expand(noise.shape)
