@@ -65,8 +65,6 @@ def found_by(layer: nn.Linear, features: Tensor, values: Tensor, index: Tensor) 
 
     `index` [B, k] says which outputs they are. That they are known saves computing them again.
     """
-    if layer.bias is None:
-        raise ValueError("a layer that finds units needs a bias")
     found: Tensor = _Found.apply(values.detach(), index, layer.weight, layer.bias, features)
     return found
 
