@@ -66,9 +66,7 @@ class CodeCritic(nn.Module):
 
         The logits have gradients at the parameters alone.
         """
-        linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-        parameters = (each for layer in linear for each in (layer.weight, layer.bias))
-        logits, slopes, *_ = _WithSlopes.apply(codes.detach(), *parameters)
+        logits, slopes, *_ = _WithSlopes.apply(codes.detach(), *self.parameters())
         return logits.float(), slopes.float()
 
 
